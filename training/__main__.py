@@ -1,0 +1,44 @@
+"""``python -m training NAME``: recipe → weights → measured manifest entry."""
+
+import argparse
+import pathlib
+import sys
+
+from training import recipe as recipes
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m training",
+        description="Train the checkpoint of a recipe. An interrupted run goes on where it was.",
+    )
+    parser.add_argument("recipe", help="name of a recipe, or the path of a .toml file")
+    parser.add_argument("--data", help="an .npz file with x_train, y_train, x_test, y_test")
+    parser.add_argument("--out", type=pathlib.Path, help="folder of the run (runs/NAME)")
+    parser.add_argument("--epochs", type=int, help="stop after this many epochs")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    options = parser.parse_args(arguments)
+    try:
+        recipe = recipes.load(options.recipe)
+        from training.run import train
+
+        folder = options.out or pathlib.Path("runs") / recipe["name"]
+        train(
+            recipe,
+            folder,
+            data_file=options.data,
+            epochs=options.epochs,
+            verbose=0 if options.quiet else 1,
+        )
+        print(f"{recipe['name']}: checkpoint and run.json are in {folder}")
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last epoch", file=sys.stderr)
+        return 130
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Training batches, shuffled and augmented the same way whenever an epoch is repeated."""
+
+import keras
+import numpy as np
+
+
+class Batches(keras.utils.PyDataset):
+    """Shuffled, randomly shifted and flipped batches of an image set.
+
+    The order and the augmentation are functions of (seed, epoch, batch): a resumed run sees what
+    the uninterrupted one would have.
+
+    Args:
+        images: array ``(n, height, width, channels)``: floats in [0, 1], or uint8.
+        labels: int array ``(n,)``.
+        batch_size: images a batch; the remainder of an epoch is left out.
+        seed: integer.
+        shift: pixels by which an image may move each way; the edge fills the gap.
+        flip: whether to mirror images left to right at random.
+    """
+
+    def __init__(self, images, labels, *, batch_size, seed, shift=0, flip=False, **kwargs):
+        super().__init__(**kwargs)
+        if len(images) < batch_size:
+            raise ValueError(f"{len(images)} images do not fill a batch of {batch_size}")
+        self.images, self.labels = images, labels
+        self.batch_size, self.seed = batch_size, seed
+        self.shift, self.flip = shift, flip
+        self.start(0)
+
+    def __len__(self):
+        return len(self.images) // self.batch_size
+
+    def __getitem__(self, index):
+        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        images = self.images[chosen]
+        if images.dtype == np.uint8:
+            images = images.astype(np.float32) / np.float32(255)
+        random = np.random.default_rng([self.seed, self.epoch, index, 1])
+        return self._augmented(images, random), self.labels[chosen]
+
+    def start(self, epoch):
+        """Prepare the batches of an epoch."""
+        self.epoch = epoch
+        self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+
+    def follow(self):
+        """A callback that keeps the batches at the epoch of the training."""
+        return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: self.start(epoch))
+
+    def _augmented(self, images, random):
+        count, height, width, _ = images.shape
+        if self.shift:
+            border = (self.shift, self.shift)
+            padded = np.pad(images, [(0, 0), border, border, (0, 0)], mode="edge")
+            top, left = random.integers(0, 2 * self.shift + 1, size=(2, count, 1, 1))
+            rows = top + np.arange(height)[None, :, None]
+            columns = left + np.arange(width)[None, None, :]
+            images = padded[np.arange(count)[:, None, None], rows, columns]
+        if self.flip:
+            mirrored = random.random(count) < 0.5
+            images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+        return images

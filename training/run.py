@@ -1,0 +1,140 @@
+"""From a recipe to trained weights."""
+
+import json
+import pathlib
+
+import keras
+
+import zoo
+from training.batches import Batches
+from training.hardware import hardware
+from training.progress import TrainingProgress
+from training.schedules import EpsilonSchedule, PSchedule
+from training.state import RunState, write_whole
+from zoo import checkpoint, data
+
+
+def build(recipe):
+    """The untrained model of a recipe.
+
+    Args:
+        recipe: as :func:`training.recipe.load` returns it.
+    """
+    keras.utils.set_random_seed(recipe["seed"])
+    config = dict(recipe["model"])
+    return getattr(zoo.models, config.pop("class"))(**config)
+
+
+def splits(recipe, data_file=None):
+    """Training and validation images of a recipe; the test set is for ``--measure`` alone."""
+    images = data.load(data_file or recipe["data"]["name"], "train")
+    first_held_out = len(images) - recipe["data"].get("validation", 0)
+    return images.take(first_held_out), images.take(first_held_out, len(images))
+
+
+def train(recipe, folder, *, data_file=None, epochs=None, verbose=1):
+    """Run a recipe, or go on with an interrupted run of it.
+
+    Args:
+        recipe: as :func:`training.recipe.load` returns it.
+        folder: of the run. It receives the state of the last epoch, the history, and at the end
+            the checkpoint and ``run.json``.
+        data_file: an ``.npz`` file (see :func:`zoo.data.save`) in place of the named image set.
+        epochs: stop after this many; the schedules stay those of the whole recipe.
+        verbose: 1 shows a progress bar and a line per epoch.
+
+    Returns:
+        The trained model, as the checkpoint stores it.
+
+    Raises:
+        ValueError: if the folder holds a run of another recipe.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, recipe)
+    training, validation = splits(recipe, data_file)
+    settings = recipe["training"]
+    batches = Batches(
+        training.images,
+        training.labels,
+        batch_size=settings["batch_size"],
+        seed=recipe["seed"],
+        **recipe.get("augment", {}),
+    )
+    model = build(recipe)
+    model.compile(optimizer=_optimizer(settings, len(batches)))
+    state = RunState(folder)
+    first, last = state.restore(model), min(epochs or settings["epochs"], settings["epochs"])
+    callbacks = [batches.follow(), *_schedules(recipe, len(batches)), state]
+    progress = TrainingProgress(first, last, len(batches))
+    try:
+        model.fit(
+            batches,
+            initial_epoch=first,
+            epochs=last,
+            shuffle=False,  # the batches shuffle by themselves, repeatably
+            verbose=0,
+            callbacks=[*callbacks, *([progress] if verbose else [])],
+        )
+    finally:
+        progress.close()
+    checkpoint.save(model, folder, float16=recipe.get("float16", False))
+    record = {
+        "recipe": recipe["name"],
+        "seed": recipe["seed"],
+        "epochs": len(state.history),
+        "seconds": round(sum(epoch["seconds"] for epoch in state.history)),
+        "hardware": hardware(),
+        "backend": keras.backend.backend(),
+        "images": len(training),
+    }
+    model = checkpoint.load(folder)
+    if len(validation):
+        record["validation"] = _validate(model, validation, recipe["measure"]["eps"], verbose)
+    write_whole(folder / "run.json", json.dumps(record, indent=1) + "\n")
+    return model
+
+
+def _claim(folder, recipe):
+    path = folder / "recipe.json"
+    if path.exists() and json.loads(path.read_text()) != recipe:
+        raise ValueError(
+            f"{folder} holds a run of another recipe, or of an older version of this one; "
+            "delete it, or choose another folder with --out"
+        )
+    write_whole(path, json.dumps(recipe, indent=1) + "\n")
+
+
+def _optimizer(settings, steps_per_epoch):
+    return keras.optimizers.Adam(
+        keras.optimizers.schedules.CosineDecay(
+            settings["learning_rate"], settings["epochs"] * steps_per_epoch
+        ),
+        beta_1=settings.get("beta_1", 0.9),
+        beta_2=settings.get("beta_2", 0.999),
+        epsilon=settings.get("epsilon", 1e-7),
+    )
+
+
+def _schedules(recipe, steps):
+    callbacks = []
+    if "p_schedule" in recipe:
+        schedule = dict(recipe["p_schedule"])
+        last_weight = schedule.pop("cross_entropy_weight_last", None)
+        if last_weight is not None:
+            weights = (recipe["model"]["cross_entropy_weight"], last_weight)
+            schedule["cross_entropy_weight"] = weights
+        callbacks.append(PSchedule(**schedule, steps_per_epoch=steps))
+    if "epsilon_schedule" in recipe:
+        epochs = recipe["epsilon_schedule"]["epochs"]
+        callbacks.append(EpsilonSchedule(recipe["model"]["epsilon"], epochs, steps))
+    return callbacks
+
+
+def _validate(model, images, budgets, verbose):
+    certificate = model.certify(images.images, verbose=verbose)
+    certified = [
+        {"eps": str(eps), "accuracy": certificate.accuracy(images.labels, eps)} for eps in budgets
+    ]
+    clean = float((certificate.prediction == images.labels).mean())
+    return {"n": len(images), "clean": clean, "certified": certified}

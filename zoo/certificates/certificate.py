@@ -1,0 +1,88 @@
+"""What ``certify`` returns."""
+
+import dataclasses
+
+import numpy as np
+
+from zoo import checks
+from zoo.epsilon import Epsilon
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Certificate:
+    """A proof, per image, of how far an attacker must go to change the prediction.
+
+    No perturbation of norm at most ``eps < radius[i]`` changes ``prediction[i]``. The radius says
+    nothing about whether the prediction is right.
+
+    Attributes:
+        prediction: int64 array ``(n,)``, predicted classes.
+        radius: float32 array ``(n,)``, in units of the [0, 1] image, rounded down; 0 where nothing
+            can be said.
+        margin: float32 array ``(n,)``, logit of the prediction minus the next largest.
+        norm: of the perturbation, ``"linf"`` or ``"l2"``.
+        method: how the radius was found, for example ``"interval"``.
+        num_classes: number of classes the model knows.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from zoo.certificates import Certificate
+    >>> cert = Certificate(np.array([3, 1]), np.array([0.2, 0.05], "float32"),
+    ...                    np.array([0.4, 0.1], "float32"), "linf", "lipschitz", 10)
+    >>> cert.certified(0.1).tolist(), cert.accuracy([3, 1], eps=0.1)
+    ([True, False], 0.5)
+    """
+
+    prediction: np.ndarray
+    radius: np.ndarray
+    margin: np.ndarray
+    norm: str
+    method: str
+    num_classes: int
+
+    def __len__(self):
+        return len(self.prediction)
+
+    def __repr__(self):
+        median = f"{np.median(self.radius):.4g}" if len(self) else "-"
+        return f"Certificate(n={len(self)}, {self.norm}, {self.method}, median radius {median})"
+
+    def certified(self, eps):
+        """Whether the prediction provably withstands every perturbation of norm ``eps``.
+
+        Args:
+            eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``.
+
+        Returns:
+            bool array ``(n,)``.
+        """
+        return self.radius > np.float32(Epsilon(eps).above)
+
+    def accuracy(self, y, eps):
+        """Fraction of images both classified as ``y`` and certified at ``eps``.
+
+        It is a lower bound of the accuracy under any attack with that budget; NaN for no images.
+        """
+        y = checks.labels(y, len(self), self.num_classes)
+        if not len(self):
+            return float("nan")
+        return float(np.mean((self.prediction == y) & self.certified(eps)))
+
+    def curve(self, y):
+        """Certified accuracy as a function of the budget.
+
+        Returns:
+            ``(eps, accuracy)``: float arrays; the accuracy is a right-continuous step function that
+            changes at each ``eps``, of which the first is 0.
+        """
+        y = checks.labels(y, len(self), self.num_classes)
+        radii = np.sort(self.radius[(self.prediction == y) & (self.radius > 0)].astype(np.float64))
+        eps = np.unique(np.concatenate([[0.0], radii]))
+        above = len(radii) - np.searchsorted(radii, eps, side="right")
+        return eps, above / max(1, len(self))
+
+    def to_dict(self):
+        """The certificate in JSON's types."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}

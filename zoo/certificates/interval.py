@@ -1,0 +1,42 @@
+"""Radius by bisection over a yes/no certificate."""
+
+import numpy as np
+
+
+def largest_certified(is_certified, start, *, upper=1.0, tolerance=1e-5):
+    """Largest budget, per image, that a certificate proves.
+
+    Every returned budget was itself proved, or is the given start: stopping early or a certificate
+    that is not monotone makes the result smaller, never wrong.
+
+    Args:
+        is_certified: function of a float32 array ``(n,)`` of budgets to a bool array ``(n,)``.
+        start: float array ``(n,)`` of budgets known to be certified.
+        upper: budget beyond which there is nothing to prove; 1 is the whole [0, 1] box in ℓ∞.
+        tolerance: stop when all brackets are narrower.
+
+    Returns:
+        float32 array ``(n,)``.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from zoo.certificates import largest_certified
+    >>> round(float(largest_certified(lambda e: e <= 0.3, np.zeros(1))[0]), 4)
+    0.3
+    """
+    low = _round_down(start)
+    high = np.maximum(low, np.float32(upper))
+    while len(low) and np.max(high - low) > tolerance:
+        middle = (low + high) / np.float32(2)
+        proved = np.asarray(is_certified(middle), bool)
+        low, high = np.where(proved, middle, low), np.where(proved, high, middle)
+    return low
+
+
+def _round_down(radius):
+    """float64 to float32, never up."""
+    radius = np.asarray(radius, np.float64)
+    nearest = radius.astype(np.float32)
+    lower = np.nextafter(nearest, np.float32(-np.inf))
+    return np.maximum(np.where(nearest > radius, lower, nearest), np.float32(0))

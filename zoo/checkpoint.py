@@ -1,0 +1,137 @@
+"""A checkpoint folder: ``config.json`` and ``model.weights.h5``, and back to a model."""
+
+import json
+import os
+import pathlib
+import tempfile
+
+CONFIG = "config.json"
+WEIGHTS = "model.weights.h5"
+FORMAT = 1
+
+
+class CheckpointError(Exception):
+    """A checkpoint that is incomplete, corrupt, or from a version this one cannot read."""
+
+
+def save(model, folder, *, float16=False):
+    """Write a model as a checkpoint folder.
+
+    The optimizer is left out. Both files are written under other names and renamed when whole.
+
+    Args:
+        model: a :class:`zoo.models.CertifiedModel`.
+        folder: created where missing; a checkpoint in it is replaced.
+        float16: store kernels in half precision, half the size. The stored model is then a rounded
+            one: measure what :func:`load` returns, not ``model``.
+    """
+    import keras
+
+    import zoo
+
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "format": FORMAT,
+        "class": keras.saving.get_registered_name(type(model)),
+        "config": {k: v for k, v in model.get_config().items() if k not in ("dtype", "trainable")},
+        "zoo_version": zoo.__version__,
+        "keras_version": keras.__version__,
+    }
+    bare = type(model).from_config(model.get_config())
+    bare.set_weights(model.get_weights())
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
+        partial = pathlib.Path(partial)
+        bare.save_weights(partial / "plain.weights.h5")
+        _compress(partial / "plain.weights.h5", partial / WEIGHTS, float16)
+        (partial / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+        for name in (WEIGHTS, CONFIG):
+            os.replace(partial / name, folder / name)
+
+
+def load(folder, *, weights=True, **overrides):
+    """Build the model of a checkpoint folder.
+
+    Args:
+        folder: holding ``config.json`` and ``model.weights.h5``.
+        weights: False for freshly initialised weights.
+        overrides: constructor arguments that replace the stored ones.
+
+    Returns:
+        A :class:`zoo.models.CertifiedModel`.
+
+    Raises:
+        CheckpointError: naming the file and what is wrong with it.
+    """
+    import keras
+
+    import zoo.models  # registers the classes
+
+    folder = pathlib.Path(folder)
+    config = read_config(folder)
+    kind = keras.saving.get_registered_object(config["class"])
+    if not (isinstance(kind, type) and issubclass(kind, zoo.models.CertifiedModel)):
+        raise CheckpointError(
+            f"{folder / CONFIG} names the class {config['class']!r}, which this version of zoo "
+            f"({zoo.__version__}) does not have"
+        )
+    try:
+        model = kind.from_config({**config["config"], **overrides})
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / CONFIG} does not describe a {kind.__name__}: {error}"
+        ) from error
+    if weights:
+        path = folder / WEIGHTS
+        if not path.is_file():
+            raise CheckpointError(f"{folder} has no {WEIGHTS}")
+        try:
+            model.load_weights(path)
+        except Exception as error:  # h5py and Keras raise many kinds for a damaged file
+            raise CheckpointError(f"{path} does not hold this model's weights: {error}") from error
+    return model
+
+
+def read_config(folder):
+    """The checked content of ``config.json``.
+
+    Raises:
+        CheckpointError: if it is missing, no JSON, or of an unknown format.
+    """
+    path = pathlib.Path(folder) / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} is no checkpoint: it has no {CONFIG}") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(config, dict) or not {"format", "class", "config"} <= set(config):
+        raise CheckpointError(f"{path} lacks one of the entries format, class, config")
+    if config["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {config['format']!r}; this version reads format {FORMAT}"
+        )
+    return config
+
+
+def _compress(source, target, float16):
+    """Copy a weight file with gzip; with ``float16``, matrices in half precision."""
+    import h5py
+    import numpy as np
+
+    with h5py.File(source) as old, h5py.File(target, "w") as new:
+
+        def copy(name, node):
+            if isinstance(node, h5py.Group):
+                group = new.require_group(name)
+                group.attrs.update(node.attrs)
+                return
+            values = node[()]
+            matrix = np.ndim(values) >= 2
+            if matrix and float16:
+                values = values.astype(np.float16)
+            packing = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
+            new.create_dataset(name, data=values, **(packing if matrix else {}))
+
+        new.attrs.update(old.attrs)
+        old.visititems(copy)

@@ -1,0 +1,82 @@
+"""What a public call does with its arguments before anything else."""
+
+import numpy as np
+
+
+def images(x, shape):
+    """``x`` as a float32 array of images in [0, 1].
+
+    Args:
+        x: array-like ``(n, *shape)``; floats in [0, 1], or uint8, which is divided by 255.
+        shape: ``(height, width, channels)`` the model expects.
+
+    Returns:
+        NumPy array ``(n, *shape)``, float32; ``n`` may be 0.
+
+    Raises:
+        TypeError: if ``x`` is no numeric array.
+        ValueError: naming what was expected and what came.
+    """
+    x = _array(x, "x")
+    expected = f"(n, {', '.join(map(str, shape))})"
+    if x.shape[1:] != tuple(shape) or x.ndim != len(shape) + 1:
+        hint = "; for a single image pass x[None]" if x.shape == tuple(shape) else ""
+        raise ValueError(f"x must have shape {expected}, got {x.shape}{hint}")
+    if x.dtype == np.uint8:
+        return x.astype(np.float32) / np.float32(255)
+    if x.dtype.kind != "f":
+        raise ValueError(f"x must be floats in [0, 1] or uint8, got dtype {x.dtype}")
+    if x.size:
+        low, high = x.min(), x.max()
+        if not np.isfinite(low + high):
+            raise ValueError("x must be finite, but has NaN or infinite pixels")
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"x must lie in [0, 1], but ranges over [{low:g}, {high:g}]; "
+                "divide pixels in 0..255 by 255, or pass them as uint8"
+            )
+    return x.astype(np.float32)
+
+
+def labels(y, count, num_classes):
+    """``y`` as an int64 array of ``count`` labels in ``0 … num_classes − 1``.
+
+    Raises:
+        TypeError: if ``y`` is no numeric array.
+        ValueError: naming what was expected and what came.
+    """
+    y = _array(y, "y")
+    if y.shape != (count,):
+        raise ValueError(
+            f"y must have shape ({count},), one integer label per image, got {y.shape}"
+        )
+    if y.dtype.kind not in "iu" and y.size:
+        raise ValueError(f"y must be integer labels, got dtype {y.dtype}")
+    if y.size and (y.min() < 0 or y.max() >= num_classes):
+        raise ValueError(
+            f"y must lie in 0..{num_classes - 1}, but ranges over [{y.min()}, {y.max()}]"
+        )
+    return y.astype(np.int64)
+
+
+def positive_integer(value, name):
+    """``value`` if it is an integer of at least 1.
+
+    Raises:
+        ValueError: naming the argument otherwise.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    return int(value)
+
+
+def _array(value, name):
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be an array, got {type(value).__name__}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name} must be a numeric array, got {type(value).__name__} of dtype {array.dtype}"
+        )
+    return array

@@ -1,0 +1,76 @@
+"""Perturbation budgets without rounding surprises."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+
+class Epsilon:
+    """An exact perturbation budget, and the floats on either side of it.
+
+    ``"8/255"`` has no float. An attacker is given the float below, a certificate must exceed the
+    float above: rounding never helps the defence. A float means the number it prints as, so
+    ``0.3`` is 3/10.
+
+    Args:
+        value: a non-negative number, a string such as ``"8/255"`` or ``"0.3"``, or an
+            :class:`Epsilon`.
+
+    Raises:
+        ValueError: if it is no finite non-negative number.
+
+    Example:
+
+    >>> from zoo.epsilon import Epsilon
+    >>> eps = Epsilon("8/255")
+    >>> eps.below <= 8 / 255 <= eps.above, str(eps)
+    (True, '8/255')
+    """
+
+    def __init__(self, value):
+        if isinstance(value, Epsilon):
+            self.text, self.exact = value.text, value.exact
+            return
+        if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction, np.number)):
+            raise ValueError(f"eps must be a number or a string like '8/255', got {value!r}")
+        self.text = str(value).strip()
+        try:
+            self.exact = Fraction(self.text)
+        except (ValueError, ZeroDivisionError):
+            raise ValueError(
+                f"eps must be a finite number or a string like '8/255', got {value!r}"
+            ) from None
+        if self.exact < 0:
+            raise ValueError(f"eps must not be negative, got {value!r}")
+
+    @property
+    def above(self):
+        """The smallest float32 (as a Python float) that is at least the budget."""
+        return _float32(self.exact, math.inf)
+
+    @property
+    def below(self):
+        """The largest float32 (as a Python float) that is at most the budget."""
+        return _float32(self.exact, -math.inf)
+
+    def __float__(self):
+        return float(self.exact)
+
+    def __str__(self):
+        return self.text
+
+    def __repr__(self):
+        return f"Epsilon({self.text!r})"
+
+    def __eq__(self, other):
+        return isinstance(other, Epsilon) and self.exact == other.exact
+
+    def __hash__(self):
+        return hash(self.exact)
+
+
+def _float32(exact, direction):
+    nearest = np.float32(float(exact))
+    wrong = Fraction(float(nearest)) < exact if direction > 0 else Fraction(float(nearest)) > exact
+    return float(np.nextafter(nearest, np.float32(direction)) if wrong else nearest)

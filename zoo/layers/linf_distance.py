@@ -1,0 +1,176 @@
+"""The ℓ∞-distance neuron as a layer."""
+
+import keras
+from keras import ops
+
+from zoo.ops import linf_interval, lp_distance
+from zoo.ops.lp_distance import numba_available
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class LinfDistance(keras.layers.Layer):
+    """Fully connected layer of ℓ∞-distance neurons, ``u = ‖z − w‖_∞ (+ b)``.
+
+    Every output is 1-Lipschitz in ℓ∞, whatever the weights. No activation follows: the neuron is
+    itself non-linear.
+
+    In training the distance is an ℓp distance, whose gradient is not sparse; raise ``layer.p`` from
+    about 8 to 1000 while training, then set it to ``inf``. At inference the distance is ℓ∞,
+    whatever ``p`` is, because only ``p = inf`` is 1-Lipschitz in ℓ∞.
+
+    Args:
+        units: number of neurons.
+        p: at least 2, the exponent used in training. Assignable: ``layer.p = 20.0``.
+        use_bias: whether to add a trainable bias.
+        kernel_initializer: of the kernel of shape ``(units, inputs)``.
+        implementation: ``"auto"``, ``"numba"`` or ``"portable"``, see
+            :func:`zoo.ops.lp_distance`.
+
+    Call arguments:
+        inputs: tensor of shape ``(batch, …, inputs)``, float32.
+        training: whether to use ``p`` (True) or the ℓ∞ distance.
+
+    Returns:
+        Tensor of shape ``(batch, …, units)``.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> layer = zoo.layers.LinfDistance(3)
+    >>> layer(np.zeros((2, 5))).shape
+    TensorShape([2, 3])
+
+    Reference:
+        Zhang et al., ICML 2021, sections 3 and 4.
+    """
+
+    def __init__(
+        self,
+        units,
+        *,
+        p=float("inf"),
+        use_bias=False,
+        kernel_initializer="zoo>NearIdentity",
+        implementation="auto",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not isinstance(units, int) or units < 1:
+            raise ValueError(f"units must be a positive integer, got {units!r}")
+        if implementation not in ("auto", "numba", "portable"):
+            raise ValueError(
+                f"implementation must be 'auto', 'numba' or 'portable', got {implementation!r}"
+            )
+        self.units = units
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.implementation = implementation
+        self._initial_p = _checked_p(p)
+        # A call back into numba is no XLA operation; TensorFlow alone compiles with XLA by itself.
+        uses_numba = implementation == "numba" or (implementation == "auto" and numba_available())
+        if keras.backend.backend() == "tensorflow" and uses_numba:
+            self.supports_jit = False
+
+    def build(self, input_shape):
+        inputs = input_shape[-1]
+        if inputs is None:
+            raise ValueError(f"the last dimension of the inputs must be known, got {input_shape}")
+        self.kernel = self.add_weight(
+            name="kernel", shape=(self.units, inputs), initializer=self.kernel_initializer
+        )
+        self.bias = (
+            self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
+            if self.use_bias
+            else None
+        )
+        # A weight, so that a callback can change it without tracing the training step again.
+        self._p = self.add_weight(
+            name="p",
+            shape=(),
+            initializer=keras.initializers.Constant(self._initial_p),
+            trainable=False,
+            dtype="float32",
+        )
+
+    @property
+    def p(self):
+        """The exponent used in training; assign a number of at least 2."""
+        return float(ops.convert_to_numpy(self._p)) if self.built else self._initial_p
+
+    @p.setter
+    def p(self, value):
+        self._initial_p = _checked_p(value)
+        if self.built:
+            self._p.assign(self._initial_p)
+
+    def call(self, inputs, training=False):
+        p = self._p if training else float("inf")
+        rows = ops.reshape(inputs, (-1, inputs.shape[-1]))
+        u = lp_distance(rows, self.kernel, p, implementation=self.implementation)
+        return self._finish(u, inputs)
+
+    def interval(self, lower, upper):
+        """Bounds of the outputs (at ``p = inf``) over a box of inputs.
+
+        Args:
+            lower, upper: tensors of shape ``(batch, inputs)``, ends of the box.
+
+        Returns:
+            ``(lower, upper)``, tensors of shape ``(batch, units)``.
+        """
+        low, high = linf_interval(lower, upper, self.kernel, implementation=self.implementation)
+        return self._finish(low, lower), self._finish(high, upper)
+
+    def _finish(self, u, inputs):
+        if self.bias is not None:
+            u = u + self.bias
+        shape = ops.shape(inputs)
+        return ops.reshape(u, (*shape[:-1], self.units))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "p": self.p,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "implementation": self.implementation,
+        }
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class NearIdentity(keras.initializers.Initializer):
+    """Standard normal kernel in which unit ``o`` looks at input ``o mod inputs``.
+
+    Where there are at least as many units as inputs, entry ``(o, o mod inputs)`` is −10: that
+    difference is the largest for usual inputs, so the unit passes its input on (plus 10).
+
+    Args:
+        seed: integer, or None for a fresh one.
+    """
+
+    def __init__(self, seed=None):
+        self.seed = seed
+        self._normal = keras.initializers.RandomNormal(0.0, 1.0, seed=seed)
+
+    def __call__(self, shape, dtype=None):
+        units, inputs = shape
+        kernel = self._normal(shape, dtype=dtype)
+        if inputs > units:
+            return kernel
+        own = ops.equal(
+            ops.arange(units)[:, None] % inputs, ops.arange(inputs)[None, :]
+        )
+        return ops.where(own, ops.cast(-10.0, kernel.dtype), kernel)
+
+    def get_config(self):
+        return {"seed": self.seed}
+
+
+def _checked_p(p):
+    if isinstance(p, bool) or not isinstance(p, (int, float)) or not p >= 2:
+        raise ValueError(f"p must be a number of at least 2 (or inf), got {p!r}")
+    return float(p)

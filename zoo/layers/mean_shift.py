@@ -1,0 +1,62 @@
+"""Batch normalisation without the scale."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class MeanShift(keras.layers.Layer):
+    """Subtracts the batch mean in training and a running mean at inference.
+
+    Unlike batch normalisation it never scales, so at inference it is a translation and changes no
+    Lipschitz constant.
+
+    Args:
+        momentum: of the running mean, ``mean ← momentum · mean + (1 − momentum) · batch mean``.
+
+    Call arguments:
+        inputs: tensor of shape ``(batch, …, features)``; the mean is over all axes but the last.
+        training: whether to subtract the batch mean and update the running one.
+
+    Returns:
+        Tensor of the shape of ``inputs``.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> layer = zoo.layers.MeanShift()
+    >>> np.asarray(layer(np.array([[1.0], [3.0]]), training=True)).tolist()
+    [[-1.0], [1.0]]
+
+    Reference:
+        Zhang et al., ICML 2021, section 4 (normalization).
+    """
+
+    def __init__(self, momentum=0.9, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {momentum!r}")
+        self.momentum = momentum
+
+    def build(self, input_shape):
+        self.mean = self.add_weight(
+            name="mean", shape=(input_shape[-1],), initializer="zeros", trainable=False
+        )
+
+    def call(self, inputs, training=False):
+        if not training:
+            return inputs - self.mean
+        mean = ops.mean(inputs, axis=tuple(range(len(inputs.shape) - 1)))
+        if self.trainable:
+            self.mean.assign(self.momentum * self.mean + (1.0 - self.momentum) * mean)
+        return inputs - mean
+
+    def interval(self, lower, upper):
+        """Bounds of the outputs at inference over a box of inputs."""
+        return lower - self.mean, upper - self.mean
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum}

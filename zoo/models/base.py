@@ -1,0 +1,117 @@
+"""What every model of the zoo can do."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo import checks
+from zoo.certificates import Certificate
+from zoo.certificates.lipschitz import margin
+from zoo.ops.precision import require_float32
+from zoo.progress import track
+
+
+class CertifiedModel(keras.Model):
+    """A Keras classifier that knows its own guarantee.
+
+    Images go in as ``(batch, height, width, channels)`` in [0, 1], logits come out; normalisation
+    is part of the model. A subclass names its certificates in ``certificates`` and computes radii
+    in :meth:`certified_radius`.
+
+    Args:
+        image_shape: ``(height, width, channels)``.
+        num_classes: at least 2.
+    """
+
+    #: The (norm, method) pairs that ``certify`` supports; the first of a norm is the tightest.
+    certificates = ()
+
+    def __init__(self, image_shape, num_classes, **kwargs):
+        super().__init__(**kwargs)
+        self.image_shape = tuple(checks.positive_integer(n, "image_shape") for n in image_shape)
+        if len(self.image_shape) != 3:
+            raise ValueError(
+                f"image_shape must be (height, width, channels), got {tuple(image_shape)}"
+            )
+        self.num_classes = checks.positive_integer(num_classes, "num_classes")
+        if self.num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+
+    def certify(self, x, *, norm=None, method="auto", batch_size=256, verbose=0):
+        """Prove, per image, how far an attacker must go.
+
+        Args:
+            x: images ``(n, height, width, channels)``: floats in [0, 1], or uint8.
+            norm: of the perturbation; by default the first in ``model.certificates``.
+            method: one of those listed for the norm, or ``"auto"`` for the tightest.
+            batch_size: images at a time. It does not change the result.
+            verbose: 1 shows a progress bar.
+
+        Returns:
+            :class:`zoo.certificates.Certificate` with ``n`` entries.
+
+        Raises:
+            TypeError, ValueError: for images or a (norm, method) the model does not accept, and
+                for a model that computes in less than float32.
+        """
+        x = checks.images(x, self.image_shape)
+        batch_size = checks.positive_integer(batch_size, "batch_size")
+        norm, method = self._choose_certificate(norm, method)
+        require_float32(self)
+        predictions, radii, margins = [], [], []
+        for batch in track(_batches(x, batch_size), "certifying", show=verbose):
+            logits, radius = self.certified_radius(batch, norm, method)
+            predictions.append(np.argmax(logits, axis=1))
+            radii.append(radius)
+            margins.append(margin(logits))
+        return Certificate(
+            prediction=_joined(predictions, np.int64),
+            radius=_joined(radii, np.float32),
+            margin=_joined(margins, np.float32),
+            norm=norm,
+            method=method,
+            num_classes=self.num_classes,
+        )
+
+    def certified_radius(self, x, norm, method):
+        """Logits and radii of one batch; the part of ``certify`` that an approach defines.
+
+        Args:
+            x: float32 array ``(n, height, width, channels)``, checked.
+            norm, method: a pair listed in ``certificates``.
+
+        Returns:
+            ``(logits, radius)``: float32 arrays ``(n, classes)`` and ``(n,)``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines no certificate")
+
+    def logits(self, x, *, batch_size=256):
+        """Logits of checked images as a float32 array ``(n, classes)``."""
+        outputs = [ops.convert_to_numpy(self(b, training=False)) for b in _batches(x, batch_size)]
+        return np.concatenate(outputs) if outputs else np.zeros((0, self.num_classes), np.float32)
+
+    def _choose_certificate(self, norm, method):
+        norm = self.certificates[0][0] if norm is None else norm
+        for pair in self.certificates:
+            if pair[0] == norm and method in (pair[1], "auto"):
+                return pair
+        known = ", ".join(map(str, self.certificates))
+        raise ValueError(
+            f"{type(self).__name__} has no certificate for norm={norm!r}, method={method!r}; "
+            f"it has (norm, method): {known}"
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "image_shape": list(self.image_shape),
+            "num_classes": self.num_classes,
+        }
+
+
+def _batches(x, batch_size):
+    return [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
+
+
+def _joined(parts, dtype):
+    return np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype)

@@ -1,0 +1,53 @@
+"""Calling NumPy code from inside a graph, on either backend."""
+
+import keras
+
+
+def host_call(function, inputs, outputs):
+    """Call ``function`` on NumPy arrays, eagerly or inside a compiled graph.
+
+    Args:
+        function: takes and returns NumPy arrays (a tuple of them, or a single one).
+        inputs: list of tensors handed to it.
+        outputs: list of ``(shape, dtype)`` of what it returns; a dimension may be ``None`` on
+            TensorFlow.
+
+    Returns:
+        A list of tensors. No gradient flows through them: wrap the call in
+        ``keras.ops.custom_gradient``.
+
+    Raises:
+        NotImplementedError: on a backend other than TensorFlow and JAX.
+    """
+    import numpy as np
+
+    def call(*arrays):
+        result = function(*(np.asarray(array) for array in arrays))
+        return result if isinstance(result, tuple) else (result,)
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        results = tf.numpy_function(call, inputs, [tf.as_dtype(dtype) for _, dtype in outputs])
+        results = tf.nest.flatten(results)  # eagerly, a single result comes bare
+        for result, (shape, _) in zip(results, outputs, strict=True):
+            result.set_shape(shape)
+        return results
+    if backend == "jax":
+        import jax
+
+        specs = tuple(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in outputs)
+        return list(jax.pure_callback(call, specs, *inputs))
+    raise NotImplementedError(
+        f"host calls work on the tensorflow and jax backends, not on {backend!r}"
+    )
+
+
+def on_cpu():
+    """Whether the backend computes on the CPU, where a host call costs no transfer."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.default_backend() == "cpu"
+    return not any("GPU" in device.upper() for device in keras.distribution.list_devices())

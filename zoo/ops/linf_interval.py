@@ -1,0 +1,55 @@
+"""The ℓ∞ distance to kernel rows, over a box of inputs."""
+
+from keras import ops
+
+from zoo.ops.host_call import host_call
+from zoo.ops.lp_distance import lp_distance, numba_available
+
+
+def linf_interval(lower, upper, w, *, implementation="auto"):
+    """Smallest and largest ``‖z − w[o]‖_∞`` over the box ``lower ≤ z ≤ upper``.
+
+    Both are attained: coordinates are independent, so the smallest is
+    ``max_i max(lower_i − w_i, w_i − upper_i, 0)`` and the largest
+    ``max_i max(|lower_i − w_i|, |upper_i − w_i|)``.
+
+    Args:
+        lower, upper: tensors of shape ``(batch, inputs)``, float32, ``lower ≤ upper``.
+        w: tensor of shape ``(units, inputs)``, float32.
+        implementation: as in :func:`zoo.ops.lp_distance`.
+
+    Returns:
+        ``(low, high)``, tensors of shape ``(batch, units)``. No gradient is defined for the numba
+        form.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from zoo.ops import linf_interval
+    >>> box = np.array([[-1.0]], "float32"), np.array([[2.0]], "float32")
+    >>> [float(end[0, 0]) for end in linf_interval(*box, np.array([[4.0]], "float32"))]
+    [2.0, 5.0]
+
+    Reference:
+        Interval bounds of the ℓ∞-distance neuron; Zhang et al., ICML 2021.
+    """
+    lower, upper, w = (ops.convert_to_tensor(a, "float32") for a in (lower, upper, w))
+    if implementation == "auto":
+        implementation = "numba" if numba_available() else "portable"
+    if implementation == "numba":
+        from zoo.ops import lp_distance_numba as kernels
+
+        shape = (lower.shape[0], w.shape[0])
+        low, high = host_call(kernels.interval, [lower, upper, w], [(shape, "float32")] * 2)
+        return low, high
+    far = [lp_distance(z, w, float("inf"), implementation="portable") for z in (lower, upper)]
+    # One-sided differences: max_i (a_i - w_i), a few units at a time.
+    near = [_largest_difference(lower, w), _largest_difference(-upper, -w)]
+    return ops.maximum(ops.maximum(*near), 0.0), ops.maximum(*far)
+
+
+def _largest_difference(a, w):
+    def unit(row):
+        return ops.max(a - row, axis=-1)
+
+    return ops.transpose(ops.map(unit, w))

@@ -1,0 +1,41 @@
+"""Refusing arithmetic too coarse to prove anything with."""
+
+import keras
+
+
+def require_float32(model):
+    """Raise unless the model computes in true float32.
+
+    Raises:
+        ValueError: if a layer computes in half precision, or an accelerator may round matrix
+            products to TF32.
+    """
+    for layer in model._flatten_layers():
+        if layer.compute_dtype not in ("float32", "float64"):
+            raise ValueError(
+                f"certify needs float32, but layer {layer.name!r} computes in "
+                f"{layer.compute_dtype}; load the model under "
+                "keras.config.set_dtype_policy('float32')"
+            )
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if (
+            tf.config.list_logical_devices("GPU")
+            and tf.config.experimental.tensor_float_32_execution_enabled()
+        ):
+            raise ValueError(
+                "certify needs float32, but TF32 is on; call "
+                "tf.config.experimental.enable_tensor_float_32_execution(False)"
+            )
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu" and jax.config.jax_default_matmul_precision not in (
+            "float32",
+            "highest",
+        ):
+            raise ValueError(
+                "certify needs float32, but matrix products may use TF32 or bfloat16; call "
+                "jax.config.update('jax_default_matmul_precision', 'highest')"
+            )
