@@ -5,6 +5,7 @@ import pathlib
 import sys
 
 from training import recipe as recipes
+from zoo.errors import ZooError
 
 
 def main(arguments=None):
@@ -15,26 +16,37 @@ def main(arguments=None):
     parser.add_argument("recipe", help="name of a recipe, or the path of a .toml file")
     parser.add_argument("--data", help="an .npz file with x_train, y_train, x_test, y_test")
     parser.add_argument("--out", type=pathlib.Path, help="folder of the run (runs/NAME)")
-    parser.add_argument("--epochs", type=int, help="stop after this many epochs")
+    parser.add_argument("--epochs", type=int, help="stop after this many epochs; the same command without it goes on")
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="then measure on the test set, ship the weights and write the manifest entry",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
     try:
         recipe = recipes.load(options.recipe)
         from training.run import train
 
+        verbose = 0 if options.quiet else 1
         folder = options.out or pathlib.Path("runs") / recipe["name"]
         train(
             recipe,
             folder,
             data_file=options.data,
             epochs=options.epochs,
-            verbose=0 if options.quiet else 1,
+            verbose=verbose,
         )
         print(f"{recipe['name']}: checkpoint and run.json are in {folder}")
+        if options.measure:
+            from training.measure import measure
+            from zoo.catalog import Record
+
+            print(Record(**measure(recipe, folder, data_file=options.data, verbose=verbose)))
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last epoch", file=sys.stderr)
         return 130
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, ZooError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -4,11 +4,31 @@ import importlib
 
 __version__ = "0.1.0"
 
+# `import zoo` loads neither a backend nor the rest: a name arrives when it is first used.
+_NAMES = {
+    "load": "loading",
+    "info": "catalog",
+    "list_models": "catalog",
+    "Certificate": "certificates",
+    "CheckpointError": "errors",
+    "DownloadError": "errors",
+    "IntegrityError": "errors",
+    "SoundnessError": "errors",
+    "UnknownModelError": "errors",
+    "ZooError": "errors",
+}
 _PACKAGES = ("attacks", "catalog", "certificates", "data", "hub", "layers", "losses", "models", "ops")
+
+__all__ = [*_NAMES, *_PACKAGES]
 
 
 def __getattr__(name):
-    # `import zoo` loads no backend: packages arrive when they are first named.
     if name in _PACKAGES:
         return importlib.import_module(f"zoo.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"zoo.{_NAMES[name]}"), name)
     raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

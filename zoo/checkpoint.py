@@ -5,13 +5,11 @@ import os
 import pathlib
 import tempfile
 
+from zoo.errors import CheckpointError
+
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 FORMAT = 1
-
-
-class CheckpointError(Exception):
-    """A checkpoint that is incomplete, corrupt, or from a version this one cannot read."""
 
 
 def save(model, folder, *, float16=False):

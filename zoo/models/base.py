@@ -85,6 +85,39 @@ class CertifiedModel(keras.Model):
         """
         raise NotImplementedError(f"{type(self).__name__} defines no certificate")
 
+    def attack(self, x, y, attack="pgd", *, eps, norm=None, **params):
+        """Images near ``x`` that the model should get wrong: see :func:`zoo.attacks.attack`."""
+        from zoo import attacks
+
+        return attacks.attack(self, x, y, attack, eps=eps, norm=norm, **params)
+
+    def evaluate_robustness(self, x, y, *, eps, norm=None, attacks=("fgsm", "pgd"), **options):
+        """Clean ≥ attacked ≥ certified accuracy: see :func:`zoo.evaluation.evaluate`."""
+        from zoo import evaluation
+
+        return evaluation.evaluate(self, x, y, eps=eps, norm=norm, attacks=attacks, **options)
+
+    def with_new_head(self, num_classes):
+        """The same features under an untrained head, to be fine-tuned.
+
+        Args:
+            num_classes: of the new head.
+
+        Returns:
+            A new model of the same class; this one is unchanged.
+        """
+        model = type(self).from_config({**self.get_config(), "num_classes": num_classes})
+        for new, old in zip(model.layers, self.layers, strict=True):
+            if old is not self.head:
+                new.set_weights(old.get_weights())
+        return model
+
+    def save_checkpoint(self, folder, *, float16=False):
+        """Write a folder that :func:`zoo.load` reads: see :func:`zoo.checkpoint.save`."""
+        from zoo import checkpoint
+
+        checkpoint.save(self, folder, float16=float16)
+
     def logits(self, x, *, batch_size=256):
         """Logits of checked images as a float32 array ``(n, classes)``."""
         outputs = [ops.convert_to_numpy(self(b, training=False)) for b in _batches(x, batch_size)]

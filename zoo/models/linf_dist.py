@@ -110,6 +110,11 @@ class LinfDistNet(CertifiedModel):
         return [*self.hidden[::2], self.head]
 
     @property
+    def architecture(self):
+        """One line for listings."""
+        return f"ℓ∞-distance network, {self.depth} layers, width {self.width}"
+
+    @property
     def p(self):
         """Exponent of all distance layers in training; assignable."""
         return self.head.p

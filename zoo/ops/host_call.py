@@ -38,7 +38,7 @@ def host_call(function, inputs, outputs):
         import jax
 
         specs = tuple(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in outputs)
-        return list(jax.pure_callback(call, specs, *inputs))
+        return list(jax.pure_callback(call, specs, *inputs, vmap_method="sequential"))
     raise NotImplementedError(
         f"host calls work on the tensorflow and jax backends, not on {backend!r}"
     )

@@ -74,6 +74,8 @@ def lp_distance(x, w, p, *, implementation="auto"):
 
         return u, gradient
 
+    # Reshaped, a variable is a tensor: a custom gradient must not see TensorFlow variables.
+    x, w = ops.reshape(x, (-1, x.shape[1])), ops.reshape(w, w.shape)
     return distance(x, w, ops.cast(p, "float32"))
 
 

@@ -155,29 +155,40 @@ def _backward(x, w, u, g, p):
     return dx, dw
 
 
+@_inline
+def _add_shares(target, row, x, b, w, o, u, share):
+    """Add ``sign(x[b] - w[o]) * share`` to a row wherever the difference is the largest."""
+    for c in range(x.shape[1]):
+        # Most chunks do not hold the largest difference, and one look tells.
+        if _largest(x, b, w, o, c) >= u:
+            for i in range(_CHUNK):
+                d = x[b, c, i] - w[o, c, i]
+                if abs(d) >= u:
+                    target[row, c, i] += np.sign(d) * share
+
+
 @_jit
 def _backward_max(x, w, u, g):
-    batch, inputs = x.shape
+    batch, chunks, _ = x.shape
     units = w.shape[0]
     dx = np.zeros_like(x)
     dw = np.zeros_like(w)
-    ties = np.empty((batch, units), np.int32)
+    share = np.empty((batch, units), np.float32)
     for b in numba.prange(batch):
         for o in range(units):
-            count = 0
-            for i in range(inputs):
-                count += abs(x[b, i] - w[o, i]) >= u[b, o]
-            ties[b, o] = count
-            for i in range(inputs):
-                d = x[b, i] - w[o, i]
-                if abs(d) >= u[b, o]:
-                    dx[b, i] += np.sign(d) * g[b, o] / float32(count)
+            if g[b, o] == 0:  # nearly all of them, in the layers below a sparse gradient
+                continue
+            ties = 0
+            for c in range(chunks):
+                if _largest(x, b, w, o, c) >= u[b, o]:
+                    for i in range(_CHUNK):
+                        ties += abs(x[b, c, i] - w[o, c, i]) >= u[b, o]
+            share[b, o] = g[b, o] / float32(ties)
+            _add_shares(dx, b, x, b, w, o, u[b, o], share[b, o])
     for o in numba.prange(units):
         for b in range(batch):
-            for i in range(inputs):
-                d = x[b, i] - w[o, i]
-                if abs(d) >= u[b, o]:
-                    dw[o, i] -= np.sign(d) * g[b, o] / float32(ties[b, o])
+            if g[b, o] != 0:
+                _add_shares(dw, o, x, b, w, o, u[b, o], -share[b, o])
     return dx, dw
 
 
@@ -204,9 +215,11 @@ def backward(x, w, p, u, g):
     At ``p = inf`` the gradient goes to the input of the largest difference, in equal shares where
     several are equally large.
     """
+    chunked = _chunked(x), _chunked(w)
     if np.isinf(p):
-        return _backward_max(*map(np.ascontiguousarray, (x, w, u, g)))
-    dx, dw = _backward(_chunked(x), _chunked(w), u, g, np.float32(p))
+        dx, dw = _backward_max(*chunked, u, g)
+    else:
+        dx, dw = _backward(*chunked, u, g, np.float32(p))
     inputs = x.shape[1]
     return (
         np.ascontiguousarray(dx.reshape(len(x), -1)[:, :inputs]),

@@ -1,0 +1,32 @@
+"""What the tests need to know of a backend."""
+
+import keras
+import numpy as np
+
+BACKEND = keras.backend.backend()
+
+
+def value_and_gradients(function, *arrays, compiled=True):
+    """``sum(function(*arrays))``'s summands and its gradients, as NumPy arrays."""
+    if BACKEND == "jax":
+        import jax
+
+        def scalar(*args):
+            value = function(*args)
+            return value.sum(), value
+
+        compute = jax.value_and_grad(scalar, argnums=tuple(range(len(arrays))), has_aux=True)
+        (_, value), gradients = (jax.jit(compute) if compiled else compute)(*arrays)
+    else:
+        import tensorflow as tf
+
+        def compute(*args):
+            with tf.GradientTape() as tape:
+                tape.watch(args)
+                value = function(*args)
+                total = tf.reduce_sum(value)
+            return value, tape.gradient(total, args)
+
+        args = tuple(map(tf.constant, arrays))
+        value, gradients = (tf.function(compute) if compiled else compute)(*args)
+    return np.asarray(value), [np.asarray(g) for g in gradients]

@@ -1,0 +1,42 @@
+"""The mean shift."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.layers.harness import assert_survives_saving, run_layer_test
+from zoo.layers import MeanShift
+
+
+@pytest.mark.parametrize("input_shape", [(8, 6), (4, 2, 3, 6)])
+def test_layer(input_shape, tmp_path):
+    model, x = run_layer_test(
+        MeanShift,
+        {"momentum": 0.8},
+        input_shape,
+        output_shape=input_shape,
+        trainable=0,
+        non_trainable=1,
+    )
+    assert_survives_saving(model, x, tmp_path)
+
+
+def test_training_subtracts_the_batch_mean_and_remembers_it():
+    x = np.array([[1.0, 10.0], [3.0, 30.0]], "float32")
+    layer = MeanShift(momentum=0.75)
+    shifted = keras.ops.convert_to_numpy(layer(x, training=True))
+    np.testing.assert_allclose(shifted, [[-1, -10], [1, 10]])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer.mean), [0.5, 5.0])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x)), x - [0.5, 5.0])
+
+
+def test_frozen_it_keeps_its_mean():
+    layer = MeanShift()
+    layer.trainable = False
+    layer(np.ones((4, 2), "float32"), training=True)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer.mean), 0)
+
+
+def test_bad_momentum_is_named():
+    with pytest.raises(ValueError, match="momentum must be in"):
+        MeanShift(momentum=1.0)

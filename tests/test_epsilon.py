@@ -1,0 +1,31 @@
+"""Budgets and their rounding."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo.epsilon import Epsilon
+
+
+@given(st.fractions(0, 10, max_denominator=1000))
+def test_floats_enclose_the_exact_budget(fraction):
+    eps = Epsilon(f"{fraction.numerator}/{fraction.denominator}")
+    assert eps.exact == fraction
+    assert Fraction(eps.below) <= fraction <= Fraction(eps.above)
+    assert np.float32(eps.below) == eps.below
+    assert np.nextafter(np.float32(eps.below), np.float32(np.inf)) >= np.float32(eps.above)
+
+
+def test_a_float_means_what_it_prints():
+    assert Epsilon(0.3).exact == Fraction(3, 10)
+    assert Epsilon(np.float32(0.1)) == Epsilon("0.1")
+    assert Epsilon(".03137").exact < Fraction(8, 255)
+
+
+@pytest.mark.parametrize("value", ["8/0", "a lot", -0.1, float("nan"), float("inf"), True, None, [1]])
+def test_bad_budgets_are_named(value):
+    with pytest.raises(ValueError, match="eps must"):
+        Epsilon(value)

@@ -1,0 +1,27 @@
+"""What is cheap stays cheap."""
+
+import subprocess
+import sys
+
+import zoo
+
+
+def loaded_after(code):
+    check = f"import sys\n{code}\nprint(*[m for m in ('tensorflow', 'jax', 'keras') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    return run.stdout.split("\n")[-2].split()
+
+
+def test_import_loads_no_backend():
+    assert loaded_after("import zoo") == []
+
+
+def test_catalog_commands_load_no_backend():
+    assert loaded_after("from zoo.cli import main; main(['list'])") == []
+    assert loaded_after("from zoo.cli import main; main(['info', 'linf-dist-digits'])") == []
+
+
+def test_public_names_exist():
+    for name in zoo.__all__:
+        assert getattr(zoo, name) is not None
+    assert set(zoo.__all__) <= set(dir(zoo))

@@ -1,0 +1,119 @@
+"""From a folder to a model: checkpoints, overrides, new heads."""
+
+import json
+
+import numpy as np
+import pytest
+
+import zoo
+from zoo import checkpoint
+
+
+@pytest.fixture
+def folder(small_model, tmp_path):
+    small_model.head.bias.assign([0.1, 0.2, 0.3])
+    small_model.hidden[1].mean.assign(np.linspace(9, 11, 12))
+    checkpoint.save(small_model, tmp_path / "net")
+    return tmp_path / "net"
+
+
+def test_save_and_load_keep_radii(small_model, folder, small_images):
+    again = zoo.load(folder)
+    assert again.get_config() == small_model.get_config()
+    for method in ("interval", "lipschitz"):
+        a, b = (m.certify(small_images, method=method) for m in (small_model, again))
+        np.testing.assert_array_equal(a.radius, b.radius)
+        np.testing.assert_array_equal(a.prediction, b.prediction)
+
+
+def test_float16_halves_kernels_and_nothing_else(small_model, folder, tmp_path):
+    checkpoint.save(small_model, tmp_path / "half", float16=True)
+    half = zoo.load(tmp_path / "half")
+    for stored, exact in zip(half.get_weights(), small_model.get_weights(), strict=True):
+        expected = exact.astype("float16") if np.ndim(exact) == 2 else exact
+        np.testing.assert_array_equal(stored, np.asarray(expected, "float32"))
+
+
+def test_the_optimizer_is_left_out(small_model, small_images, tmp_path):
+    checkpoint.save(small_model, tmp_path / "before")
+    small_model.compile()
+    small_model.fit(small_images, np.zeros(20, int), verbose=0)
+    checkpoint.save(small_model, tmp_path / "after")
+    size = [(tmp_path / name / checkpoint.WEIGHTS).stat().st_size for name in ("before", "after")]
+    assert size[1] < 1.2 * size[0]
+
+
+def test_saving_over_a_checkpoint_leaves_no_other_files(small_model, folder):
+    checkpoint.save(small_model, folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.weights.h5"]
+
+
+def test_without_weights(folder):
+    fresh = zoo.load(folder, weights=False)
+    (folder / checkpoint.WEIGHTS).unlink()
+    assert zoo.load(folder, weights=False).get_config() == fresh.get_config()
+    with pytest.raises(zoo.CheckpointError, match=r"has no model\.weights\.h5"):
+        zoo.load(folder)
+
+
+def test_overrides(folder):
+    assert zoo.load(folder, implementation="portable").implementation == "portable"
+    with pytest.raises(zoo.CheckpointError, match="widht"):
+        zoo.load(folder, widht=3)
+
+
+def test_new_head_keeps_the_features(folder, small_model, small_images):
+    model = zoo.load(folder, num_classes=7)
+    assert model.num_classes == 7
+    for new, old in zip(model.hidden, small_model.hidden, strict=True):
+        for a, b in zip(new.get_weights(), old.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+    certificate = model.certify(small_images)
+    assert certificate.num_classes == 7
+    model.compile()
+    model.fit(small_images, np.arange(20) % 7, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("<html>", "cannot be read"),
+        ("[]", "lacks one of the entries"),
+        ('{"format": 99, "class": "zoo>LinfDistNet", "config": {}}', "format 99"),
+        ('{"format": 1, "class": "zoo>Other", "config": {}}', "'zoo>Other'"),
+        ('{"format": 1, "class": "Dense", "config": {}}', "'Dense'"),
+        ('{"format": 1, "class": "zoo>LinfDistNet", "config": {"width": 0}}', "LinfDistNet"),
+    ],
+)
+def test_a_damaged_config_is_named(folder, content, message):
+    (folder / checkpoint.CONFIG).write_text(content)
+    with pytest.raises(zoo.CheckpointError, match=message):
+        zoo.load(folder)
+
+
+@pytest.mark.parametrize("damage", ["html", "truncated", "other network"])
+def test_damaged_weights_are_named(folder, damage, tmp_path):
+    path = folder / checkpoint.WEIGHTS
+    if damage == "html":
+        path.write_text("<html>not weights</html>")
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-500])
+    else:
+        checkpoint.save(zoo.models.LinfDistNet((4, 4, 1), 3, width=5, depth=3), tmp_path / "other")
+        path.write_bytes((tmp_path / "other" / checkpoint.WEIGHTS).read_bytes())
+    with pytest.raises(zoo.CheckpointError, match=r"model\.weights\.h5 does not hold"):
+        zoo.load(folder)
+
+
+def test_unknown_names():
+    with pytest.raises(zoo.UnknownModelError, match="did you mean .*linf-dist-digits"):
+        zoo.load("linf-dist-digit")
+    with pytest.raises(zoo.CheckpointError, match="no such folder"):
+        zoo.load("./nowhere")
+
+
+def test_config_holds_no_code_and_names_versions(folder):
+    config = json.loads((folder / checkpoint.CONFIG).read_text())
+    assert config["class"] == "zoo>LinfDistNet"
+    assert config["config"]["mean"] == 0.4
+    assert {"zoo_version", "keras_version"} <= set(config)

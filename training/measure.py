@@ -1,0 +1,123 @@
+"""From trained weights to a published checkpoint and its manifest entry."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+
+from zoo import catalog, checkpoint, data, hub
+from zoo.evaluation import evaluate
+from zoo.report.card import card
+
+PAPERS = {
+    "linf-dist": "Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks "
+    "with ℓ∞-dist Neurons, ICML 2021",
+}
+
+
+def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
+    """Measure a finished run on the whole test set, ship its weights and write its entry.
+
+    Args:
+        recipe: as :func:`training.recipe.load` returns it.
+        folder: of the run.
+        data_file: an ``.npz`` file in place of the named image set.
+        weights: folder of the shipped checkpoints; by default the catalog's.
+        verbose: 1 shows progress bars.
+
+    Returns:
+        The manifest entry.
+
+    Raises:
+        FileNotFoundError: if the run has not finished.
+        zoo.SoundnessError: if an attack broke a certificate; nothing is written then.
+    """
+    folder = pathlib.Path(folder)
+    if not (folder / "run.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no finished run; train it first")
+    run = json.loads((folder / "run.json").read_text())
+    # The stored file is what is measured: its rounding is part of the result.
+    model = checkpoint.load(folder)
+    test = data.load(data_file or recipe["data"]["name"], "test")
+    metrics = metrics_of(model, test, recipe, verbose)
+    target = pathlib.Path(weights or catalog.WEIGHTS) / recipe["name"]
+    target.mkdir(parents=True, exist_ok=True)
+    entry = {
+        "name": recipe["name"],
+        "approach": recipe["approach"],
+        "dataset": recipe["data"]["name"],
+        "norm": model.certificates[0][0],
+        "architecture": model.architecture,
+        "parameters": int(sum(np.prod(w.shape) for w in model.trainable_weights)),
+        "files": [],
+        "hub": None,
+        "metrics": metrics,
+        "training": {
+            k: run[k]
+            for k in ("recipe", "seed", "epochs", "seconds", "hardware", "backend", "images")
+        },
+        "paper": PAPERS[recipe["approach"]],
+        "license": "apache-2.0",
+        "notes": recipe.get("notes", ""),
+    }
+    for name in (checkpoint.CONFIG, checkpoint.WEIGHTS):
+        shutil.copyfile(folder / name, target / name)
+    (target / "README.md").write_text(card(entry), encoding="utf-8")
+    for name in (checkpoint.CONFIG, checkpoint.WEIGHTS, "README.md"):
+        size, sha256 = hub.digest(target / name)
+        entry["files"].append({"path": name, "size": size, "sha256": sha256})
+    catalog.write(entry)
+    return entry
+
+
+def metrics_of(model, test, recipe, verbose=0):
+    """Clean, attacked and certified accuracy on all test images, as the manifest keeps them."""
+    settings = recipe["measure"]
+    parameters = {
+        "steps": settings["attack_steps"],
+        "restarts": settings["attack_restarts"],
+        "loss": "margin",
+    }
+    report = evaluate(
+        model,
+        test.images,
+        test.labels,
+        eps=settings["eps"],
+        attacks=("pgd",),
+        params={"pgd": parameters},
+        seed=recipe["seed"],
+        verbose=verbose,
+    )
+    n, norm = report.n, report.norm
+    certified = []
+    for norm, method in model.certificates:
+        certificate = (
+            report.certificate
+            if (norm, method) == (report.norm, report.method)
+            else model.certify(test.images, norm=norm, method=method)
+        )
+        for row in report.rows:
+            accuracy = certificate.accuracy(test.labels, row["eps"])
+            certified.append(
+                {"eps": row["eps"], "norm": norm, "method": method, "accuracy": accuracy, "n": n}
+            )
+    attacked = [
+        {
+            "eps": row["eps"],
+            "norm": report.norm,
+            "attack": "pgd",
+            "parameters": parameters,
+            "accuracy": row["attacked"]["pgd"],
+            "n": n,
+        }
+        for row in report.rows
+    ]
+    return {
+        "n": n,
+        "split": "test",
+        "clean": report.clean,
+        "certified": certified,
+        "attacked": attacked,
+        "seed": recipe["seed"],
+    }

@@ -1,0 +1,70 @@
+"""Projection onto the perturbation ball and the [0, 1] box, exact in floating point."""
+
+import numpy as np
+
+from zoo.epsilon import Epsilon
+
+
+def project(x_adv, x, eps, norm):
+    """The images nearest to ``x_adv`` that are in the ball around ``x`` and in [0, 1].
+
+    The bound holds for the returned float32 pixels themselves, evaluated in float64: an attack
+    that leaves the ball by a rounding error proves nothing about a certificate.
+
+    Args:
+        x_adv, x: float arrays ``(n, …)``; ``x`` in [0, 1].
+        eps: budget, see :class:`zoo.epsilon.Epsilon`.
+        norm: ``"linf"`` or ``"l2"``.
+
+    Returns:
+        float32 array of the shape of ``x``.
+
+    Raises:
+        ValueError: for another norm.
+    """
+    if norm not in ("linf", "l2"):
+        raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
+    budget = Epsilon(eps).below
+    origin = np.asarray(x, np.float64)
+    change = np.clip(np.asarray(x_adv, np.float64), 0.0, 1.0) - origin
+    if norm == "linf":
+        change = np.clip(change, -budget, budget)
+    else:
+        length = _length(change)
+        change *= np.where(length > budget, budget / np.maximum(length, 1e-300), 1.0)
+    projected = np.clip(origin + change, 0.0, 1.0).astype(np.float32)
+    # Rounding to float32 may leave the ball again; step back towards the origin until it does not.
+    while True:
+        change = projected.astype(np.float64) - origin
+        outside = np.abs(change) > budget if norm == "linf" else _length(change) > budget
+        if not outside.any():
+            return projected
+        inwards = np.nextafter(projected, origin.astype(np.float32))
+        if norm == "l2":
+            inwards = np.where(outside, inwards, projected)
+            shrunk = (origin + change * (1.0 - 1e-6)).astype(np.float32)
+            inwards = np.where(np.abs(shrunk - origin) < np.abs(inwards - origin), shrunk, inwards)
+        projected = np.where(outside, inwards, projected)
+
+
+def random_start(x, eps, norm, random):
+    """Images drawn uniformly from the ball around ``x``, cut off at [0, 1].
+
+    Args:
+        x: float array ``(n, …)`` in [0, 1].
+        eps, norm: of the ball.
+        random: :class:`numpy.random.Generator`.
+    """
+    budget = Epsilon(eps).below
+    if norm == "linf":
+        change = random.uniform(-budget, budget, x.shape)
+    else:
+        change = random.normal(size=x.shape)
+        reach = random.uniform(size=(len(x),) + (1,) * (x.ndim - 1)) ** (1.0 / x[0].size)
+        change *= budget * reach / _length(change)
+    return project(x + change, x, eps, norm)
+
+
+def _length(change):
+    axes = tuple(range(1, change.ndim))
+    return np.sqrt(np.sum(np.square(change), axis=axes, keepdims=True))

@@ -1,0 +1,222 @@
+"""The ``zoo`` command."""
+
+import argparse
+import json
+import os
+import sys
+
+from zoo import catalog
+from zoo.errors import ZooError
+
+
+def main(arguments=None):
+    """Run the command; returns its exit code."""
+    # The backends' own start-up messages would drown a one-line answer.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    options = _parser().parse_args(arguments)
+    try:
+        result, text = options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (ZooError, ValueError, TypeError, OSError, RuntimeError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    try:
+        print(json.dumps(result, indent=1) if options.json else text, flush=True)
+    except BrokenPipeError:  # the reader has seen enough, as in `zoo list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="zoo", description="Certifiably robust image classifiers with pretrained weights."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name, run, summary):
+        added = commands.add_parser(name, help=summary, description=summary)
+        added.add_argument("--json", action="store_true", help="print JSON")
+        added.set_defaults(run=run)
+        return added
+
+    listed = command("list", _list, "List the models and their accuracies.")
+    listed.add_argument("pattern", nargs="?", default="*", help="of the name, with * and ?")
+    for key in ("dataset", "norm", "approach"):
+        listed.add_argument(f"--{key}", help=f"only models of this {key}")
+
+    info = command("info", _info, "Show everything that is known about a model.")
+    info.add_argument("name")
+
+    evaluate = command("evaluate", _evaluate, "Measure clean ≥ attacked ≥ certified accuracy.")
+    _add_model_and_images(evaluate)
+    _add_eps(evaluate, many=True)
+    evaluate.add_argument(
+        "--attacks", default="fgsm,pgd", help="comma-separated (default: %(default)s)"
+    )
+    evaluate.add_argument("--plot", help="draw the certified-accuracy curve into this file")
+
+    certify = command("certify", _certify, "Prove a radius for each image.")
+    _add_model_and_images(certify)
+    certify.add_argument("--method", default="auto", help="of the certificate")
+
+    attack = command("attack", _attack, "Attack each image.")
+    _add_model_and_images(attack)
+    _add_eps(attack)
+    attack.add_argument("--attack", default="pgd", help="(default: %(default)s)")
+    attack.add_argument("--steps", type=int, help="of an iterative attack")
+    attack.add_argument("--restarts", type=int, help="of pgd")
+    attack.add_argument("--save", help="write the attacked images to this .npz file")
+
+    download = command("download", _download, "Fetch and verify a model's files.")
+    download.add_argument("name")
+    download.add_argument("--revision", help="of the Hub repository")
+    download.add_argument("--cache-dir", help="in place of the Hub client's cache")
+
+    verify = command("verify", _verify, "Check the files of all models, or of one, and load them.")
+    verify.add_argument("name", nargs="?", help="(default: all)")
+    return parser
+
+
+def _add_model_and_images(parser):
+    parser.add_argument("name", help="model name, hf://org/repo[@revision], or folder")
+    parser.add_argument("--data", help="image set or .npz file (default: the model's test set)")
+    parser.add_argument("--n", type=int, help="only the first N images")
+    parser.add_argument("--norm", choices=("linf", "l2"), help="of the perturbation")
+    parser.add_argument("--batch-size", type=int, default=256, help="(default: %(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def _add_eps(parser, many=False):
+    parser.add_argument(
+        "--eps",
+        nargs="+" if many else None,
+        help="perturbation budget, such as 0.1 or 8/255 (default: those the model was measured at)",
+    )
+
+
+def _list(options):
+    records = catalog.list_models(
+        options.pattern, dataset=options.dataset, norm=options.norm, approach=options.approach
+    )
+    text = str(records) if records else "no model matches"
+    return [record.to_dict() for record in records], text
+
+
+def _info(options):
+    record = catalog.info(options.name)
+    return record.to_dict(), str(record)
+
+
+def _evaluate(options):
+    model, images = _model_and_images(options)
+    report = model.evaluate_robustness(
+        images.images,
+        images.labels,
+        eps=options.eps or _measured_eps(options.name),
+        norm=options.norm,
+        attacks=tuple(options.attacks.split(",")),
+        batch_size=options.batch_size,
+        verbose=not options.quiet,
+    )
+    if options.plot:
+        report.plot(options.plot)
+    result = {"model": options.name, "data": images.name, **report.to_dict()}
+    return result, f"{options.name} on {images.name}\n{report}"
+
+
+def _certify(options):
+    model, images = _model_and_images(options)
+    certificate = model.certify(
+        images.images,
+        norm=options.norm,
+        method=options.method,
+        batch_size=options.batch_size,
+        verbose=not options.quiet,
+    )
+    result = {"model": options.name, "data": images.name, **certificate.to_dict()}
+    lines = ["image  label  prediction  radius"]
+    for i, (label, prediction, radius) in enumerate(
+        zip(images.labels, certificate.prediction, certificate.radius, strict=True)
+    ):
+        lines.append(f"{i:5}  {label:5}  {prediction:10}  {radius:.6f}")
+    return result, "\n".join(lines)
+
+
+def _attack(options):
+    import numpy as np
+
+    model, images = _model_and_images(options)
+    params = {k: v for k in ("steps", "restarts") if (v := getattr(options, k)) is not None}
+    eps = options.eps or _measured_eps(options.name)[0]
+    x_adv = model.attack(
+        images.images,
+        images.labels,
+        options.attack,
+        eps=eps,
+        norm=options.norm,
+        batch_size=options.batch_size,
+        verbose=not options.quiet,
+        **params,
+    )
+    fooled = np.argmax(model.logits(x_adv), axis=1) != images.labels
+    if options.save:
+        np.savez_compressed(options.save, x_test=x_adv, y_test=images.labels)
+    accuracy = float(1 - fooled.mean()) if len(images) else None
+    result = {
+        "model": options.name,
+        "data": images.name,
+        "attack": options.attack,
+        "eps": str(eps),
+        "n": len(images),
+        "accuracy": accuracy,
+        "fooled": fooled.tolist(),
+    }
+    return result, (
+        f"{options.name} on {images.name}: {fooled.sum()} of {len(images)} images "
+        f"misclassified under {options.attack} at eps {eps}"
+    )
+
+
+def _download(options):
+    from zoo import hub
+
+    folder = hub.fetch(options.name, revision=options.revision, cache_dir=options.cache_dir)
+    return {"name": options.name, "folder": str(folder)}, str(folder)
+
+
+def _verify(options):
+    from zoo import hub, loading
+
+    records = [catalog.info(options.name)] if options.name else catalog.list_models()
+    for record in records:
+        hub.fetch(record.name)
+        loading.load(record.name, verify=False)
+    names = [record.name for record in records]
+    return {"verified": names}, "\n".join(f"{name}: files as published, loads" for name in names)
+
+
+def _model_and_images(options):
+    from zoo import data, loading
+
+    if options.n is not None and options.n < 1:
+        raise ValueError(f"--n must be at least 1, got {options.n}")
+    source = options.data or _record(options.name, "--data").dataset
+    model = loading.load(options.name)
+    images = data.load(source, "test")
+    return model, images if options.n is None else images.take(options.n)
+
+
+def _measured_eps(name):
+    return [entry["eps"] for entry in _record(name, "--eps").metrics["attacked"]]
+
+
+def _record(name, option):
+    if "/" in name:
+        raise ValueError(f"{name} has no entry in the catalog to take defaults from; give {option}")
+    return catalog.info(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

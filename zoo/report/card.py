@@ -1,0 +1,108 @@
+"""The model card of a checkpoint, with the Hub's evaluation-result metadata."""
+
+_TEXT = """
+# {name}
+
+{architecture}, {parameters:,} parameters, trained on {dataset} by [certified-zoo](https://pypi.org/project/certified-zoo/).
+Its predictions come with a proof: no perturbation of {norm} norm below the certified radius changes
+them.
+
+```python
+import zoo
+
+model = zoo.load("{name}")
+certificate = model.certify(images)      # images in [0, 1], (n, height, width, channels)
+certificate.prediction, certificate.radius
+```
+
+## Results
+
+All {n} test images; clean accuracy {clean:.2%}.
+
+| eps ({norm}) | {attack_name} | certified |
+|---|---|---|
+{rows}
+
+The certified number is a lower bound under any attack, the attacked one an upper bound.
+Certificate: {method}. Attack parameters: {attack_parameters}.
+
+## Training
+
+{epochs} epochs on {images} images, seed {seed}, {seconds} s on {hardware}, {backend} backend; recipe
+`{recipe}`. {notes}
+
+## Limits
+
+The guarantee is about perturbations of one norm, added to the image the model is given. It says
+nothing about other changes, about images unlike the training data, or about whether the unperturbed
+prediction is right.
+
+## Reference
+
+{paper}
+"""
+
+
+def card(entry):
+    """The model card as text.
+
+    Args:
+        entry: of the manifest, a dictionary.
+
+    Returns:
+        Markdown with YAML metadata, for a checkpoint's ``README.md``.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    metrics, norm = entry["metrics"], entry["norm"]
+    method = metrics["certified"][0]["method"]
+    certified = [e for e in metrics["certified"] if (e["norm"], e["method"]) == (norm, method)]
+    attacked = {e["eps"]: e for e in metrics["attacked"]}
+
+    def result(metric, value):
+        return EvalResult(
+            task_type="image-classification",
+            dataset_type=entry["dataset"],
+            dataset_name=entry["dataset"],
+            dataset_split=metrics["split"],
+            metric_type="accuracy",
+            metric_name=metric,
+            metric_value=value,
+        )
+
+    metadata = ModelCardData(
+        model_name=entry["name"],
+        license=entry["license"],
+        library_name="keras",
+        pipeline_tag="image-classification",
+        tags=["certified-robustness", "adversarial-robustness", entry["approach"]],
+        eval_results=[
+            result("clean accuracy", metrics["clean"]),
+            *(
+                result(f"certified accuracy, {norm} eps {e['eps']}", e["accuracy"])
+                for e in certified
+            ),
+            *(
+                result(f"accuracy under {e['attack']}, {norm} eps {e['eps']}", e["accuracy"])
+                for e in attacked.values()
+            ),
+        ],
+    )
+    rows = "\n".join(
+        f"| {e['eps']} | {attacked[e['eps']]['accuracy']:.2%} | {e['accuracy']:.2%} |"
+        for e in certified
+    )
+    first = next(iter(attacked.values()))
+    text = _TEXT.format(
+        **{k: entry[k] for k in ("name", "architecture", "parameters", "dataset", "norm", "paper")},
+        **{k: entry["training"][k] for k in ("epochs", "images", "seed", "seconds", "hardware")},
+        **{k: entry["training"][k] for k in ("backend", "recipe")},
+        n=metrics["n"],
+        clean=metrics["clean"],
+        rows=rows,
+        method=method,
+        attack_name=first["attack"],
+        attack_parameters=", ".join(f"{k} {v}" for k, v in first["parameters"].items()),
+        notes=entry["notes"],
+    )
+    return f"---\n{metadata.to_yaml()}\n---\n{text}"
