@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 
-import huggingface_hub
+from huggingface_hub import constants
 import numpy as np
 import pytest
 
@@ -26,7 +26,6 @@ def server(monkeypatch):
     for name in ("HF_HUB_OFFLINE", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     # The client reads its environment when it is imported.
-    constants = huggingface_hub.constants
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
@@ -94,6 +93,7 @@ def test_pinned_revision_then_cache_without_network(published, server, cache, sm
     assert newer != published
     model = zoo.load("small-net", cache_dir=cache)
     assert_same(model, small_model)
+    assert server.bodies_sent()
     assert all(published in path for path in server.bodies_sent())
     server.close()
     assert_same(zoo.load("small-net", cache_dir=cache), small_model)
@@ -117,7 +117,8 @@ def test_hub_names(published, server, cache, small_model):
         zoo.load("hf://just-a-name", cache_dir=cache)
 
 
-def test_cut_connection_is_resumed(published, server, cache, small_model):
+def test_cut_connection_is_resumed(published, server, cache, small_model, monkeypatch):
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1024)  # smaller than the file
     server.faults[WEIGHTS] = "cut once"
     assert_same(zoo.load("small-net", cache_dir=cache), small_model)
     resumed = [r for method, path, r in server.requests if method == "GET" and WEIGHTS in path]
@@ -179,14 +180,15 @@ def test_cache_folder_that_cannot_be_written(published, tmp_path):
 
 _CHILD = textwrap.dedent("""
     import resource, signal, sys
-    import huggingface_hub
-    from zoo import catalog, hub
     import pathlib
+    from huggingface_hub import constants, errors, hf_hub_download
+    from zoo import catalog, hub
     manifest, cache, limit, user = sys.argv[1:]
     catalog.MANIFEST = pathlib.Path(manifest)
     catalog.WEIGHTS = pathlib.Path(manifest).parent / "no-weights"
     if int(user):
         import os
+        os.setgroups([])
         os.setuid(int(user))
     if int(limit):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -201,7 +203,7 @@ _CHILD = textwrap.dedent("""
 def start_child(cache, limit=0, user=0):
     return subprocess.Popen(
         [sys.executable, "-c", _CHILD, str(catalog.MANIFEST), str(cache), str(limit), str(user)],
-        env={**os.environ, "HF_ENDPOINT": huggingface_hub.constants.ENDPOINT},
+        env={**os.environ, "HF_ENDPOINT": constants.ENDPOINT},
         cwd=pathlib.Path(zoo.__file__).parent.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

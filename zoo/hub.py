@@ -101,7 +101,7 @@ def _from_hub(repo, revision, files, cache_dir, local_files_only, verify):
 
 def _download(repo, file, revision, cache_dir, local_files_only):
     import huggingface_hub
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     what = f"{repo}/{file}" + (f" at {revision}" if revision else "")
     try:
@@ -115,7 +115,7 @@ def _download(repo, file, revision, cache_dir, local_files_only):
             )
         )
     except errors.LocalEntryNotFoundError as error:
-        offline = local_files_only or huggingface_hub.constants.HF_HUB_OFFLINE
+        offline = local_files_only or constants.HF_HUB_OFFLINE
         why = "and downloads are switched off" if offline else f"and the Hub did not answer: {_line(error)}"
         raise DownloadError(f"{what} is not in the cache {why}") from error
     except errors.RevisionNotFoundError as error:

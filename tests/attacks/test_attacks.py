@@ -1,0 +1,244 @@
+"""Every attack: in the ball, effective, and without the faults of the plain call."""
+
+import numpy as np
+import pytest
+
+import zoo
+from tests.backend import BACKEND
+from zoo.attacks import ATTACKS
+from zoo.attacks.victim import victim
+from zoo.epsilon import Epsilon
+
+ON_JAX = ("fgsm", "pgd")
+HERE = [name for name in ATTACKS if BACKEND == "tensorflow" or name in ON_JAX]
+QUICK = {
+    "fgsm": {},
+    "pgd": {"steps": 5},
+    "momentum": {"steps": 5},
+    "cw": {"steps": 20, "search_steps": 2, "learning_rate": 0.05},
+    "spsa": {"steps": 10, "samples": 32},
+}
+tensorflow_only = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="cleverhans has this attack for TensorFlow alone"
+)
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    return digits.images[:24], digits.labels[:24]
+
+
+def accuracy(model, x, y):
+    return np.mean(np.argmax(model.logits(x), axis=1) == y)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", HERE)
+def test_in_the_ball_and_harmful(digits_model, images, name, norm):
+    x, y = images
+    if (name, norm) == ("spsa", "l2"):
+        with pytest.raises(ValueError, match="'linf', got 'l2'"):
+            digits_model.attack(x, y, name, eps=0.1, norm=norm)
+        return
+    eps = "0.35" if norm == "linf" else "1.5"
+    x_adv = digits_model.attack(x, y, name, eps=eps, norm=norm, **QUICK[name])
+    change = (x_adv.astype("float64") - x).reshape(len(x), -1)
+    size = np.abs(change).max(axis=1) if norm == "linf" else np.sqrt((change**2).sum(axis=1))
+    assert (size <= float(Epsilon(eps).exact)).all()
+    assert x_adv.min() >= 0
+    assert x_adv.max() <= 1
+    if (name, norm) != ("cw", "linf"):  # small in L2, it is mostly cut off in ℓ∞
+        assert accuracy(digits_model, x_adv, y) < accuracy(digits_model, x, y)
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_the_seed_decides(digits_model, images, name):
+    x, y = images[0][:4], images[1][:4]
+    first, second = (
+        digits_model.attack(x, y, name, eps=0.2, seed=7, **QUICK[name]) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_no_labels_means_the_predictions(digits_model, images):
+    x, _ = images
+    predicted = np.argmax(digits_model.logits(x), axis=1)
+    np.testing.assert_array_equal(
+        digits_model.attack(x, None, "fgsm", eps=0.1),
+        digits_model.attack(x, predicted, "fgsm", eps=0.1),
+    )
+
+
+def test_eps_zero_changes_nothing(digits_model, images):
+    x, y = images
+    for name in ("fgsm", "pgd"):
+        np.testing.assert_array_equal(digits_model.attack(x, y, name, eps=0), x)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"attack": "deepfool"}, ValueError, "one of fgsm, pgd, .*, got 'deepfool'"),
+        ({"norm": "l1"}, ValueError, "'l1'"),
+        ({"eps": -1}, ValueError, "eps must not be negative"),
+        ({"attack": "pgd", "step": 3}, TypeError, "no parameter 'step'; it has: steps"),
+        ({"attack": "pgd", "steps": 0}, ValueError, "steps must be a positive integer"),
+        ({"attack": "pgd", "loss": "hinge"}, ValueError, "loss must be one of"),
+        ({"batch_size": 0}, ValueError, "batch_size"),
+    ],
+)
+def test_bad_arguments_are_named(digits_model, images, options, error, message):
+    x, y = images
+    with pytest.raises(error, match=message):
+        digits_model.attack(x, y, **{"eps": 0.1, **options})
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow has every attack")
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in ON_JAX])
+def test_other_backends_are_named(digits_model, images, name):
+    with pytest.raises(NotImplementedError, match=f"'{name}' attack for the jax backend"):
+        digits_model.attack(*images, name, eps=0.1)
+
+
+def test_pgd_keeps_the_best_point(digits_model, images):
+    """More steps and restarts never help the model: the best point seen is returned."""
+    x, y = images
+    target = victim(digits_model)
+    gaps = [target.gap(x, y)]
+    for restarts in (1, 2, 3):
+        x_adv = digits_model.attack(x, y, "pgd", eps=0.2, steps=5, restarts=restarts)
+        gaps.append(target.gap(x_adv, y))
+    for before, after in zip(gaps, gaps[1:], strict=False):
+        assert (after <= before).all()
+    assert (gaps[-1] < gaps[1]).any()
+
+
+@tensorflow_only
+def test_plain_pgd_loses_what_it_found(digits_model, images):
+    """The last step of a single start is worse than ours for some image, and better for none."""
+    import tensorflow as tf
+    from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
+
+    x, y = images
+    target = victim(digits_model)
+    plain = projected_gradient_descent(
+        target, tf.constant(x), 0.2, 0.1, 5, np.inf, clip_min=0.0, clip_max=1.0, y=tf.constant(y)
+    ).numpy()
+    ours = digits_model.attack(
+        x, y, "pgd", eps=0.2, steps=5, step_size=0.1, loss="cross_entropy", random_init=False
+    )
+    assert (target.gap(ours, y) <= target.gap(plain, y) + 1e-6).all()
+    assert (target.gap(ours, y) < target.gap(plain, y)).any()
+
+
+@tensorflow_only
+def test_margin_loss_has_a_gradient_where_cross_entropy_has_none(images):
+    """Logits far apart: the softmax saturates in float32 and its gradient is exactly zero."""
+
+    class Loud(zoo.models.LinfDistNet):
+        def call(self, inputs, training=False):
+            return 1e5 * super().call(inputs, training=training)
+
+    model = zoo.load("linf-dist-digits")
+    loud = Loud.from_config(model.get_config())
+    loud.set_weights(model.get_weights())
+    x, y = images
+    right = np.argmax(loud.logits(x), axis=1) == y
+    silent = loud.attack(x, y, "fgsm", eps=0.2, loss="cross_entropy")
+    np.testing.assert_array_equal(silent[right], x[right])
+    heard = loud.attack(x, y, "fgsm", eps=0.2, loss="margin")
+    assert (heard[right] != x[right]).any(axis=(1, 2, 3)).all()
+
+
+@tensorflow_only
+def test_plain_sanity_checks_raise_on_good_images(digits_model, images):
+    import tensorflow as tf
+    from cleverhans.tf2.attacks.madry_et_al import madry_et_al
+
+    x, y = images
+    with pytest.raises(ValueError, match="inhomogeneous"):
+        madry_et_al(
+            victim(digits_model), tf.constant(x), 0.1, 0.05, 2, np.inf, clip_min=0.0, clip_max=1.0
+        )
+    assert digits_model.attack(x, y, "pgd", eps=0.1, steps=2).shape == x.shape
+
+
+@tensorflow_only
+def test_plain_attacks_overshoot(digits_model, images):
+    """In float64 the plain result leaves the ball; ours, from the same step, does not."""
+    import tensorflow as tf
+    from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
+
+    x, y = images
+    eps = 8 / 255
+    plain = fast_gradient_method(
+        victim(digits_model), tf.constant(x), eps, np.inf, clip_min=0.0, clip_max=1.0,
+        y=tf.constant(y),
+    ).numpy()
+    assert np.abs(plain.astype("float64") - x).max() > eps
+    ours = digits_model.attack(x, y, "fgsm", eps="8/255")
+    assert np.abs(ours.astype("float64") - x).max() <= eps
+
+
+@tensorflow_only
+def test_plain_carlini_wagner_fails(digits_model, images):
+    import tensorflow as tf
+    from cleverhans.tf2.attacks.carlini_wagner_l2 import CarliniWagnerL2
+
+    x, y = images
+    with pytest.raises(TypeError, match="not callable"):
+        CarliniWagnerL2(victim(digits_model), max_iterations=2).attack(tf.constant(x))
+    assert CarliniWagnerL2(victim(digits_model), y=y).targeted  # at the truth
+    x_adv = digits_model.attack(
+        x, y, "cw", eps=5, norm="l2", steps=60, search_steps=4, learning_rate=0.05
+    )
+    # Not all: from a pixel at 0 or 1 the change of variables has hardly a slope.
+    assert accuracy(digits_model, x_adv, y) < 0.5
+    # Minimal: nearer than a ball in which every image can be fooled.
+    fooled = np.argmax(digits_model.logits(x_adv), axis=1) != y
+    sizes = np.sqrt(((x_adv - x).reshape(len(x), -1) ** 2).sum(axis=1))[fooled]
+    assert np.median(sizes) < 1.5
+
+
+@tensorflow_only
+def test_carlini_wagner_treats_images_by_themselves(digits_model, images):
+    x, y = images
+    options = {"eps": 5, "norm": "l2", **QUICK["cw"]}
+    together = digits_model.attack(x[:6], y[:6], "cw", **options)
+    alone = digits_model.attack(x[:6], y[:6], "cw", batch_size=1, **options)
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+
+
+@tensorflow_only
+def test_carlini_wagner_takes_colour_images():
+    model = zoo.models.LinfDistNet((4, 4, 3), 3, width=8, depth=2)
+    x = np.random.default_rng(0).uniform(size=(5, 4, 4, 3)).astype("float32")
+    x_adv = model.attack(x, None, "cw", eps=3, norm="l2", **QUICK["cw"])
+    assert (np.argmax(model.logits(x_adv), axis=1) != np.argmax(model.logits(x), axis=1)).any()
+
+
+@tensorflow_only
+def test_plain_spsa_fails(digits_model, images):
+    import tensorflow as tf
+    from cleverhans.tf2.attacks.spsa import spsa
+
+    x, y = images
+    with pytest.raises((TypeError, ValueError), match="lr"):
+        spsa(
+            victim(digits_model), tf.constant(x[:1]), tf.constant(y[:1]), 0.1, 2,
+            clip_min=0.0, clip_max=1.0,
+        )
+
+
+@tensorflow_only
+def test_the_gradient_is_compiled_once(images):
+    """A new callable for each call would be compiled anew each time."""
+    from cleverhans.tf2 import utils
+
+    model = zoo.load("linf-dist-digits")
+    x, y = images
+    model.attack(x, y, "pgd", eps=0.1, steps=2)
+    before = utils.compute_gradient.experimental_get_tracing_count()
+    for seed in range(3):
+        model.attack(x, y, "pgd", eps=0.1 + seed / 10, steps=2, seed=seed)
+    assert utils.compute_gradient.experimental_get_tracing_count() == before

@@ -1,0 +1,65 @@
+"""Margin and bisection."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from zoo.certificates import largest_certified, lipschitz_radius
+
+
+@given(arrays("float64", (5, 4), elements=st.floats(-3, 3)), st.floats(0.1, 5))
+def test_no_lipschitz_change_overtakes(logits, lipschitz):
+    """The worst change of size radius: the label's logit falls, every other rises."""
+    radius = lipschitz_radius(logits, lipschitz)
+    for f, r in zip(logits, radius, strict=True):
+        worst = f + lipschitz * r
+        worst[f.argmax()] = f.max() - lipschitz * r
+        assert worst[f.argmax()] >= worst.max() - 1e-9
+
+
+def test_every_class_counts():
+    assert lipschitz_radius(np.array([[3.0, 0.0, 2.0]]))[0] == 0.5
+
+
+def test_error_shrinks_the_radius():
+    logits = np.array([[1.0, 0.0], [0.001, 0.0]])
+    np.testing.assert_allclose(lipschitz_radius(logits, error=0.01), [0.48, 0.0])
+
+
+def test_nothing_is_said_about_what_is_not_finite():
+    logits = np.array([[np.nan, 1.0], [np.inf, 1.0], [np.inf, np.inf], [1.0, 1.0]])
+    np.testing.assert_array_equal(lipschitz_radius(logits), 0)
+
+
+@given(
+    true=arrays("float64", 6, elements=st.floats(0, 1)),
+    fraction=arrays("float64", 6, elements=st.floats(0, 1)),
+)
+def test_bisection_finds_the_radius_from_below(true, fraction):
+    start = fraction * true
+    found = largest_certified(lambda eps: eps <= true, start, tolerance=1e-4)
+    assert found.dtype == np.float32
+    assert (found <= true).all()
+    assert (found >= true - 2e-4).all()
+    assert (found >= start - 1e-7).all()
+
+
+def test_bisection_returns_only_what_was_proved():
+    """Also when the certificate is not monotone."""
+    proved = []
+
+    def is_certified(eps):
+        answer = np.sin(eps * 50) > 0
+        proved.extend(eps[answer])
+        return answer
+
+    for radius in largest_certified(is_certified, np.zeros(9)):
+        assert radius == 0 or radius in proved
+
+
+@pytest.mark.parametrize("start", [0.1, 1 / 3, 1e-9])
+def test_start_is_rounded_down(start):
+    (found,) = largest_certified(None, np.array([start]), upper=0.0)
+    assert float(found) <= start

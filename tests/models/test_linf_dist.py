@@ -1,0 +1,99 @@
+"""The ℓ∞-distance network: construction, training, fine-tuning."""
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from zoo.models import LinfDistNet
+
+
+def test_config_round_trip(small_model):
+    again = LinfDistNet.from_config(small_model.get_config())
+    assert again.get_config() == small_model.get_config()
+    assert [w.shape for w in again.weights] == [w.shape for w in small_model.weights]
+
+
+def test_published_network_has_its_size():
+    """82.7 M parameters: 784-5120-5120-5120-5120-10."""
+    widths = [784, 5120, 5120, 5120, 5120, 10]
+    published = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    assert published == pytest.approx(82.7e6, rel=1e-3)
+    model = LinfDistNet((28, 28, 1), 10, width=16, depth=5)
+    kernels = [layer.kernel.shape for layer in model.distance_layers]
+    assert kernels == [(16, 784), (16, 16), (16, 16), (16, 16), (10, 16)]
+
+
+def test_plain_compile_and_fit_train(digits):
+    train = zoo.data.load("digits", "train")
+    model = LinfDistNet((8, 8, 1), 10, width=64, depth=2, mean=0.3, std=0.37, epsilon=0.2)
+    model.p = 10.0
+    model.cross_entropy_weight = 0.05
+    model.compile(keras.optimizers.Adam(0.03))
+    history = model.fit(train.images, train.labels, epochs=8, verbose=0, batch_size=64)
+    losses = history.history["loss"]
+    assert losses[-1] < 0.7 * losses[0]
+    assert history.history["accuracy"][-1] > 0.5
+
+
+def test_fine_tuning_keeps_the_guarantee(digits):
+    model = zoo.load("linf-dist-digits")
+    before = model.certify(digits.images)
+    train = zoo.data.load("digits", "train")
+    model.compile(keras.optimizers.Adam(1e-3))
+    model.fit(train.images, train.labels, epochs=1, verbose=0)
+    after = model.certify(digits.images)
+    assert (after.radius != before.radius).any()
+    report = model.evaluate_robustness(digits.images[:100], digits.labels[:100], eps=0.1)
+    (row,) = report.rows
+    assert report.clean >= row["attacked"]["all"] >= row["certified"] > 0.4
+
+
+def test_user_loss_replaces_the_default(small_model, small_images):
+    small_model.compile("sgd", loss=zoo.losses.ClippedHinge(0.2))
+    assert isinstance(small_model.loss, zoo.losses.ClippedHinge)
+    small_model.fit(small_images, np.zeros(20, int), verbose=0)
+
+
+def test_p_is_one_attribute_of_all_layers(small_model):
+    small_model.p = 12.5
+    assert [layer.p for layer in small_model.distance_layers] == [12.5] * 3
+    with pytest.raises(ValueError, match="p must be"):
+        small_model.p = 1
+
+
+def test_normalisation_is_inside():
+    plain = LinfDistNet((2, 2, 3), 4, width=5, depth=2)
+    normalised = LinfDistNet((2, 2, 3), 4, width=5, depth=2, mean=[0.1, 0.2, 0.3], std=0.5)
+    normalised.set_weights(plain.get_weights())
+    x = np.random.default_rng(0).uniform(size=(6, 2, 2, 3)).astype("float32")
+    expected = 0.5 * keras.ops.convert_to_numpy(plain((x - np.float32([0.1, 0.2, 0.3])) / 0.5))
+    np.testing.assert_allclose(normalised.logits(x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"width": 0}, "width must be a positive integer, got 0"),
+        ({"depth": 1.5}, "depth must be a positive integer, got 1.5"),
+        ({"std": 0}, "std must be one positive number, got 0"),
+        ({"std": [0.1, 0.2, 0.3]}, "std must be one positive number"),
+        ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
+        ({"image_shape": (4, 4)}, r"image_shape must be \(height, width, channels\)"),
+        ({"epsilon": -1}, "eps must not be negative"),
+        ({"implementation": "gpu"}, "'gpu'"),
+    ],
+)
+def test_bad_arguments_are_named(change, message):
+    arguments = {"image_shape": (4, 4, 1), "num_classes": 3, "width": 4, "depth": 2, **change}
+    with pytest.raises(ValueError, match=message):
+        LinfDistNet(**arguments)
+
+
+def test_a_model_without_a_certificate_says_so(small_images):
+    class Plain(zoo.models.CertifiedModel):
+        def call(self, inputs):
+            return inputs
+
+    with pytest.raises(ValueError, match="Plain has no certificate"):
+        Plain((4, 4, 1), 3).certify(small_images)

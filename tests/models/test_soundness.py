@@ -1,0 +1,239 @@
+"""No attack and no perturbation flips a prediction inside its radius."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import zoo
+from tests.backend import BACKEND
+from zoo import catalog
+from zoo.attacks import ATTACKS, project
+
+SHIPPED = [record.name for record in catalog.list_models()]
+
+
+def test_images_of(name, count):
+    """The first test images of a shipped model's set, or a skip that says why."""
+    try:
+        return zoo.data.load(catalog.info(name).dataset, "test").take(count)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+test_images_of.__test__ = False
+
+
+def inside(x, x_adv, radius, norm):
+    """Which perturbed images lie strictly within their radius, in float64."""
+    change = (np.asarray(x_adv, "float64") - x).reshape(len(x), -1)
+    size = np.abs(change).max(axis=1) if norm == "linf" else np.sqrt((change**2).sum(axis=1))
+    return size < radius.astype("float64")
+
+
+def assert_unbroken(model, certificate, x, x_adv):
+    """Returns how many images were tested, so that a test can tell that it tested something."""
+    covered = inside(x, x_adv, certificate.radius, certificate.norm)
+    flipped = np.argmax(model.logits(x_adv), axis=1) != certificate.prediction
+    broken = np.flatnonzero(covered & flipped)
+    assert not len(broken), f"images {broken} are flipped inside radius {certificate.radius[broken]}"
+    return int(covered.sum())
+
+
+def perturbations(x, radius, norm, random):
+    """Corners of each image's own ball, faces of it, and single pixels, all just inside."""
+    reach = radius.astype("float64")[:, None, None, None] * (1 - 1e-6)
+    signs = random.choice([-1.0, 1.0], size=x.shape)
+    yield x + reach * signs
+    yield x + reach * np.sign(0.5 - x)  # away from the nearest end of [0, 1]: nothing is clipped
+    yield x + reach * random.uniform(-1, 1, size=x.shape)
+    yield x + reach * signs * (random.uniform(size=x.shape) < 0.05)
+    yield x + reach * random.choice([-1.0, 1.0], size=(len(x), 1, 1, 1))
+
+
+@pytest.mark.parametrize("method", ["interval", "lipschitz"])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_random_corners(name, method):
+    model, images = zoo.load(name), test_images_of(name, 500)
+    certificate = model.certify(images.images, method=method)
+    random, tested = np.random.default_rng(0), 0
+    x = images.images if images.images.dtype == np.float32 else images.images / np.float32(255)
+    for _ in range(3):
+        for x_adv in perturbations(x, certificate.radius, "linf", random):
+            x_adv = np.clip(x_adv, 0, 1).astype("float32")
+            tested += assert_unbroken(model, certificate, x, x_adv)
+    assert tested > 4000
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="most attacks are for TensorFlow")
+@pytest.mark.parametrize("name", SHIPPED)
+def test_attacks_at_the_radius(name):
+    """Each image is attacked with just its own radius as budget, or some more, and projected."""
+    count = 200
+    model, images = zoo.load(name), test_images_of(name, count)
+    x = images.images if images.images.dtype == np.float32 else images.images / np.float32(255)
+    certificate = model.certify(x)
+    tested = 0
+    budgets = np.quantile(certificate.radius[certificate.radius > 0], [0.25, 0.5, 0.75])
+    runs = [
+        ("fgsm", {"loss": "margin"}),
+        ("fgsm", {"loss": "cross_entropy"}),
+        ("pgd", {"steps": 20, "restarts": 3, "loss": "margin"}),
+        ("pgd", {"steps": 10, "restarts": 1, "loss": "cross_entropy"}),
+        ("momentum", {"steps": 10}),
+    ]
+    for (attack, params), eps in itertools.product(runs, budgets):
+        x_adv = model.attack(x, certificate.prediction, attack, eps=float(eps), **params)
+        tested += assert_unbroken(model, certificate, x, x_adv)
+        # The same directions, scaled to end just inside each image's own radius.
+        change = (x_adv.astype("float64") - x) / eps
+        own = certificate.radius.astype("float64")[:, None, None, None] * (1 - 1e-6)
+        x_own = np.clip(x + own * change, 0, 1).astype("float32")
+        tested += assert_unbroken(model, certificate, x, x_own)
+    few = slice(0, 12)
+    certificate = model.certify(x[few])
+    for attack, params in [
+        ("spsa", {"steps": 5, "samples": 32}),
+        ("cw", {"steps": 20, "search_steps": 2, "learning_rate": 0.05}),
+    ]:
+        eps = float(np.median(certificate.radius))
+        x_adv = model.attack(x[few], certificate.prediction, attack, eps=eps, **params)
+        tested += assert_unbroken(model, certificate, x[few], x_adv)
+    assert {attack for attack, _ in runs} | {"spsa", "cw"} == set(ATTACKS)
+    assert tested > 2000
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_radii_do_not_depend_on_the_batch_size(name):
+    model, images = zoo.load(name), test_images_of(name, 60)
+    for _, method in model.certificates:
+        whole = model.certify(images.images, method=method, batch_size=60)
+        for batch_size in (1, 7):
+            parts = model.certify(images.images, method=method, batch_size=batch_size)
+            np.testing.assert_array_equal(parts.radius, whole.radius)
+            np.testing.assert_array_equal(parts.prediction, whole.prediction)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_interval_is_never_worse_than_lipschitz(name):
+    model, images = zoo.load(name), test_images_of(name, 300)
+    interval, lipschitz = (
+        model.certify(images.images, method=method).radius for method in ("interval", "lipschitz")
+    )
+    assert (interval >= lipschitz).all()
+    assert (interval > lipschitz).any()
+
+
+def random_network(random, depth, width, inputs=3, classes=3):
+    """A network with weights as wild as training might make them."""
+    model = zoo.models.LinfDistNet(
+        (1, inputs, 1),
+        classes,
+        width=width,
+        depth=depth,
+        mean=float(random.uniform(0, 1)),
+        std=float(random.uniform(0.1, 1)),
+    )
+    for layer in model.distance_layers:
+        layer.kernel.assign(random.normal(size=layer.kernel.shape) * random.choice([0.3, 1, 5]))
+    for shift in model.hidden[1::2]:
+        shift.mean.assign(random.normal(size=shift.mean.shape))
+    model.head.bias.assign(random.normal(size=classes) * random.choice([0, 0.1, 1]))
+    return model
+
+
+@given(
+    seed=st.integers(0, 100_000),
+    depth=st.integers(1, 4),
+    width=st.integers(1, 8),
+)
+def test_small_networks_against_brute_force(seed, depth, width):
+    """Every point of a fine grid over each image's ball, not only a few directions."""
+    random = np.random.default_rng(seed)
+    model = random_network(random, depth, width)
+    x = random.choice([0.0, 1.0, 0.5], size=(3, 1, 3, 1)) * random.uniform(0.9, 1, (3, 1, 3, 1))
+    x = x.astype("float32")
+    steps = np.stack(np.meshgrid(*[np.linspace(-1, 1, 7)] * 3), axis=-1).reshape(-1, 1, 3, 1)
+    for method in ("interval", "lipschitz"):
+        certificate = model.certify(x, method=method)
+        for i, radius in enumerate(certificate.radius):
+            grid = x[i] + float(radius) * (1 - 1e-7) * steps
+            grid = np.clip(grid, 0, 1).astype("float32")
+            start = np.repeat(x[i : i + 1], len(grid), axis=0)
+            covered = inside(start, grid, np.full(len(grid), radius), "linf")
+            predictions = np.argmax(model.logits(grid, batch_size=1000), axis=1)
+            assert (predictions[covered] == certificate.prediction[i]).all()
+
+
+@given(seed=st.integers(0, 100_000), depth=st.integers(1, 3))
+def test_the_radius_ends_before_the_nearest_flip(seed, depth):
+    """Of all points of a grid over the whole box, those of another class lie outside."""
+    random = np.random.default_rng(seed)
+    model = random_network(random, depth, 4)
+    x = np.full((1, 1, 3, 1), 0.5, "float32")
+    grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 9)] * 3), axis=-1).reshape(-1, 1, 3, 1)
+    predictions = np.argmax(model.logits(grid.astype("float32"), batch_size=1000), axis=1)
+    distance = np.abs(grid - 0.5).max(axis=(1, 2, 3))
+    (radius,) = model.certify(x).radius
+    (prediction,) = model.certify(x).prediction
+    flips = distance[predictions != prediction]
+    assume(len(flips))
+    assert radius <= flips.min()
+
+
+def test_finite_p_is_never_certified():
+    """At inference the distance is ℓ∞ even while the exponent of a training is small."""
+    model = random_network(np.random.default_rng(0), 3, 8)
+    x = np.random.default_rng(1).uniform(size=(50, 1, 3, 1))
+    at_infinity = model.certify(x)
+    model.p = 2.0
+    np.testing.assert_array_equal(model.certify(x).radius, at_infinity.radius)
+
+
+def test_logits_are_1_lipschitz_in_pixels():
+    model = random_network(np.random.default_rng(3), 3, 8)
+    random = np.random.default_rng(4)
+    x, other = random.uniform(size=(2, 500, 1, 3, 1)).astype("float32")
+    change = np.abs(model.logits(x) - model.logits(other)).max(axis=1)
+    assert (change <= np.abs(x - other).max(axis=(1, 2, 3)) + 2 * model._rounding_error()).all()
+
+
+def test_rounding_error_covers_float64():
+    """The bound on float32's error, against the same network evaluated in float64."""
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        model = random_network(random, 4, 8)
+        x = random.uniform(size=(200, 1, 3, 1)).astype("float32")
+        z = (x.reshape(200, 3).astype("float64") - model.mean) / model.std
+        for layer in [*model.hidden, model.head]:
+            weights = [np.asarray(keras.ops.convert_to_numpy(w), "float64") for w in layer.weights]
+            if hasattr(layer, "kernel"):
+                kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float64")
+                z = np.abs(z[:, None] - kernel).max(axis=-1)
+                if layer.bias is not None:
+                    z = z + keras.ops.convert_to_numpy(layer.bias).astype("float64")
+            else:
+                z = z - weights[0]
+        error = np.abs(-model.std * z - model.logits(x).astype("float64")).max()
+        assert error <= model._rounding_error()
+        assert model._rounding_error() < 1e-4
+
+
+def test_half_precision_is_refused(small_images):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = zoo.models.LinfDistNet((4, 4, 1), 3, width=4, depth=2)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    with pytest.raises(ValueError, match="certify needs float32, but layer .* float16"):
+        model.certify(small_images)
+
+
+def test_projection_is_what_the_attacks_use():
+    """A perturbation of exactly the radius is not covered; the ball of the attacks is closed."""
+    x = np.full((1, 1, 3, 1), 0.5, "float32")
+    x_adv = project(x + 1, x, 0.25, "linf")
+    assert not inside(x, x_adv, np.array([0.25], "float32"), "linf")[0]
