@@ -13,7 +13,12 @@ from hypothesis import HealthCheck, settings
 import zoo
 
 settings.register_profile(
-    "zoo", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    "zoo",
+    deadline=None,
+    derandomize=True,
+    # JAX compiles anew for every shape that is drawn.
+    max_examples=100 if keras.backend.backend() == "tensorflow" else 10,
+    suppress_health_check=list(HealthCheck),
 )
 settings.load_profile("zoo")
 

@@ -41,7 +41,9 @@ class HubServer:
 
     def bodies_sent(self):
         """Paths of the files whose bytes were asked for."""
-        return [path for method, path, _ in self.requests if method == "GET" and "/resolve/" in path]
+        return [
+            path for method, path, _ in self.requests if method == "GET" and "/resolve/" in path
+        ]
 
     def close(self):
         self._server.shutdown()

@@ -30,9 +30,9 @@ def test_entries_are_consistent(record):
 def test_filters():
     everything = {record.name for record in zoo.list_models()}
     assert {record.name for record in zoo.list_models("linf-dist-*")} <= everything
-    assert [r.name for r in zoo.list_models(dataset="digits", norm="linf", approach="linf-dist")] == [
-        "linf-dist-digits"
-    ]
+    assert [
+        r.name for r in zoo.list_models(dataset="digits", norm="linf", approach="linf-dist")
+    ] == ["linf-dist-digits"]
     assert zoo.list_models("nothing-*") == []
 
 

@@ -24,7 +24,10 @@ def test_digits():
 def test_npz_round_trip(tmp_path):
     zoo.data.save(tmp_path / "digits.npz", "digits")
     for split in ("train", "test"):
-        copy, original = zoo.data.load(tmp_path / "digits.npz", split), zoo.data.load("digits", split)
+        copy, original = (
+            zoo.data.load(tmp_path / "digits.npz", split),
+            zoo.data.load("digits", split),
+        )
         np.testing.assert_array_equal(copy.images, original.images)
         np.testing.assert_array_equal(copy.labels, original.labels)
         assert copy.num_classes == 10

@@ -25,7 +25,9 @@ def test_a_float_means_what_it_prints():
     assert Epsilon(".03137").exact < Fraction(8, 255)
 
 
-@pytest.mark.parametrize("value", ["8/0", "a lot", -0.1, float("nan"), float("inf"), True, None, [1]])
+@pytest.mark.parametrize(
+    "value", ["8/0", "a lot", -0.1, float("nan"), float("inf"), True, None, [1]]
+)
 def test_bad_budgets_are_named(value):
     with pytest.raises(ValueError, match="eps must"):
         Epsilon(value)

@@ -16,7 +16,11 @@ def main(arguments=None):
     parser.add_argument("recipe", help="name of a recipe, or the path of a .toml file")
     parser.add_argument("--data", help="an .npz file with x_train, y_train, x_test, y_test")
     parser.add_argument("--out", type=pathlib.Path, help="folder of the run (runs/NAME)")
-    parser.add_argument("--epochs", type=int, help="stop after this many epochs; the same command without it goes on")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        help="stop after this many epochs; the same command without it goes on",
+    )
     parser.add_argument(
         "--measure",
         action="store_true",

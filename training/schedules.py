@@ -3,15 +3,6 @@
 import keras
 
 
-def synchronise(model):
-    """Make weights assigned in a callback count.
-
-    Between two batches, Keras keeps the state on JAX outside the model; this brings it back.
-    """
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()
-
-
 class PSchedule(keras.callbacks.Callback):
     """Raises the exponent of ℓp-distance layers while training, to ∞ at the end.
 
@@ -56,7 +47,6 @@ class PSchedule(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_begin(self, batch, logs=None):
-        synchronise(self.model)
         self.model.p = self.p(self._epoch, batch)
         if self.cross_entropy_weight is not None:
             first, last = self.cross_entropy_weight
@@ -87,5 +77,4 @@ class EpsilonSchedule(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_begin(self, batch, logs=None):
-        synchronise(self.model)
         self.model.training_epsilon = self.epsilon(self._epoch, batch)

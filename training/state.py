@@ -52,7 +52,9 @@ class RunState(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         record = {"epoch": epoch + 1, "seconds": time.perf_counter() - self._started}
-        self.history.append({**record, **{key: float(value) for key, value in (logs or {}).items()}})
+        self.history.append(
+            {**record, **{key: float(value) for key, value in (logs or {}).items()}}
+        )
         # History first: a state never counts epochs that the history lacks.
         write_whole(self.folder / "history.json", json.dumps({"epochs": self.history}, indent=1))
         path = self.folder / f"epoch-{epoch + 1:04d}.weights.h5"

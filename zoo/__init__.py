@@ -17,7 +17,17 @@ _NAMES = {
     "UnknownModelError": "errors",
     "ZooError": "errors",
 }
-_PACKAGES = ("attacks", "catalog", "certificates", "data", "hub", "layers", "losses", "models", "ops")
+_PACKAGES = (
+    "attacks",
+    "catalog",
+    "certificates",
+    "data",
+    "hub",
+    "layers",
+    "losses",
+    "models",
+    "ops",
+)
 
 __all__ = [*_NAMES, *_PACKAGES]
 

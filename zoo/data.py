@@ -14,7 +14,7 @@ DATASETS = {
     "svhn": ("svhn_cropped", (32, 32, 3), 10),
 }
 
-# The last images of scikit-learn's digits, which come from writers not seen before, are the test set.
+# The last images of scikit-learn's digits, in file order, are the test set.
 _DIGITS_TEST = 500
 
 

@@ -107,9 +107,7 @@ def evaluate(
     y = checks.labels(y, len(x), model.num_classes)
     budgets = [Epsilon(e) for e in (eps if isinstance(eps, (list, tuple, np.ndarray)) else [eps])]
     attacks = (attacks,) if isinstance(attacks, str) else tuple(attacks)
-    certificate = model.certify(
-        x, norm=norm, method=method, batch_size=batch_size, verbose=verbose
-    )
+    certificate = model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
     right = certificate.prediction == y
     rows = []
     for budget in budgets:

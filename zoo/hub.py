@@ -61,9 +61,7 @@ def fetch(name, *, revision=None, cache_dir=None, local_files_only=False, verify
         )
     files = record.files if revision in (None, record.hub["revision"]) else None
     revision = revision or record.hub["revision"]
-    return _from_hub(
-        record.hub["repo_id"], revision, files, cache_dir, local_files_only, verify
-    )
+    return _from_hub(record.hub["repo_id"], revision, files, cache_dir, local_files_only, verify)
 
 
 def digest(path):
@@ -116,7 +114,11 @@ def _download(repo, file, revision, cache_dir, local_files_only):
         )
     except errors.LocalEntryNotFoundError as error:
         offline = local_files_only or constants.HF_HUB_OFFLINE
-        why = "and downloads are switched off" if offline else f"and the Hub did not answer: {_line(error)}"
+        why = (
+            "and downloads are switched off"
+            if offline
+            else f"and the Hub did not answer: {_line(error)}"
+        )
         raise DownloadError(f"{what} is not in the cache {why}") from error
     except errors.RevisionNotFoundError as error:
         raise DownloadError(f"{what}: there is no such revision") from error

@@ -172,7 +172,12 @@ def test_plain_attacks_overshoot(digits_model, images):
     x, y = images
     eps = 8 / 255
     plain = fast_gradient_method(
-        victim(digits_model), tf.constant(x), eps, np.inf, clip_min=0.0, clip_max=1.0,
+        victim(digits_model),
+        tf.constant(x),
+        eps,
+        np.inf,
+        clip_min=0.0,
+        clip_max=1.0,
         y=tf.constant(y),
     ).numpy()
     assert np.abs(plain.astype("float64") - x).max() > eps
@@ -225,8 +230,13 @@ def test_plain_spsa_fails(digits_model, images):
     x, y = images
     with pytest.raises((TypeError, ValueError), match="lr"):
         spsa(
-            victim(digits_model), tf.constant(x[:1]), tf.constant(y[:1]), 0.1, 2,
-            clip_min=0.0, clip_max=1.0,
+            victim(digits_model),
+            tf.constant(x[:1]),
+            tf.constant(y[:1]),
+            0.1,
+            2,
+            clip_min=0.0,
+            clip_max=1.0,
         )
 
 

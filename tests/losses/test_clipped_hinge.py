@@ -18,11 +18,7 @@ from zoo.losses import ClippedHinge
 def test_is_the_worst_clipped_class(logits, labels, epsilon):
     loss = ClippedHinge(epsilon, reduction=None)
     expected = [
-        max(
-            np.clip((f[j] - f[y] + 2 * epsilon) / (2 * epsilon), 0, 1)
-            for j in range(4)
-            if j != y
-        )
+        max(np.clip((f[j] - f[y] + 2 * epsilon) / (2 * epsilon), 0, 1) for j in range(4) if j != y)
         for f, y in zip(logits.astype("float64"), labels, strict=True)
     ]
     np.testing.assert_allclose(

@@ -55,6 +55,30 @@ def test_user_loss_replaces_the_default(small_model, small_images):
     small_model.fit(small_images, np.zeros(20, int), verbose=0)
 
 
+@pytest.mark.parametrize("loss", [None, "sparse_categorical_crossentropy"])
+def test_a_whole_keras_file_goes_on_training(small_model, small_images, tmp_path, loss):
+    small_model.compile("adam", loss=loss)
+    small_model.fit(small_images, np.zeros(20, int), verbose=0)
+    small_model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.logits(small_images), small_model.logits(small_images))
+    losses = [
+        model.fit(small_images, np.zeros(20, int), verbose=0).history["loss"]
+        for model in (again, small_model)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_predict_and_evaluate(small_model, small_images):
+    small_model.compile()
+    logits = small_model.predict(small_images, verbose=0)
+    # Compiled, the normalisation may be rounded differently; the certificate's slack covers that.
+    error = small_model._rounding_error()
+    np.testing.assert_allclose(logits, small_model.logits(small_images), rtol=0, atol=2 * error)
+    labels = np.argmax(logits, axis=1)
+    assert small_model.evaluate(small_images, labels, verbose=0, return_dict=True)["accuracy"] == 1
+
+
 def test_p_is_one_attribute_of_all_layers(small_model):
     small_model.p = 12.5
     assert [layer.p for layer in small_model.distance_layers] == [12.5] * 3

@@ -39,7 +39,9 @@ def assert_unbroken(model, certificate, x, x_adv):
     covered = inside(x, x_adv, certificate.radius, certificate.norm)
     flipped = np.argmax(model.logits(x_adv), axis=1) != certificate.prediction
     broken = np.flatnonzero(covered & flipped)
-    assert not len(broken), f"images {broken} are flipped inside radius {certificate.radius[broken]}"
+    assert not len(broken), (
+        f"images {broken} are flipped inside radius {certificate.radius[broken]}"
+    )
     return int(covered.sum())
 
 

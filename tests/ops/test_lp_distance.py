@@ -1,5 +1,7 @@
 """Both forms of the ℓp distance against float64 NumPy."""
 
+import importlib
+
 import keras
 import numpy as np
 import pytest
@@ -36,8 +38,10 @@ def reference(x, w, p, g):
 def test_agrees_with_float64(form, p, shape):
     batch, inputs, units = shape
     random = np.random.default_rng(0)
-    x, w, g = (random.normal(size=s).astype("float32") for s in
-               [(batch, inputs), (units, inputs), (batch, units)])
+    x, w, g = (
+        random.normal(size=s).astype("float32")
+        for s in [(batch, inputs), (units, inputs), (batch, units)]
+    )
     u, (dx, dw) = value_and_gradients(
         lambda x, w: lp_distance(x, w, p, implementation=form) * g, x, w
     )
@@ -85,7 +89,9 @@ def test_equal_rows_have_distance_and_gradient_zero(form, p):
 @pytest.mark.parametrize("form", FORMS)
 def test_ties_at_infinity_share_the_gradient(form):
     x, w = np.array([[1.0, -1.0, 0.5, 1.0]], "float32"), np.zeros((1, 4), "float32")
-    _, (dx, dw) = value_and_gradients(lambda x, w: lp_distance(x, w, INF, implementation=form), x, w)
+    _, (dx, dw) = value_and_gradients(
+        lambda x, w: lp_distance(x, w, INF, implementation=form), x, w
+    )
     np.testing.assert_allclose(dx, [[1 / 3, -1 / 3, 0, 1 / 3]])
     np.testing.assert_allclose(dw, -dx)
 
@@ -111,9 +117,7 @@ def test_gradient_is_the_slope(form):
 
 
 def test_portable_form_in_blocks_agrees(monkeypatch):
-    from zoo.ops import lp_distance as _  # the package's function hides the module of its name
-
-    module = __import__("sys").modules["zoo.ops.lp_distance"]
+    module = importlib.import_module("zoo.ops.lp_distance")
     random = np.random.default_rng(3)
     x, w = (random.normal(size=s).astype("float32") for s in ((6, 11), (7, 11)))
 

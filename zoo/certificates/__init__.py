@@ -1,7 +1,7 @@
 """From logits to radii."""
 
-from zoo.certificates.certificate import Certificate
+from zoo.certificates.certificate import Certificate, round_down
 from zoo.certificates.interval import largest_certified
 from zoo.certificates.lipschitz import lipschitz_radius
 
-__all__ = ["Certificate", "largest_certified", "lipschitz_radius"]
+__all__ = ["Certificate", "largest_certified", "lipschitz_radius", "round_down"]

@@ -86,3 +86,18 @@ class Certificate:
         """The certificate in JSON's types."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
+
+
+def round_down(radius):
+    """Non-negative float64 radii as float32, never larger.
+
+    Example:
+
+    >>> from zoo.certificates.certificate import round_down
+    >>> float(round_down(0.1)) <= 0.1
+    True
+    """
+    radius = np.asarray(radius, np.float64)
+    nearest = radius.astype(np.float32)
+    lower = np.nextafter(nearest, np.float32(0))
+    return np.where(nearest > radius, lower, nearest)

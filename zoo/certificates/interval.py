@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from zoo.certificates.certificate import round_down
+
 
 def largest_certified(is_certified, start, *, upper=1.0, tolerance=1e-5):
     """Largest budget, per image, that a certificate proves.
@@ -25,18 +27,10 @@ def largest_certified(is_certified, start, *, upper=1.0, tolerance=1e-5):
     >>> round(float(largest_certified(lambda e: e <= 0.3, np.zeros(1))[0]), 4)
     0.3
     """
-    low = _round_down(start)
+    low = round_down(start)
     high = np.maximum(low, np.float32(upper))
     while len(low) and np.max(high - low) > tolerance:
         middle = (low + high) / np.float32(2)
         proved = np.asarray(is_certified(middle), bool)
         low, high = np.where(proved, middle, low), np.where(proved, high, middle)
     return low
-
-
-def _round_down(radius):
-    """float64 to float32, never up."""
-    radius = np.asarray(radius, np.float64)
-    nearest = radius.astype(np.float32)
-    lower = np.nextafter(nearest, np.float32(-np.inf))
-    return np.maximum(np.where(nearest > radius, lower, nearest), np.float32(0))

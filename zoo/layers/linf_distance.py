@@ -37,8 +37,8 @@ class LinfDistance(keras.layers.Layer):
 
     >>> import numpy as np, zoo
     >>> layer = zoo.layers.LinfDistance(3)
-    >>> layer(np.zeros((2, 5))).shape
-    TensorShape([2, 3])
+    >>> tuple(layer(np.zeros((2, 5))).shape)
+    (2, 3)
 
     Reference:
         Zhang et al., ICML 2021, sections 3 and 4.
@@ -161,9 +161,7 @@ class NearIdentity(keras.initializers.Initializer):
         kernel = self._normal(shape, dtype=dtype)
         if inputs > units:
             return kernel
-        own = ops.equal(
-            ops.arange(units)[:, None] % inputs, ops.arange(inputs)[None, :]
-        )
+        own = ops.equal(ops.arange(units)[:, None] % inputs, ops.arange(inputs)[None, :])
         return ops.where(own, ops.cast(-10.0, kernel.dtype), kernel)
 
     def get_config(self):

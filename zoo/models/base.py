@@ -37,6 +37,35 @@ class CertifiedModel(keras.Model):
         if self.num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
 
+    def synchronise(self):
+        """Bring the weights up to date in the middle of ``fit``, for a callback to read or assign.
+
+        Between two batches, Keras keeps the state on JAX outside the model.
+        """
+        if hasattr(self, "jax_state_sync"):
+            self.jax_state_sync()
+
+    def default_loss(self):
+        """The approach's own training loss, a function of labels and logits."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss of its own; compile with one")
+
+    def compile(self, optimizer="adam", loss=None, metrics=("accuracy",), **kwargs):
+        """As :meth:`keras.Model.compile`; without a ``loss``, with the approach's own."""
+        self._has_default_loss = loss is None
+        loss = self.default_loss() if loss is None else loss
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config and self._has_default_loss:
+            config["loss"] = None  # made anew from the loaded model's own weights
+        return config
+
+    def compile_from_config(self, config):
+        # Keras skips this step of loading for a class with a compile() of its own.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     def certify(self, x, *, norm=None, method="auto", batch_size=256, verbose=0):
         """Prove, per image, how far an attacker must go.
 

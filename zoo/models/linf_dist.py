@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from zoo import checks
-from zoo.certificates import largest_certified, lipschitz_radius
+from zoo.certificates import largest_certified, lipschitz_radius, round_down
 from zoo.epsilon import Epsilon
 from zoo.layers import LinfDistance, MeanShift
 from zoo.losses import ClippedHinge
@@ -117,29 +117,35 @@ class LinfDistNet(CertifiedModel):
     @property
     def p(self):
         """Exponent of all distance layers in training; assignable."""
+        self.synchronise()
         return self.head.p
 
     @p.setter
     def p(self, value):
+        self.synchronise()
         for layer in self.distance_layers:
             layer.p = value
 
     @property
     def cross_entropy_weight(self):
         """Weight λ of the cross-entropy in the default loss; assignable."""
+        self.synchronise()
         return float(ops.convert_to_numpy(self._cross_entropy_weight))
 
     @cross_entropy_weight.setter
     def cross_entropy_weight(self, value):
+        self.synchronise()
         self._cross_entropy_weight.assign(value)
 
     @property
     def training_epsilon(self):
         """Budget in the default loss, ``epsilon`` unless a schedule assigns another."""
+        self.synchronise()
         return float(ops.convert_to_numpy(self._training_epsilon))
 
     @training_epsilon.setter
     def training_epsilon(self, value):
+        self.synchronise()
         self._training_epsilon.assign(value)
 
     def call(self, inputs, training=False):
@@ -156,11 +162,7 @@ class LinfDistNet(CertifiedModel):
         """Lipschitz constant of every logit in the ℓ∞ norm of the image: 1, for any weights."""
         return 1.0
 
-    def compile(self, optimizer="adam", loss=None, metrics=("accuracy",), **kwargs):
-        """As :meth:`keras.Model.compile`; without a ``loss``, the certified loss above."""
-        super().compile(optimizer=optimizer, loss=loss or self._mixture(), metrics=metrics, **kwargs)
-
-    def _mixture(self):
+    def default_loss(self):
         """Clipped hinge + λ · cross-entropy of scaled logits."""
         hinge = ClippedHinge(self._training_epsilon, reduction=None)
         scale, weight = self._scale, self._cross_entropy_weight
@@ -178,7 +180,7 @@ class LinfDistNet(CertifiedModel):
         error = self._rounding_error()
         radius = lipschitz_radius(logits, self.lipschitz(), error)
         if method == "lipschitz":
-            return logits, largest_certified(None, radius, upper=0.0)
+            return logits, round_down(radius)
         predicted = np.argmax(logits, axis=1)
 
         def is_certified(eps):

@@ -1,6 +1,9 @@
 """Calling NumPy code from inside a graph, on either backend."""
 
+import functools
+
 import keras
+import numpy as np
 
 
 def host_call(function, inputs, outputs):
@@ -19,12 +22,7 @@ def host_call(function, inputs, outputs):
     Raises:
         NotImplementedError: on a backend other than TensorFlow and JAX.
     """
-    import numpy as np
-
-    def call(*arrays):
-        result = function(*(np.asarray(array) for array in arrays))
-        return result if isinstance(result, tuple) else (result,)
-
+    call = _on_arrays(function)
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -42,6 +40,16 @@ def host_call(function, inputs, outputs):
     raise NotImplementedError(
         f"host calls work on the tensorflow and jax backends, not on {backend!r}"
     )
+
+
+@functools.cache
+def _on_arrays(function):
+    # One wrapper per function: JAX compiles a callback anew for each one it has not seen.
+    def call(*arrays):
+        result = function(*(np.asarray(array) for array in arrays))
+        return result if isinstance(result, tuple) else (result,)
+
+    return call
 
 
 def on_cpu():

@@ -1,0 +1,37 @@
+"""Every example in a docstring or on a page runs."""
+
+import doctest
+import importlib
+import pathlib
+import pkgutil
+
+import pytest
+
+import zoo
+
+ROOT = pathlib.Path(zoo.__file__).parent.parent
+MODULES = sorted(m.name for m in pkgutil.walk_packages(zoo.__path__, "zoo."))
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name):
+    result = doctest.testmod(importlib.import_module(name), verbose=False)
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages(page):
+    result = doctest.testfile(str(page), module_relative=False, verbose=False)
+    assert result.failed == 0
+
+
+def test_there_are_examples():
+    found = doctest.DocTestFinder()
+    examples = [
+        test.name
+        for name in MODULES
+        for test in found.find(importlib.import_module(name))
+        if test.examples
+    ]
+    assert len(examples) > 10

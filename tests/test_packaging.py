@@ -1,0 +1,48 @@
+"""The wheel holds what a user needs."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+import zoo
+
+ROOT = pathlib.Path(zoo.__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    pytest.importorskip("build")
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_the_wheel_loads_the_embedded_model(unpacked, tmp_path):
+    program = "import zoo; print(zoo.__file__, zoo.load('linf-dist-digits').name)"
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(unpacked)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.startswith(str(unpacked))
+
+
+def test_the_wheel_has_schema_and_recipes_and_no_tests(unpacked):
+    assert (unpacked / "zoo" / "weights_manifest.schema.json").is_file()
+    assert (unpacked / "training" / "recipes" / "linf-dist-mnist.toml").is_file()
+    assert not (unpacked / "tests").exists()
+    assert sum(f.stat().st_size for f in unpacked.rglob("*") if f.is_file()) < 5e6

@@ -1,0 +1,123 @@
+"""Schedules and batches."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import zoo
+from training.batches import Batches
+from training.schedules import EpsilonSchedule, PSchedule
+
+
+def test_p_grows_exponentially_and_ends_at_infinity():
+    schedule = PSchedule(8, 1000, 2, 10, steps_per_epoch=100)
+    assert schedule.p(0) == schedule.p(1, 99) == schedule.p(2) == 8
+    assert schedule.p(6) == pytest.approx((8 * 1000) ** 0.5)
+    assert schedule.p(4, 50) / schedule.p(4) == pytest.approx(schedule.p(7, 50) / schedule.p(7))
+    assert schedule.p(9, 99) == pytest.approx(1000, rel=0.01)
+    assert schedule.p(10) == schedule.p(50) == float("inf")
+
+
+@given(st.integers(0, 12), st.integers(0, 99))
+def test_p_never_falls(epoch, batch):
+    schedule = PSchedule(8, 1000, 2, 10, steps_per_epoch=100)
+    following = (epoch, batch + 1) if batch < 99 else (epoch + 1, 0)
+    assert schedule.p(*following) >= schedule.p(epoch, batch)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((1, 10, 0, 5), "from at least 2"), ((8, 4, 0, 5), "grow"), ((8, 9, 5, 5), "come after")],
+)
+def test_bad_schedules_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PSchedule(*arguments, steps_per_epoch=1)
+
+
+def test_schedules_reach_the_compiled_step(small_images):
+    """Assigned between two batches, on either backend."""
+    model = zoo.models.LinfDistNet((4, 4, 1), 3, width=4, depth=2, cross_entropy_weight=0.5)
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append((model.p, model.cross_entropy_weight, model.training_epsilon, logs["loss"]))
+
+    model.compile(keras.optimizers.SGD(0.0))
+    batches = Batches(small_images, np.zeros(20, int), batch_size=20, seed=0)
+    model.fit(
+        batches,
+        epochs=4,
+        verbose=0,
+        callbacks=[
+            batches.follow(),
+            PSchedule(8, 32, 0, 2, 1, cross_entropy_weight=(0.5, 0.125)),
+            EpsilonSchedule(0.4, 4, 1),
+            Watch(),
+        ],
+    )
+    p, weight, epsilon, loss = zip(*seen, strict=True)
+    np.testing.assert_allclose(p, [8, 16, np.inf, np.inf], rtol=1e-5)
+    np.testing.assert_allclose(weight, [0.5, 0.25, 0.125, 0.125], rtol=1e-5)
+    np.testing.assert_allclose(epsilon, [0.1, 0.2, 0.3, 0.4], rtol=1e-5)
+    assert len(set(loss)) == 4
+
+
+def test_p_changes_within_an_epoch():
+    model = zoo.models.LinfDistNet((4, 4, 1), 3, width=4, depth=1)
+    losses = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            self.model.reset_metrics()
+
+        def on_train_batch_end(self, batch, logs=None):
+            losses.append(logs["loss"])
+
+    x = np.ones((4, 4, 4, 1), "float32")
+    model.compile(keras.optimizers.SGD(0.0), loss=lambda y, f: -f[:, 0])
+    batches = Batches(np.concatenate([x, x, x]), np.zeros(12, int), batch_size=4, seed=0)
+    model.fit(batches, epochs=1, verbose=0, callbacks=[PSchedule(2, 500, 0, 1, 3), Watch()])
+    # The ℓp norm of one vector falls as p grows.
+    assert losses[0] > losses[1] * 1.01 > losses[2]
+
+
+def test_batches_repeat_themselves():
+    images = np.random.default_rng(0).integers(0, 256, (50, 6, 6, 1)).astype("uint8")
+    labels = np.arange(50)
+    a, b = (Batches(images, labels, batch_size=8, seed=3, shift=1, flip=True) for _ in range(2))
+    a.start(0)
+    first = [a[i] for i in range(len(a))]
+    a.start(5)
+    b.start(5)
+    for i in range(len(a)):
+        np.testing.assert_array_equal(a[i][0], b[i][0])
+        np.testing.assert_array_equal(a[i][1], b[i][1])
+    seen = np.concatenate([y for _, y in first])
+    assert len(set(seen)) == 48  # no image twice in an epoch
+    assert (a[0][1] != first[0][1]).any()  # another epoch, another order
+
+
+def test_augmentation_moves_and_mirrors_whole_images():
+    images = np.random.default_rng(0).uniform(size=(40, 5, 5, 1)).astype("float32")
+    labels = np.arange(40)
+    batches = Batches(images, labels, batch_size=40, seed=0, shift=1, flip=True)
+    x, y = batches[0]
+    kinds = set()
+    for image, label in zip(x, y, strict=True):
+        padded = np.pad(images[label], [(1, 1), (1, 1), (0, 0)], mode="edge")
+        candidates = {
+            (top, left, flip): padded[top : top + 5, left : left + 5][:, :: -1 if flip else 1]
+            for top in range(3) for left in range(3) for flip in (False, True)
+        }  # fmt: skip
+        matches = [k for k, c in candidates.items() if np.array_equal(c, image)]
+        assert matches
+        kinds.add(matches[0])
+    assert len(kinds) > 9
+
+
+def test_too_few_images_are_named():
+    with pytest.raises(ValueError, match="3 images do not fill a batch of 8"):
+        Batches(np.zeros((3, 2, 2, 1)), np.zeros(3), batch_size=8, seed=0)
