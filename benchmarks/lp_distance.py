@@ -5,6 +5,7 @@ reaches at the same number of floating-point operations with nothing else to do.
 """
 
 import argparse
+import functools
 import os
 import time
 
@@ -64,6 +65,24 @@ def ceiling(repeat):
     return operations / seconds(lambda: _arithmetic(passes, lanes), repeat) / 1e9
 
 
+@tf.function(jit_compile=True)
+def _xla_forward(x, w, p):
+    return lp_distance(x, w, p, implementation="portable")
+
+
+@tf.function(jit_compile=True)
+def _xla_both(x, w, p, g):
+    with tf.GradientTape() as tape:
+        tape.watch([x, w])
+        total = tf.reduce_sum(lp_distance(x, w, p, implementation="portable") * g)
+    return tape.gradient(total, [x, w])
+
+
+@tf.function(jit_compile=True)
+def _xla_max(x, w):
+    return tf.reduce_max(tf.abs(x[:, None, :] - w[None, :, :]), axis=-1)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=512)
@@ -73,63 +92,46 @@ def main():
     options = parser.parse_args()
     batch, inputs, units = options.batch, options.inputs, options.units
     random = np.random.default_rng(0)
-    x = random.normal(size=(batch, inputs)).astype("float32")
-    w = random.normal(size=(units, inputs)).astype("float32")
-    g = random.normal(size=(batch, units)).astype("float32")
+    shapes = ((batch, inputs), (units, inputs), (batch, units))
+    x, w, g = (random.normal(size=shape).astype("float32") for shape in shapes)
     triples = batch * inputs * units
 
-    def rate(function):
-        return triples / seconds(function, options.repeat) / 1e9
+    def rate(function, *arguments):
+        return triples / seconds(functools.partial(function, *arguments), options.repeat) / 1e9
 
-    tensors = [tf.constant(a) for a in (x, w, g)]
-    by_xla = {}
-    for p in (20.0, INF):
-
-        @tf.function(jit_compile=True)
-        def forward(x, w, p):
-            return lp_distance(x, w, p, implementation="portable")
-
-        @tf.function(jit_compile=True)
-        def plain_max(x, w):
-            return tf.reduce_max(tf.abs(x[:, None, :] - w[None, :, :]), axis=-1)
-
-        @tf.function(jit_compile=True)
-        def both(x, w, g, p):
-            with tf.GradientTape() as tape:
-                tape.watch([x, w])
-                total = tf.reduce_sum(lp_distance(x, w, p, implementation="portable") * g)
-            return tape.gradient(total, [x, w])
-
-        exponent = tf.constant(p)
-        by_xla["forward", p] = rate(lambda: forward(tensors[0], tensors[1], exponent).numpy())
-        both_rate = rate(lambda: [t.numpy() for t in both(*tensors, exponent)])
-        by_xla["both", p] = both_rate
-        if p == INF:
-            by_xla["max", p] = rate(lambda: plain_max(tensors[0], tensors[1]).numpy())
+    def xla_rate(function, *arrays):
+        tensors = [tf.constant(array) for array in arrays]
+        return rate(lambda: [np.asarray(t) for t in tf.nest.flatten(function(*tensors))])
 
     per_second = ceiling(options.repeat)
     table = Table("", "p", "numba", "XLA", "numba / XLA", "ceiling", "numba / ceiling")
     for p in (20.0, 100.0, 1000.0, INF):
         u = kernels.forward(x, w, p)
-        speed = {
-            "forward": rate(lambda: kernels.forward(x, w, p)),
-            "backward": rate(lambda: kernels.backward(x, w, p, u, g)),
+        by_numba = {
+            "forward": rate(kernels.forward, x, w, p),
+            "backward": rate(kernels.backward, x, w, p, u, g),
         }
-        speed["both"] = 1 / (1 / speed["forward"] + 1 / speed["backward"])
-        for what, numba_rate in speed.items():
-            xla = by_xla.get((what, p))
-            if (what, p) == ("forward", INF):
-                xla = max(xla, by_xla["max", p])  # whichever way of writing it suits XLA better
-            operations = OPERATIONS.get((what, p == INF))
-            limit = per_second / operations if operations and p in (20.0, INF) else None
+        by_numba["both"] = 1 / sum(1 / speed for speed in by_numba.values())
+        by_xla, limits = {}, {}
+        if p in (20.0, INF):
+            by_xla["forward"] = xla_rate(_xla_forward, x, w, np.float32(p))
+            by_xla["both"] = xla_rate(_xla_both, x, w, np.float32(p), g)
+            if p == INF:  # whichever way of writing it suits XLA better
+                by_xla["forward"] = max(by_xla["forward"], xla_rate(_xla_max, x, w))
+            # At larger finite p most terms are skipped: the operations are no longer these.
+            for what in ("forward", "backward"):
+                if (what, p == INF) in OPERATIONS:
+                    limits[what] = per_second / OPERATIONS[what, p == INF]
+        for what, speed in by_numba.items():
+            xla, limit = by_xla.get(what), limits.get(what)
             table.add_row(
-                what if what != "both" else "forward + backward",
+                "forward + backward" if what == "both" else what,
                 f"{p:g}",
-                f"{numba_rate:.2f}",
+                f"{speed:.2f}",
                 f"{xla:.2f}" if xla else "–",
-                f"{numba_rate / xla:.1f}" if xla else "–",
+                f"{speed / xla:.1f}" if xla else "–",
                 f"{limit:.1f}" if limit else "–",
-                f"{numba_rate / limit:.0%}" if limit else "–",
+                f"{speed / limit:.0%}" if limit else "–",
             )
     console = Console()
     console.print(f"batch {batch}, inputs {inputs}, units {units}; {hardware()}")

@@ -8,9 +8,9 @@ import subprocess
 import sys
 import textwrap
 
-from huggingface_hub import constants
 import numpy as np
 import pytest
+from huggingface_hub import constants
 
 import zoo
 from tests.hub_server import HubServer

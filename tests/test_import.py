@@ -7,7 +7,8 @@ import zoo
 
 
 def loaded_after(code):
-    check = f"import sys\n{code}\nprint(*[m for m in ('tensorflow', 'jax', 'keras') if m in sys.modules])"
+    heavy = "('tensorflow', 'jax', 'keras')"
+    check = f"import sys\n{code}\nprint(*[name for name in {heavy} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     return run.stdout.split("\n")[-2].split()
 

@@ -2,7 +2,6 @@
 
 import importlib.util
 
-import keras
 from keras import ops
 
 from zoo.ops.host_call import host_call, on_cpu

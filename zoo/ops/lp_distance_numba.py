@@ -193,7 +193,7 @@ def _backward_max(x, w, u, g):
 
 
 def _chunked(rows):
-    """``rows (n, inputs)`` as ``(n, chunks, _CHUNK)``, filled up with zeros: no distance, no power."""
+    """``rows (n, inputs)`` as ``(n, chunks, _CHUNK)``; zeros fill it up and add no distance."""
     count, inputs = rows.shape
     chunks = max(1, -(-inputs // _CHUNK))
     padded = np.zeros((count, chunks * _CHUNK), np.float32)
