@@ -1,12 +1,10 @@
 """Image sets."""
 
-import os
-import pathlib
-
 import numpy as np
 import pytest
 
 import zoo
+from tests import datasets
 
 
 def test_digits():
@@ -53,11 +51,18 @@ def test_bad_files_are_named(tmp_path):
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
 def test_tfds_sets(name):
-    folder = pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-    builder, shape, _ = zoo.data.DATASETS[name]
-    if not (folder / builder).is_dir():
-        pytest.skip(f"{builder} is not in {folder}; set TFDS_DATA_DIR to a folder that has it")
-    test = zoo.data.load(name, "test")
-    assert test.images.shape == (10_000, *shape)
+    test = datasets.load(name)
+    assert test.images.shape == (10_000, *zoo.data.DATASETS[name][1])
     assert test.images.dtype == np.uint8
     np.testing.assert_array_equal(np.unique(test.labels), np.arange(10))
+
+
+def test_a_set_that_cannot_be_had_says_what_to_do(monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def unreachable(*args, **kwargs):
+        raise ConnectionError("no route\nto host")
+
+    monkeypatch.setattr(tfds, "load", unreachable)
+    with pytest.raises(RuntimeError, match="svhn_cropped .* no route.* set TFDS_DATA_DIR"):
+        zoo.data.load("svhn")

@@ -37,7 +37,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def folder(small_model, tmp_path):
-    small_model.save_checkpoint(tmp_path / "checkpoint")
+    zoo.save(small_model, tmp_path / "checkpoint")
     return tmp_path / "checkpoint"
 
 

@@ -34,6 +34,18 @@ def test_float16_halves_kernels_and_nothing_else(small_model, folder, tmp_path):
         np.testing.assert_array_equal(stored, np.asarray(expected, "float32"))
 
 
+def test_what_could_not_be_loaded_is_not_saved(small_model, tmp_path):
+    class Mine(zoo.models.LinfDistNet):
+        pass
+
+    with pytest.raises(ValueError, match="Mine is not registered"):
+        zoo.save(Mine.from_config(small_model.get_config()), tmp_path / "mine")
+    small_model.hidden[0].kernel.assign(np.full((12, 16), 1e5))
+    with pytest.raises(ValueError, match="too large for float16"):
+        zoo.save(small_model, tmp_path / "large", float16=True)
+    assert not list(tmp_path.rglob("*.*"))
+
+
 def test_the_optimizer_is_left_out(small_model, small_images, tmp_path):
     checkpoint.save(small_model, tmp_path / "before")
     small_model.compile()

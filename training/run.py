@@ -97,7 +97,11 @@ def train(recipe, folder, *, data_file=None, epochs=None, verbose=1):
 
 def _claim(folder, recipe):
     path = folder / "recipe.json"
-    if path.exists() and json.loads(path.read_text()) != recipe:
+
+    def of_the_run(recipe):  # what is measured afterwards, and said of it, may change
+        return {key: recipe[key] for key in recipe if key not in ("measure", "notes")}
+
+    if path.exists() and of_the_run(json.loads(path.read_text())) != of_the_run(recipe):
         raise ValueError(
             f"{folder} holds a run of another recipe, or of an older version of this one; "
             "delete it, or choose another folder with --out"

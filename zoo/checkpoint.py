@@ -21,17 +21,36 @@ def save(model, folder, *, float16=False):
         model: a :class:`zoo.models.CertifiedModel`.
         folder: created where missing; a checkpoint in it is replaced.
         float16: store kernels in half precision, half the size. The stored model is then a rounded
-            one: measure what :func:`load` returns, not ``model``.
+            one: measure what :func:`zoo.load` returns, not ``model``.
+
+    Raises:
+        ValueError: if the class is not registered with Keras, so that nothing could load the
+            folder, or a weight is too large for half precision.
+
+    Example:
+
+    >>> import tempfile, zoo
+    >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     zoo.save(model, folder)
+    ...     zoo.load(folder).width
+    16
     """
     import keras
 
     import zoo
 
+    name = keras.saving.get_registered_name(type(model))
+    if keras.saving.get_registered_object(name) is not type(model):
+        raise ValueError(
+            f"{type(model).__name__} is not registered; decorate it with "
+            "@keras.saving.register_keras_serializable()"
+        )
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "format": FORMAT,
-        "class": keras.saving.get_registered_name(type(model)),
+        "class": name,
         "config": {k: v for k, v in model.get_config().items() if k not in ("dtype", "trainable")},
         "zoo_version": zoo.__version__,
         "keras_version": keras.__version__,
@@ -127,6 +146,8 @@ def _compress(source, target, float16):
             values = node[()]
             matrix = np.ndim(values) >= 2
             if matrix and float16:
+                if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
+                    raise ValueError(f"{name} has entries too large for float16")
                 values = values.astype(np.float16)
             packing = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
             new.create_dataset(name, data=values, **(packing if matrix else {}))

@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import zoo
+from tests import datasets
 from tests.backend import BACKEND
 from zoo import catalog
 from zoo.attacks import ATTACKS, project
@@ -16,15 +17,10 @@ from zoo.attacks import ATTACKS, project
 SHIPPED = [record.name for record in catalog.list_models()]
 
 
-def test_images_of(name, count):
-    """The first test images of a shipped model's set, or a skip that says why."""
-    try:
-        return zoo.data.load(catalog.info(name).dataset, "test").take(count)
-    except RuntimeError as error:
-        pytest.skip(str(error))
-
-
-test_images_of.__test__ = False
+def images_of(name, count):
+    """The first test images of a shipped model's set, as floats."""
+    images = datasets.load(catalog.info(name).dataset).take(count).images
+    return images if images.dtype == np.float32 else images / np.float32(255)
 
 
 def inside(x, x_adv, radius, norm):
@@ -59,10 +55,9 @@ def perturbations(x, radius, norm, random):
 @pytest.mark.parametrize("method", ["interval", "lipschitz"])
 @pytest.mark.parametrize("name", SHIPPED)
 def test_random_corners(name, method):
-    model, images = zoo.load(name), test_images_of(name, 500)
-    certificate = model.certify(images.images, method=method)
+    model, x = zoo.load(name), images_of(name, 500)
+    certificate = model.certify(x, method=method)
     random, tested = np.random.default_rng(0), 0
-    x = images.images if images.images.dtype == np.float32 else images.images / np.float32(255)
     for _ in range(3):
         for x_adv in perturbations(x, certificate.radius, "linf", random):
             x_adv = np.clip(x_adv, 0, 1).astype("float32")
@@ -74,9 +69,7 @@ def test_random_corners(name, method):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_attacks_at_the_radius(name):
     """Each image is attacked with just its own radius as budget, or some more, and projected."""
-    count = 200
-    model, images = zoo.load(name), test_images_of(name, count)
-    x = images.images if images.images.dtype == np.float32 else images.images / np.float32(255)
+    model, x = zoo.load(name), images_of(name, 200)
     certificate = model.certify(x)
     tested = 0
     budgets = np.quantile(certificate.radius[certificate.radius > 0], [0.25, 0.5, 0.75])
@@ -110,20 +103,20 @@ def test_attacks_at_the_radius(name):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_radii_do_not_depend_on_the_batch_size(name):
-    model, images = zoo.load(name), test_images_of(name, 60)
+    model, x = zoo.load(name), images_of(name, 60)
     for _, method in model.certificates:
-        whole = model.certify(images.images, method=method, batch_size=60)
+        whole = model.certify(x, method=method, batch_size=60)
         for batch_size in (1, 7):
-            parts = model.certify(images.images, method=method, batch_size=batch_size)
+            parts = model.certify(x, method=method, batch_size=batch_size)
             np.testing.assert_array_equal(parts.radius, whole.radius)
             np.testing.assert_array_equal(parts.prediction, whole.prediction)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_interval_is_never_worse_than_lipschitz(name):
-    model, images = zoo.load(name), test_images_of(name, 300)
+    model, x = zoo.load(name), images_of(name, 300)
     interval, lipschitz = (
-        model.certify(images.images, method=method).radius for method in ("interval", "lipschitz")
+        model.certify(x, method=method).radius for method in ("interval", "lipschitz")
     )
     assert (interval >= lipschitz).all()
     assert (interval > lipschitz).any()

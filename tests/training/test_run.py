@@ -136,6 +136,8 @@ def test_another_recipe_in_the_folder_is_refused(recipe, tmp_path):
     train(recipe, tmp_path / "run", epochs=1, verbose=0)
     with pytest.raises(ValueError, match="holds a run of another recipe"):
         train({**recipe, "seed": 2}, tmp_path / "run", verbose=0)
+    other_measure = {**recipe["measure"], "eps": [0.3]}
+    train({**recipe, "notes": "new", "measure": other_measure}, tmp_path / "run", verbose=0)
 
 
 def test_measure_ships_and_records(recipe, tmp_path, monkeypatch):

@@ -141,12 +141,6 @@ class CertifiedModel(keras.Model):
                 new.set_weights(old.get_weights())
         return model
 
-    def save_checkpoint(self, folder, *, float16=False):
-        """Write a folder that :func:`zoo.load` reads: see :func:`zoo.checkpoint.save`."""
-        from zoo import checkpoint
-
-        checkpoint.save(self, folder, float16=float16)
-
     def logits(self, x, *, batch_size=256):
         """Logits of checked images as a float32 array ``(n, classes)``."""
         outputs = [ops.convert_to_numpy(self(b, training=False)) for b in _batches(x, batch_size)]
