@@ -6,6 +6,7 @@ import pytest
 import zoo
 from tests import datasets
 from zoo import catalog
+from zoo.report.card import card
 
 RECORDS = [
     pytest.param(r, id=r.name, marks=[] if r.dataset == "digits" else pytest.mark.slow)
@@ -35,5 +36,5 @@ def test_parameters_and_card(record):
     model = zoo.load(record.name)
     assert record.parameters == sum(int(np.prod(w.shape)) for w in model.trainable_weights)
     assert record.architecture == model.architecture
-    card = (catalog.WEIGHTS / record.name / "README.md").read_text(encoding="utf-8")
-    assert f"clean accuracy {record.metrics['clean']:.2%}" in card
+    written = (catalog.WEIGHTS / record.name / "README.md").read_text(encoding="utf-8")
+    assert written == card(record.to_dict())

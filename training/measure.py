@@ -61,10 +61,9 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
         "license": "apache-2.0",
         "notes": recipe.get("notes", ""),
     }
+    (target / "README.md").write_text(card(entry), encoding="utf-8")
     for name in (checkpoint.CONFIG, checkpoint.WEIGHTS):
         shutil.copyfile(folder / name, target / name)
-    (target / "README.md").write_text(card(entry), encoding="utf-8")
-    for name in (checkpoint.CONFIG, checkpoint.WEIGHTS, "README.md"):
         size, sha256 = hub.digest(target / name)
         entry["files"].append({"path": name, "size": size, "sha256": sha256})
     catalog.write(entry)
