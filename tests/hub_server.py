@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import re
 import threading
+import time
 
 _RESOLVE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>[^?]+)")
 
@@ -99,6 +100,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if not body:
             return None
+        if fault == "slow":
+            # Both downloads are under way before either ends.
+            self.wfile.write(sent[:1])
+            self.wfile.flush()
+            time.sleep(1.5)
+            sent = sent[1:]
         if fault == "cut once":
             del self.hub.faults[file]
         if fault in ("cut", "cut once"):

@@ -31,6 +31,14 @@ def test_npz_round_trip(tmp_path):
         assert copy.num_classes == 10
 
 
+def test_as_tf_data():
+    pytest.importorskip("tensorflow")
+    test = zoo.data.load("digits").take(10)
+    batches = list(test.to_tf_data(4))
+    assert [len(labels) for _, labels in batches] == [4, 4, 2]
+    np.testing.assert_array_equal(np.concatenate([images for images, _ in batches]), test.images)
+
+
 def test_unknown_names_are_named():
     with pytest.raises(ValueError, match="unknown image set 'imagenet'; known: digits"):
         zoo.data.load("imagenet")
@@ -44,6 +52,16 @@ def test_bad_files_are_named(tmp_path):
     np.savez(tmp_path / "lacking.npz", x_train=np.zeros(3))
     with pytest.raises(ValueError, match="lacks x_test, y_test"):
         zoo.data.load(tmp_path / "lacking.npz")
+    (tmp_path / "page.npz").write_text("<html>")
+    (tmp_path / "empty.npz").touch()
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
+    for name in ("page", "empty", "array"):
+        with pytest.raises(ValueError, match=f"{name}.npz is no .npz file"):
+            zoo.data.load(tmp_path / f"{name}.npz")
+    np.savez(tmp_path / "labels.npz", x_test=np.zeros((1, 2, 2, 1)), y_test=np.array([0.9]))
+    with pytest.raises(ValueError, match="labels must be integers, got dtype float64"):
+        zoo.data.load(tmp_path / "labels.npz")
     np.savez(tmp_path / "shapes.npz", x_test=np.zeros((3, 2)), y_test=np.zeros(3, int))
     with pytest.raises(ValueError, match=r"got \(3, 2\) and \(3,\)"):
         zoo.data.load(tmp_path / "shapes.npz")

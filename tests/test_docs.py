@@ -24,6 +24,7 @@ def test_docstrings(name):
 def test_pages(page):
     result = doctest.testfile(str(page), module_relative=False, verbose=False)
     assert result.failed == 0
+    assert result.attempted > 0 or ">>>" not in page.read_text(encoding="utf-8")
 
 
 def test_there_are_examples():

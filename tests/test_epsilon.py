@@ -26,7 +26,7 @@ def test_a_float_means_what_it_prints():
 
 
 @pytest.mark.parametrize(
-    "value", ["8/0", "a lot", -0.1, float("nan"), float("inf"), True, None, [1]]
+    "value", ["8/0", "a lot", -0.1, float("nan"), float("inf"), True, None, [1], 1e39, "1e400"]
 )
 def test_bad_budgets_are_named(value):
     with pytest.raises(ValueError, match="eps must"):

@@ -60,6 +60,13 @@ def test_a_broken_certificate_is_refused(digits_model, digits, monkeypatch):
         )
 
 
+def test_params_of_no_attack_are_named(digits_model, digits):
+    with pytest.raises(ValueError, match="'pdg'"):
+        digits_model.evaluate_robustness(
+            digits.images[:2], digits.labels[:2], eps=0.1, params={"pdg": {"steps": 1}}
+        )
+
+
 def test_a_single_attack_and_budget(digits_model, digits):
     report = digits_model.evaluate_robustness(
         digits.images[:20], digits.labels[:20], eps="1/10", attacks="fgsm"

@@ -231,6 +231,7 @@ def test_read_only_cache(published, server, cache, tmp_path):
 
 
 def test_two_processes_at_once(published, server, cache, small_model):
+    server.faults[WEIGHTS] = "slow"
     children = [start_child(cache), start_child(cache)]
     outputs = [child.communicate(timeout=120) for child in children]
     folders = {out.strip() for out, _ in outputs}

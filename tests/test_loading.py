@@ -74,6 +74,19 @@ def test_overrides(folder):
         zoo.load(folder, widht=3)
 
 
+def test_overridden_budgets_are_trained_for(folder):
+    model = zoo.load(folder, epsilon=0.05, cross_entropy_weight=0.25)
+    assert model.training_epsilon == pytest.approx(0.05)
+    assert model.cross_entropy_weight == pytest.approx(0.25)
+
+
+def test_a_folder_does_not_shadow_a_catalog_name(small_model, tmp_path, monkeypatch):
+    zoo.save(small_model, tmp_path / "linf-dist-digits")
+    monkeypatch.chdir(tmp_path)
+    assert zoo.load("linf-dist-digits").image_shape == (8, 8, 1)
+    assert zoo.load("./linf-dist-digits").image_shape == (4, 4, 1)
+
+
 def test_new_head_keeps_the_features(folder, small_model, small_images):
     model = zoo.load(folder, num_classes=7)
     assert model.num_classes == 7
@@ -94,6 +107,7 @@ def test_new_head_keeps_the_features(folder, small_model, small_images):
         ('{"format": 99, "class": "zoo>LinfDistNet", "config": {}}', "format 99"),
         ('{"format": 1, "class": "zoo>Other", "config": {}}', "'zoo>Other'"),
         ('{"format": 1, "class": "Dense", "config": {}}', "'Dense'"),
+        ('{"format": 1, "class": ["x"], "config": {}}', "class must be a name"),
         ('{"format": 1, "class": "zoo>LinfDistNet", "config": {"width": 0}}', "LinfDistNet"),
     ],
 )

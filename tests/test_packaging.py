@@ -41,8 +41,7 @@ def test_the_wheel_loads_the_embedded_model(unpacked, tmp_path):
     assert run.stdout.startswith(str(unpacked))
 
 
-def test_the_wheel_has_schema_and_recipes_and_no_tests(unpacked):
+def test_the_wheel_has_the_schema_and_no_other_package(unpacked):
     assert (unpacked / "zoo" / "weights_manifest.schema.json").is_file()
-    assert (unpacked / "training" / "recipes" / "linf-dist-mnist.toml").is_file()
-    assert not (unpacked / "tests").exists()
+    assert [path.name for path in unpacked.iterdir() if "dist-info" not in path.name] == ["zoo"]
     assert sum(f.stat().st_size for f in unpacked.rglob("*") if f.is_file()) < 5e6

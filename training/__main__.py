@@ -50,7 +50,7 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last epoch", file=sys.stderr)
         return 130
-    except (ValueError, OSError, RuntimeError, ZooError) as error:
+    except (ZooError, ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

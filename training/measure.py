@@ -30,13 +30,19 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
         The manifest entry.
 
     Raises:
-        FileNotFoundError: if the run has not finished.
+        FileNotFoundError, ValueError: if the run has not finished.
         zoo.SoundnessError: if an attack broke a certificate; nothing is written then.
     """
     folder = pathlib.Path(folder)
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} holds no finished run; train it first")
     run = json.loads((folder / "run.json").read_text())
+    if run["epochs"] < recipe["training"]["epochs"]:
+        raise ValueError(
+            f"{folder} holds {run['epochs']} of {recipe['training']['epochs']} epochs; finish the "
+            "run before it is measured"
+        )
+    paper = PAPERS[recipe["approach"]]
     # The stored file is what is measured: its rounding is part of the result.
     model = checkpoint.load(folder)
     test = data.load(data_file or recipe["data"]["name"], "test")
@@ -57,7 +63,7 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
             k: run[k]
             for k in ("recipe", "seed", "epochs", "seconds", "hardware", "backend", "images")
         },
-        "paper": PAPERS[recipe["approach"]],
+        "paper": paper,
         "license": "apache-2.0",
         "notes": recipe.get("notes", ""),
     }

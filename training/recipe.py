@@ -29,7 +29,11 @@ _SCHEMA = _table(
             {"name": {"type": "string"}},
             {"validation": {"type": "integer", "minimum": 0}},
         ),
-        "model": {"type": "object", "properties": {"class": {"type": "string"}}},
+        "model": {
+            "type": "object",
+            "properties": {"class": {"type": "string"}},
+            "required": ["class"],
+        },
         "training": _table(
             {
                 "epochs": _COUNT,

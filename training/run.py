@@ -7,11 +7,10 @@ import keras
 
 import zoo
 from training.batches import Batches
-from training.hardware import hardware
 from training.progress import TrainingProgress
 from training.schedules import EpsilonSchedule, PSchedule
 from training.state import RunState, write_whole
-from zoo import checkpoint, data
+from zoo import checkpoint, checks, data
 
 
 def build(recipe):
@@ -22,13 +21,22 @@ def build(recipe):
     """
     keras.utils.set_random_seed(recipe["seed"])
     config = dict(recipe["model"])
-    return getattr(zoo.models, config.pop("class"))(**config)
+    kind = config.pop("class")
+    if kind not in zoo.models.__all__:
+        raise ValueError(f"recipe {recipe['name']}: there is no model class {kind!r}")
+    try:
+        return getattr(zoo.models, kind)(**config)
+    except TypeError as error:
+        raise ValueError(f"recipe {recipe['name']}: {error}") from error
 
 
 def splits(recipe, data_file=None):
     """Training and validation images of a recipe; the test set is for ``--measure`` alone."""
     images = data.load(data_file or recipe["data"]["name"], "train")
-    first_held_out = len(images) - recipe["data"].get("validation", 0)
+    held_out = recipe["data"].get("validation", 0)
+    if held_out >= len(images):
+        raise ValueError(f"validation holds out {held_out} of only {len(images)} images")
+    first_held_out = len(images) - held_out
     return images.take(first_held_out), images.take(first_held_out, len(images))
 
 
@@ -49,6 +57,8 @@ def train(recipe, folder, *, data_file=None, epochs=None, verbose=1):
     Raises:
         ValueError: if the folder holds a run of another recipe.
     """
+    if epochs is not None:
+        checks.positive_integer(epochs, "epochs")
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, recipe)
@@ -62,10 +72,16 @@ def train(recipe, folder, *, data_file=None, epochs=None, verbose=1):
         **recipe.get("augment", {}),
     )
     model = build(recipe)
+    if training.images.shape[1:] != model.image_shape:
+        raise ValueError(
+            f"{training.name} has images {training.images.shape[1:]}, the recipe "
+            f"{model.image_shape}"
+        )
+    checks.labels(training.labels, len(training), model.num_classes)
     model.compile(optimizer=_optimizer(settings, len(batches)))
     state = RunState(folder)
     first, last = state.restore(model), min(epochs or settings["epochs"], settings["epochs"])
-    callbacks = [batches.follow(), *_schedules(recipe, len(batches)), state]
+    callbacks = [batches.follow(), *_schedules(recipe, model, len(batches)), state]
     progress = TrainingProgress(first, last, len(batches))
     try:
         model.fit(
@@ -84,15 +100,22 @@ def train(recipe, folder, *, data_file=None, epochs=None, verbose=1):
         "seed": recipe["seed"],
         "epochs": len(state.history),
         "seconds": round(sum(epoch["seconds"] for epoch in state.history)),
-        "hardware": hardware(),
-        "backend": keras.backend.backend(),
+        "hardware": _all_of(state.history, "hardware"),
+        "backend": _all_of(state.history, "backend"),
         "images": len(training),
     }
     model = checkpoint.load(folder)
+    if first >= last and (folder / "run.json").exists():
+        return model
     if len(validation):
         record["validation"] = _validate(model, validation, recipe["measure"]["eps"], verbose)
     write_whole(folder / "run.json", json.dumps(record, indent=1) + "\n")
     return model
+
+
+def _all_of(history, key):
+    """The value of all epochs, or the values in order where a run moved."""
+    return ", then ".join(dict.fromkeys(epoch[key] for epoch in history))
 
 
 def _claim(folder, recipe):
@@ -120,18 +143,20 @@ def _optimizer(settings, steps_per_epoch):
     )
 
 
-def _schedules(recipe, steps):
+def _schedules(recipe, model, steps):
     callbacks = []
     if "p_schedule" in recipe:
         schedule = dict(recipe["p_schedule"])
         last_weight = schedule.pop("cross_entropy_weight_last", None)
         if last_weight is not None:
-            weights = (recipe["model"]["cross_entropy_weight"], last_weight)
+            weights = (recipe["model"].get("cross_entropy_weight", 0.0), last_weight)
+            if not min(weights) > 0:
+                raise ValueError("a decaying cross_entropy_weight needs a positive first and last")
             schedule["cross_entropy_weight"] = weights
         callbacks.append(PSchedule(**schedule, steps_per_epoch=steps))
     if "epsilon_schedule" in recipe:
         epochs = recipe["epsilon_schedule"]["epochs"]
-        callbacks.append(EpsilonSchedule(recipe["model"]["epsilon"], epochs, steps))
+        callbacks.append(EpsilonSchedule(float(model.epsilon), epochs, steps))
     return callbacks
 
 

@@ -8,6 +8,8 @@ import time
 
 import keras
 
+from training.hardware import hardware
+
 _NAME = re.compile(r"epoch-(\d+)\.weights\.h5")
 
 
@@ -51,7 +53,12 @@ class RunState(keras.callbacks.Callback):
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        record = {"epoch": epoch + 1, "seconds": time.perf_counter() - self._started}
+        record = {
+            "epoch": epoch + 1,
+            "seconds": time.perf_counter() - self._started,
+            "hardware": hardware(),
+            "backend": keras.backend.backend(),
+        }
         self.history.append(
             {**record, **{key: float(value) for key, value in (logs or {}).items()}}
         )

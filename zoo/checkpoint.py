@@ -106,6 +106,7 @@ def load(folder, *, weights=True, **overrides):
             model.load_weights(path)
         except Exception as error:  # h5py and Keras raise many kinds for a damaged file
             raise CheckpointError(f"{path} does not hold this model's weights: {error}") from error
+        model.overridden(overrides)
     return model
 
 
@@ -124,6 +125,8 @@ def read_config(folder):
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if not isinstance(config, dict) or not {"format", "class", "config"} <= set(config):
         raise CheckpointError(f"{path} lacks one of the entries format, class, config")
+    if not isinstance(config["class"], str) or not isinstance(config["config"], dict):
+        raise CheckpointError(f"{path}: class must be a name, and config a table")
     if config["format"] != FORMAT:
         raise CheckpointError(
             f"{path} has format {config['format']!r}; this version reads format {FORMAT}"

@@ -1,5 +1,8 @@
 """What a public call does with its arguments before anything else."""
 
+import math
+import numbers
+
 import numpy as np
 
 
@@ -68,6 +71,17 @@ def positive_integer(value, name):
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
     return int(value)
+
+
+def positive_number(value, name):
+    """``value`` as a float if it is a finite number above 0.
+
+    Raises:
+        ValueError: naming the argument otherwise.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+        raise ValueError(f"{name} must be a positive number, got {value!r}")
+    return float(value)
 
 
 def _array(value, name):

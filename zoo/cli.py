@@ -19,7 +19,7 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except (ZooError, ValueError, TypeError, OSError, RuntimeError) as error:
+    except (ZooError, ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     try:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import zipfile
 
 import numpy as np
 
@@ -36,6 +37,18 @@ class ImageSet:
 
     def __len__(self):
         return len(self.labels)
+
+    def to_tf_data(self, batch_size, *, shuffle=False, seed=0):
+        """The set as a batched ``tf.data.Dataset`` of (float images in [0, 1], labels)."""
+        import tensorflow as tf
+
+        from zoo import checks
+
+        images = checks.images(self.images, self.images.shape[1:])
+        dataset = tf.data.Dataset.from_tensor_slices((images, self.labels))
+        if shuffle:
+            dataset = dataset.shuffle(len(self), seed=seed)
+        return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
     def take(self, first, last=None):
         """The images ``first … last − 1``, or the first ``first`` of them."""
@@ -127,11 +140,19 @@ def _from_tfds(builder, split):
 def _from_file(path, split):
     if not path.is_file():
         raise FileNotFoundError(f"no such data file: {path}")
-    with np.load(path, allow_pickle=False) as arrays:
-        missing = {f"x_{split}", f"y_{split}"} - set(arrays)
+    try:
+        arrays = np.load(path, allow_pickle=False)
+        names = set(arrays.files)
+    except (AttributeError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no .npz file of arrays: {error}") from error
+    with arrays:
+        missing = {f"x_{split}", f"y_{split}"} - names
         if missing:
-            raise ValueError(f"{path} lacks {', '.join(sorted(missing))}; it has {list(arrays)}")
-        images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"].astype(np.int64)
+            raise ValueError(f"{path} lacks {', '.join(sorted(missing))}; it has {sorted(names)}")
+        images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"{path}: labels must be integers, got dtype {labels.dtype}")
+    labels = labels.astype(np.int64)
     if images.ndim != 4 or labels.shape != images.shape[:1]:
         raise ValueError(
             f"{path}: expected images (n, height, width, channels) and labels (n,), "

@@ -41,6 +41,8 @@ class Epsilon:
             raise ValueError(
                 f"eps must be a finite number or a string like '8/255', got {value!r}"
             ) from None
+        if self.exact > 1e30:
+            raise ValueError(f"eps must be a finite number of sensible size, got {value!r}")
         if self.exact < 0:
             raise ValueError(f"eps must not be negative, got {value!r}")
 

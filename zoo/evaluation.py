@@ -107,6 +107,9 @@ def evaluate(
     y = checks.labels(y, len(x), model.num_classes)
     budgets = [Epsilon(e) for e in (eps if isinstance(eps, (list, tuple, np.ndarray)) else [eps])]
     attacks = (attacks,) if isinstance(attacks, str) else tuple(attacks)
+    unknown = set(params or {}) - set(attacks)
+    if unknown:
+        raise ValueError(f"params for {sorted(unknown)}, which are not among the attacks {attacks}")
     certificate = model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
     right = certificate.prediction == y
     rows = []

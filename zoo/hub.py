@@ -1,5 +1,6 @@
 """The bytes of a checkpoint: from a folder, the cache or the Hugging Face Hub, and verified."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -21,7 +22,8 @@ def fetch(name, *, revision=None, cache_dir=None, local_files_only=False, verify
     ``HF_HUB_OFFLINE`` are honoured.
 
     Args:
-        name: a catalog name, ``hf://org/repo[@revision]``, or a folder.
+        name: a catalog name, ``hf://org/repo[@revision]``, or a folder: a :class:`pathlib.Path`, or
+            text with a separator (``"./mine"``), so that no folder shadows a catalog name.
         revision: of the Hub repository, in place of the pinned one.
         cache_dir: in place of huggingface_hub's cache folder.
         local_files_only: whether to do without the network.
@@ -36,6 +38,7 @@ def fetch(name, *, revision=None, cache_dir=None, local_files_only=False, verify
         zoo.DownloadError: naming the file and why it could not be fetched.
         zoo.IntegrityError: naming the file, what was expected and what was found.
     """
+    explicit = isinstance(name, os.PathLike) or os.sep in name
     name = os.fspath(name)
     match = _HUB_NAME.fullmatch(name)
     if match:
@@ -43,7 +46,7 @@ def fetch(name, *, revision=None, cache_dir=None, local_files_only=False, verify
         return _from_hub(match["repo"], revision, None, cache_dir, local_files_only, verify)
     if name.startswith("hf://"):
         raise ValueError(f"a Hub name reads hf://org/repo or hf://org/repo@revision, got {name!r}")
-    if os.sep in name or pathlib.Path(name).is_dir():
+    if explicit:
         if not pathlib.Path(name).is_dir():
             raise CheckpointError(f"no such folder: {name}")
         return pathlib.Path(name)
@@ -141,8 +144,9 @@ def _verify_download(path, file):
     try:
         check_file(path, file.get("size", blob.stat().st_size), sha256)
     except IntegrityError:
-        path.unlink(missing_ok=True)
-        blob.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # in a read-only cache the error itself must do
+            path.unlink(missing_ok=True)
+            blob.unlink(missing_ok=True)
         raise
 
 

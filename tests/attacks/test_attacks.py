@@ -6,6 +6,7 @@ import pytest
 import zoo
 from tests.backend import BACKEND
 from zoo.attacks import ATTACKS
+from zoo.attacks.ball import random_start
 from zoo.attacks.victim import victim
 from zoo.epsilon import Epsilon
 
@@ -205,6 +206,63 @@ def test_plain_carlini_wagner_fails(digits_model, images):
     assert np.median(sizes) < 1.5
 
 
+def mended_plainly(model, **options):
+    """cleverhans' own attack with the one parenthesis dropped that makes it raise."""
+    from cleverhans.tf2.attacks.carlini_wagner_l2 import CarliniWagnerL2
+
+    class Variables(list):
+        def __call__(self):
+            return self
+
+    class Mended(CarliniWagnerL2):
+        def attack_step(self, x, y, modifier, const):
+            x_new, grads, loss, preds, l2 = self.gradient(x, y, modifier, const)
+            self.adam.apply_gradients([(grads, modifier)])
+            self.optimizer = type("Reset", (), {"variables": Variables(self.adam.variables)})
+            return x_new, loss, preds, l2
+
+    attack = Mended(victim(model), **options)
+    attack.adam, attack.optimizer = attack.optimizer, type("Reset", (), {"variables": Variables()})
+    return attack
+
+
+@tensorflow_only
+def test_plainly_mended_carlini_wagner_stops_learning(digits_model, images):
+    """Its reset sets the learning rate to zero too, so after the first constant nothing moves."""
+    import tensorflow as tf
+
+    x, _ = images
+    attack = mended_plainly(digits_model, max_iterations=3, binary_search_steps=2, batch_size=1)
+    attack.attack(tf.constant(x[:1]))
+    assert float(attack.adam.learning_rate) == 0
+
+
+@tensorflow_only
+def test_plainly_mended_carlini_wagner_crashes_on_colour():
+    import tensorflow as tf
+
+    model = zoo.models.LinfDistNet((4, 4, 3), 3, width=8, depth=2)
+    x = np.random.default_rng(0).uniform(size=(5, 4, 4, 3)).astype("float32")
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+        mended_plainly(model, max_iterations=2, binary_search_steps=1).attack(tf.constant(x))
+
+
+@tensorflow_only
+def test_plain_basic_iterative_method_ignores_small_budgets(digits_model, images):
+    """Its start is drawn from ±0.3 whatever eps is; clipped back, nearly all are corners."""
+    import tensorflow as tf
+    from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
+
+    x = np.full_like(images[0], 0.5)
+    plain = projected_gradient_descent(
+        victim(digits_model), tf.constant(x), 0.01, 0.001, 0, np.inf, rand_init=True,
+        rand_minmax=0.3,
+    ).numpy()  # fmt: skip
+    assert np.mean(np.isclose(np.abs(plain - x), 0.01)) > 0.9
+    ours = random_start(x, Epsilon(0.01), "linf", np.random.default_rng(0))
+    assert np.mean(np.isclose(np.abs(ours - x), 0.01)) < 0.1
+
+
 @tensorflow_only
 def test_carlini_wagner_treats_images_by_themselves(digits_model, images):
     x, y = images
@@ -228,16 +286,12 @@ def test_plain_spsa_fails(digits_model, images):
     from cleverhans.tf2.attacks.spsa import spsa
 
     x, y = images
+    ends = {"clip_min": 0.0, "clip_max": 1.0}
     with pytest.raises((TypeError, ValueError), match="lr"):
-        spsa(
-            victim(digits_model),
-            tf.constant(x[:1]),
-            tf.constant(y[:1]),
-            0.1,
-            2,
-            clip_min=0.0,
-            clip_max=1.0,
-        )
+        spsa(victim(digits_model), tf.constant(x[:1]), tf.constant(y[:1]), 0.1, 2, **ends)
+    with pytest.raises(ValueError, match="batch_size of 1"):
+        spsa(victim(digits_model), tf.constant(x), tf.constant(y), 0.1, 2, **ends)
+    assert digits_model.attack(x[:3], y[:3], "spsa", eps=0.1, steps=2).shape == (3, 8, 8, 1)
 
 
 @tensorflow_only

@@ -54,6 +54,15 @@ def test_random_starts_fill_the_ball(norm):
     assert np.median(sizes) == pytest.approx(0.2 * 0.5 ** (1 / 3), rel=0.05)
 
 
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_nothing_hangs_or_leaks_nan(norm):
+    x = np.array([[0.1, 0.7]])  # float64 numbers that no float32 equals
+    np.testing.assert_array_equal(project(x, x, 0, norm), x.astype("float32"))
+    wild = np.array([[np.nan, np.inf]])
+    np.testing.assert_array_equal(project(wild, x, 0.1, norm), x.astype("float32"))
+
+
 def test_unknown_norm_is_named():
     with pytest.raises(ValueError, match="norm must be 'linf' or 'l2', got 'l1'"):
         project(np.zeros((1, 2)), np.zeros((1, 2)), 0.1, "l1")

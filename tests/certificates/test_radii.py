@@ -1,6 +1,7 @@
 """Margin and bisection."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -43,6 +44,23 @@ def test_bisection_finds_the_radius_from_below(true, fraction):
     assert (found <= true).all()
     assert (found >= true - 2e-4).all()
     assert (found >= start - 1e-7).all()
+
+
+@given(
+    true=arrays("float64", 6, elements=st.floats(0, 1)),
+    fraction=arrays("float64", 6, elements=st.floats(0, 1)),
+)
+def test_bisection_treats_images_by_themselves(true, fraction):
+    together = largest_certified(lambda eps: eps <= true, fraction * true)
+    for i in range(6):
+        (alone,) = largest_certified(lambda eps, i=i: eps <= true[i], (fraction * true)[i : i + 1])
+        assert alone == together[i]
+
+
+@pytest.mark.timeout(10)
+def test_a_tolerance_finer_than_float32_ends():
+    (found,) = largest_certified(lambda eps: eps <= 0.7, np.zeros(1), tolerance=1e-12)
+    assert 0.699999 < found <= 0.7
 
 
 def test_bisection_returns_only_what_was_proved():

@@ -14,11 +14,7 @@ def test_config_round_trip(small_model):
     assert [w.shape for w in again.weights] == [w.shape for w in small_model.weights]
 
 
-def test_published_network_has_its_size():
-    """82.7 M parameters: 784-5120-5120-5120-5120-10."""
-    widths = [784, 5120, 5120, 5120, 5120, 10]
-    published = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
-    assert published == pytest.approx(82.7e6, rel=1e-3)
+def test_depth_counts_all_layers():
     model = LinfDistNet((28, 28, 1), 10, width=16, depth=5)
     kernels = [layer.kernel.shape for layer in model.distance_layers]
     assert kernels == [(16, 784), (16, 16), (16, 16), (16, 16), (10, 16)]
@@ -100,8 +96,13 @@ def test_normalisation_is_inside():
     [
         ({"width": 0}, "width must be a positive integer, got 0"),
         ({"depth": 1.5}, "depth must be a positive integer, got 1.5"),
-        ({"std": 0}, "std must be one positive number, got 0"),
-        ({"std": [0.1, 0.2, 0.3]}, "std must be one positive number"),
+        ({"std": 0}, "std must be a positive number, got 0"),
+        ({"std": [0.1, 0.2, 0.3]}, "std must be a positive number"),
+        ({"std": "a"}, "std must be a positive number, got 'a'"),
+        ({"std": 1e9}, "std must lie in"),
+        ({"mean": "a"}, "mean must be a number or one per channel"),
+        ({"mean": [0.1, 0.2]}, "mean must be a number or one per channel"),
+        ({"mean": float("nan")}, "mean must be finite"),
         ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
         ({"image_shape": (4, 4)}, r"image_shape must be \(height, width, channels\)"),
         ({"epsilon": -1}, "eps must not be negative"),
@@ -112,6 +113,23 @@ def test_bad_arguments_are_named(change, message):
     arguments = {"image_shape": (4, 4, 1), "num_classes": 3, "width": 4, "depth": 2, **change}
     with pytest.raises(ValueError, match=message):
         LinfDistNet(**arguments)
+
+
+def test_images_of_another_size_are_refused(small_model):
+    with pytest.raises(ValueError, match=r"expected images \(4, 4, 1\), got \(8, 8, 1\)"):
+        small_model(np.zeros((2, 8, 8, 1), "float32"))
+
+
+def test_uint8_images_mean_the_same_everywhere(small_model):
+    x = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 1)).astype("uint8")
+    logits = small_model.logits(x / np.float32(255))
+    np.testing.assert_allclose(small_model.predict(x, verbose=0), logits, rtol=1e-5)
+
+
+def test_numpy_means_are_saved(tmp_path):
+    model = LinfDistNet((2, 2, 3), 4, width=5, depth=2, mean=np.float32([0.25, 0.5, 0.75]))
+    zoo.save(model, tmp_path / "net")
+    assert zoo.load(tmp_path / "net").mean == [0.25, 0.5, 0.75]
 
 
 def test_a_model_without_a_certificate_says_so(small_images):

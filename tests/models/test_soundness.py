@@ -12,7 +12,7 @@ import zoo
 from tests import datasets
 from tests.backend import BACKEND
 from zoo import catalog
-from zoo.attacks import ATTACKS, project
+from zoo.attacks import ATTACKS
 
 SHIPPED = [record.name for record in catalog.list_models()]
 
@@ -152,6 +152,7 @@ def test_small_networks_against_brute_force(seed, depth, width):
     x = random.choice([0.0, 1.0, 0.5], size=(3, 1, 3, 1)) * random.uniform(0.9, 1, (3, 1, 3, 1))
     x = x.astype("float32")
     steps = np.stack(np.meshgrid(*[np.linspace(-1, 1, 7)] * 3), axis=-1).reshape(-1, 1, 3, 1)
+    tested = 0
     for method in ("interval", "lipschitz"):
         certificate = model.certify(x, method=method)
         for i, radius in enumerate(certificate.radius):
@@ -161,6 +162,8 @@ def test_small_networks_against_brute_force(seed, depth, width):
             covered = inside(start, grid, np.full(len(grid), radius), "linf")
             predictions = np.argmax(model.logits(grid, batch_size=1000), axis=1)
             assert (predictions[covered] == certificate.prediction[i]).all()
+            tested += covered.sum()
+    assert tested > 0
 
 
 @given(seed=st.integers(0, 100_000), depth=st.integers(1, 3))
@@ -227,8 +230,13 @@ def test_half_precision_is_refused(small_images):
         model.certify(small_images)
 
 
-def test_projection_is_what_the_attacks_use():
-    """A perturbation of exactly the radius is not covered; the ball of the attacks is closed."""
-    x = np.full((1, 1, 3, 1), 0.5, "float32")
-    x_adv = project(x + 1, x, 0.25, "linf")
-    assert not inside(x, x_adv, np.array([0.25], "float32"), "linf")[0]
+def test_large_radii_do_not_depend_on_the_batch_either():
+    """Starts of the bisection anywhere in [0, 1] and beyond, in one batch."""
+    random = np.random.default_rng(0)
+    model = random_network(random, 1, 4)
+    x = random.uniform(size=(60, 1, 3, 1)).astype("float32")
+    whole = model.certify(x, batch_size=60).radius
+    alone = model.certify(x, batch_size=1).radius
+    np.testing.assert_array_equal(whole, alone)
+    assert whole.max() > 0.5
+    assert whole.min() < 0.3

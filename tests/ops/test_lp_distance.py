@@ -97,6 +97,20 @@ def test_ties_at_infinity_share_the_gradient(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("p", [8.0, INF])
+def test_nan_is_not_hidden(form, p):
+    x = np.array([[np.nan, 1.0], [0.0, 1.0]], "float32")
+    u = lp_distance(x, np.zeros((1, 2), "float32"), p, implementation=form)
+    np.testing.assert_array_equal(np.isnan(keras.ops.convert_to_numpy(u)), [[True], [False]])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_empty_batch(form):
+    u = lp_distance(np.zeros((0, 5), "float32"), np.zeros((3, 5)), 8.0, implementation=form)
+    assert tuple(u.shape) == (0, 3)
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_gradient_is_the_slope(form):
     random = np.random.default_rng(2)
     x, w = random.normal(size=(2, 5)), random.normal(size=(3, 5))

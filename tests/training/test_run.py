@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -90,10 +91,13 @@ def test_a_run_records_itself(recipe, tmp_path):
     assert run["images"] == 1197
     assert run["validation"]["n"] == 100
     assert "core" in run["hardware"]
-    assert run["seconds"] >= 0
     history = json.loads((tmp_path / "run" / "history.json").read_text())["epochs"]
     assert [epoch["epoch"] for epoch in history] == [1, 2, 3, 4]
     assert {"loss", "accuracy", "seconds"} <= set(history[0])
+    assert run["seconds"] == round(sum(epoch["seconds"] for epoch in history))
+    before = (tmp_path / "run" / "run.json").read_text()
+    train(recipe, tmp_path / "run", verbose=0)  # nothing left to do, nothing to rewrite
+    assert (tmp_path / "run" / "run.json").read_text() == before
 
 
 def test_interrupted_and_resumed_is_uninterrupted(recipe, tmp_path):
@@ -120,6 +124,9 @@ def test_killed_and_resumed_is_uninterrupted(recipe, recipe_file, tmp_path):
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     child.wait()
+    (state,) = (tmp_path / "killed").glob("epoch-*.h5")
+    assert not (tmp_path / "killed" / "run.json").exists(), "it was killed too late to tell"
+    assert state.stem < "epoch-0004"
     train(recipe, tmp_path / "killed", verbose=0)
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
 
@@ -147,6 +154,9 @@ def test_measure_ships_and_records(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(catalog, "WEIGHTS", tmp_path / "weights")
     with pytest.raises(FileNotFoundError, match="no finished run"):
         measure(recipe, tmp_path / "run", verbose=0)
+    train(recipe, tmp_path / "run", epochs=1, verbose=0)
+    with pytest.raises(ValueError, match="holds 1 of 4 epochs"):
+        measure(recipe, tmp_path / "run", verbose=0)
     train(recipe, tmp_path / "run", verbose=0)
     measure(recipe, tmp_path / "run", verbose=0)
     record = zoo.info("tiny-digits")
@@ -165,6 +175,35 @@ def test_measure_ships_and_records(recipe, tmp_path, monkeypatch):
 
     results = ModelCard(card).data.eval_results
     assert results[0].metric_value == record.metrics["clean"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("depth = 2", "dept = 2", "dept"),
+        ('class = "LinfDistNet"', 'class = "Dense"', "no model class 'Dense'"),
+        ('class = "LinfDistNet"', "", "'class' is a required property"),
+        ("cross_entropy_weight = 0.05", "", "positive first and last"),
+        ("validation = 100", "validation = 1400", "holds out 1400 of only 1297"),
+        ("image_shape = [8, 8, 1]", "image_shape = [9, 9, 1]", "has images"),
+        ("num_classes = 10", "num_classes = 9", r"y must lie in 0\.\.8"),
+    ],
+)
+def test_a_recipe_that_cannot_run_is_one_error(tmp_path, capsys, old, new, message):
+    path = tmp_path / "bad.toml"
+    assert old in RECIPE
+    path.write_text(RECIPE.replace(old, new, 1))
+    assert main([str(path), "--out", str(tmp_path / "run"), "--quiet"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert re.search(message, error)
+
+
+def test_fractions_are_budgets_in_recipes_too(recipe, tmp_path):
+    recipe["model"]["epsilon"] = "8/255"
+    train(recipe, tmp_path / "run", epochs=1, verbose=0)
+    with pytest.raises(ValueError, match="epochs must be a positive integer, got 0"):
+        train(recipe, tmp_path / "run", epochs=0, verbose=0)
 
 
 def test_command_line_errors(recipe_file, capsys):

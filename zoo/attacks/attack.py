@@ -88,3 +88,5 @@ def _check_params(attack, params):
             )
         if name in ("steps", "restarts", "search_steps", "samples"):
             checks.positive_integer(value, name)
+        elif name not in ("loss", "random_init", "confidence", "decay") and value is not None:
+            checks.positive_number(value, name)

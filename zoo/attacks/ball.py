@@ -12,7 +12,8 @@ def project(x_adv, x, eps, norm):
     that leaves the ball by a rounding error proves nothing about a certificate.
 
     Args:
-        x_adv, x: float arrays ``(n, …)``; ``x`` in [0, 1].
+        x_adv, x: float arrays ``(n, …)``; ``x`` float32 in [0, 1]. A pixel of ``x_adv`` that is not
+            finite stays as it is in ``x``.
         eps: budget, see :class:`zoo.epsilon.Epsilon`.
         norm: ``"linf"`` or ``"l2"``.
 
@@ -25,8 +26,9 @@ def project(x_adv, x, eps, norm):
     if norm not in ("linf", "l2"):
         raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
     budget = Epsilon(eps).below
-    origin = np.asarray(x, np.float64)
-    change = np.clip(np.asarray(x_adv, np.float64), 0.0, 1.0) - origin
+    origin = np.asarray(x, np.float32).astype(np.float64)
+    x_adv = np.asarray(x_adv, np.float64)
+    change = np.clip(np.where(np.isfinite(x_adv), x_adv, origin), 0.0, 1.0) - origin
     if norm == "linf":
         change = np.clip(change, -budget, budget)
     else:

@@ -47,7 +47,10 @@ def spsa(
     tf.random.set_seed(int(random.integers(2**31)))
     if learning_rate is None:
         learning_rate = 2.5 * eps.below / steps
-    one = _compiled(victim, eps.below, steps, samples, learning_rate, delta)
+    settings = (eps.below, steps, samples, learning_rate, delta)
+    if settings not in victim.compiled:
+        victim.compiled[settings] = _compiled(victim, *settings)
+    one = victim.compiled[settings]
     x_adv = [one(image[None], label[None])[0] for image, label in zip(x, y, strict=True)]
     return project(np.array(x_adv, np.float32).reshape(x.shape), x, eps, norm)
 

@@ -12,8 +12,8 @@ from zoo.epsilon import Epsilon
 class Certificate:
     """A proof, per image, of how far an attacker must go to change the prediction.
 
-    No perturbation of norm at most ``eps < radius[i]`` changes ``prediction[i]``. The radius says
-    nothing about whether the prediction is right.
+    No image in [0, 1] at a distance below ``radius[i]`` from image ``i`` is classified other than
+    ``prediction[i]``. The radius says nothing about whether the prediction is right.
 
     Attributes:
         prediction: int64 array ``(n,)``, predicted classes.

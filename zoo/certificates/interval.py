@@ -1,5 +1,7 @@
 """Radius by bisection over a yes/no certificate."""
 
+import math
+
 import numpy as np
 
 from zoo.certificates.certificate import round_down
@@ -15,7 +17,7 @@ def largest_certified(is_certified, start, *, upper=1.0, tolerance=1e-5):
         is_certified: function of a float32 array ``(n,)`` of budgets to a bool array ``(n,)``.
         start: float array ``(n,)`` of budgets known to be certified.
         upper: budget beyond which there is nothing to prove; 1 is the whole [0, 1] box in ℓ∞.
-        tolerance: stop when all brackets are narrower.
+        tolerance: width of the last bracket; no finer than float32.
 
     Returns:
         float32 array ``(n,)``.
@@ -29,7 +31,8 @@ def largest_certified(is_certified, start, *, upper=1.0, tolerance=1e-5):
     """
     low = round_down(start)
     high = np.maximum(low, np.float32(upper))
-    while len(low) and np.max(high - low) > tolerance:
+    # As many halvings for every image: its radius must not depend on its neighbours.
+    for _ in range(min(24, math.ceil(math.log2(max(1.0, upper / tolerance))))):
         middle = (low + high) / np.float32(2)
         proved = np.asarray(is_certified(middle), bool)
         low, high = np.where(proved, middle, low), np.where(proved, high, middle)

@@ -1,8 +1,11 @@
 """The ℓ∞-distance neuron as a layer."""
 
+import numbers
+
 import keras
 from keras import ops
 
+from zoo import checks
 from zoo.ops import linf_interval, lp_distance
 from zoo.ops.lp_distance import numba_available
 
@@ -55,13 +58,11 @@ class LinfDistance(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not isinstance(units, int) or units < 1:
-            raise ValueError(f"units must be a positive integer, got {units!r}")
         if implementation not in ("auto", "numba", "portable"):
             raise ValueError(
                 f"implementation must be 'auto', 'numba' or 'portable', got {implementation!r}"
             )
-        self.units = units
+        self.units = checks.positive_integer(units, "units")
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.implementation = implementation
@@ -169,6 +170,6 @@ class NearIdentity(keras.initializers.Initializer):
 
 
 def _checked_p(p):
-    if isinstance(p, bool) or not isinstance(p, (int, float)) or not p >= 2:
+    if isinstance(p, bool) or not isinstance(p, numbers.Real) or not p >= 2:
         raise ValueError(f"p must be a number of at least 2 (or inf), got {p!r}")
     return float(p)

@@ -141,6 +141,9 @@ class CertifiedModel(keras.Model):
                 new.set_weights(old.get_weights())
         return model
 
+    def overridden(self, names):
+        """Called after loading weights, with the names of arguments that replaced stored ones."""
+
     def logits(self, x, *, batch_size=256):
         """Logits of checked images as a float32 array ``(n, classes)``."""
         outputs = [ops.convert_to_numpy(self(b, training=False)) for b in _batches(x, batch_size)]

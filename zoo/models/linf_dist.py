@@ -65,10 +65,13 @@ class LinfDistNet(CertifiedModel):
         super().__init__(image_shape, num_classes, **kwargs)
         self.width = checks.positive_integer(width, "width")
         self.depth = checks.positive_integer(depth, "depth")
-        if not (np.ndim(std) == 0 and std > 0):
-            raise ValueError(f"std must be one positive number, got {std!r}")
-        self.mean, self.std, self.epsilon = mean, float(std), Epsilon(epsilon)
+        self.mean = _per_channel(mean, self.image_shape[-1])
+        self.std = checks.positive_number(std, "std")
+        if not 1e-6 <= self.std <= 1e6:
+            raise ValueError(f"std must lie in [1e-6, 1e6], got {std!r}")
+        self.epsilon = Epsilon(epsilon)
         self.implementation = implementation
+        self._initial_weight = float(cross_entropy_weight)
         self.hidden = []
         for index in range(self.depth - 1):
             self.hidden.append(
@@ -155,7 +158,12 @@ class LinfDistNet(CertifiedModel):
         return -self.std * self.head(z, training=training)
 
     def _normalised(self, inputs):
-        z = (ops.cast(inputs, self.compute_dtype) - ops.array(self.mean, "float32")) / self.std
+        if tuple(inputs.shape[1:]) != self.image_shape:
+            raise ValueError(f"expected images {self.image_shape}, got {tuple(inputs.shape[1:])}")
+        z = ops.cast(inputs, self.compute_dtype)
+        if keras.backend.standardize_dtype(inputs.dtype) == "uint8":
+            z = z / 255.0
+        z = (z - ops.array(self.mean, self.compute_dtype)) / self.std
         return ops.reshape(z, (-1, int(np.prod(self.image_shape))))
 
     def lipschitz(self):
@@ -191,6 +199,13 @@ class LinfDistNet(CertifiedModel):
             return own - high.max(axis=1) > 4.0 * error
 
         return logits, largest_certified(is_certified, radius)
+
+    def overridden(self, names):
+        # These two are also weights, for a schedule to change, and came with the others.
+        if "epsilon" in names:
+            self.training_epsilon = float(self.epsilon)
+        if "cross_entropy_weight" in names:
+            self.cross_entropy_weight = self._initial_weight
 
     def _logit_bounds(self, x, eps):
         """Bounds of the logits over the ball of radius ``eps`` within [0, 1]: NumPy arrays."""
@@ -230,3 +245,13 @@ class LinfDistNet(CertifiedModel):
             "cross_entropy_weight": self.cross_entropy_weight,
             "implementation": self.implementation,
         }
+
+
+def _per_channel(mean, channels):
+    """A pixel mean as a float, or as one float per channel."""
+    values = np.asarray(mean)
+    if values.dtype.kind not in "fiu" or values.shape not in ((), (channels,)):
+        raise ValueError(f"mean must be a number or one per channel ({channels}), got {mean!r}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"mean must be finite, got {mean!r}")
+    return values.astype(float).tolist()

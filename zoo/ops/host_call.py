@@ -1,6 +1,7 @@
 """Calling NumPy code from inside a graph, on either backend."""
 
 import functools
+import os
 
 import keras
 import numpy as np
@@ -35,6 +36,8 @@ def host_call(function, inputs, outputs):
     if backend == "jax":
         import jax
 
+        if not any(isinstance(value, jax.core.Tracer) for value in inputs):
+            return [jax.numpy.asarray(result) for result in call(*inputs)]
         specs = tuple(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in outputs)
         return list(jax.pure_callback(call, specs, *inputs, vmap_method="sequential"))
     raise NotImplementedError(
@@ -53,9 +56,15 @@ def _on_arrays(function):
 
 
 def on_cpu():
-    """Whether the backend computes on the CPU, where a host call costs no transfer."""
+    """Whether the backend computes on the CPU and a host call works well there."""
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.default_backend() == "cpu"
+        # With a single thread, XLA waits for the callback and the callback for XLA.
+        return jax.default_backend() == "cpu" and _cores() > 1
     return not any("GPU" in device.upper() for device in keras.distribution.list_devices())
+
+
+def _cores():
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

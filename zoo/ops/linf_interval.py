@@ -43,13 +43,13 @@ def linf_interval(lower, upper, w, *, implementation="auto"):
         low, high = host_call(kernels.interval, [lower, upper, w], [(shape, "float32")] * 2)
         return low, high
     far = [lp_distance(z, w, float("inf"), implementation="portable") for z in (lower, upper)]
-    # One-sided differences: max_i (a_i - w_i), a few units at a time.
+    # One-sided differences: max_i (a_i - w_i), or 0 where all are negative.
     near = [_largest_difference(lower, w), _largest_difference(-upper, -w)]
-    return ops.maximum(ops.maximum(*near), 0.0), ops.maximum(*far)
+    return ops.maximum(*near), ops.maximum(*far)
 
 
 def _largest_difference(a, w):
     def unit(row):
-        return ops.max(a - row, axis=-1)
+        return ops.max(a - row, axis=-1, initial=0.0)
 
     return ops.transpose(ops.map(unit, w))

@@ -103,7 +103,7 @@ def _portable_forward(x, w, p):
 
     def block(w):
         d = ops.abs(x[:, None, :] - w[None, :, :])
-        r = ops.max(d, axis=-1, keepdims=True)
+        r = ops.max(d, axis=-1, keepdims=True, initial=0.0)
         # At p = inf this counts the ties, which share the gradient.
         total = ops.sum(_share(d, r, p), axis=-1)
         return ops.squeeze(r, -1) * ops.power(total, 1.0 / p), total
@@ -113,7 +113,8 @@ def _portable_forward(x, w, p):
     u, total = ops.map(block, ops.reshape(_fill(w, size, axis=0), (-1, size, inputs)))
 
     def join(blocks):
-        return ops.reshape(ops.transpose(blocks, (1, 0, 2)), (ops.shape(x)[0], -1))[:, :units]
+        joined = ops.transpose(blocks, (1, 0, 2))
+        return ops.reshape(joined, (ops.shape(x)[0], -(-units // size) * size))[:, :units]
 
     return join(u), join(total)
 
@@ -132,16 +133,15 @@ def _portable_backward(x, w, p, u, total, g):
     # A block of inputs at a time, so that both sums are whole: (blocks, batch or units, size)
     size = _block_size(inputs, (x.shape[0] or _USUAL_BATCH) * units)
 
+    blocks = -(-inputs // size)
+
     def split(rows):
         rows = _fill(rows, size, axis=1)
-        rows = ops.reshape(rows, (ops.shape(rows)[0], -1, size))
-        return ops.transpose(rows, (1, 0, 2))
+        return ops.transpose(ops.reshape(rows, (ops.shape(rows)[0], blocks, size)), (1, 0, 2))
 
-    def join(blocks, like):
-        joined = ops.transpose(blocks, (1, 0, 2))
-        return ops.reshape(
-            ops.reshape(joined, (ops.shape(like)[0], -1))[:, :inputs], ops.shape(like)
-        )
+    def join(split, like):
+        joined = ops.reshape(ops.transpose(split, (1, 0, 2)), (ops.shape(like)[0], blocks * size))
+        return joined[:, :inputs]
 
     dx, dw = ops.map(block, (split(x), split(w)))
     return join(dx, x), join(dw, w)

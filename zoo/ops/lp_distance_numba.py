@@ -17,6 +17,8 @@ from numba import float32, int32
 _NEGLIGIBLE = -40.0
 # Entries that are skipped or computed together; rows are padded to a multiple of it.
 _CHUNK = 64
+# The bits of infinity; larger ones are NaN, which compares as no number once fastmath is on.
+_INFINITY = int32(0x7F800000)
 # Rows of x that share one reading of w.
 _ROWS = 16
 
@@ -74,7 +76,7 @@ def _power(t, p):
 
 @_inline
 def _largest(x, b, w, o, c):
-    """``max |x[b, c] - w[o, c]|``."""
+    """``max |x[b, c] - w[o, c]|``; NaN where a difference is."""
     # Non-negative floats are ordered like their bits, and an integer maximum vectorises.
     m = int32(0)
     for i in range(_CHUNK):
@@ -92,13 +94,13 @@ def _forward(x, w, p):
         largest = np.empty(chunks, np.float32)
         for o in range(units):
             for b in range(block * _ROWS, min(batch, (block + 1) * _ROWS)):
-                r = float32(0.0)
+                bits = int32(0)
                 for c in range(chunks):
-                    m = _largest(x, b, w, o, c)
-                    largest[c] = m
-                    r = max(r, m)
+                    largest[c] = _largest(x, b, w, o, c)
+                    bits = max(bits, _as_int(largest[c]))
+                r = _as_float(bits)
                 s = float32(0.0)
-                if r > 0:
+                if int32(0) < bits < _INFINITY:
                     inverse = float32(1.0) / r
                     for c in range(chunks):
                         if largest[c] >= r * cut:

@@ -11,7 +11,7 @@ def require_float32(model):
             products to TF32.
     """
     for layer in model._flatten_layers():
-        if layer.compute_dtype not in ("float32", "float64"):
+        if layer.compute_dtype != "float32":
             raise ValueError(
                 f"certify needs float32, but layer {layer.name!r} computes in "
                 f"{layer.compute_dtype}; load the model under "
