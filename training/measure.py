@@ -37,10 +37,9 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} holds no finished run; train it first")
     run = json.loads((folder / "run.json").read_text())
-    done = len(json.loads((folder / "history.json").read_text())["epochs"])
-    if done < recipe["training"]["epochs"]:
+    if run["epochs"] < recipe["training"]["epochs"]:
         raise ValueError(
-            f"{folder} holds {done} of {recipe['training']['epochs']} epochs; finish the "
+            f"{folder} holds {run['epochs']} of {recipe['training']['epochs']} epochs; finish the "
             "run before it is measured"
         )
     paper = PAPERS[recipe["approach"]]

@@ -53,7 +53,6 @@ _SCHEMA = _table(
     {
         "notes": {"type": "string"},
         "float16": {"type": "boolean"},
-        "start": {"type": "string"},
         "augment": _table(
             {}, {"shift": {"type": "integer", "minimum": 0}, "flip": {"type": "boolean"}}
         ),

@@ -78,7 +78,6 @@ def train(recipe, folder, *, data_file=None, epochs=None, verbose=1):
             f"{model.image_shape}"
         )
     checks.labels(training.labels, len(training), model.num_classes)
-    earlier = _start(model, folder.parent / recipe["start"]) if "start" in recipe else {}
     model.compile(optimizer=_optimizer(settings, len(batches)))
     state = RunState(folder)
     first, last = state.restore(model), min(epochs or settings["epochs"], settings["epochs"])
@@ -99,9 +98,8 @@ def train(recipe, folder, *, data_file=None, epochs=None, verbose=1):
     record = {
         "recipe": recipe["name"],
         "seed": recipe["seed"],
-        "epochs": earlier.get("epochs", 0) + len(state.history),
-        "seconds": earlier.get("seconds", 0)
-        + round(sum(epoch["seconds"] for epoch in state.history)),
+        "epochs": len(state.history),
+        "seconds": round(sum(epoch["seconds"] for epoch in state.history)),
         "hardware": _all_of(state.history, "hardware"),
         "backend": _all_of(state.history, "backend"),
         "images": len(training),
@@ -113,21 +111,6 @@ def train(recipe, folder, *, data_file=None, epochs=None, verbose=1):
         record["validation"] = _validate(model, validation, recipe["measure"]["eps"], verbose)
     write_whole(folder / "run.json", json.dumps(record, indent=1) + "\n")
     return model
-
-
-def _start(model, folder):
-    """Give a model the weights of a finished run; returns that run's record.
-
-    The budget and the weight of the loss stay those of the model's own recipe.
-    """
-    if not (folder / "run.json").is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no finished run to start from; first `python -m training "
-            f"{folder.name}`"
-        )
-    model.set_weights(checkpoint.load(folder).get_weights())
-    model.overridden(("epsilon", "cross_entropy_weight"))
-    return json.loads((folder / "run.json").read_text())
 
 
 def _all_of(history, key):

@@ -147,20 +147,6 @@ def test_another_recipe_in_the_folder_is_refused(recipe, tmp_path):
     train({**recipe, "notes": "new", "measure": other_measure}, tmp_path / "run", verbose=0)
 
 
-def test_a_second_stage_starts_where_the_first_ended(recipe, tmp_path):
-    second = {**recipe, "name": "second", "start": "first"}
-    second["training"] = {**recipe["training"], "learning_rate": 1e-9}
-    second["model"] = {**recipe["model"], "epsilon": 0.35}
-    with pytest.raises(FileNotFoundError, match="python -m training first"):
-        train(second, tmp_path / "second", verbose=0)
-    train(recipe, tmp_path / "first", verbose=0)
-    model = train(second, tmp_path / "second", verbose=0)
-    kernels = [zoo.load(tmp_path / name).head.kernel for name in ("first", "second")]
-    np.testing.assert_allclose(*map(np.asarray, kernels), atol=1e-2)
-    assert model.training_epsilon == pytest.approx(0.35)
-    assert json.loads((tmp_path / "second" / "run.json").read_text())["epochs"] == 8
-
-
 def test_measure_ships_and_records(recipe, tmp_path, monkeypatch):
     manifest = tmp_path / "manifest.json"
     manifest.write_text('{"models": []}')
