@@ -40,7 +40,7 @@ def seconds(function, repeat):
     return min(times)
 
 
-@numba.njit(fastmath=True, parallel=True)
+@numba.njit(fastmath={"contract"}, parallel=True)  # reassociated, the chain would fold
 def _arithmetic(passes, lanes):
     """Dependent multiply-adds and integer operations on values that never leave the registers."""
     threads = numba.get_num_threads()
@@ -125,7 +125,7 @@ def main():
         for what, speed in by_numba.items():
             xla, limit = by_xla.get(what), limits.get(what)
             table.add_row(
-                "forward + backward" if what == "both" else what,
+                "both" if what == "both" else what,
                 f"{p:g}",
                 f"{speed:.2f}",
                 f"{xla:.2f}" if xla else "–",
@@ -133,7 +133,7 @@ def main():
                 f"{limit:.1f}" if limit else "–",
                 f"{speed / limit:.0%}" if limit else "–",
             )
-    console = Console()
+    console = Console(width=100)
     console.print(f"batch {batch}, inputs {inputs}, units {units}; {hardware()}")
     console.print(
         f"keras {keras.__version__}, tensorflow {tf.__version__}, numba {numba.__version__}, "
