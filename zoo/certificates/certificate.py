@@ -49,7 +49,7 @@ class Certificate:
         return f"Certificate(n={len(self)}, {self.norm}, {self.method}, median radius {median})"
 
     def certified(self, eps):
-        """Whether the prediction provably withstands every perturbation of norm ``eps``.
+        """Whether the prediction provably holds for every image in [0, 1] within ``eps``.
 
         Args:
             eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``.

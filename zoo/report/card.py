@@ -4,8 +4,8 @@ _TEXT = """
 # {name}
 
 {architecture}, {parameters:,} parameters, trained on {dataset} by [certified-zoo](https://pypi.org/project/certified-zoo/).
-Its predictions come with a proof: no perturbation of {norm} norm below the certified radius changes
-them.
+Its predictions come with a proof: no image in [0, 1] within the certified radius ({norm} norm) of the
+given one is classified differently.
 
 ```python
 import zoo
