@@ -1,16 +1,21 @@
 """Schedules as callbacks: functions of epoch and batch alone, so a resumed run repeats them."""
 
+import math
+
 import keras
+
+from zoo.ops.lp_distance import FAST_EXPONENTS
 
 
 class PSchedule(keras.callbacks.Callback):
     """Raises the exponent of ℓp-distance layers while training, to ∞ at the end.
 
     ``p`` is ``first`` until ``start_epoch``, grows exponentially to ``last`` at ``end_epoch`` and
-    is infinite afterwards. The weight of the cross-entropy decays at the same pace.
+    is infinite afterwards; each time the nearest exponent at which the kernel is fast, a third or
+    a half above the one before. The weight of the cross-entropy decays at the same pace, smoothly.
 
     Args:
-        first, last: exponents at the two ends, at least 2.
+        first, last: exponents at the two ends, at least 8.
         start_epoch, end_epoch: counted from 0.
         steps_per_epoch: number of batches.
         cross_entropy_weight: ``(first, last)`` weights, or None to leave the weight alone.
@@ -20,8 +25,10 @@ class PSchedule(keras.callbacks.Callback):
         self, first, last, start_epoch, end_epoch, steps_per_epoch, cross_entropy_weight=None
     ):
         super().__init__()
-        if not 2 <= first <= last:
-            raise ValueError(f"p must grow from at least 2, got first={first}, last={last}")
+        if not FAST_EXPONENTS[0] <= first <= last:
+            raise ValueError(
+                f"p must grow from at least {FAST_EXPONENTS[0]:g}, got first={first}, last={last}"
+            )
         if not start_epoch < end_epoch:
             raise ValueError(
                 f"end_epoch must come after start_epoch, got {start_epoch} and {end_epoch}"
@@ -38,10 +45,11 @@ class PSchedule(keras.callbacks.Callback):
         return min(1.0, max(0.0, done))
 
     def p(self, epoch, batch=0):
-        """The exponent at a batch of an epoch."""
+        """The exponent at a batch of an epoch: one of ``FAST_EXPONENTS``, or ∞."""
         if epoch >= self.end_epoch:
             return float("inf")
-        return self.first * (self.last / self.first) ** self.progress(epoch, batch)
+        exact = self.first * (self.last / self.first) ** self.progress(epoch, batch)
+        return min(FAST_EXPONENTS, key=lambda p: abs(math.log(p / exact)))
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch

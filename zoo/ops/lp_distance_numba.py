@@ -3,20 +3,39 @@
 Shapes: inputs ``x (batch, inputs)``, kernel ``w (units, inputs)``, output ``u (batch, units)``, all
 float32. No kernel holds anything of size batch x units x inputs.
 
-Three things make them fast. The power is ``exp2(p * log2(t))`` with polynomials that the compiler
-turns into vector instructions. Rows are padded to whole registers, so nothing is left to a scalar
-loop. And terms below ``2**-40`` of the largest are skipped, a chunk of a row at a time: as ``p``
-grows that is nearly all of them.
+What makes them fast:
+
+* At the exponents ``FAST_EXPONENTS`` a power is a few multiplications, compiled for each of them
+  on first use; at others it is ``exp2(q * log2(t))`` by polynomials. Both become vector code.
+* The largest difference is found for two rows and two units at a time, so each value loaded is
+  used twice.
+* Rows are padded to whole registers, so nothing is left to a scalar loop.
+* Terms below ``2**-24`` of the largest are skipped, a chunk of a row at a time: as ``p`` grows that
+  is nearly all of them. The forward pass notes the chunks that counted, one bit each, and the
+  backward pass visits no others.
 """
+
+import functools
 
 import numba
 import numpy as np
 from numba import float32, int32
 
-# Powers below 2**-40 of the largest term are not computed.
-_NEGLIGIBLE = -40.0
+# p = 2 * m * 2**j: the constants compiled in. Neighbours differ by a third or a half, close enough
+# for a schedule.
+FAST_EXPONENTS = {2.0 * m * 2**j: (m, j) for j in range(8) for m in (4, 6)}
+
+# Powers below 2**-24 of the largest term are not computed from this exponent on; below it there
+# are too few of them for the search to pay.
+_NEGLIGIBLE = -24.0
+_SPARSE_FROM = 32.0
+# No power is taken of less than this: it would be a denormal number, which is slow.
+_SMALLEST_POWER = -64.0
 # Entries that are skipped or computed together; rows are padded to a multiple of it.
 _CHUNK = 64
+# Bits in a word of the record of chunks.
+_WORD = 32
+_MAGNITUDE = int32(0x7FFFFFFF)
 # The bits of infinity; larger ones are NaN, which compares as no number once fastmath is on.
 _INFINITY = int32(0x7F800000)
 # Rows of x that share one reading of w.
@@ -75,86 +94,173 @@ def _power(t, p):
 
 
 @_inline
-def _largest(x, b, w, o, c):
-    """``max |x[b, c] - w[o, c]|``; NaN where a difference is."""
-    # Non-negative floats are ordered like their bits, and an integer maximum vectorises.
-    m = int32(0)
-    for i in range(_CHUNK):
-        m = max(m, int32(_as_int(x[b, c, i] - w[o, c, i]) & int32(0x7FFFFFFF)))
-    return _as_float(m)
+def _raised(s, q, m, j):
+    """``s ** q``, where ``q = m * 2**j`` unless ``m`` is 0; ``m`` and ``j`` are constants."""
+    if m == 0:
+        return _power(s, q)
+    square = s * s
+    y = square * square
+    if m == 6:
+        y = y * square
+    for _ in range(j):
+        y = y * y
+    return y
 
 
-@_jit
-def _forward(x, w, p):
-    batch, chunks, _ = x.shape
+@_inline
+def _raised_less_one(s, q, m, j):
+    """``s ** (q - 1)``, likewise: ``s**(m - 1)`` times the product of ``s**(m * 2**i)``, i < j."""
+    if m == 0:
+        return _power(s, q - float32(1.0))
+    square = s * s
+    y = square * square
+    product = square * s
+    if m == 6:
+        product = y * s
+        y = y * square
+    for _ in range(j):
+        product = product * y
+        y = y * y
+    return product
+
+
+@_inline
+def _bits(a, b):
+    """The bits of ``|a - b|``: ordered like the floats, and an integer maximum vectorises."""
+    return int32(_as_int(a - b) & _MAGNITUDE)
+
+
+@_inline
+def _largest_of_block(x, w, first, last, out):
+    """``out[b, o] = max |x[b] - w[o]|`` for the rows ``first <= b < last`` and all units."""
     units = w.shape[0]
-    out = np.empty((batch, units), np.float32)
-    cut = float32(2.0 ** (_NEGLIGIBLE / p))
-    for block in numba.prange((batch + _ROWS - 1) // _ROWS):
-        largest = np.empty(chunks, np.float32)
-        for o in range(units):
-            for b in range(block * _ROWS, min(batch, (block + 1) * _ROWS)):
-                bits = int32(0)
-                for c in range(chunks):
-                    largest[c] = _largest(x, b, w, o, c)
-                    bits = max(bits, _as_int(largest[c]))
-                r = _as_float(bits)
-                s = float32(0.0)
-                if int32(0) < bits < _INFINITY:
-                    inverse = float32(1.0) / r
-                    for c in range(chunks):
-                        if largest[c] >= r * cut:
-                            for i in range(_CHUNK):
-                                s += _power(abs(x[b, c, i] - w[o, c, i]) * inverse, p)
-                    out[b, o] = r * s ** (float32(1.0) / p)
-                else:
-                    out[b, o] = r
-    return out
+    for o in range(0, units, 2):
+        # At an odd end the last one is computed twice.
+        o1 = min(o + 1, units - 1)
+        for b in range(first, last, 2):
+            b1 = min(b + 1, last - 1)
+            m00, m01, m10, m11 = int32(0), int32(0), int32(0), int32(0)
+            for i in range(x.shape[1]):
+                x0, x1, w0, w1 = x[b, i], x[b1, i], w[o, i], w[o1, i]
+                m00 = max(m00, _bits(x0, w0))
+                m01 = max(m01, _bits(x0, w1))
+                m10 = max(m10, _bits(x1, w0))
+                m11 = max(m11, _bits(x1, w1))
+            out[b, o], out[b, o1] = _as_float(m00), _as_float(m01)
+            out[b1, o], out[b1, o1] = _as_float(m10), _as_float(m11)
 
 
 @_jit
 def _forward_max(x, w):
-    batch, chunks, _ = x.shape
-    units = w.shape[0]
-    out = np.empty((batch, units), np.float32)
+    batch = x.shape[0]
+    out = np.empty((batch, w.shape[0]), np.float32)
     for block in numba.prange((batch + _ROWS - 1) // _ROWS):
-        for o in range(units):
-            for b in range(block * _ROWS, min(batch, (block + 1) * _ROWS)):
-                m = int32(0)
-                for c in range(chunks):
-                    for i in range(_CHUNK):
-                        m = max(m, int32(_as_int(x[b, c, i] - w[o, c, i]) & int32(0x7FFFFFFF)))
-                out[b, o] = _as_float(m)
+        _largest_of_block(x, w, block * _ROWS, min(batch, (block + 1) * _ROWS), out)
     return out
 
 
-@_jit
-def _backward(x, w, u, g, p):
-    batch, chunks, _ = x.shape
-    units = w.shape[0]
-    dx = np.zeros_like(x)
-    dw = np.zeros_like(w)
-    cut = float32(2.0 ** (_NEGLIGIBLE / (p - 1)))
-    q = p - float32(2.0)
-    # Each thread owns some inputs, so both gradients are sums that no other thread writes.
-    for c in numba.prange(chunks):
-        for first in range(0, batch, _ROWS):
+@functools.cache
+def _kernels(m, j):
+    """Forward (dense and sparse) and backward kernels with the constants compiled in."""
+
+    @_jit
+    def dense(x, w, q, smallest):
+        batch, inputs = x.shape
+        units = w.shape[0]
+        out = np.empty((batch, units), np.float32)
+        root = float32(0.5) / q
+        for block in numba.prange((batch + _ROWS - 1) // _ROWS):
+            first, last = block * _ROWS, min(batch, (block + 1) * _ROWS)
+            _largest_of_block(x, w, first, last, out)
             for o in range(units):
-                for b in range(first, min(batch, first + _ROWS)):
-                    length = u[b, o]
-                    if g[b, o] == 0 or length == 0:
+                for b in range(first, last):
+                    r = out[b, o]
+                    if not int32(0) < _as_int(r) < _INFINITY:
                         continue
-                    if _largest(x, b, w, o, c) < length * cut:
+                    inverse = float32(1.0) / r
+                    s = float32(0.0)
+                    for i in range(inputs):
+                        t = (x[b, i] - w[o, i]) * inverse
+                        t = t * t
+                        s += _raised(t if t > smallest else smallest, q, m, j)
+                    out[b, o] = r * s**root
+        return out
+
+    @_jit
+    def sparse(x, w, q, smallest, cut):
+        batch, chunks, _ = x.shape
+        units = w.shape[0]
+        out = np.empty((batch, units), np.float32)
+        counted = np.zeros((batch, units, (chunks + _WORD - 1) // _WORD), np.int32)
+        root = float32(0.5) / q
+        flat_x, flat_w = x.reshape(batch, chunks * _CHUNK), w.reshape(units, chunks * _CHUNK)
+        for block in numba.prange((batch + _ROWS - 1) // _ROWS):
+            first, last = block * _ROWS, min(batch, (block + 1) * _ROWS)
+            _largest_of_block(flat_x, flat_w, first, last, out)
+            for o in range(units):
+                for b in range(first, last):
+                    r = out[b, o]
+                    if not int32(0) < _as_int(r) < _INFINITY:
                         continue
-                    inverse = float32(1.0) / length
-                    scale = g[b, o] * inverse
-                    for i in range(_CHUNK):
-                        d = x[b, c, i] - w[o, c, i]
-                        # sign(d) * (|d| / u)**(p - 1), written so that it is 0 at d = 0
-                        term = scale * d * _power(abs(d) * inverse, q)
-                        dx[b, c, i] += term
-                        dw[o, c, i] -= term
-    return dx, dw
+                    inverse = float32(1.0) / r
+                    floor = _as_int(r * cut)
+                    s = float32(0.0)
+                    for c in range(chunks):
+                        counts = False
+                        for i in range(_CHUNK):
+                            counts |= _bits(x[b, c, i], w[o, c, i]) >= floor
+                        if counts:
+                            counted[b, o, c // _WORD] |= int32(int32(1) << int32(c % _WORD))
+                            for i in range(_CHUNK):
+                                t = (x[b, c, i] - w[o, c, i]) * inverse
+                                t = t * t
+                                s += _raised(t if t > smallest else smallest, q, m, j)
+                    out[b, o] = r * s**root
+        return out, counted
+
+    @_jit
+    def backward(x, w, u, counted, g, q, smallest):
+        batch, chunks, _ = x.shape
+        units = w.shape[0]
+        dx = np.zeros_like(x)
+        dw = np.zeros_like(w)
+        # Each thread owns some inputs, so both gradients are sums that no other thread writes.
+        for c in numba.prange(chunks):
+            word, bit = c // _WORD, int32(int32(1) << int32(c % _WORD))
+            for first in range(0, batch, _ROWS):
+                for o in range(units):
+                    for b in range(first, min(batch, first + _ROWS)):
+                        scale = g[b, o]
+                        if counted[b, o, word] & bit == 0 or scale == 0 or u[b, o] == 0:
+                            continue
+                        inverse = float32(1.0) / u[b, o]
+                        for i in range(_CHUNK):
+                            t = (x[b, c, i] - w[o, c, i]) * inverse
+                            s = t * t
+                            s = s if s > smallest else smallest
+                            # sign(d) * (|d| / u)**(p - 1) with p - 1 = 1 + 2 * (q - 1)
+                            term = scale * t * _raised_less_one(s, q, m, j)
+                            dx[b, c, i] += term
+                            dw[o, c, i] -= term
+        return dx, dw
+
+    return dense, sparse, backward
+
+
+def _constants(p):
+    """Half of p, the smallest square of which a power is taken, and the kernels."""
+    q = p / 2.0
+    smallest = 2.0 ** (_SMALLEST_POWER / q)
+    return np.float32(q), np.float32(smallest), _kernels(*FAST_EXPONENTS.get(p, (0, 0)))
+
+
+@_inline
+def _largest(x, b, w, o, c):
+    """``max |x[b, c] - w[o, c]|``; NaN where a difference is."""
+    m = int32(0)
+    for i in range(_CHUNK):
+        m = max(m, _bits(x[b, c, i], w[o, c, i]))
+    return _as_float(m)
 
 
 @_inline
@@ -203,35 +309,56 @@ def _chunked(rows):
     return padded.reshape(count, chunks, _CHUNK)
 
 
+def words(inputs):
+    """Length of the record of chunks that :func:`forward` returns for a pair of rows."""
+    chunks = max(1, -(-inputs // _CHUNK))
+    return -(-chunks // _WORD)
+
+
 def forward(x, w, p):
-    """``u[b, o] = ||x[b] - w[o]||_p`` for 2 <= p <= inf."""
-    x, w = _chunked(x), _chunked(w)
+    """The distances, and what the backward pass wants to know of them.
+
+    Returns:
+        ``u[b, o] = ||x[b] - w[o]||_p`` for 2 <= p <= inf, and an int32 array ``(batch, units,
+        words)`` with a bit for each chunk of inputs that has a gradient.
+    """
+    x, w, p = _chunked(x), _chunked(w), float(p)
+    everything = (len(x), len(w), -(-x.shape[1] // _WORD))
     if np.isinf(p):
-        return _forward_max(x, w)
-    return _forward(x, w, np.float32(p))
+        return _forward_max(_flat(x), _flat(w)), np.full(everything, -1, np.int32)
+    q, smallest, (dense, sparse, _) = _constants(p)
+    if p < _SPARSE_FROM:
+        u = dense(_flat(x), _flat(w), q, smallest)
+        return u, np.full(everything, -1, np.int32)
+    return sparse(x, w, q, smallest, np.float32(2.0 ** (_NEGLIGIBLE / (p - 1.0))))
 
 
-def backward(x, w, p, u, g):
+def backward(x, w, p, u, counted, g):
     """Gradients of ``sum(g * u)`` with respect to ``x`` and ``w``.
 
     At ``p = inf`` the gradient goes to the input of the largest difference, in equal shares where
     several are equally large.
     """
-    chunked = _chunked(x), _chunked(w)
+    chunked, p = (_chunked(x), _chunked(w)), float(p)
     if np.isinf(p):
         dx, dw = _backward_max(*chunked, u, g)
     else:
-        dx, dw = _backward(*chunked, u, g, np.float32(p))
+        q, smallest, (_, _, kernel) = _constants(p)
+        dx, dw = kernel(*chunked, u, counted, g, q, smallest)
     inputs = x.shape[1]
     return (
-        np.ascontiguousarray(dx.reshape(len(x), -1)[:, :inputs]),
-        np.ascontiguousarray(dw.reshape(len(w), -1)[:, :inputs]),
+        np.ascontiguousarray(_flat(dx)[:, :inputs]),
+        np.ascontiguousarray(_flat(dw)[:, :inputs]),
     )
+
+
+def _flat(chunked):
+    return chunked.reshape(len(chunked), chunked.shape[1] * _CHUNK)
 
 
 @_jit
 def _interval(lower, upper, w):
-    batch, chunks, _ = lower.shape
+    batch, inputs = lower.shape
     units = w.shape[0]
     low = np.empty((batch, units), np.float32)
     high = np.empty((batch, units), np.float32)
@@ -241,12 +368,11 @@ def _interval(lower, upper, w):
                 # Bits again; those of a negative float are a negative integer, below the 0 of both.
                 near = int32(0)
                 far = int32(0)
-                for c in range(chunks):
-                    for i in range(_CHUNK):
-                        above = lower[b, c, i] - w[o, c, i]
-                        below = w[o, c, i] - upper[b, c, i]
-                        near = max(near, max(_as_int(above), _as_int(below)))
-                        far = max(far, max(_as_int(-above), _as_int(-below)))
+                for i in range(inputs):
+                    above = lower[b, i] - w[o, i]
+                    below = w[o, i] - upper[b, i]
+                    near = max(near, max(_as_int(above), _as_int(below)))
+                    far = max(far, max(_as_int(-above), _as_int(-below)))
                 low[b, o] = _as_float(near)
                 high[b, o] = _as_float(far)
     return low, high
@@ -254,4 +380,4 @@ def _interval(lower, upper, w):
 
 def interval(lower, upper, w):
     """Smallest and largest ``||z - w[o]||_inf`` over ``lower[b] <= z <= upper[b]``."""
-    return _interval(_chunked(lower), _chunked(upper), _chunked(w))
+    return _interval(*(_flat(_chunked(rows)) for rows in (lower, upper, w)))
