@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.backend import BACKEND, value_and_gradients
 from zoo.ops import lp_distance
+from zoo.ops.lp_distance import FAST_EXPONENTS
 
 FORMS = ("numba", "portable")
 INF = float("inf")
@@ -49,6 +50,21 @@ def test_agrees_with_float64(form, p, shape):
     np.testing.assert_allclose(u, expected_u * g, rtol=1e-3)
     for found, expected in ((dx, expected_dx), (dw, expected_dw)):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("p", FAST_EXPONENTS)
+def test_fast_exponents_agree_with_float64(p):
+    """More than 32 chunks of inputs, so that their record takes two words, and odd sizes."""
+    random = np.random.default_rng(0)
+    x, w, g = (random.normal(size=s).astype("float32") for s in [(5, 2113), (3, 2113), (5, 3)])
+    x[:, ::7] *= 4.0  # few large differences: at large p most chunks are skipped
+    u, found = value_and_gradients(
+        lambda x, w: lp_distance(x, w, p, implementation="numba") * g, x, w
+    )
+    expected_u, *expected = reference(x, w, p, g)
+    np.testing.assert_allclose(u, expected_u * g, rtol=1e-4)
+    for f, e in zip(found, expected, strict=True):
+        np.testing.assert_allclose(f, e, rtol=1e-3, atol=1e-4 * np.abs(e).max())
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -1,6 +1,7 @@
 """The neurons and blocks that the papers introduce."""
 
+from zoo.layers.equalized_dense import EqualizedDense
 from zoo.layers.linf_distance import LinfDistance, NearIdentity
 from zoo.layers.mean_shift import MeanShift
 
-__all__ = ["LinfDistance", "MeanShift", "NearIdentity"]
+__all__ = ["EqualizedDense", "LinfDistance", "MeanShift", "NearIdentity"]

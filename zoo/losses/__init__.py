@@ -1,5 +1,8 @@
 """The losses that the papers introduce."""
 
 from zoo.losses.clipped_hinge import ClippedHinge
+from zoo.losses.clipped_hinge_mixture import ClippedHingeMixture
+from zoo.losses.worst_case_cross_entropy import WorstCaseCrossEntropy
+from zoo.losses.worst_case_hinge import WorstCaseHinge
 
-__all__ = ["ClippedHinge"]
+__all__ = ["ClippedHinge", "ClippedHingeMixture", "WorstCaseCrossEntropy", "WorstCaseHinge"]

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from zoo.losses.worst_case import checked_epsilon, largest_gap
+
 
 @keras.saving.register_keras_serializable(package="zoo")
 class ClippedHinge(keras.losses.Loss):
@@ -34,16 +36,11 @@ class ClippedHinge(keras.losses.Loss):
 
     def __init__(self, epsilon, reduction="sum_over_batch_size", name="clipped_hinge"):
         super().__init__(reduction=reduction, name=name)
-        if isinstance(epsilon, (int, float)) and not epsilon > 0:
-            raise ValueError(f"epsilon must be positive, got {epsilon!r}")
-        self.epsilon = epsilon
+        self.epsilon = checked_epsilon(epsilon)
 
     def call(self, y_true, y_pred):
-        own = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), y_pred.shape[-1])
-        label = ops.sum(own * y_pred, axis=-1)
-        # Pushed out of reach, the label's own logit is never the largest other one.
-        other = ops.max(y_pred - own * 1e9, axis=-1)
-        return ops.clip((other - label) / (2.0 * self.epsilon) + 1.0, 0.0, 1.0)
+        gap = largest_gap(y_true, y_pred)
+        return ops.clip(gap / (2.0 * self.epsilon) + 1.0, 0.0, 1.0)
 
     def get_config(self):
         return {**super().get_config(), "epsilon": float(self.epsilon)}

@@ -2,5 +2,6 @@
 
 from zoo.models.base import CertifiedModel
 from zoo.models.linf_dist import LinfDistNet
+from zoo.models.linf_dist_mlp import LinfDistMLP
 
-__all__ = ["CertifiedModel", "LinfDistNet"]
+__all__ = ["CertifiedModel", "LinfDistMLP", "LinfDistNet"]

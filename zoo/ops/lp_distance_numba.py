@@ -163,7 +163,12 @@ def _forward_max(x, w):
 def _kernels(m, j):
     """Forward (dense and sparse) and backward kernels with the constants compiled in."""
 
-    @_jit
+    def compiled(function):
+        # A name of its own: compiled code of two processes meets in numba's cache by name.
+        function.__qualname__ = f"{function.__name__}_{m}_{j}"
+        return _jit(function)
+
+    @compiled
     def dense(x, w, q, smallest):
         batch, inputs = x.shape
         units = w.shape[0]
@@ -186,7 +191,7 @@ def _kernels(m, j):
                     out[b, o] = r * s**root
         return out
 
-    @_jit
+    @compiled
     def sparse(x, w, q, smallest, cut):
         batch, chunks, _ = x.shape
         units = w.shape[0]
@@ -206,10 +211,7 @@ def _kernels(m, j):
                     floor = _as_int(r * cut)
                     s = float32(0.0)
                     for c in range(chunks):
-                        counts = False
-                        for i in range(_CHUNK):
-                            counts |= _bits(x[b, c, i], w[o, c, i]) >= floor
-                        if counts:
+                        if _reaches(x, b, w, o, c, floor):
                             counted[b, o, c // _WORD] |= int32(int32(1) << int32(c % _WORD))
                             for i in range(_CHUNK):
                                 t = (x[b, c, i] - w[o, c, i]) * inverse
@@ -218,7 +220,7 @@ def _kernels(m, j):
                     out[b, o] = r * s**root
         return out, counted
 
-    @_jit
+    @compiled
     def backward(x, w, u, counted, g, q, smallest):
         batch, chunks, _ = x.shape
         units = w.shape[0]
@@ -255,24 +257,21 @@ def _constants(p):
 
 
 @_inline
-def _largest(x, b, w, o, c):
-    """``max |x[b, c] - w[o, c]|``; NaN where a difference is."""
-    m = int32(0)
+def _reaches(x, b, w, o, c, floor):
+    """Whether an entry of the chunk differs by at least the number with the bits ``floor``."""
+    found = False
     for i in range(_CHUNK):
-        m = max(m, _bits(x[b, c, i], w[o, c, i]))
-    return _as_float(m)
+        found |= _bits(x[b, c, i], w[o, c, i]) >= floor
+    return found
 
 
 @_inline
-def _add_shares(target, row, x, b, w, o, u, share):
+def _add_shares(target, row, x, b, w, o, c, u, share):
     """Add ``sign(x[b] - w[o]) * share`` to a row wherever the difference is the largest."""
-    for c in range(x.shape[1]):
-        # Most chunks do not hold the largest difference, and one look tells.
-        if _largest(x, b, w, o, c) >= u:
-            for i in range(_CHUNK):
-                d = x[b, c, i] - w[o, c, i]
-                if abs(d) >= u:
-                    target[row, c, i] += np.sign(d) * share
+    for i in range(_CHUNK):
+        d = x[b, c, i] - w[o, c, i]
+        if abs(d) >= u:
+            target[row, c, i] += np.sign(d) * share
 
 
 @_jit
@@ -281,22 +280,31 @@ def _backward_max(x, w, u, g):
     units = w.shape[0]
     dx = np.zeros_like(x)
     dw = np.zeros_like(w)
-    share = np.empty((batch, units), np.float32)
+    share = np.zeros((batch, units), np.float32)
+    # The first pass finds the chunks, one bit each; the second visits no others.
+    hit = np.zeros((batch, units, (chunks + _WORD - 1) // _WORD), np.int32)
     for b in numba.prange(batch):
         for o in range(units):
             if g[b, o] == 0:  # nearly all of them, in the layers below a sparse gradient
                 continue
+            floor = _as_int(u[b, o])
             ties = 0
             for c in range(chunks):
-                if _largest(x, b, w, o, c) >= u[b, o]:
+                if _reaches(x, b, w, o, c, floor):
+                    hit[b, o, c // _WORD] |= int32(int32(1) << int32(c % _WORD))
                     for i in range(_CHUNK):
-                        ties += abs(x[b, c, i] - w[o, c, i]) >= u[b, o]
-            share[b, o] = g[b, o] / float32(ties)
-            _add_shares(dx, b, x, b, w, o, u[b, o], share[b, o])
+                        ties += _bits(x[b, c, i], w[o, c, i]) >= floor
+            share[b, o] = g[b, o] / float32(max(ties, 1))
+            for c in range(chunks):
+                if hit[b, o, c // _WORD] & int32(int32(1) << int32(c % _WORD)) != 0:
+                    _add_shares(dx, b, x, b, w, o, c, u[b, o], share[b, o])
     for o in numba.prange(units):
         for b in range(batch):
-            if g[b, o] != 0:
-                _add_shares(dw, o, x, b, w, o, u[b, o], -share[b, o])
+            if share[b, o] == 0:
+                continue
+            for c in range(chunks):
+                if hit[b, o, c // _WORD] & int32(int32(1) << int32(c % _WORD)) != 0:
+                    _add_shares(dw, o, x, b, w, o, c, u[b, o], -share[b, o])
     return dx, dw
 
 
@@ -363,18 +371,21 @@ def _interval(lower, upper, w):
     low = np.empty((batch, units), np.float32)
     high = np.empty((batch, units), np.float32)
     for block in numba.prange((batch + _ROWS - 1) // _ROWS):
+        first, last = block * _ROWS, min(batch, (block + 1) * _ROWS)
         for o in range(units):
-            for b in range(block * _ROWS, min(batch, (block + 1) * _ROWS)):
-                # Bits again; those of a negative float are a negative integer, below the 0 of both.
-                near = int32(0)
-                far = int32(0)
+            for b in range(first, last, 2):
+                b1 = min(b + 1, last - 1)
+                # Bits again; those of a negative float are a negative integer, below the 0 of all.
+                near0, near1, far0, far1 = int32(0), int32(0), int32(0), int32(0)
                 for i in range(inputs):
-                    above = lower[b, i] - w[o, i]
-                    below = w[o, i] - upper[b, i]
-                    near = max(near, max(_as_int(above), _as_int(below)))
-                    far = max(far, max(_as_int(-above), _as_int(-below)))
-                low[b, o] = _as_float(near)
-                high[b, o] = _as_float(far)
+                    above0, below0 = lower[b, i] - w[o, i], w[o, i] - upper[b, i]
+                    above1, below1 = lower[b1, i] - w[o, i], w[o, i] - upper[b1, i]
+                    near0 = max(near0, max(_as_int(above0), _as_int(below0)))
+                    near1 = max(near1, max(_as_int(above1), _as_int(below1)))
+                    far0 = max(far0, max(_as_int(-above0), _as_int(-below0)))
+                    far1 = max(far1, max(_as_int(-above1), _as_int(-below1)))
+                low[b, o], low[b1, o] = _as_float(near0), _as_float(near1)
+                high[b, o], high[b1, o] = _as_float(far0), _as_float(far1)
     return low, high
 
 

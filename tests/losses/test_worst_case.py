@@ -1,0 +1,76 @@
+"""The losses on the worst case within a budget."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from zoo.losses import ClippedHinge, ClippedHingeMixture, WorstCaseCrossEntropy, WorstCaseHinge
+
+LOGITS = arrays("float32", (6, 4), elements=st.floats(-5, 5, width=32))
+LABELS = arrays("int64", 6, elements=st.integers(0, 3))
+EPSILONS = st.floats(0.01, 2)
+
+
+def per_image(loss, labels, logits):
+    return keras.ops.convert_to_numpy(loss(labels, logits))
+
+
+def cross_entropy(logits, labels):
+    """In float64, from the definition."""
+    logits = logits.astype("float64")
+    total = np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1)) + logits.max(1)
+    return total - logits[np.arange(len(logits)), labels]
+
+
+@given(LOGITS, LABELS, EPSILONS)
+def test_hinge_is_the_worst_class(logits, labels, epsilon):
+    expected = [
+        max(0, *(f[j] - f[y] + 2 * epsilon for j in range(4) if j != y))
+        for f, y in zip(logits.astype("float64"), labels, strict=True)
+    ]
+    found = per_image(WorstCaseHinge(epsilon, reduction=None), labels, logits)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@given(LOGITS, LABELS, EPSILONS, st.integers(0, 1000))
+def test_no_attack_within_the_budget_exceeds_the_worst_case(logits, labels, epsilon, seed):
+    """Any logits that a 1-Lipschitz network could move to have a smaller cross-entropy."""
+    moved = logits + np.random.default_rng(seed).uniform(-epsilon, epsilon, logits.shape)
+    worst = per_image(WorstCaseCrossEntropy(epsilon, reduction=None), labels, logits)
+    assert (cross_entropy(moved, labels) <= worst + 1e-4).all()
+    own = np.eye(4)[labels]
+    attained = cross_entropy(logits + epsilon * (1 - 2 * own), labels)
+    np.testing.assert_allclose(worst, attained, rtol=1e-4, atol=1e-4)
+
+
+@given(LOGITS, LABELS, EPSILONS, st.floats(0, 1), st.floats(0.1, 5))
+def test_mixture_is_the_sum_of_its_parts(logits, labels, epsilon, weight, scale):
+    found = per_image(ClippedHingeMixture(epsilon, weight, scale, reduction=None), labels, logits)
+    hinge = per_image(ClippedHinge(epsilon, reduction=None), labels, logits)
+    expected = hinge + weight * cross_entropy(scale * logits, labels)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        WorstCaseHinge(0.25),
+        WorstCaseCrossEntropy(0.25, scale=3.0),
+        ClippedHingeMixture(0.25, weight=0.5, scale=2.0),
+    ],
+)
+def test_config_round_trip(loss):
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert type(again) is type(loss)
+    assert again.get_config() == loss.get_config()
+    labels, logits = np.array([1, 0]), np.array([[0.1, 0.3], [0.5, -1.0]], "float32")
+    assert float(again(labels, logits)) == float(loss(labels, logits)) > 0
+
+
+@pytest.mark.parametrize("kind", [WorstCaseHinge, WorstCaseCrossEntropy, ClippedHingeMixture])
+def test_bad_epsilon_is_named(kind):
+    with pytest.raises(ValueError, match="epsilon must be positive, got -1"):
+        kind(-1)

@@ -1,0 +1,90 @@
+"""A dense layer whose weights are all of the size of one."""
+
+import math
+
+import keras
+from keras import ops
+
+from zoo import checks
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class EqualizedDense(keras.layers.Layer):
+    """Dense layer ``inputs @ (kernel · gain / √inputs) + bias`` with a kernel of unit scale.
+
+    Adam steps by the learning rate whatever the size of a weight. ℓ∞-distance neurons have weights
+    of the size of one and want large steps; with its factor outside the kernel, a dense layer on
+    top of them trains at the same learning rate.
+
+    Args:
+        units: number of outputs.
+        gain: positive, size of the initial weights relative to ``1/√inputs``.
+        use_bias: whether to add a trainable bias.
+
+    Call arguments:
+        inputs: tensor of shape ``(batch, …, inputs)``, float32.
+
+    Returns:
+        Tensor of shape ``(batch, …, units)``.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> layer = zoo.layers.EqualizedDense(3)
+    >>> tuple(layer(np.zeros((2, 5))).shape)
+    (2, 3)
+
+    Reference:
+        Karras et al.: Progressive Growing of GANs, ICLR 2018, section 4.1 (equalized learning
+        rate).
+    """
+
+    def __init__(self, units, *, gain=1.0, use_bias=True, **kwargs):
+        super().__init__(**kwargs)
+        self.units = checks.positive_integer(units, "units")
+        self.gain = checks.positive_number(gain, "gain")
+        self.use_bias = use_bias
+
+    def build(self, input_shape):
+        inputs = input_shape[-1]
+        if inputs is None:
+            raise ValueError(f"the last dimension of the inputs must be known, got {input_shape}")
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(inputs, self.units),
+            initializer=keras.initializers.RandomNormal(stddev=1.0),
+        )
+        self.bias = (
+            self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
+            if self.use_bias
+            else None
+        )
+        self.factor = self.gain / math.sqrt(inputs)
+
+    def call(self, inputs):
+        outputs = ops.matmul(inputs, self.kernel * self.factor)
+        return outputs if self.bias is None else outputs + self.bias
+
+    def interval(self, lower, upper):
+        """Bounds of the outputs over a box of inputs, apart from rounding.
+
+        Args:
+            lower, upper: tensors of shape ``(batch, …, inputs)``, ends of the box.
+
+        Returns:
+            ``(lower, upper)``, tensors of shape ``(batch, …, units)``.
+        """
+        centre = self((lower + upper) / 2.0)
+        reach = ops.matmul((upper - lower) / 2.0, ops.abs(self.kernel * self.factor))
+        return centre - reach, centre + reach
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "gain": self.gain,
+            "use_bias": self.use_bias,
+        }

@@ -1,0 +1,59 @@
+"""Cross-entropy of the logits an attacker reaches at worst."""
+
+import keras
+from keras import ops
+
+from zoo.losses.worst_case import checked_epsilon, own_class
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class WorstCaseCrossEntropy(keras.losses.Loss):
+    """Cross-entropy after every other logit has risen by ``2ε`` against the label's.
+
+    For logits that are 1-Lipschitz no perturbation of size ε makes the cross-entropy larger.
+
+    Args:
+        epsilon: positive, the perturbation budget in units of the [0, 1] image; a number, or a
+            scalar variable for a schedule to change.
+        scale: factor of the logits before the softmax, a number or a scalar variable: distances
+            are of the size of pixels, too close together for a softmax.
+        reduction, name: as for every Keras loss.
+
+    Call arguments:
+        y_true: integer labels ``(batch,)``.
+        y_pred: logits ``(batch, classes)``, each 1-Lipschitz in the image.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> loss = zoo.losses.WorstCaseCrossEntropy(epsilon=0.25)
+    >>> round(float(loss(np.array([0]), np.array([[1.0, 0.5]], "float32"))), 4)
+    0.6931
+
+    Reference:
+        Zhang et al., ICML 2021; Wong, Kolter: Provable Defenses, 2018, for the worst-case logits.
+    """
+
+    def __init__(
+        self,
+        epsilon,
+        scale=1.0,
+        reduction="sum_over_batch_size",
+        name="worst_case_cross_entropy",
+    ):
+        super().__init__(reduction=reduction, name=name)
+        self.epsilon = checked_epsilon(epsilon)
+        self.scale = scale
+
+    def call(self, y_true, y_pred):
+        worst = y_pred - 2.0 * self.epsilon * own_class(y_true, y_pred)
+        return keras.losses.sparse_categorical_crossentropy(
+            ops.reshape(y_true, (-1,)), worst * self.scale, from_logits=True
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "epsilon": float(self.epsilon),
+            "scale": float(self.scale),
+        }

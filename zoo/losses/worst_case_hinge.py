@@ -1,0 +1,43 @@
+"""Hinge on the worst class at a perturbation budget."""
+
+import keras
+from keras import ops
+
+from zoo.losses.worst_case import checked_epsilon, largest_gap
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class WorstCaseHinge(keras.losses.Loss):
+    """``max(0, max_j f_j − f_y + 2ε)`` over the classes ``j ≠ y``.
+
+    For logits that are 1-Lipschitz it is 0 exactly where the image is certified at ε.
+
+    Args:
+        epsilon: positive, the perturbation budget in units of the [0, 1] image; a number, or a
+            scalar variable for a schedule to change.
+        reduction, name: as for every Keras loss.
+
+    Call arguments:
+        y_true: integer labels ``(batch,)``.
+        y_pred: logits ``(batch, classes)``, each 1-Lipschitz in the image.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> loss = zoo.losses.WorstCaseHinge(epsilon=0.5)
+    >>> float(loss(np.array([0]), np.array([[1.0, 0.5]], "float32")))
+    0.5
+
+    Reference:
+        Zhang et al., ICML 2021, section 4: multi-class hinge with threshold ``2ε``.
+    """
+
+    def __init__(self, epsilon, reduction="sum_over_batch_size", name="worst_case_hinge"):
+        super().__init__(reduction=reduction, name=name)
+        self.epsilon = checked_epsilon(epsilon)
+
+    def call(self, y_true, y_pred):
+        return ops.relu(largest_gap(y_true, y_pred) + 2.0 * self.epsilon)
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": float(self.epsilon)}

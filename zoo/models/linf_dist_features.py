@@ -1,0 +1,208 @@
+"""Features of ℓ∞-distance neurons: what the networks of that approach share."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo import checks
+from zoo.epsilon import Epsilon
+from zoo.layers import LinfDistance, MeanShift
+from zoo.models.base import CertifiedModel
+
+_UNIT_ROUNDOFF = 2.0**-24
+
+
+class LinfDistFeatures(CertifiedModel):
+    """Normalisation and hidden layers of ℓ∞-distance neurons, each followed by a mean shift.
+
+    The features are ``1/std``-Lipschitz in the ℓ∞ norm of the [0, 1] image, for any weights. A
+    subclass puts a head on them: ``self.head``, built by :meth:`build`.
+
+    Args:
+        image_shape, num_classes: as for :class:`zoo.models.CertifiedModel`.
+        width: neurons of each hidden layer.
+        hidden_layers: number of them.
+        mean: pixel mean, a number or one per channel.
+        std: pixel standard deviation, one number: a scale per channel would change the norm.
+        epsilon: budget that the default loss trains for.
+        cross_entropy_weight: initial weight λ of the clean cross-entropy; assignable.
+        implementation: of the distance, see :func:`zoo.ops.lp_distance`.
+    """
+
+    def __init__(
+        self,
+        image_shape,
+        num_classes,
+        *,
+        width,
+        hidden_layers,
+        mean,
+        std,
+        epsilon,
+        cross_entropy_weight,
+        implementation,
+        **kwargs,
+    ):
+        super().__init__(image_shape, num_classes, **kwargs)
+        self.width = checks.positive_integer(width, "width")
+        self.mean = _per_channel(mean, self.image_shape[-1])
+        self.std = checks.positive_number(std, "std")
+        if not 1e-6 <= self.std <= 1e6:
+            raise ValueError(f"std must lie in [1e-6, 1e6], got {std!r}")
+        self.epsilon = Epsilon(epsilon)
+        self.implementation = implementation
+        self._initial_weight = float(cross_entropy_weight)
+        self.hidden = []
+        for index in range(hidden_layers):
+            self.hidden.append(
+                LinfDistance(self.width, implementation=implementation, name=f"distance_{index}")
+            )
+            self.hidden.append(MeanShift(name=f"shift_{index}"))
+        self._cross_entropy_weight = self.add_weight(
+            name="cross_entropy_weight",
+            shape=(),
+            initializer=keras.initializers.Constant(cross_entropy_weight),
+            trainable=False,
+        )
+        self._training_epsilon = self.add_weight(
+            name="training_epsilon",
+            shape=(),
+            initializer=keras.initializers.Constant(float(self.epsilon)),
+            trainable=False,
+        )
+
+    def build(self, input_shape):
+        features = int(np.prod(self.image_shape))
+        for layer in [*self.hidden, *self.head_layers]:
+            layer.build((None, features))
+            features = layer.compute_output_shape((None, features))[-1]
+        self.built = True
+
+    @property
+    def head_layers(self):
+        """The layers above the features; the last one is ``self.head``."""
+        return [self.head]
+
+    @property
+    def distance_layers(self):
+        """The layers of ℓ∞-distance neurons, input first."""
+        layers = [*self.hidden, *self.head_layers]
+        return [layer for layer in layers if isinstance(layer, LinfDistance)]
+
+    @property
+    def p(self):
+        """Exponent of all distance layers in training; assignable."""
+        self.synchronise()
+        return self.hidden[0].p if self.hidden else self.head.p
+
+    @p.setter
+    def p(self, value):
+        self.synchronise()
+        for layer in self.distance_layers:
+            layer.p = value
+
+    @property
+    def cross_entropy_weight(self):
+        """Weight λ of the cross-entropy in the default loss; assignable."""
+        self.synchronise()
+        return float(ops.convert_to_numpy(self._cross_entropy_weight))
+
+    @cross_entropy_weight.setter
+    def cross_entropy_weight(self, value):
+        self.synchronise()
+        self._cross_entropy_weight.assign(value)
+
+    @property
+    def training_epsilon(self):
+        """Budget in the default loss, ``epsilon`` unless a schedule assigns another."""
+        self.synchronise()
+        return float(ops.convert_to_numpy(self._training_epsilon))
+
+    @training_epsilon.setter
+    def training_epsilon(self, value):
+        self.synchronise()
+        self._training_epsilon.assign(value)
+
+    def features(self, inputs, training=False):
+        """Features of images: tensor ``(batch, width)``, ``1/std``-Lipschitz at inference."""
+        z = self._normalised(inputs)
+        for layer in self.hidden:
+            z = layer(z, training=training)
+        return z
+
+    def feature_bounds(self, x, eps):
+        """Bounds of the features over the ball of radius ``eps`` within [0, 1].
+
+        Args:
+            x: float32 array ``(n, height, width, channels)``.
+            eps: float array ``(n,)``.
+
+        Returns:
+            ``(lower, upper)``, tensors ``(n, width)``; float32's own error is bounded by
+            :meth:`feature_error`.
+        """
+        eps = eps[:, None, None, None]
+        lower = self._normalised(np.maximum(x - eps, 0.0).astype(np.float32))
+        upper = self._normalised(np.minimum(x + eps, 1.0).astype(np.float32))
+        for layer in self.hidden:
+            lower, upper = layer.interval(lower, upper)
+        return lower, upper
+
+    def _normalised(self, inputs):
+        if tuple(inputs.shape[1:]) != self.image_shape:
+            raise ValueError(f"expected images {self.image_shape}, got {tuple(inputs.shape[1:])}")
+        z = ops.cast(inputs, self.compute_dtype)
+        if keras.backend.standardize_dtype(inputs.dtype) == "uint8":
+            z = z / 255.0
+        z = (z - ops.array(self.mean, self.compute_dtype)) / self.std
+        return ops.reshape(z, (-1, int(np.prod(self.image_shape))))
+
+    def overridden(self, names):
+        # These two are also weights, for a schedule to change, and came with the others.
+        if "epsilon" in names:
+            self.training_epsilon = float(self.epsilon)
+        if "cross_entropy_weight" in names:
+            self.cross_entropy_weight = self._initial_weight
+
+    def feature_error(self):
+        """``(error, size)``: how far a computed feature may be from the exact one, and how large.
+
+        For any image or box in [0, 1]. Every operation rounds its result by at most one unit
+        roundoff of its size; distances and translations pass earlier errors on unstretched.
+        """
+        corners = np.abs(np.array([0.0, 1.0])[:, None] - np.atleast_1d(self.mean)) / self.std
+        size = float(corners.max())
+        # Ends of the box, mean and std as float32, subtraction, division.
+        error = 6.0 * _UNIT_ROUNDOFF * (size + 1.0 / self.std)
+        return self._error_after(self.hidden, error, size)
+
+    @staticmethod
+    def _error_after(layers, error, size):
+        for layer in layers:
+            for weight in layer.weights:
+                values = ops.convert_to_numpy(weight)
+                if values.ndim:
+                    size += float(np.abs(values).max())
+                    error += 2.0 * _UNIT_ROUNDOFF * size
+        return error, size
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "mean": self.mean,
+            "std": self.std,
+            "epsilon": str(self.epsilon),
+            "cross_entropy_weight": self.cross_entropy_weight,
+            "implementation": self.implementation,
+        }
+
+
+def _per_channel(mean, channels):
+    """A pixel mean as a float, or as one float per channel."""
+    values = np.asarray(mean)
+    if values.dtype.kind not in "fiu" or values.shape not in ((), (channels,)):
+        raise ValueError(f"mean must be a number or one per channel ({channels}), got {mean!r}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"mean must be finite, got {mean!r}")
+    return values.astype(float).tolist()

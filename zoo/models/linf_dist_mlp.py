@@ -1,0 +1,213 @@
+"""ℓ∞-distance features under a small dense network, certified by interval bounds."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo import checks
+from zoo.certificates import largest_certified
+from zoo.layers import EqualizedDense
+from zoo.losses.worst_case import own_class
+from zoo.models.linf_dist_features import LinfDistFeatures
+
+_UNIT_ROUNDOFF = 2.0**-24
+# float32's tanh, on any backend, is off by less: a few units in the last place of one.
+_TANH_ERROR = 2.0**-20
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class LinfDistMLP(LinfDistFeatures):
+    """ℓ∞-distance features, then dense – tanh – dense: the "+MLP" hybrid.
+
+    The features move by at most ``eps / std`` when the image moves by ``eps``, for any weights.
+    From there interval bounds lead through the dense layers, the last of them by differences of
+    two classes, so the guarantee survives fine-tuning.
+
+    Without a loss of its own, ``compile`` takes the cross-entropy of the logits that are worst
+    within ``epsilon`` + ``cross_entropy_weight`` × cross-entropy of the logits themselves.
+
+    Args:
+        image_shape: ``(height, width, channels)``.
+        num_classes: at least 2.
+        width: neurons of each layer of ℓ∞-distance neurons.
+        depth: number of layers of ℓ∞-distance neurons.
+        hidden_units: of the dense layer.
+        gain: initial size of the dense weights, see :class:`zoo.layers.EqualizedDense`.
+        mean: pixel mean, a number or one per channel.
+        std: pixel standard deviation, one number: a scale per channel would change the norm.
+        epsilon: budget that the default loss trains for.
+        cross_entropy_weight: initial weight of the clean cross-entropy; assignable.
+        implementation: of the distance, see :func:`zoo.ops.lp_distance`.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> model = zoo.models.LinfDistMLP((8, 8, 1), 10, width=16, depth=2, hidden_units=8)
+    >>> len(model.certify(np.zeros((3, 8, 8, 1))))
+    3
+
+    Reference:
+        Zhang et al., ICML 2021, Table 1: ℓ∞-dist Net+MLP.
+    """
+
+    #: ``interval`` leads the box of pixels, clipped to [0, 1], through the features; ``lipschitz``
+    #: takes the ball around them that their Lipschitz constant gives.
+    certificates = (("linf", "interval"), ("linf", "lipschitz"))
+
+    def __init__(
+        self,
+        image_shape,
+        num_classes,
+        *,
+        width,
+        depth,
+        hidden_units=512,
+        gain=1.0,
+        mean=0.0,
+        std=1.0,
+        epsilon=0.1,
+        cross_entropy_weight=0.0,
+        implementation="auto",
+        **kwargs,
+    ):
+        self.depth = checks.positive_integer(depth, "depth")
+        super().__init__(
+            image_shape,
+            num_classes,
+            width=width,
+            hidden_layers=depth,
+            mean=mean,
+            std=std,
+            epsilon=epsilon,
+            cross_entropy_weight=cross_entropy_weight,
+            implementation=implementation,
+            **kwargs,
+        )
+        self.hidden_units = checks.positive_integer(hidden_units, "hidden_units")
+        self.gain = checks.positive_number(gain, "gain")
+        self.dense = EqualizedDense(self.hidden_units, gain=self.gain, name="dense")
+        self.head = EqualizedDense(self.num_classes, name="head")
+        self.build((None, *self.image_shape))
+
+    @property
+    def head_layers(self):
+        return [self.dense, self.head]
+
+    @property
+    def architecture(self):
+        """One line for listings."""
+        return (
+            f"ℓ∞-distance features, {self.depth} layers, width {self.width}; "
+            f"tanh network with {self.hidden_units} units"
+        )
+
+    def call(self, inputs, training=False):
+        features = self.features(inputs, training)
+        # The loss needs them too, and Keras hands it the logits alone.
+        self._last_features = features
+        return self._logits_of(features)
+
+    def _logits_of(self, features):
+        return self.head(ops.tanh(self.dense(features)))
+
+    def default_loss(self):
+        """Cross-entropy of worst-case logits + weight × cross-entropy, from the last call."""
+
+        def worst_case_and_clean(y_true, y_pred):
+            reach = self._training_epsilon / self.std
+            features, self._last_features = self._last_features, None
+            lower, upper = self.dense.interval(features - reach, features + reach)
+            worst = -self._margins(ops.tanh(lower), ops.tanh(upper), own_class(y_true, y_pred))
+            labels = ops.reshape(y_true, (-1,))
+            clean, certified = (
+                keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+                for logits in (y_pred, worst)
+            )
+            return certified + self._cross_entropy_weight * clean
+
+        return worst_case_and_clean
+
+    def _margins(self, lower, upper, own):
+        """Lower bounds of ``f_y − f_j`` over a box before the last layer; 0 for ``j = y``."""
+        kernel = self.head.kernel * self.head.factor
+        differences = ops.expand_dims(ops.matmul(own, ops.transpose(kernel)), -1) - kernel
+        bias = ops.matmul(own, ops.expand_dims(self.head.bias, -1)) - self.head.bias
+        centre = ops.einsum("bi,bij->bj", (lower + upper) / 2.0, differences)
+        return centre - ops.einsum("bi,bij->bj", (upper - lower) / 2.0, ops.abs(differences)) + bias
+
+    def certified_radius(self, x, norm, method):
+        features = self.features(x, training=False)
+        logits = ops.convert_to_numpy(self._logits_of(features))
+        predicted = np.argmax(logits, axis=1)
+        features = np.array(features, np.float64)
+        head = _Head(self)
+
+        def by_lipschitz(eps):
+            reach = eps.astype(np.float64)[:, None] / self.std
+            return head.margin(features - reach, features + reach, predicted) > 0
+
+        def by_interval(eps):
+            return head.margin(*self.feature_bounds(x, eps), predicted) > 0
+
+        radius = largest_certified(by_lipschitz, np.zeros(len(x)))
+        if method == "interval":
+            radius = largest_certified(by_interval, radius)
+        return logits, radius
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "depth": self.depth,
+            "hidden_units": self.hidden_units,
+            "gain": self.gain,
+        }
+
+
+class _Head:
+    """The dense layers in float64, and what float32 may make of them."""
+
+    def __init__(self, model):
+        self.feature_error, _ = model.feature_error()
+        (self.w1, self.b1), (self.w2, self.b2) = (
+            (
+                ops.convert_to_numpy(layer.kernel).astype(np.float64) * layer.factor,
+                ops.convert_to_numpy(layer.bias).astype(np.float64),
+            )
+            for layer in model.head_layers
+        )
+        # A sum of n products in float32, in any order: factor and product round too.
+        self.rounding1, self.rounding2 = (
+            (len(w) + 4) * _UNIT_ROUNDOFF / (1.0 - (len(w) + 4) * _UNIT_ROUNDOFF)
+            for w in (self.w1, self.w2)
+        )
+        self.logit_error = self.rounding2 * (np.abs(self.w2).sum(axis=0) + np.abs(self.b2))
+
+    def margin(self, lower, upper, predicted):
+        """Lower bound of ``min_j f_c − f_j`` as float32 computes it, over a box of features.
+
+        Args:
+            lower, upper: arrays ``(n, width)``, as float32 computes them.
+            predicted: int array ``(n,)``, the classes c.
+
+        Returns:
+            float64 array ``(n,)``.
+        """
+        # Twice: the ends are computed, and so are the features of the image in question.
+        lower = np.asarray(lower, np.float64) - 2.0 * self.feature_error
+        upper = np.asarray(upper, np.float64) + 2.0 * self.feature_error
+        centre, reach = (lower + upper) / 2.0, (upper - lower) / 2.0
+        absolute = np.abs(self.w1)
+        size = np.maximum(np.abs(lower), np.abs(upper)) @ absolute + np.abs(self.b1)
+        reach = reach @ absolute + self.rounding1 * size
+        centre = centre @ self.w1 + self.b1
+        lower, upper = np.tanh(centre - reach), np.tanh(centre + reach)
+        centre, reach = (lower + upper) / 2.0, (upper - lower) / 2.0 + _TANH_ERROR
+        margin = np.full(len(lower), np.inf)
+        for c in np.unique(predicted):
+            rows = predicted == c
+            difference = self.w2[:, [c]] - self.w2
+            bound = centre[rows] @ difference - reach[rows] @ np.abs(difference)
+            bound += self.b2[c] - self.b2 - self.logit_error[c] - self.logit_error
+            bound[:, c] = np.inf
+            margin[rows] = bound.min(axis=1)
+        return margin
