@@ -11,6 +11,8 @@ from zoo import catalog
 def test_shipped_recipes_build(name):
     recipe = recipes.load(name)
     assert recipe["name"] == name
+    if name.endswith("-full"):  # 330 MB and more
+        recipe["model"]["width"] = 16
     model = build(recipe)
     assert list(model.image_shape) == recipe["model"]["image_shape"]
 

@@ -1,0 +1,48 @@
+"""``python -m training.tables APPROACH``: a paper's tables beside the zoo's own numbers."""
+
+import argparse
+import json
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from training.tables import linf_dist
+
+APPROACHES = {"linf-dist": linf_dist}
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m training.tables",
+        description="Print the tables of a paper beside what this zoo measures. Numbers of the "
+        "zoo come from the manifest of its checkpoints; a dash says why there is none.",
+    )
+    parser.add_argument("approach", choices=sorted(APPROACHES))
+    parser.add_argument("--json", action="store_true", help="JSON in place of tables")
+    options = parser.parse_args(arguments)
+    tables = APPROACHES[options.approach].tables()
+    if options.json:
+        print(json.dumps(tables, indent=1, ensure_ascii=False))
+        return 0
+    # Into a file or a pipe, all columns, however wide.
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for table in tables:
+        shown = Table(title=table["title"], title_justify="left", caption=table["caption"])
+        columns = list(table["rows"][0])
+        for column in columns:
+            shown.add_column(column, justify="left" if column in table["text"] else "right")
+        for row in table["rows"]:
+            shown.add_row(*(_cell(row[column]) for column in columns))
+        console.print(shown)
+    return 0
+
+
+def _cell(value):
+    if value is None:
+        return "–"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
