@@ -11,7 +11,8 @@ from zoo.errors import ZooError
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m training",
-        description="Train the checkpoint of a recipe. An interrupted run goes on where it was.",
+        description="Train the checkpoint of a recipe. An interrupted run goes on from its "
+        "last state, saved every two minutes.",
     )
     parser.add_argument("recipe", help="name of a recipe, or the path of a .toml file")
     parser.add_argument("--data", help="an .npz file with x_train, y_train, x_test, y_test")
@@ -20,6 +21,13 @@ def main(arguments=None):
         "--epochs",
         type=int,
         help="stop after this many epochs; the same command without it goes on",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="train for this long, over all calls, with the recipe's schedules stretched over "
+        "the time: fewer or more epochs, but a whole run; allow for the first loading of the "
+        "data before and the validation after",
     )
     parser.add_argument(
         "--measure",
@@ -39,6 +47,7 @@ def main(arguments=None):
             folder,
             data_file=options.data,
             epochs=options.epochs,
+            minutes=options.minutes,
             verbose=verbose,
         )
         print(f"{recipe['name']}: checkpoint and run.json are in {folder}")
@@ -48,7 +57,7 @@ def main(arguments=None):
 
             print(Record(**measure(recipe, folder, data_file=options.data, verbose=verbose)))
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last epoch", file=sys.stderr)
+        print("interrupted; the same command goes on from the last saved state", file=sys.stderr)
         return 130
     except (ZooError, ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -8,7 +8,7 @@ class Batches(keras.utils.PyDataset):
     """Shuffled, randomly shifted and flipped batches of an image set.
 
     The order and the augmentation are functions of (seed, epoch, batch): a resumed run sees what
-    the uninterrupted one would have.
+    the uninterrupted one would have, also from the middle of an epoch.
 
     Args:
         images: array ``(n, height, width, channels)``: floats in [0, 1], or uint8.
@@ -26,12 +26,14 @@ class Batches(keras.utils.PyDataset):
         self.images, self.labels = images, labels
         self.batch_size, self.seed = batch_size, seed
         self.shift, self.flip = shift, flip
+        self.steps_per_epoch = len(images) // batch_size
         self.start(0)
 
     def __len__(self):
-        return len(self.images) // self.batch_size
+        return self.steps_per_epoch - self.first
 
     def __getitem__(self, index):
+        index += self.first
         chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         images = self.images[chosen]
         if images.dtype == np.uint8:
@@ -39,14 +41,16 @@ class Batches(keras.utils.PyDataset):
         random = np.random.default_rng([self.seed, self.epoch, index, 1])
         return self._augmented(images, random), self.labels[chosen]
 
-    def start(self, epoch):
-        """Prepare the batches of an epoch."""
-        self.epoch = epoch
+    def start(self, epoch, first=0):
+        """Prepare the batches of an epoch, from the ``first`` on."""
+        self.epoch, self.first = epoch, first
         self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
 
-    def follow(self):
+    def follow(self, clock):
         """A callback that keeps the batches at the epoch of the training."""
-        return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: self.start(epoch))
+        return keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: self.start(clock.epoch, clock.batch)
+        )
 
     def _augmented(self, images, random):
         count, height, width, _ = images.shape

@@ -37,7 +37,12 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} holds no finished run; train it first")
     run = json.loads((folder / "run.json").read_text())
-    if run["epochs"] < recipe["training"]["epochs"]:
+    if "minutes" in run:  # and recorded only when its time was up, after however many epochs
+        if run["epochs"] < 1:
+            raise ValueError(
+                f"{folder} holds less than one epoch; give a run in another folder more --minutes"
+            )
+    elif run["epochs"] < recipe["training"]["epochs"]:
         raise ValueError(
             f"{folder} holds {run['epochs']} of {recipe['training']['epochs']} epochs; finish the "
             "run before it is measured"

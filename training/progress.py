@@ -9,41 +9,51 @@ from zoo import progress
 
 
 class TrainingProgress(keras.callbacks.Callback):
-    """A progress bar over all batches of the run, with the time left, and a line per epoch.
+    """A progress bar over the run, with the time left, and a line per epoch.
+
+    The bar counts batches, or the seconds of a run with a limit.
 
     Args:
-        first_epoch, last_epoch: range of epochs of this call.
-        steps_per_epoch: number of batches.
+        clock: :class:`training.clock.Clock`, a callback before this one.
+        last_epoch: of this call; without meaning where there is a limit.
     """
 
-    def __init__(self, first_epoch, last_epoch, steps_per_epoch):
+    def __init__(self, clock, last_epoch):
         super().__init__()
-        self._total = (last_epoch - first_epoch) * steps_per_epoch
-        self._last_epoch = last_epoch
+        self._clock, self._last_epoch = clock, last_epoch
         self._bar = progress.bar()
 
     def on_train_begin(self, logs=None):
+        if self._bar.tasks:  # the rest of an epoch was a fit of its own
+            return
+        clock = self._clock
+        if clock.limit is None:
+            done = 0
+            total = (self._last_epoch - clock.epoch) * clock.steps_per_epoch - clock.batch
+        else:
+            done, total = clock.seconds, clock.limit
         self._bar.start()
-        self._task = self._bar.add_task("training", total=self._total)
+        self._task = self._bar.add_task("training", completed=done, total=total)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._started = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        self._bar.advance(self._task)
+        if self._clock.limit is None:
+            self._bar.advance(self._task)
+        else:
+            self._bar.update(self._task, completed=min(self._clock.seconds, self._clock.limit))
 
     def on_epoch_end(self, epoch, logs=None):
+        last = "" if self._clock.limit is not None else f"/{self._last_epoch}"
         numbers = "  ".join(f"{key} {value:.4f}" for key, value in (logs or {}).items())
         seconds = time.perf_counter() - self._started
         left = self._bar.tasks[0].time_remaining
         self._bar.console.print(
-            f"epoch {epoch + 1}/{self._last_epoch}  {numbers}  {seconds:.1f} s"
+            f"epoch {epoch + 1}{last}  {numbers}  {seconds:.1f} s"
             + (f"  ({left / 60:.0f} min left)" if left else "")
         )
         sys.stderr.flush()
-
-    def on_train_end(self, logs=None):
-        self.close()
 
     def close(self):
         """Give the terminal back, also after an interruption."""

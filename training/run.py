@@ -2,13 +2,15 @@
 
 import json
 import pathlib
+import sys
 
 import keras
 
 import zoo
 from training.batches import Batches
+from training.clock import Clock
 from training.progress import TrainingProgress
-from training.schedules import EpsilonSchedule, PSchedule
+from training.schedules import EpsilonSchedule, LearningRateSchedule, PSchedule
 from training.state import RunState, write_whole
 from zoo import checkpoint, checks, data
 
@@ -40,28 +42,38 @@ def splits(recipe, data_file=None):
     return images.take(first_held_out), images.take(first_held_out, len(images))
 
 
-def train(recipe, folder, *, data_file=None, epochs=None, verbose=1):
+def train(
+    recipe, folder, *, data_file=None, epochs=None, minutes=None, save_every=120.0, verbose=1
+):
     """Run a recipe, or go on with an interrupted run of it.
 
     Args:
         recipe: as :func:`training.recipe.load` returns it.
-        folder: of the run. It receives the state of the last epoch, the history, and at the end
-            the checkpoint and ``run.json``.
+        folder: of the run. It receives the last state, the history, and at the end the checkpoint
+            and ``run.json``.
         data_file: an ``.npz`` file (see :func:`zoo.data.save`) in place of the named image set.
         epochs: stop after this many; the schedules stay those of the whole recipe.
+        minutes: train for this long, over all calls on the folder, with the schedules stretched
+            over the time, whatever the number of epochs. It counts the training alone, from the
+            compilation of the first step; data, checkpoint and validation come on top.
+        save_every: seconds between two states to resume from.
         verbose: 1 shows a progress bar and a line per epoch.
 
     Returns:
         The trained model, as the checkpoint stores it.
 
     Raises:
-        ValueError: if the folder holds a run of another recipe.
+        ValueError: if the folder holds a run of another recipe, or with another limit.
     """
     if epochs is not None:
         checks.positive_integer(epochs, "epochs")
+    if minutes is not None:
+        minutes = checks.positive_number(minutes, "minutes")
+        if epochs is not None:
+            raise ValueError("give epochs or minutes, not both: with minutes, the time alone ends")
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, recipe)
+    _claim(folder, recipe, minutes)
     training, validation = splits(recipe, data_file)
     settings = recipe["training"]
     batches = Batches(
@@ -78,20 +90,32 @@ def train(recipe, folder, *, data_file=None, epochs=None, verbose=1):
             f"{model.image_shape}"
         )
     checks.labels(training.labels, len(training), model.num_classes)
-    model.compile(optimizer=_optimizer(settings, len(batches)))
-    state = RunState(folder)
-    first, last = state.restore(model), min(epochs or settings["epochs"], settings["epochs"])
-    callbacks = [batches.follow(), *_schedules(recipe, model, len(batches)), state]
-    progress = TrainingProgress(first, last, len(batches))
+    clock = Clock(settings["epochs"], batches.steps_per_epoch, minutes)
+    schedules = _schedules(recipe, model, clock)
+    model.compile(optimizer=_optimizer(settings, clock))
+    state = RunState(folder, clock, save_every)
+    state.restore(model)
+    last = min(epochs or settings["epochs"], settings["epochs"])
+    if minutes is not None:
+        last = clock.epoch if clock.is_over else sys.maxsize
+    if clock.epoch < last:
+        (folder / "run.json").unlink(missing_ok=True)  # of fewer epochs
+    progress = TrainingProgress(clock, last)
+    callbacks = [clock, batches.follow(clock), *schedules, state, *([progress] if verbose else [])]
     try:
-        model.fit(
-            batches,
-            initial_epoch=first,
-            epochs=last,
-            shuffle=False,  # the batches shuffle by themselves, repeatably
-            verbose=0,
-            callbacks=[*callbacks, *([progress] if verbose else [])],
-        )
+        # Keras counts the batches once a fit: the rest of an epoch is a fit of its own.
+        for end in (min(clock.epoch + 1, last), last) if clock.batch else (last,):
+            if clock.epoch >= end or clock.is_over:
+                break
+            batches.start(clock.epoch, clock.batch)
+            model.fit(
+                batches,
+                initial_epoch=clock.epoch,
+                epochs=end,
+                shuffle=False,  # the batches shuffle by themselves, repeatably
+                verbose=0,
+                callbacks=callbacks,
+            )
     finally:
         progress.close()
     checkpoint.save(model, folder, float16=recipe.get("float16", False))
@@ -99,13 +123,14 @@ def train(recipe, folder, *, data_file=None, epochs=None, verbose=1):
         "recipe": recipe["name"],
         "seed": recipe["seed"],
         "epochs": len(state.history),
-        "seconds": round(sum(epoch["seconds"] for epoch in state.history)),
-        "hardware": _all_of(state.history, "hardware"),
-        "backend": _all_of(state.history, "backend"),
+        **({} if minutes is None else {"minutes": minutes}),
+        "seconds": round(sum(epoch["seconds"] for epoch in state.records)),
+        "hardware": _all_of(state.records, "hardware"),
+        "backend": _all_of(state.records, "backend"),
         "images": len(training),
     }
     model = checkpoint.load(folder)
-    if first >= last and (folder / "run.json").exists():
+    if (folder / "run.json").exists():
         return model
     if len(validation):
         record["validation"] = _validate(model, validation, recipe["measure"]["eps"], verbose)
@@ -118,32 +143,41 @@ def _all_of(history, key):
     return ", then ".join(dict.fromkeys(epoch[key] for epoch in history))
 
 
-def _claim(folder, recipe):
+def _claim(folder, recipe, minutes):
     path = folder / "recipe.json"
+    if minutes is not None:
+        recipe = {**recipe, "minutes": minutes}
 
     def of_the_run(recipe):  # what is measured afterwards, and said of it, may change
-        return {key: recipe[key] for key in recipe if key not in ("measure", "notes")}
+        return {key: recipe[key] for key in recipe if key not in ("measure", "notes", "minutes")}
 
-    if path.exists() and of_the_run(json.loads(path.read_text())) != of_the_run(recipe):
-        raise ValueError(
-            f"{folder} holds a run of another recipe, or of an older version of this one; "
-            "delete it, or choose another folder with --out"
-        )
+    if path.exists():
+        other = json.loads(path.read_text())
+        advice = "delete it, or choose another folder with --out"
+        if of_the_run(other) != of_the_run(recipe):
+            raise ValueError(
+                f"{folder} holds a run of another recipe, or of an older version of this one; "
+                f"{advice}"
+            )
+        if other.get("minutes") != minutes:
+            limit = f"--minutes {other['minutes']:g}" if "minutes" in other else "no --minutes"
+            raise ValueError(f"{folder} holds a run with {limit}; go on like that, {advice}")
     write_whole(path, json.dumps(recipe, indent=1) + "\n")
 
 
-def _optimizer(settings, steps_per_epoch):
+def _optimizer(settings, clock):
+    rate = settings["learning_rate"]
+    if clock.limit is None:
+        rate = keras.optimizers.schedules.CosineDecay(rate, clock.epochs * clock.steps_per_epoch)
     return keras.optimizers.Adam(
-        keras.optimizers.schedules.CosineDecay(
-            settings["learning_rate"], settings["epochs"] * steps_per_epoch
-        ),
+        rate,
         beta_1=settings.get("beta_1", 0.9),
         beta_2=settings.get("beta_2", 0.999),
         epsilon=settings.get("epsilon", 1e-7),
     )
 
 
-def _schedules(recipe, model, steps):
+def _schedules(recipe, model, clock):
     callbacks = []
     if "p_schedule" in recipe:
         schedule = dict(recipe["p_schedule"])
@@ -153,10 +187,12 @@ def _schedules(recipe, model, steps):
             if not min(weights) > 0:
                 raise ValueError("a decaying cross_entropy_weight needs a positive first and last")
             schedule["cross_entropy_weight"] = weights
-        callbacks.append(PSchedule(**schedule, steps_per_epoch=steps))
+        callbacks.append(PSchedule(**schedule, clock=clock))
     if "epsilon_schedule" in recipe:
         epochs = recipe["epsilon_schedule"]["epochs"]
-        callbacks.append(EpsilonSchedule(float(model.epsilon), epochs, steps))
+        callbacks.append(EpsilonSchedule(float(model.epsilon), epochs, clock))
+    if clock.limit is not None:
+        callbacks.append(LearningRateSchedule(recipe["training"]["learning_rate"], clock))
     return callbacks
 
 

@@ -1,4 +1,4 @@
-"""Schedules as callbacks: functions of epoch and batch alone, so a resumed run repeats them."""
+"""Schedules as callbacks: functions of the clock's position alone."""
 
 import math
 
@@ -17,13 +17,11 @@ class PSchedule(keras.callbacks.Callback):
     Args:
         first, last: exponents at the two ends, at least 8.
         start_epoch, end_epoch: counted from 0.
-        steps_per_epoch: number of batches.
+        clock: :class:`training.clock.Clock`, a callback before this one.
         cross_entropy_weight: ``(first, last)`` weights, or None to leave the weight alone.
     """
 
-    def __init__(
-        self, first, last, start_epoch, end_epoch, steps_per_epoch, cross_entropy_weight=None
-    ):
+    def __init__(self, first, last, start_epoch, end_epoch, clock, cross_entropy_weight=None):
         super().__init__()
         if not FAST_EXPONENTS[0] <= first <= last:
             raise ValueError(
@@ -35,30 +33,26 @@ class PSchedule(keras.callbacks.Callback):
             )
         self.first, self.last = first, last
         self.start_epoch, self.end_epoch = start_epoch, end_epoch
-        self.steps_per_epoch = steps_per_epoch
+        self.clock = clock
         self.cross_entropy_weight = cross_entropy_weight
 
-    def progress(self, epoch, batch=0):
+    def progress(self, position):
         """How much of the growth is done: 0 … 1."""
-        now = epoch + batch / self.steps_per_epoch
-        done = (now - self.start_epoch) / (self.end_epoch - self.start_epoch)
+        done = (position - self.start_epoch) / (self.end_epoch - self.start_epoch)
         return min(1.0, max(0.0, done))
 
-    def p(self, epoch, batch=0):
-        """The exponent at a batch of an epoch: one of ``FAST_EXPONENTS``, or ∞."""
-        if epoch >= self.end_epoch:
+    def p(self, position):
+        """The exponent at a position, in epochs: one of ``FAST_EXPONENTS``, or ∞."""
+        if position >= self.end_epoch:
             return float("inf")
-        exact = self.first * (self.last / self.first) ** self.progress(epoch, batch)
+        exact = self.first * (self.last / self.first) ** self.progress(position)
         return min(FAST_EXPONENTS, key=lambda p: abs(math.log(p / exact)))
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
-
     def on_train_batch_begin(self, batch, logs=None):
-        self.model.p = self.p(self._epoch, batch)
+        self.model.p = self.p(self.clock.position)
         if self.cross_entropy_weight is not None:
             first, last = self.cross_entropy_weight
-            decay = (last / first) ** self.progress(self._epoch, batch)
+            decay = (last / first) ** self.progress(self.clock.position)
             self.model.cross_entropy_weight = first * decay
 
 
@@ -68,21 +62,38 @@ class EpsilonSchedule(keras.callbacks.Callback):
     Args:
         epsilon: budget at the end, in units of the [0, 1] image.
         epochs: number of epochs until then.
-        steps_per_epoch: number of batches.
+        clock: :class:`training.clock.Clock`, a callback before this one.
     """
 
-    def __init__(self, epsilon, epochs, steps_per_epoch):
+    def __init__(self, epsilon, epochs, clock):
         super().__init__()
-        self.full = epsilon
-        self.steps = epochs * steps_per_epoch
-        self.steps_per_epoch = steps_per_epoch
+        self.full, self.epochs, self.clock = epsilon, epochs, clock
 
-    def epsilon(self, epoch, batch=0):
-        """The budget at a batch of an epoch: above 0, at most the full one."""
-        return self.full * min(1.0, (epoch * self.steps_per_epoch + batch + 1) / self.steps)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
+    def epsilon(self, position):
+        """The budget at a position, in epochs: above 0, at most the full one."""
+        after_the_batch = position + 1 / self.clock.steps_per_epoch
+        return self.full * min(1.0, after_the_batch / self.epochs)
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.model.training_epsilon = self.epsilon(self._epoch, batch)
+        self.model.training_epsilon = self.epsilon(self.clock.position)
+
+
+class LearningRateSchedule(keras.callbacks.Callback):
+    """Lowers the learning rate to 0 by half a cosine, for a run whose steps cannot be counted.
+
+    Args:
+        first: learning rate at the beginning.
+        clock: :class:`training.clock.Clock`, a callback before this one.
+    """
+
+    def __init__(self, first, clock):
+        super().__init__()
+        self.first, self.clock = first, clock
+
+    def learning_rate(self, position):
+        """The learning rate at a position, in epochs."""
+        return self.first * (1 + math.cos(math.pi * position / self.clock.epochs)) / 2
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.synchronise()
+        self.model.optimizer.learning_rate = self.learning_rate(self.clock.position)

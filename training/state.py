@@ -4,13 +4,12 @@ import json
 import os
 import pathlib
 import re
-import time
 
 import keras
 
 from training.hardware import hardware
 
-_NAME = re.compile(r"epoch-(\d+)\.weights\.h5")
+_NAME = re.compile(r"epoch-(\d+)(?:-batch-(\d+))?\.weights\.h5")
 
 
 def write_whole(path, text):
@@ -21,57 +20,109 @@ def write_whole(path, text):
 
 
 class RunState(keras.callbacks.Callback):
-    """Saves weights, optimizer and history after every epoch; restores the last saved epoch.
+    """Saves weights, optimizer and history every few minutes; restores the last saved state.
 
     Each state is written under another name and renamed when whole, so a run killed at any moment
-    resumes from the last finished epoch and ends where the uninterrupted run would.
+    resumes from the last state, be it in the middle of an epoch, and ends where the uninterrupted
+    run would.
 
     Args:
         folder: of the run.
+        clock: :class:`training.clock.Clock`, a callback before this one.
+        interval: seconds between two states; the end of a call is always saved.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, clock, interval=120.0):
         super().__init__()
         self.folder = pathlib.Path(folder)
+        self.clock, self.interval = clock, interval
         self.history = []
+        # Records of epochs as far as a state in their middle: the saved one's, the one's to be.
+        self._parts = []
+        self._begun = None
+        self._logs = {}
+        self._saved, self._saved_at = None, 0.0
+
+    @property
+    def records(self):
+        """History of the finished epochs, and of the last one if it is unfinished."""
+        return [*self.history, *self._parts[-1:]]
 
     def restore(self, model):
-        """Load the newest state into a compiled model.
-
-        Returns:
-            The epoch to go on with, 0 if there is no state.
-        """
-        epoch, path = max(self._states(), default=(0, None))
+        """Load the newest state, if there is one, into a compiled model and set the clock."""
+        (epoch, batch), path = max(self._states(), default=((0, 0), None))
         if path is not None:
             model.optimizer.build(model.trainable_variables)
             model.load_weights(path)
             record = json.loads((self.folder / "history.json").read_text())
             self.history = record["epochs"][:epoch]
-        return epoch
+            if batch:
+                place = {"epoch": epoch + 1, "batches": batch}
+                self._begun = next(p for p in record["parts"] if place.items() <= p.items())
+                self._parts = [self._begun]
+            self._saved = epoch, batch
+        self.clock.resume(epoch, batch, sum(record["seconds"] for record in self.records))
+        self._saved_at = self.clock.seconds
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._started = time.perf_counter()
+    def on_train_batch_end(self, batch, logs=None):
+        self._logs = logs or {}
+        if self.clock.batch and self._is_due():
+            self._save()
 
     def on_epoch_end(self, epoch, logs=None):
-        record = {
-            "epoch": epoch + 1,
-            "seconds": time.perf_counter() - self._started,
-            "hardware": hardware(),
-            "backend": keras.backend.backend(),
-        }
-        self.history.append(
-            {**record, **{key: float(value) for key, value in (logs or {}).items()}}
-        )
-        # History first: a state never counts epochs that the history lacks.
-        write_whole(self.folder / "history.json", json.dumps({"epochs": self.history}, indent=1))
-        path = self.folder / f"epoch-{epoch + 1:04d}.weights.h5"
+        if self.clock.batch:  # the time was up before its end
+            return
+        self.history.append(self._record(epoch, self.clock.steps_per_epoch, logs or {}))
+        self._begun = None
+        if self._is_due():
+            self._save()
+        else:
+            self._write_history()
+
+    def on_train_end(self, logs=None):
+        if self._saved != (self.clock.epoch, self.clock.batch):
+            self._save()
+
+    def _is_due(self):
+        return self.clock.seconds - self._saved_at >= self.interval
+
+    def _save(self):
+        epoch, batch = self.clock.epoch, self.clock.batch
+        parts, name = [], f"epoch-{epoch:04d}"
+        if batch:
+            parts = [{"batches": batch, **self._record(epoch, batch, self._logs)}]
+            name += f"-batch-{batch:05d}"
+        # History first: a state never counts epochs or parts that the history lacks.
+        self._parts = [*self._parts, *parts]
+        self._write_history()
+        path = self.folder / f"{name}.weights.h5"
         partial = self.folder / "partial.weights.h5"
+        self.model.synchronise()
         self.model.save_weights(partial, overwrite=True)
         os.replace(partial, path)
         for _, older in self._states():
             if older != path:
                 older.unlink()
+        self._parts = parts
+        self._saved, self._saved_at = (epoch, batch), self.clock.seconds
+
+    def _record(self, epoch, batches, logs):
+        if self._begun is not None:
+            # An earlier call trained the first batches; these are means over all of them.
+            earlier = self._begun["batches"] / batches
+            logs = {k: earlier * self._begun[k] + (1 - earlier) * v for k, v in logs.items()}
+        return {
+            "epoch": epoch + 1,
+            "seconds": self.clock.seconds - sum(record["seconds"] for record in self.history),
+            "hardware": hardware(),
+            "backend": keras.backend.backend(),
+            **{key: float(value) for key, value in logs.items()},
+        }
+
+    def _write_history(self):
+        record = {"epochs": self.history, "parts": self._parts}
+        write_whole(self.folder / "history.json", json.dumps(record, indent=1))
 
     def _states(self):
         matches = ((_NAME.fullmatch(path.name), path) for path in self.folder.glob("*.h5"))
-        return [(int(match.group(1)), path) for match, path in matches if match]
+        return [((int(m[1]), int(m[2] or 0)), path) for m, path in matches if m]

@@ -16,8 +16,10 @@ import pytest
 import zoo
 from training import recipe as recipes
 from training.__main__ import main
+from training.clock import Clock
 from training.measure import measure
 from training.run import train
+from training.schedules import PSchedule
 from zoo import catalog
 
 ROOT = pathlib.Path(zoo.__file__).parent.parent
@@ -70,6 +72,15 @@ def recipe(recipe_file):
     return recipes.load(recipe_file)
 
 
+@pytest.fixture
+def empty_catalog(tmp_path, monkeypatch):
+    """An empty catalog in a temporary folder."""
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text('{"models": []}')
+    monkeypatch.setattr(catalog, "MANIFEST", manifest)
+    monkeypatch.setattr(catalog, "WEIGHTS", tmp_path / "weights")
+
+
 def weights(folder):
     return zoo.load(folder).get_weights()
 
@@ -80,6 +91,8 @@ def assert_same_end(folder, other):
     histories = [json.loads((f / "history.json").read_text())["epochs"] for f in (folder, other)]
     for a, b in zip(*histories, strict=True):
         a.pop("seconds"), b.pop("seconds")
+        for key in ("loss", "accuracy"):  # put together where an epoch was interrupted
+            assert a.pop(key) == pytest.approx(b.pop(key), rel=1e-5)
         assert a == b
 
 
@@ -107,26 +120,190 @@ def test_interrupted_and_resumed_is_uninterrupted(recipe, tmp_path):
     assert_same_end(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_killed_and_resumed_is_uninterrupted(recipe, recipe_file, tmp_path):
-    """The process is killed outright, some time after an epoch was saved."""
+def train_interrupted(patch, batches, *arguments, clock=Clock, **options):
+    """Train this many batches; the call is interrupted when the next one begins."""
+
+    class Interrupted(clock):
+        begun = 0
+
+        def on_train_batch_begin(self, batch, logs=None):
+            if self.begun == batches:
+                raise KeyboardInterrupt
+            self.begun += 1
+            super().on_train_batch_begin(batch, logs)
+
+    with patch.context() as inner:
+        inner.setattr("training.run.Clock", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(*arguments, verbose=0, **options)
+
+
+def test_interrupted_within_an_epoch_and_resumed_is_uninterrupted(recipe, tmp_path, monkeypatch):
+    """In the middle of two epochs of 11 batches, and twice in one of them."""
     train(recipe, tmp_path / "whole", verbose=0)
-    command = [
-        sys.executable,
-        "-m",
-        "training",
-        str(recipe_file),
-        "--out",
-        str(tmp_path / "killed"),
+    for batches in (15, 3, 12):
+        train_interrupted(monkeypatch, batches, recipe, tmp_path / "parts", save_every=0)
+    assert [path.name for path in (tmp_path / "parts").glob("*.h5")] == [
+        "epoch-0002-batch-00008.weights.h5"
     ]
+    train(recipe, tmp_path / "parts", verbose=0)
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_state_within_an_epoch_outlives_the_epoch(recipe, tmp_path, monkeypatch):
+    """It is the newest on disk while the history goes on."""
+    train(recipe, tmp_path / "whole", verbose=0)
+    for batches, save_every in ((5, 0), (8, 1000)):
+        train_interrupted(monkeypatch, batches, recipe, tmp_path / "parts", save_every=save_every)
+    assert len(json.loads((tmp_path / "parts" / "history.json").read_text())["epochs"]) == 1
+    train(recipe, tmp_path / "parts", verbose=0)
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_fewer_epochs_than_there_are_train_nothing(recipe, tmp_path, monkeypatch):
+    train_interrupted(monkeypatch, 15, recipe, tmp_path / "run", save_every=0)
+    (state,) = (tmp_path / "run").glob("epoch-*.h5")
+    train(recipe, tmp_path / "run", epochs=1, verbose=0)
+    assert list((tmp_path / "run").glob("epoch-*.h5")) == [state]
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["epochs"] == 1
+    train_interrupted(monkeypatch, 1, recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "run.json").exists()  # it is no longer true of the run
+
+
+def test_states_are_some_time_apart(recipe, tmp_path, monkeypatch):
+    written = []
+
+    def replace(source, target):
+        written.append(target.name)
+        os.rename(source, target)
+
+    monkeypatch.setattr("training.run.Clock", ticking())
+    monkeypatch.setattr("training.state.os.replace", replace)
+    train(recipe, tmp_path / "run", save_every=8, epochs=2, verbose=0)
+    names = ("epoch-0000-batch-00008", "epoch-0001-batch-00005", "epoch-0002")
+    states = [name for name in written if name.startswith("epoch-")]
+    assert states == [f"{name}.weights.h5" for name in names]
+
+
+def ticking(seen=None):
+    """A clock by which a batch takes a second, and all else none."""
+
+    class Ticking(Clock):
+        def resume(self, epoch, batch, seconds):
+            self.now = seconds
+            super().resume(epoch, batch, seconds)
+
+        @property
+        def seconds(self):
+            return self.now
+
+        def on_train_batch_end(self, batch, logs=None):
+            if seen is not None:
+                rate = float(self.model.optimizer.learning_rate)
+                seen.append((self.position, self.model.p, rate, self.model.training_epsilon))
+            self.now += 1
+            super().on_train_batch_end(batch, logs)
+
+    return Ticking
+
+
+@pytest.mark.parametrize("minutes", [0.5, 1.6])
+def test_a_limited_run_is_a_whole_run(recipe, tmp_path, monkeypatch, minutes):
+    """In 30 batches, fewer than the 44 of the recipe, and in 96."""
+    seen, batches = [], round(60 * minutes)
+    monkeypatch.setattr("training.run.Clock", ticking(seen))
+    model = train(recipe, tmp_path / "run", minutes=minutes, verbose=0)
+    assert len(seen) == batches
+    position, p, rate, epsilon = seen[batches // 2]
+    assert position == 2
+    assert p == PSchedule(8, 100, 0, 3, None).p(2)
+    assert rate == pytest.approx(0.03 / 2)
+    assert epsilon == pytest.approx(0.2)
+    assert [p for _, p, _, _ in seen].index(np.inf) == np.ceil(0.75 * batches)
+    assert 0 < seen[-1][2] < 0.03 / 100
+    for a, b in zip(weights(tmp_path / "run"), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (run["epochs"], run["minutes"], run["seconds"]) == (batches // 11, minutes, batches)
+    before = (tmp_path / "run" / "run.json").read_text()
+    train(recipe, tmp_path / "run", minutes=minutes, verbose=0)  # its time is up
+    assert len(seen) == batches
+    assert (tmp_path / "run" / "run.json").read_text() == before
+
+
+def test_a_resumed_limited_run_counts_the_time_before(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.run.Clock", ticking())
+    train(recipe, tmp_path / "whole", minutes=0.5, verbose=0)
+    for batches in (13, 2):
+        limited = {"clock": ticking(), "minutes": 0.5, "save_every": 0}
+        train_interrupted(monkeypatch, batches, recipe, tmp_path / "parts", **limited)
+        with pytest.raises(FileNotFoundError, match="no finished run"):
+            measure(recipe, tmp_path / "parts", verbose=0)
+    train(recipe, tmp_path / "parts", minutes=0.5, verbose=0)
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_limited_run_can_be_measured(recipe, tmp_path, monkeypatch, empty_catalog):
+    monkeypatch.setattr("training.run.Clock", ticking())
+    train(recipe, tmp_path / "short", minutes=0.1, verbose=0)
+    with pytest.raises(ValueError, match="less than one epoch"):
+        measure(recipe, tmp_path / "short", verbose=0)
+    train(recipe, tmp_path / "run", minutes=0.5, verbose=0)
+    measure(recipe, tmp_path / "run", verbose=0)
+    assert zoo.info("tiny-digits").training["epochs"] == 2
+
+
+def test_a_limited_run_by_the_real_clock(recipe_file, tmp_path, capsys):
+    """However long the first step takes to compile, there is a checkpoint."""
+    folder = tmp_path / "run"
+    assert main([str(recipe_file), "--out", str(folder), "--minutes", "0.05"]) == 0
+    run = json.loads((folder / "run.json").read_text())
+    assert 3 <= run["seconds"] < 60
+    assert len(zoo.load(folder).certify(np.zeros((2, 8, 8, 1)))) == 2
+    assert "3/3" in capsys.readouterr().err  # the bar counts seconds
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--minutes", "0"], "minutes must be a positive number, got 0"),
+        (["--minutes", "nan"], "minutes must be a positive number, got nan"),
+        (["--minutes", "1", "--epochs", "2"], "epochs or minutes, not both"),
+        (["--minutes", "2"], "a run with --minutes 1; go on like that"),
+        ([], "a run with --minutes 1; go on like that"),
+    ],
+)
+def test_refused_limits(recipe_file, recipe, tmp_path, capsys, options, message):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "recipe.json").write_text(json.dumps({**recipe, "minutes": 1.0}))
+    assert main([str(recipe_file), "--out", str(folder), "--quiet", *options]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_without_limit_gets_none_later(recipe, tmp_path):
+    train(recipe, tmp_path / "run", epochs=1, verbose=0)
+    with pytest.raises(ValueError, match="a run with no --minutes; go on like that"):
+        train(recipe, tmp_path / "run", minutes=1, verbose=0)
+
+
+def test_killed_and_resumed_is_uninterrupted(recipe, recipe_file, tmp_path):
+    """The process is killed outright, some time after a state within an epoch was saved."""
+    train(recipe, tmp_path / "whole", verbose=0)
+    program = textwrap.dedent("""
+        import sys
+        from training import recipe, run
+        run.train(recipe.load(sys.argv[1]), sys.argv[2], save_every=0, verbose=0)
+    """)
+    command = [sys.executable, "-c", program, str(recipe_file), str(tmp_path / "killed")]
     child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob("epoch-*.h5")) and time.monotonic() < deadline:
+    while not list((tmp_path / "killed").glob("*-batch-*.h5")) and time.monotonic() < deadline:
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    (state,) = (tmp_path / "killed").glob("epoch-*.h5")
+    assert list((tmp_path / "killed").glob("epoch-*.h5"))
     assert not (tmp_path / "killed" / "run.json").exists(), "it was killed too late to tell"
-    assert state.stem < "epoch-0004"
     train(recipe, tmp_path / "killed", verbose=0)
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
 
@@ -147,11 +324,7 @@ def test_another_recipe_in_the_folder_is_refused(recipe, tmp_path):
     train({**recipe, "notes": "new", "measure": other_measure}, tmp_path / "run", verbose=0)
 
 
-def test_measure_ships_and_records(recipe, tmp_path, monkeypatch):
-    manifest = tmp_path / "manifest.json"
-    manifest.write_text('{"models": []}')
-    monkeypatch.setattr(catalog, "MANIFEST", manifest)
-    monkeypatch.setattr(catalog, "WEIGHTS", tmp_path / "weights")
+def test_measure_ships_and_records(recipe, tmp_path, empty_catalog):
     with pytest.raises(FileNotFoundError, match="no finished run"):
         measure(recipe, tmp_path / "run", verbose=0)
     train(recipe, tmp_path / "run", epochs=1, verbose=0)

@@ -8,32 +8,70 @@ from hypothesis import strategies as st
 
 import zoo
 from training.batches import Batches
-from training.schedules import EpsilonSchedule, PSchedule
+from training.clock import Clock
+from training.schedules import EpsilonSchedule, LearningRateSchedule, PSchedule
+from zoo.ops.lp_distance import FAST_EXPONENTS
 
 
 def test_p_grows_exponentially_and_ends_at_infinity():
-    schedule = PSchedule(8, 1000, 2, 10, steps_per_epoch=100)
-    assert schedule.p(0) == schedule.p(1, 99) == schedule.p(2) == 8
+    schedule = PSchedule(8, 1000, 2, 10, Clock(12, 100))
+    assert schedule.p(0) == schedule.p(1.99) == schedule.p(2) == 8
     assert schedule.p(6) == 96  # the nearest to sqrt(8 * 1000) on the ladder
-    assert schedule.p(4, 50) / schedule.p(4) == pytest.approx(schedule.p(7, 50) / schedule.p(7))
-    assert schedule.p(9, 99) == pytest.approx(1000, rel=0.01)
+    for position in np.linspace(2, 9.99, 200):
+        exact = 8 * 125 ** ((position - 2) / 8)
+        # Half a rung at most, and a rung is a half or a third.
+        assert max(schedule.p(position) / exact, exact / schedule.p(position)) <= 1.5**0.5 + 1e-9
+    assert schedule.p(9.99) == 1024
     assert schedule.p(10) == schedule.p(50) == float("inf")
 
 
-@given(st.integers(0, 12), st.integers(0, 99))
-def test_p_never_falls(epoch, batch):
-    schedule = PSchedule(8, 1000, 2, 10, steps_per_epoch=100)
-    following = (epoch, batch + 1) if batch < 99 else (epoch + 1, 0)
-    assert schedule.p(*following) >= schedule.p(epoch, batch)
+@given(st.floats(0, 13), st.floats(0, 13))
+def test_p_never_falls_and_stays_on_the_ladder(position, other):
+    schedule = PSchedule(8, 1000, 2, 10, Clock(12, 100))
+    earlier, later = sorted((position, other))
+    assert schedule.p(later) >= schedule.p(earlier)
+    assert schedule.p(position) in (*FAST_EXPONENTS, float("inf"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((1, 10, 0, 5), "from at least 2"), ((8, 4, 0, 5), "grow"), ((8, 9, 5, 5), "come after")],
+    [((7, 10, 0, 5), "from at least 8"), ((16, 8, 0, 5), "grow"), ((8, 9, 5, 5), "come after")],
 )
 def test_bad_schedules_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        PSchedule(*arguments, steps_per_epoch=1)
+        PSchedule(*arguments, Clock(5, 1))
+
+
+def test_the_learning_rate_falls_like_a_keras_cosine():
+    schedule = LearningRateSchedule(0.03, Clock(4, 10))
+    cosine = keras.optimizers.schedules.CosineDecay(0.03, 40)
+    for step in range(41):
+        assert schedule.learning_rate(step / 10) == pytest.approx(float(cosine(step)), abs=1e-7)
+
+
+def test_a_limited_clock_tells_the_share_of_the_time(monkeypatch):
+    now = Now()
+    monkeypatch.setattr("training.clock.time", now)
+    clock = Clock(40, 10, minutes=2)
+    assert (clock.position, clock.is_over) == (0, False)
+    now.seconds += 60
+    clock.on_train_batch_begin(0)
+    assert (clock.position, clock.is_over) == (20, False)
+    now.seconds += 1000
+    clock.resume(3, 4, seconds=90)  # what happened in between does not count
+    assert (clock.position, clock.is_over) == (30, False)
+    now.seconds += 31
+    clock.on_train_batch_begin(0)
+    assert (clock.position, clock.is_over) == (40, True)
+
+
+class Now:
+    """In the place of the module ``time``."""
+
+    seconds = 5.0
+
+    def monotonic(self):
+        return self.seconds
 
 
 def test_schedules_reach_the_compiled_step(small_images):
@@ -47,14 +85,17 @@ def test_schedules_reach_the_compiled_step(small_images):
 
     model.compile(keras.optimizers.SGD(0.0))
     batches = Batches(small_images, np.zeros(20, int), batch_size=20, seed=0)
+    clock = Clock(4, 1)
     model.fit(
         batches,
         epochs=4,
         verbose=0,
         callbacks=[
-            batches.follow(),
-            PSchedule(8, 32, 0, 2, 1, cross_entropy_weight=(0.5, 0.125)),
-            EpsilonSchedule(0.4, 4, 1),
+            clock,
+            batches.follow(clock),
+            PSchedule(8, 32, 0, 2, clock, cross_entropy_weight=(0.5, 0.125)),
+            EpsilonSchedule(0.4, 4, clock),
+            LearningRateSchedule(0.0, clock),
             Watch(),
         ],
     )
@@ -63,6 +104,18 @@ def test_schedules_reach_the_compiled_step(small_images):
     np.testing.assert_allclose(weight, [0.5, 0.25, 0.125, 0.125], rtol=1e-5)
     np.testing.assert_allclose(epsilon, [0.1, 0.2, 0.3, 0.4], rtol=1e-5)
     assert len(set(loss)) == 4
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_the_learning_rate_reaches_the_compiled_step(small_images, rate):
+    model = zoo.models.LinfDistNet((4, 4, 1), 3, width=4, depth=2)
+    model.compile(keras.optimizers.SGD(1.0 - rate))
+    before = [keras.ops.convert_to_numpy(w).copy() for w in model.trainable_variables]
+    clock = Clock(1, 1)
+    batches = Batches(small_images, np.zeros(20, int), batch_size=20, seed=0)
+    model.fit(batches, verbose=0, callbacks=[clock, LearningRateSchedule(rate, clock)])
+    after = [keras.ops.convert_to_numpy(w) for w in model.trainable_variables]
+    assert any((a != b).any() for a, b in zip(before, after, strict=True)) == bool(rate)
 
 
 def test_p_changes_within_an_epoch():
@@ -79,7 +132,10 @@ def test_p_changes_within_an_epoch():
     x = np.ones((4, 4, 4, 1), "float32")
     model.compile(keras.optimizers.SGD(0.0), loss=lambda y, f: -f[:, 0])
     batches = Batches(np.concatenate([x, x, x]), np.zeros(12, int), batch_size=4, seed=0)
-    model.fit(batches, epochs=1, verbose=0, callbacks=[PSchedule(2, 500, 0, 1, 3), Watch()])
+    clock = Clock(1, 3)
+    model.fit(
+        batches, epochs=1, verbose=0, callbacks=[clock, PSchedule(8, 500, 0, 1, clock), Watch()]
+    )
     # The ℓp norm of one vector falls as p grows.
     assert losses[0] > losses[1] * 1.01 > losses[2]
 
@@ -98,6 +154,9 @@ def test_batches_repeat_themselves():
     seen = np.concatenate([y for _, y in first])
     assert len(set(seen)) == 48  # no image twice in an epoch
     assert (a[0][1] != first[0][1]).any()  # another epoch, another order
+    b.start(5, 4)
+    assert len(b) == len(a) - 4
+    np.testing.assert_array_equal(b[1][0], a[5][0])
 
 
 def test_augmentation_moves_and_mirrors_whole_images():
