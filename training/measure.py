@@ -66,7 +66,11 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
         "metrics": metrics,
         "training": {
             k: run[k]
-            for k in ("recipe", "seed", "epochs", "seconds", "hardware", "backend", "images")
+            for k in (
+                *("recipe", "seed", "epochs", "minutes"),
+                *("seconds", "hardware", "backend", "images"),
+            )
+            if k in run
         },
         "paper": paper,
         "license": "apache-2.0",

@@ -250,7 +250,8 @@ def test_a_limited_run_can_be_measured(recipe, tmp_path, monkeypatch, empty_cata
         measure(recipe, tmp_path / "short", verbose=0)
     train(recipe, tmp_path / "run", minutes=0.5, verbose=0)
     measure(recipe, tmp_path / "run", verbose=0)
-    assert zoo.info("tiny-digits").training["epochs"] == 2
+    training = zoo.info("tiny-digits").training
+    assert (training["epochs"], training["minutes"]) == (2, 0.5)
 
 
 def test_a_limited_run_by_the_real_clock(recipe_file, tmp_path, capsys):
