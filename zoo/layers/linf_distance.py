@@ -10,8 +10,71 @@ from zoo.ops import linf_interval, lp_distance
 from zoo.ops.lp_distance import numba_available
 
 
+class DistanceNeurons(keras.layers.Layer):
+    """What the layers of ℓ∞-distance neurons share: the exponent, the weights and their arguments.
+
+    Args:
+        p, use_bias, kernel_initializer, implementation: see :class:`LinfDistance`.
+    """
+
+    _implementations = ("auto", "numba", "pallas", "portable")
+
+    def __init__(self, *, p, use_bias, kernel_initializer, implementation, **kwargs):
+        super().__init__(**kwargs)
+        if implementation not in self._implementations:
+            raise ValueError(
+                f"implementation must be one of {self._implementations}, got {implementation!r}"
+            )
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.implementation = implementation
+        self._initial_p = _checked_p(p)
+        # A call back into numba is no XLA operation; TensorFlow alone compiles with XLA by itself.
+        uses_numba = implementation == "numba" or (implementation == "auto" and numba_available())
+        if keras.backend.backend() == "tensorflow" and uses_numba:
+            self.supports_jit = False
+
+    def _add_weights(self, kernel_shape, neurons):
+        self.kernel = self.add_weight(
+            name="kernel", shape=kernel_shape, initializer=self.kernel_initializer
+        )
+        self.bias = (
+            self.add_weight(name="bias", shape=(neurons,), initializer="zeros")
+            if self.use_bias
+            else None
+        )
+        # A weight, so that a callback can change it without tracing the training step again.
+        self._p = self.add_weight(
+            name="p",
+            shape=(),
+            initializer=keras.initializers.Constant(self._initial_p),
+            trainable=False,
+            dtype="float32",
+        )
+
+    @property
+    def p(self):
+        """The exponent used in training; assign a number of at least 2."""
+        return float(ops.convert_to_numpy(self._p)) if self.built else self._initial_p
+
+    @p.setter
+    def p(self, value):
+        self._initial_p = _checked_p(value)
+        if self.built:
+            self._p.assign(self._initial_p)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "p": self.p,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "implementation": self.implementation,
+        }
+
+
 @keras.saving.register_keras_serializable(package="zoo")
-class LinfDistance(keras.layers.Layer):
+class LinfDistance(DistanceNeurons):
     """Fully connected layer of ℓ∞-distance neurons, ``u = ‖z − w‖_∞ (+ b)``.
 
     Every output is 1-Lipschitz in ℓ∞, whatever the weights. No activation follows: the neuron is
@@ -26,7 +89,7 @@ class LinfDistance(keras.layers.Layer):
         p: at least 2, the exponent used in training. Assignable: ``layer.p = 20.0``.
         use_bias: whether to add a trainable bias.
         kernel_initializer: of the kernel of shape ``(units, inputs)``.
-        implementation: ``"auto"``, ``"numba"`` or ``"portable"``, see
+        implementation: ``"auto"``, ``"numba"``, ``"pallas"`` or ``"portable"``, see
             :func:`zoo.ops.lp_distance`.
 
     Call arguments:
@@ -57,52 +120,20 @@ class LinfDistance(keras.layers.Layer):
         implementation="auto",
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        if implementation not in ("auto", "numba", "portable"):
-            raise ValueError(
-                f"implementation must be 'auto', 'numba' or 'portable', got {implementation!r}"
-            )
+        super().__init__(
+            p=p,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            implementation=implementation,
+            **kwargs,
+        )
         self.units = checks.positive_integer(units, "units")
-        self.use_bias = use_bias
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.implementation = implementation
-        self._initial_p = _checked_p(p)
-        # A call back into numba is no XLA operation; TensorFlow alone compiles with XLA by itself.
-        uses_numba = implementation == "numba" or (implementation == "auto" and numba_available())
-        if keras.backend.backend() == "tensorflow" and uses_numba:
-            self.supports_jit = False
 
     def build(self, input_shape):
         inputs = input_shape[-1]
         if inputs is None:
             raise ValueError(f"the last dimension of the inputs must be known, got {input_shape}")
-        self.kernel = self.add_weight(
-            name="kernel", shape=(self.units, inputs), initializer=self.kernel_initializer
-        )
-        self.bias = (
-            self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
-            if self.use_bias
-            else None
-        )
-        # A weight, so that a callback can change it without tracing the training step again.
-        self._p = self.add_weight(
-            name="p",
-            shape=(),
-            initializer=keras.initializers.Constant(self._initial_p),
-            trainable=False,
-            dtype="float32",
-        )
-
-    @property
-    def p(self):
-        """The exponent used in training; assign a number of at least 2."""
-        return float(ops.convert_to_numpy(self._p)) if self.built else self._initial_p
-
-    @p.setter
-    def p(self, value):
-        self._initial_p = _checked_p(value)
-        if self.built:
-            self._p.assign(self._initial_p)
+        self._add_weights((self.units, inputs), self.units)
 
     def call(self, inputs, training=False):
         p = self._p if training else float("inf")
@@ -132,14 +163,7 @@ class LinfDistance(keras.layers.Layer):
         return (*input_shape[:-1], self.units)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "p": self.p,
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "implementation": self.implementation,
-        }
+        return {**super().get_config(), "units": self.units}
 
 
 @keras.saving.register_keras_serializable(package="zoo")

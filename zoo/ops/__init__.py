@@ -2,5 +2,6 @@
 
 from zoo.ops.linf_interval import linf_interval
 from zoo.ops.lp_distance import lp_distance
+from zoo.ops.lp_distance_conv import linf_interval_conv, lp_distance_conv
 
-__all__ = ["linf_interval", "lp_distance"]
+__all__ = ["linf_interval", "linf_interval_conv", "lp_distance", "lp_distance_conv"]

@@ -3,7 +3,7 @@
 from keras import ops
 
 from zoo.ops.host_call import host_call
-from zoo.ops.lp_distance import lp_distance, numba_available
+from zoo.ops.lp_distance import chosen_implementation, lp_distance
 
 
 def linf_interval(lower, upper, w, *, implementation="auto"):
@@ -20,7 +20,7 @@ def linf_interval(lower, upper, w, *, implementation="auto"):
 
     Returns:
         ``(low, high)``, tensors of shape ``(batch, units)``. No gradient is defined for the numba
-        form.
+        and pallas forms.
 
     Example:
 
@@ -34,14 +34,17 @@ def linf_interval(lower, upper, w, *, implementation="auto"):
         Interval bounds of the ℓ∞-distance neuron; Zhang et al., ICML 2021.
     """
     lower, upper, w = (ops.convert_to_tensor(a, "float32") for a in (lower, upper, w))
-    if implementation == "auto":
-        implementation = "numba" if numba_available() else "portable"
+    implementation = chosen_implementation(implementation)
     if implementation == "numba":
         from zoo.ops import lp_distance_numba as kernels
 
         shape = (lower.shape[0], w.shape[0])
         low, high = host_call(kernels.interval, [lower, upper, w], [(shape, "float32")] * 2)
         return low, high
+    if implementation == "pallas":
+        from zoo.ops import lp_distance_pallas as kernels
+
+        return kernels.interval(lower, upper, w)
     far = [lp_distance(z, w, float("inf"), implementation="portable") for z in (lower, upper)]
     # One-sided differences: max_i (a_i - w_i), or 0 where all are negative.
     near = [_largest_difference(lower, w), _largest_difference(-upper, -w)]

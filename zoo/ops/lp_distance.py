@@ -2,6 +2,7 @@
 
 import importlib.util
 
+import keras
 from keras import ops
 
 from zoo.ops.host_call import host_call, on_cpu
@@ -27,15 +28,18 @@ def lp_distance(x, w, p, *, implementation="auto"):
         x: tensor of shape ``(batch, inputs)``, float32.
         w: tensor of shape ``(units, inputs)``, float32.
         p: at least 2; a number or a scalar tensor. ``inf`` is exact in float32.
-        implementation: ``"numba"`` (compiled CPU kernel), ``"portable"`` (plain ``keras.ops``, for
-            accelerators and export) or ``"auto"``: numba on a CPU where it is installed.
+        implementation: ``"numba"`` (compiled CPU kernel), ``"pallas"`` (NVIDIA GPU kernel, JAX
+            alone; on other devices it is interpreted, slowly), ``"portable"`` (plain ``keras.ops``:
+            works everywhere, also in an exported program and where a kernel does not compile) or
+            ``"auto"``: numba on a CPU where it is installed, pallas with JAX on an NVIDIA GPU,
+            portable elsewhere.
 
     Returns:
         Tensor of shape ``(batch, units)``, float32.
 
     Raises:
         ValueError: if the shapes do not fit, ``p`` is a number below 2, or the implementation is
-            unknown.
+            unknown or not for this backend.
 
     Example:
 
@@ -59,13 +63,7 @@ def lp_distance(x, w, p, *, implementation="auto"):
         )
     if isinstance(p, (int, float)) and not p >= 2:
         raise ValueError(f"lp_distance expects p >= 2, got p = {p}")
-    if implementation == "auto":
-        implementation = "numba" if numba_available() else "portable"
-    if implementation not in _FORMS:
-        raise ValueError(
-            f"implementation must be 'auto', 'numba' or 'portable', got {implementation!r}"
-        )
-    forward, backward = _FORMS[implementation]
+    forward, backward = _FORMS[chosen_implementation(implementation)]
 
     @ops.custom_gradient
     def distance(x, w, p):
@@ -80,6 +78,38 @@ def lp_distance(x, w, p, *, implementation="auto"):
     # Reshaped, a variable is a tensor: a custom gradient must not see TensorFlow variables.
     x, w = ops.reshape(x, (-1, x.shape[1])), ops.reshape(w, w.shape)
     return distance(x, w, ops.cast(p, "float32"))
+
+
+def chosen_implementation(implementation):
+    """The form that is meant: ``"numba"``, ``"pallas"`` or ``"portable"``."""
+    if implementation == "auto":
+        if numba_available():
+            return "numba"
+        return "pallas" if _pallas_pays() else "portable"
+    if implementation not in _FORMS:
+        raise ValueError(
+            "implementation must be 'auto', 'numba', 'pallas' or 'portable', "
+            f"got {implementation!r}"
+        )
+    backend = keras.backend.backend()
+    if implementation == "pallas" and backend != "jax":
+        raise ValueError(
+            f"implementation 'pallas' needs the jax backend, this is {backend!r}; "
+            "'portable' works on every one"
+        )
+    return implementation
+
+
+def _pallas_pays():
+    """Whether the GPU kernels are compiled here rather than interpreted."""
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    if jax.default_backend() != "gpu":
+        return False
+    # JAX calls AMD's a GPU too; the kernels' instructions are NVIDIA's.
+    return "rocm" not in jax.devices()[0].client.platform_version.lower()
 
 
 def numba_available():
@@ -100,6 +130,18 @@ def _numba_backward(x, w, p, u, counted, g):
 
     shapes = [(x.shape, "float32"), (w.shape, "float32")]
     return host_call(kernels.backward, [x, w, p, u, counted, g], shapes)
+
+
+def _pallas_forward(x, w, p):
+    from zoo.ops import lp_distance_pallas as kernels
+
+    return kernels.forward(x, w, p), ()
+
+
+def _pallas_backward(x, w, p, u, residual, g):
+    from zoo.ops import lp_distance_pallas as kernels
+
+    return kernels.backward(x, w, p, u, g)
 
 
 def _portable_forward(x, w, p):
@@ -172,5 +214,6 @@ def _fill(rows, size, axis):
 
 _FORMS = {
     "numba": (_numba_forward, _numba_backward),
+    "pallas": (_pallas_forward, _pallas_backward),
     "portable": (_portable_forward, _portable_backward),
 }

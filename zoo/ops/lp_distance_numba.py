@@ -10,7 +10,7 @@ What makes them fast:
 * The largest difference is found for two rows and two units at a time, so each value loaded is
   used twice.
 * Rows are padded to whole registers, so nothing is left to a scalar loop.
-* Terms below ``2**-24`` of the largest are skipped, a chunk of a row at a time: as ``p`` grows that
+* Terms below ``2**-32`` of the largest are skipped, a chunk of a row at a time: as ``p`` grows that
   is nearly all of them. The forward pass notes the chunks that counted, one bit each, and the
   backward pass visits no others.
 """
@@ -25,9 +25,9 @@ from numba import float32, int32
 # for a schedule.
 FAST_EXPONENTS = {2.0 * m * 2**j: (m, j) for j in range(8) for m in (4, 6)}
 
-# Powers below 2**-24 of the largest term are not computed from this exponent on; below it there
+# Powers below 2**-32 of the largest term are not computed from this exponent on; below it there
 # are too few of them for the search to pay.
-_NEGLIGIBLE = -24.0
+_NEGLIGIBLE = -32.0
 _SPARSE_FROM = 32.0
 # No power is taken of less than this: it would be a denormal number, which is slow.
 _SMALLEST_POWER = -64.0

@@ -1,0 +1,206 @@
+"""The ℓ∞-distance neuron as a convolution."""
+
+import keras
+from keras import ops
+
+from zoo import checks
+from zoo.layers.linf_distance import DistanceNeurons
+from zoo.ops import linf_interval_conv, lp_distance_conv
+from zoo.ops.lp_distance_conv import Geometry
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class LinfDistanceConv2D(DistanceNeurons):
+    """Convolution of ℓ∞-distance neurons, ``u[y, x, f] = ‖patch(y, x) − w[…, f]‖_∞ (+ b[f])``.
+
+    Every output is 1-Lipschitz in ℓ∞ of the image, whatever the weights, at the border as well:
+    pixels of the padding are zeros, constants that a kernel entry is compared to. No activation
+    follows.
+
+    As in :class:`zoo.layers.LinfDistance`, ``p`` is the exponent in training and the distance at
+    inference is ℓ∞ whatever ``p`` is.
+
+    Args:
+        filters: number of filters.
+        kernel_size: of the patches in pixels, an integer or ``(height, width)``.
+        strides: between patches in pixels, an integer or ``(height, width)``.
+        padding: ``"valid"`` or ``"same"``, as in ``keras.layers.Conv2D``.
+        groups: channels and filters are divided into so many groups, and each filter sees the
+            channels of its own group.
+        p: at least 2, the exponent used in training. Assignable: ``layer.p = 20.0``.
+        use_bias: whether to add a trainable bias per filter.
+        kernel_initializer: of the kernel of shape ``(height, width, channels / groups, filters)``;
+            None for ``NearIdentityConv2D(groups)``.
+        implementation: ``"auto"``, ``"numba"`` or ``"portable"``, see
+            :func:`zoo.ops.lp_distance`.
+
+    Call arguments:
+        inputs: tensor of shape ``(batch, height, width, channels)``, float32. All but the batch
+            must be known.
+        training: whether to use ``p`` (True) or the ℓ∞ distance.
+
+    Returns:
+        Tensor of shape ``(batch, output height, output width, filters)``.
+
+    Raises:
+        ValueError: if an argument is out of range; when the layer is built, if the images do not
+            fit the kernel or the groups.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> layer = zoo.layers.LinfDistanceConv2D(8, 3, strides=2, padding="same")
+    >>> tuple(layer(np.zeros((2, 15, 15, 3))).shape)
+    (2, 8, 8, 8)
+
+    Reference:
+        Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with
+        ℓ∞-dist Neurons, ICML 2021, section 3.
+    """
+
+    _implementations = ("auto", "numba", "portable")
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        *,
+        strides=1,
+        padding="valid",
+        groups=1,
+        p=float("inf"),
+        use_bias=False,
+        kernel_initializer=None,
+        implementation="auto",
+        **kwargs,
+    ):
+        filters = checks.positive_integer(filters, "filters")
+        groups = checks.positive_integer(groups, "groups")
+        if filters % groups:
+            raise ValueError(f"groups = {groups} must divide filters = {filters}")
+        if padding not in ("valid", "same"):
+            raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
+        super().__init__(
+            p=p,
+            use_bias=use_bias,
+            kernel_initializer=(
+                NearIdentityConv2D(groups) if kernel_initializer is None else kernel_initializer
+            ),
+            implementation=implementation,
+            **kwargs,
+        )
+        self.filters = filters
+        self.kernel_size = _pair(kernel_size, "kernel_size")
+        self.strides = _pair(strides, "strides")
+        self.padding = padding
+        self.groups = groups
+
+    def build(self, input_shape):
+        self._geometry(input_shape)
+        self._add_weights(self._kernel_shape(input_shape), self.filters)
+
+    def call(self, inputs, training=False):
+        p = self._p if training else float("inf")
+        return self._shifted(lp_distance_conv(inputs, self.kernel, p, **self._options()))
+
+    def interval(self, lower, upper):
+        """Bounds of the outputs (at ``p = inf``) over a box of images.
+
+        Args:
+            lower, upper: tensors of shape ``(batch, height, width, channels)``, ends of the box.
+
+        Returns:
+            ``(lower, upper)``, tensors of shape ``(batch, output height, output width, filters)``.
+        """
+        low, high = linf_interval_conv(lower, upper, self.kernel, **self._options())
+        return self._shifted(low), self._shifted(high)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *self._geometry(input_shape).output, self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "groups": self.groups,
+        }
+
+    def _options(self):
+        return {
+            "strides": self.strides,
+            "padding": self.padding,
+            "groups": self.groups,
+            "implementation": self.implementation,
+        }
+
+    def _shifted(self, u):
+        return u if self.bias is None else u + self.bias
+
+    def _kernel_shape(self, input_shape):
+        return (*self.kernel_size, input_shape[3] // self.groups, self.filters)
+
+    def _geometry(self, input_shape):
+        if len(input_shape) != 4 or None in input_shape[1:]:
+            raise ValueError(
+                "inputs must have shape (batch, height, width, channels), all but the batch known, "
+                f"got {tuple(input_shape)}"
+            )
+        if input_shape[3] % self.groups:
+            raise ValueError(f"groups = {self.groups} must divide the {input_shape[3]} channels")
+        kernel = self._kernel_shape(input_shape)
+        return Geometry.of(input_shape, kernel, self.strides, self.padding, self.groups)
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class NearIdentityConv2D(keras.initializers.Initializer):
+    """Standard normal kernel in which filter ``f`` looks at one channel of the pixel in the middle.
+
+    Where a group has at least as many filters as channels, entry ``f mod channels`` of the middle
+    pixel is −10: that difference is the largest for usual inputs, so the filter passes this channel
+    on (plus 10). With padding ``"same"`` and stride 1 it is the pixel at the place of the output.
+
+    Args:
+        groups: of the convolution.
+        seed: integer, or None for a fresh one.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> kernel = np.asarray(zoo.layers.NearIdentityConv2D(seed=1)((3, 3, 2, 4)))
+    >>> (kernel[1, 1] == -10).astype(int).tolist()
+    [[1, 0, 1, 0], [0, 1, 0, 1]]
+
+    Reference:
+        Zhang et al., ICML 2021, section 4, for the fully connected neuron.
+    """
+
+    def __init__(self, groups=1, seed=None):
+        self.groups = checks.positive_integer(groups, "groups")
+        self.seed = seed
+        self._normal = keras.initializers.RandomNormal(0.0, 1.0, seed=seed)
+
+    def __call__(self, shape, dtype=None):
+        height, width, channels, filters = shape
+        kernel = self._normal(shape, dtype=dtype)
+        if channels > filters // self.groups:
+            return kernel
+        own = ops.equal(ops.arange(filters) % channels, ops.arange(channels)[:, None])
+        # Of an even number the first of the two, as in "same" padding.
+        rows = ops.equal(ops.arange(height), (height - 1) // 2)[:, None, None, None]
+        columns = ops.equal(ops.arange(width), (width - 1) // 2)[:, None, None]
+        middle = ops.logical_and(ops.logical_and(rows, columns), own)
+        return ops.where(middle, ops.cast(-10.0, kernel.dtype), kernel)
+
+    def get_config(self):
+        return {"groups": self.groups, "seed": self.seed}
+
+
+def _pair(value, name):
+    """``(height, width)`` of an integer or a pair of them."""
+    pair = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be a positive integer or a pair of them, got {value!r}")
+    return tuple(checks.positive_integer(n, name) for n in pair)

@@ -1,0 +1,383 @@
+"""The ℓp distance between every patch of an image and every filter."""
+
+import dataclasses
+
+from keras import ops
+
+from zoo.ops.host_call import host_call
+from zoo.ops.linf_interval import linf_interval
+from zoo.ops.lp_distance import _portable_backward, _portable_forward, numba_available
+
+#: Patches are held for this many bytes at a time, or for one row of an image where that is more.
+TILE_BYTES = 1 << 24
+
+# The numba kernels fill a shorter patch up to this.
+_SHORTEST_ROW = 64
+# Images in a tile of the portable form, at most, where the batch size is not known while the graph
+# is built: a batch is filled up to whole tiles.
+_IMAGES_OF_UNKNOWN_BATCH = 16
+
+
+def lp_distance_conv(x, w, p, *, strides=(1, 1), padding="valid", groups=1, implementation="auto"):
+    """Distance ``u[b, y, x, f] = ‖patch(b, y, x) − w[…, f]‖_p``, a convolution of distances.
+
+    The patches of a bounded number of output positions are held at a time, never those of a whole
+    batch, and the backward pass gathers them again. Padded pixels are zeros: constants, so at
+    ``p = inf`` every output is 1-Lipschitz in ℓ∞ of the image at the border as well.
+
+    Args:
+        x: tensor of shape ``(batch, height, width, channels)``, float32. All but the batch must be
+            known.
+        w: tensor of shape ``(kernel height, kernel width, channels / groups, filters)``, float32.
+        p: at least 2; a number or a scalar tensor. ``inf`` is exact in float32.
+        strides: pair of integers, in pixels.
+        padding: ``"valid"`` or ``"same"``, where the output is ``ceil(size / stride)`` pixels, with
+            zeros aligned as in ``keras.layers.Conv2D``.
+        groups: filters ``k · filters / groups …`` see the channels ``k · channels / groups …``.
+        implementation: as in :func:`zoo.ops.lp_distance`.
+
+    Returns:
+        Tensor of shape ``(batch, output height, output width, filters)``, float32. Its gradient is
+        that of :func:`zoo.ops.lp_distance`.
+
+    Raises:
+        ValueError: if the shapes do not fit, the kernel is larger than an unpadded image, ``p`` is
+            a number below 2, or padding or implementation are unknown.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from zoo.ops import lp_distance_conv
+    >>> x = np.array([0.0, 1.0, 5.0], "float32").reshape(1, 1, 3, 1)
+    >>> w = np.zeros((1, 2, 1, 1), "float32")
+    >>> np.asarray(lp_distance_conv(x, w, p=float("inf"))).ravel().tolist()
+    [1.0, 5.0]
+
+    Reference:
+        Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with
+        ℓ∞-dist Neurons, ICML 2021, section 3 (the neuron) and 4 (its gradient).
+    """
+    x, w = ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(w, "float32")
+    geometry = Geometry.of(x.shape, w.shape, strides, padding, groups)
+    if isinstance(p, (int, float)) and not p >= 2:
+        raise ValueError(f"lp_distance_conv expects p >= 2, got p = {p}")
+    forward, backward, _ = _form(implementation)
+
+    @ops.custom_gradient
+    def distance(x, w, p):
+        u, residual = forward(geometry, x, w, p)
+
+        def gradient(*args, upstream=None):
+            upstream = args[0] if upstream is None else upstream
+            return (*backward(geometry, x, w, p, u, residual, upstream), ops.zeros_like(p))
+
+        return u, gradient
+
+    # Reshaped, a variable is a tensor: a custom gradient must not see TensorFlow variables.
+    x, w = ops.reshape(x, (-1, *x.shape[1:])), ops.reshape(w, w.shape)
+    return distance(x, w, ops.cast(p, "float32"))
+
+
+def linf_interval_conv(
+    lower, upper, w, *, strides=(1, 1), padding="valid", groups=1, implementation="auto"
+):
+    """Smallest and largest ``‖patch − w[…, f]‖_∞`` over the images ``lower ≤ z ≤ upper``.
+
+    Both are attained, each output by itself. Padded pixels are zeros in every image.
+
+    Args:
+        lower, upper: tensors of shape ``(batch, height, width, channels)``, float32,
+            ``lower ≤ upper``.
+        w: tensor of shape ``(kernel height, kernel width, channels / groups, filters)``, float32.
+        strides, padding, groups, implementation: as in :func:`zoo.ops.lp_distance_conv`.
+
+    Returns:
+        ``(low, high)``, tensors of shape ``(batch, output height, output width, filters)``. No
+        gradient is defined for the numba form.
+
+    Raises:
+        ValueError: as :func:`zoo.ops.lp_distance_conv`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from zoo.ops import linf_interval_conv
+    >>> lower, w = np.zeros((1, 3, 3, 1), "float32"), np.full((3, 3, 1, 1), 4.0, "float32")
+    >>> [float(end[0, 0, 0, 0]) for end in linf_interval_conv(lower, lower + 1, w)]
+    [3.0, 4.0]
+
+    Reference:
+        Interval bounds of the ℓ∞-distance neuron; Zhang et al., ICML 2021.
+    """
+    lower, upper, w = (ops.convert_to_tensor(a, "float32") for a in (lower, upper, w))
+    if tuple(lower.shape) != tuple(upper.shape):
+        raise ValueError(
+            "lower and upper must have the same shape, "
+            f"got {tuple(lower.shape)} and {tuple(upper.shape)}"
+        )
+    geometry = Geometry.of(lower.shape, w.shape, strides, padding, groups)
+    _, _, interval = _form(implementation)
+    return interval(geometry, lower, upper, ops.reshape(w, w.shape))
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """Which pixels each output position sees.
+
+    Args:
+        size: ``(height, width)`` of the images.
+        channels, filters: numbers of them, of all groups.
+        kernel_size, strides: ``(height, width)``.
+        padding: ``"valid"`` or ``"same"``.
+        groups: that channels and filters are divided into.
+    """
+
+    size: tuple
+    channels: int
+    filters: int
+    kernel_size: tuple
+    strides: tuple
+    padding: str
+    groups: int
+
+    @classmethod
+    def of(cls, x, w, strides, padding, groups):
+        """From the shapes of images and kernel.
+
+        Raises:
+            ValueError: if they do not fit.
+        """
+        x, w = tuple(x), tuple(w)
+        if len(x) != 4 or len(w) != 4:
+            raise ValueError(
+                "expected images of shape (batch, height, width, channels) and a kernel of shape "
+                f"(height, width, channels / groups, filters), got {x} and {w}"
+            )
+        if None in x[1:]:
+            raise ValueError(f"height, width and channels of the images must be known, got {x}")
+        if padding not in ("valid", "same"):
+            raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
+        if x[3] % groups or w[3] % groups:
+            raise ValueError(
+                f"groups = {groups} must divide the {x[3]} channels and the {w[3]} filters"
+            )
+        if x[3] != w[2] * groups:
+            raise ValueError(
+                f"a kernel of shape {w} in {groups} group(s) sees {w[2] * groups} channels, "
+                f"the images have {x[3]}"
+            )
+        if padding == "valid" and (w[0] > x[1] or w[1] > x[2]):
+            raise ValueError(
+                f"a kernel of {w[0]} × {w[1]} pixels does not fit into images of "
+                f"{x[1]} × {x[2]} without padding"
+            )
+        return cls(x[1:3], x[3], w[3], w[:2], tuple(strides), padding, groups)
+
+    @property
+    def output(self):
+        """``(height, width)`` of the output."""
+        if self.padding == "same":
+            return tuple(-(-n // s) for n, s in zip(self.size, self.strides, strict=True))
+        return tuple(
+            (n - k) // s + 1
+            for n, k, s in zip(self.size, self.kernel_size, self.strides, strict=True)
+        )
+
+    @property
+    def pads(self):
+        """``((top, bottom), (left, right))``, zeros around the images."""
+        if self.padding == "valid":
+            return (0, 0), (0, 0)
+        missing = [
+            max(0, (out - 1) * s + k - n)
+            for n, k, s, out in zip(
+                self.size, self.kernel_size, self.strides, self.output, strict=True
+            )
+        ]
+        # The odd one comes last.
+        return tuple((m // 2, m - m // 2) for m in missing)
+
+    @property
+    def inputs(self):
+        """Length of a patch of one group."""
+        return self.kernel_size[0] * self.kernel_size[1] * self.channels // self.groups
+
+    def taps(self, first=0, last=None):
+        """The pixels under each entry of the kernel, for the output rows ``first … last − 1``.
+
+        Yields:
+            ``(i, j, rows, columns)``: the place in the kernel and two slices of padded images.
+        """
+        last = self.output[0] if last is None else last
+        height, width = self.strides
+        for i in range(self.kernel_size[0]):
+            rows = slice(i + first * height, i + (last - 1) * height + 1, height)
+            for j in range(self.kernel_size[1]):
+                yield i, j, rows, slice(j, j + (self.output[1] - 1) * width + 1, width)
+
+    def divided(self):
+        """Slices of the channels and of the filters, for each group."""
+        channels, filters = self.channels // self.groups, self.filters // self.groups
+        for k in range(self.groups):
+            yield (
+                slice(k * channels, (k + 1) * channels),
+                slice(k * filters, (k + 1) * filters),
+            )
+
+    def tile(self):
+        """``(images, output rows)`` of a tile: many images, or a part of one."""
+        height, width = self.output
+        # Or distances, where there are more filters than entries in a patch.
+        bytes_each = 4 * max(self.inputs, self.filters // self.groups, _SHORTEST_ROW)
+        rows = max(1, TILE_BYTES // (bytes_each * width))
+        return max(1, rows // height), min(rows, height)
+
+
+def _numba_forward(geometry, x, w, p):
+    from zoo.ops import lp_distance_conv_numba as kernels
+
+    forward, _, _ = kernels.on_host(geometry)
+    shape = (x.shape[0], *geometry.output, geometry.filters)
+    record = (*shape, kernels.words(geometry.inputs))
+    return host_call(forward, [x, w, p], [(shape, "float32"), (record, "int32")])
+
+
+def _numba_backward(geometry, x, w, p, u, counted, g):
+    from zoo.ops import lp_distance_conv_numba as kernels
+
+    _, backward, _ = kernels.on_host(geometry)
+    shapes = [(x.shape, "float32"), (w.shape, "float32")]
+    return host_call(backward, [x, w, p, u, counted, g], shapes)
+
+
+def _numba_interval(geometry, lower, upper, w):
+    from zoo.ops import lp_distance_conv_numba as kernels
+
+    _, _, interval = kernels.on_host(geometry)
+    shape = (lower.shape[0], *geometry.output, geometry.filters)
+    return tuple(host_call(interval, [lower, upper, w], [(shape, "float32")] * 2))
+
+
+def _portable_conv_forward(geometry, x, w, p):
+    def block(x):
+        parts = [
+            _portable_forward(patches, kernel, p)
+            for patches, kernel in zip(_patches(geometry, x), _rows(geometry, w), strict=True)
+        ]
+        return tuple(_positions(geometry, ops.concatenate(a, -1)) for a in zip(*parts, strict=True))
+
+    size = _images_at_once(geometry, x)
+    return tuple(_joined(a, x) for a in ops.map(block, _blocks(x, size)))
+
+
+def _portable_conv_backward(geometry, x, w, p, u, total, g):
+    def block(arrays):
+        x, u, total, g = arrays
+        u, total, g = (ops.reshape(a, (-1, geometry.filters)) for a in (u, total, g))
+        dx, dw = [], []
+        groups = zip(_patches(geometry, x), _rows(geometry, w), geometry.divided(), strict=True)
+        for patches, kernel, (_, filters) in groups:
+            of_group = (a[:, filters] for a in (u, total, g))
+            d_patches, d_kernel = _portable_backward(patches, kernel, p, *of_group)
+            dx.append(_scattered(geometry, d_patches))
+            dw.append(ops.transpose(d_kernel))
+        return ops.concatenate(dx, -1), ops.concatenate(dw, -1)
+
+    size = _images_at_once(geometry, x)
+    # Added images have no upstream gradient; their total must not be 0, which g is divided by.
+    arrays = (_blocks(x, size), _blocks(u, size), _blocks(total, size, 1.0), _blocks(g, size))
+    # One gradient of the kernel per tile: less than u, unless a patch has thousands of entries.
+    dx, dw = ops.map(block, arrays)
+    return _joined(dx, x), ops.reshape(ops.sum(dw, axis=0), w.shape)
+
+
+def _portable_interval(geometry, lower, upper, w):
+    def block(ends):
+        lower, upper = (_patches(geometry, end) for end in ends)
+        parts = [
+            linf_interval(*rows, implementation="portable")
+            for rows in zip(lower, upper, _rows(geometry, w), strict=True)
+        ]
+        return tuple(_positions(geometry, ops.concatenate(a, -1)) for a in zip(*parts, strict=True))
+
+    size = _images_at_once(geometry, lower)
+    ends = ops.map(block, (_blocks(lower, size), _blocks(upper, size)))
+    return tuple(_joined(end, lower) for end in ends)
+
+
+def _patches(geometry, x):
+    """The patches of each group, ``(positions, inputs)``."""
+    x = ops.pad(x, ((0, 0), *geometry.pads, (0, 0)))
+    return [
+        ops.reshape(
+            ops.concatenate(
+                [x[:, rows, columns, channels] for _, _, rows, columns in geometry.taps()], -1
+            ),
+            (-1, geometry.inputs),
+        )
+        for channels, _ in geometry.divided()
+    ]
+
+
+def _scattered(geometry, patches):
+    """Each pixel's sum over the patches of one group that it is in: the adjoint of _patches."""
+    (height, width), (down, right) = geometry.output, geometry.strides
+    (top, _), (left, _) = geometry.pads
+    rows = max(height * down + geometry.kernel_size[0] - 1, geometry.size[0] + top)
+    columns = max(width * right + geometry.kernel_size[1] - 1, geometry.size[1] + left)
+    channels = geometry.channels // geometry.groups
+    patches = ops.reshape(patches, (-1, height, width, geometry.inputs))
+    total = 0.0
+    for tap, (i, j, _, _) in enumerate(geometry.taps()):
+        part = patches[..., tap * channels : (tap + 1) * channels]
+        # Zeros between the pixels that a stride steps over.
+        part = ops.reshape(part, (-1, height, 1, width, 1, channels))
+        part = ops.pad(part, ((0, 0), (0, 0), (0, down - 1), (0, 0), (0, right - 1), (0, 0)))
+        part = ops.reshape(part, (-1, height * down, width * right, channels))
+        after = (rows - i - height * down, columns - j - width * right)
+        total = total + ops.pad(part, ((0, 0), (i, after[0]), (j, after[1]), (0, 0)))
+    return total[:, top : top + geometry.size[0], left : left + geometry.size[1]]
+
+
+def _rows(geometry, w):
+    """The filters of each group, ``(filters / groups, inputs)``."""
+    rows = ops.transpose(ops.reshape(w, (geometry.inputs, geometry.filters)))
+    return [rows[filters] for _, filters in geometry.divided()]
+
+
+def _positions(geometry, u):
+    return ops.reshape(u, (-1, *geometry.output, geometry.filters))
+
+
+def _images_at_once(geometry, x):
+    batch = _IMAGES_OF_UNKNOWN_BATCH if x.shape[0] is None else max(1, x.shape[0])
+    return min(batch, geometry.tile()[0])
+
+
+def _blocks(images, size, fill=0.0):
+    """``images`` as ``(blocks, size, …)``, at least one block, filled up at the end."""
+    count = ops.shape(images)[0]
+    # An empty batch has one block of added images: a map over nothing has no shape.
+    missing = -count % size if images.shape[0] != 0 else size
+    filled = ops.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)), constant_values=fill)
+    return ops.reshape(filled, (-1, size, *images.shape[1:]))
+
+
+def _joined(blocks, like):
+    return ops.reshape(blocks, (-1, *blocks.shape[2:]))[: ops.shape(like)[0]]
+
+
+def _form(implementation):
+    if implementation == "auto":
+        implementation = "numba" if numba_available() else "portable"
+    if implementation not in _FORMS:
+        raise ValueError(
+            f"implementation must be 'auto', 'numba' or 'portable', got {implementation!r}"
+        )
+    return _FORMS[implementation]
+
+
+_FORMS = {
+    "numba": (_numba_forward, _numba_backward, _numba_interval),
+    "portable": (_portable_conv_forward, _portable_conv_backward, _portable_interval),
+}
