@@ -312,9 +312,15 @@ def _chunked(rows):
     """``rows (n, inputs)`` as ``(n, chunks, _CHUNK)``; zeros fill it up and add no distance."""
     count, inputs = rows.shape
     chunks = max(1, -(-inputs // _CHUNK))
-    padded = np.zeros((count, chunks * _CHUNK), np.float32)
-    padded[:, :inputs] = rows
-    return padded.reshape(count, chunks, _CHUNK)
+    if inputs != chunks * _CHUNK:
+        padded = np.zeros((count, chunks * _CHUNK), np.float32)
+        padded[:, :inputs] = rows
+        rows = padded
+    chunked = np.ascontiguousarray(rows, np.float32).reshape(count, chunks, _CHUNK)
+    # The backends hand out both kinds of arrays; numba would compile each kernel for either.
+    chunked = chunked.view()
+    chunked.flags.writeable = False
+    return chunked
 
 
 def words(inputs):
