@@ -52,9 +52,10 @@ def test_agrees_with_float64(form, p, shape):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("p", FAST_EXPONENTS)
+@pytest.mark.parametrize("p", [8.0, 12.0, 24.0, 32.0, 192.0, 1024.0])
 def test_fast_exponents_agree_with_float64(p):
     """More than 32 chunks of inputs, so that their record takes two words, and odd sizes."""
+    assert p in FAST_EXPONENTS
     random = np.random.default_rng(0)
     x, w, g = (random.normal(size=s).astype("float32") for s in [(5, 2113), (3, 2113), (5, 3)])
     x[:, ::7] *= 4.0  # few large differences: at large p most chunks are skipped
