@@ -1,5 +1,6 @@
 """No attack and no perturbation flips a prediction inside its radius."""
 
+import functools
 import itertools
 
 import keras
@@ -66,10 +67,11 @@ def test_random_corners(name, method):
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="most attacks are for TensorFlow")
+@pytest.mark.parametrize("count", [30, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SHIPPED)
-def test_attacks_at_the_radius(name):
+def test_attacks_at_the_radius(name, count):
     """Each image is attacked with just its own radius as budget, or some more, and projected."""
-    model, x = zoo.load(name), images_of(name, 200)
+    model, x = zoo.load(name), images_of(name, count)
     certificate = model.certify(x)
     tested = 0
     budgets = np.quantile(certificate.radius[certificate.radius > 0], [0.25, 0.5, 0.75])
@@ -98,14 +100,14 @@ def test_attacks_at_the_radius(name):
         x_adv = model.attack(x[few], certificate.prediction, attack, eps=eps, **params)
         tested += assert_unbroken(model, certificate, x[few], x_adv)
     assert {attack for attack, _ in runs} | {"spsa", "cw"} == set(ATTACKS)
-    assert tested > 2000
+    assert tested > 10 * count
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_radii_do_not_depend_on_the_batch_size(name):
-    model, x = zoo.load(name), images_of(name, 60)
+    model, x = zoo.load(name), images_of(name, 30)
     for _, method in model.certificates:
-        whole = model.certify(x, method=method, batch_size=60)
+        whole = model.certify(x, method=method, batch_size=30)
         for batch_size in (1, 7):
             parts = model.certify(x, method=method, batch_size=batch_size)
             np.testing.assert_array_equal(parts.radius, whole.radius)
@@ -122,33 +124,30 @@ def test_interval_is_never_worse_than_lipschitz(name):
     assert (interval > lipschitz).any()
 
 
-def random_network(random, depth, width, inputs=3, classes=3):
+@functools.cache
+def small_network(depth, width):
+    """For images of three pixels; one for all examples, so that each is compiled once."""
+    random = np.random.default_rng([depth, width])
+    mean, std = float(random.uniform(0, 1)), float(random.uniform(0.1, 1))
+    return zoo.models.LinfDistNet((1, 3, 1), 3, width=width, depth=depth, mean=mean, std=std)
+
+
+def random_network(random, depth, width):
     """A network with weights as wild as training might make them."""
-    model = zoo.models.LinfDistNet(
-        (1, inputs, 1),
-        classes,
-        width=width,
-        depth=depth,
-        mean=float(random.uniform(0, 1)),
-        std=float(random.uniform(0.1, 1)),
-    )
+    model = small_network(depth, width)
     for layer in model.distance_layers:
         layer.kernel.assign(random.normal(size=layer.kernel.shape) * random.choice([0.3, 1, 5]))
     for shift in model.hidden[1::2]:
         shift.mean.assign(random.normal(size=shift.mean.shape))
-    model.head.bias.assign(random.normal(size=classes) * random.choice([0, 0.1, 1]))
+    model.head.bias.assign(random.normal(size=3) * random.choice([0, 0.1, 1]))
     return model
 
 
-@given(
-    seed=st.integers(0, 100_000),
-    depth=st.integers(1, 4),
-    width=st.integers(1, 8),
-)
-def test_small_networks_against_brute_force(seed, depth, width):
-    """Every point of a fine grid over each image's ball, not only a few directions."""
-    random = np.random.default_rng(seed)
-    model = random_network(random, depth, width)
+def assert_no_point_flips(model, random):
+    """Every point of a fine grid over each image's ball, not only a few directions.
+
+    Returns how many points were tested: none where no radius is positive.
+    """
     x = random.choice([0.0, 1.0, 0.5], size=(3, 1, 3, 1)) * random.uniform(0.9, 1, (3, 1, 3, 1))
     x = x.astype("float32")
     steps = np.stack(np.meshgrid(*[np.linspace(-1, 1, 7)] * 3), axis=-1).reshape(-1, 1, 3, 1)
@@ -163,7 +162,17 @@ def test_small_networks_against_brute_force(seed, depth, width):
             predictions = np.argmax(model.logits(grid, batch_size=1000), axis=1)
             assert (predictions[covered] == certificate.prediction[i]).all()
             tested += covered.sum()
-    assert tested > 0
+    return tested
+
+
+@given(
+    seed=st.integers(0, 100_000),
+    depth=st.integers(1, 4),
+    width=st.sampled_from([1, 3, 8]),
+)
+def test_small_networks_against_brute_force(seed, depth, width):
+    random = np.random.default_rng(seed)
+    assert assert_no_point_flips(random_network(random, depth, width), random) > 0
 
 
 @given(seed=st.integers(0, 100_000), depth=st.integers(1, 3))

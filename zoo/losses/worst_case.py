@@ -4,7 +4,7 @@ from keras import ops
 
 
 def own_class(y_true, y_pred):
-    """One-hot float32 rows ``(batch, classes)`` of integer labels ``(batch,)``."""
+    """One-hot float32 rows ``(batch, classes)``; labels are int ``(batch,)`` or ``(batch, 1)``."""
     return ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), y_pred.shape[-1])
 
 

@@ -9,8 +9,8 @@ from zoo.certificates import largest_certified, lipschitz_radius, round_down
 from zoo.layers import LinfDistance
 from zoo.losses import ClippedHingeMixture, WorstCaseCrossEntropy, WorstCaseHinge
 from zoo.models.linf_dist_features import LinfDistFeatures
+from zoo.ops.precision import UNIT_ROUNDOFF
 
-_UNIT_ROUNDOFF = 2.0**-24
 _LOSSES = ("mixture", "hinge", "cross_entropy")
 
 
@@ -144,7 +144,7 @@ class LinfDistNet(LinfDistFeatures):
     def _rounding_error(self):
         """Bound of ``|computed − exact|`` of a logit in float32, for any image or box in [0, 1]."""
         error, size = self._error_after([self.head], *self.feature_error())
-        return self.std * (error + 2.0 * _UNIT_ROUNDOFF * size)
+        return self.std * (error + 2.0 * UNIT_ROUNDOFF * size)
 
     def get_config(self):
         return {**super().get_config(), "depth": self.depth, "loss": self.loss_name}

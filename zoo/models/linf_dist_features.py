@@ -8,8 +8,7 @@ from zoo import checks
 from zoo.epsilon import Epsilon
 from zoo.layers import LinfDistance, MeanShift
 from zoo.models.base import CertifiedModel
-
-_UNIT_ROUNDOFF = 2.0**-24
+from zoo.ops.precision import UNIT_ROUNDOFF
 
 
 class LinfDistFeatures(CertifiedModel):
@@ -173,7 +172,7 @@ class LinfDistFeatures(CertifiedModel):
         corners = np.abs(np.array([0.0, 1.0])[:, None] - np.atleast_1d(self.mean)) / self.std
         size = float(corners.max())
         # Ends of the box, mean and std as float32, subtraction, division.
-        error = 6.0 * _UNIT_ROUNDOFF * (size + 1.0 / self.std)
+        error = 6.0 * UNIT_ROUNDOFF * (size + 1.0 / self.std)
         return self._error_after(self.hidden, error, size)
 
     @staticmethod
@@ -183,7 +182,7 @@ class LinfDistFeatures(CertifiedModel):
                 values = ops.convert_to_numpy(weight)
                 if values.ndim:
                     size += float(np.abs(values).max())
-                    error += 2.0 * _UNIT_ROUNDOFF * size
+                    error += 2.0 * UNIT_ROUNDOFF * size
         return error, size
 
     def get_config(self):

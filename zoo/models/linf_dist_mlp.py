@@ -9,8 +9,8 @@ from zoo.certificates import largest_certified
 from zoo.layers import EqualizedDense
 from zoo.losses.worst_case import own_class
 from zoo.models.linf_dist_features import LinfDistFeatures
+from zoo.ops.precision import UNIT_ROUNDOFF
 
-_UNIT_ROUNDOFF = 2.0**-24
 # float32's tanh, on any backend, is off by less: a few units in the last place of one.
 _TANH_ERROR = 2.0**-20
 
@@ -87,6 +87,7 @@ class LinfDistMLP(LinfDistFeatures):
         self.gain = checks.positive_number(gain, "gain")
         self.dense = EqualizedDense(self.hidden_units, gain=self.gain, name="dense")
         self.head = EqualizedDense(self.num_classes, name="head")
+        self._last_features = None
         self.build((None, *self.image_shape))
 
     @property
@@ -116,6 +117,11 @@ class LinfDistMLP(LinfDistFeatures):
         def worst_case_and_clean(y_true, y_pred):
             reach = self._training_epsilon / self.std
             features, self._last_features = self._last_features, None
+            if features is None:
+                raise ValueError(
+                    "the default loss of LinfDistMLP is of the features of the last call, and "
+                    "each call is for one loss: call the model before it"
+                )
             lower, upper = self.dense.interval(features - reach, features + reach)
             worst = -self._margins(ops.tanh(lower), ops.tanh(upper), own_class(y_true, y_pred))
             labels = ops.reshape(y_true, (-1,))
@@ -177,7 +183,7 @@ class _Head:
         )
         # A sum of n products in float32, in any order: factor and product round too.
         self.rounding1, self.rounding2 = (
-            (len(w) + 4) * _UNIT_ROUNDOFF / (1.0 - (len(w) + 4) * _UNIT_ROUNDOFF)
+            (len(w) + 4) * UNIT_ROUNDOFF / (1.0 - (len(w) + 4) * UNIT_ROUNDOFF)
             for w in (self.w1, self.w2)
         )
         self.logit_error = self.rounding2 * (np.abs(self.w2).sum(axis=0) + np.abs(self.b2))

@@ -16,14 +16,13 @@ What makes them fast:
 """
 
 import functools
+import math
 
 import numba
 import numpy as np
 from numba import float32, int32
 
-# p = 2 * m * 2**j: the constants compiled in. Neighbours differ by a third or a half, close enough
-# for a schedule.
-FAST_EXPONENTS = {2.0 * m * 2**j: (m, j) for j in range(8) for m in (4, 6)}
+from zoo.ops.lp_distance import FAST_EXPONENTS
 
 # Powers below 2**-32 of the largest term are not computed from this exponent on; below it there
 # are too few of them for the search to pay.
@@ -253,7 +252,12 @@ def _constants(p):
     """Half of p, the smallest square of which a power is taken, and the kernels."""
     q = p / 2.0
     smallest = 2.0 ** (_SMALLEST_POWER / q)
-    return np.float32(q), np.float32(smallest), _kernels(*FAST_EXPONENTS.get(p, (0, 0)))
+    m, j = 0, 0
+    if p in FAST_EXPONENTS:
+        # q = m * 2**j with m = 4 or 6.
+        mantissa, exponent = math.frexp(q)
+        m, j = int(8 * mantissa), exponent - 3
+    return np.float32(q), np.float32(smallest), _kernels(m, j)
 
 
 @_inline

@@ -1,6 +1,9 @@
-"""Refusing arithmetic too coarse to prove anything with."""
+"""How exact float32 is, and refusing arithmetic too coarse to prove anything with."""
 
 import keras
+
+#: A float32 operation is off by at most this much of its result.
+UNIT_ROUNDOFF = 2.0**-24
 
 
 def require_float32(model):
