@@ -84,6 +84,18 @@ def positive_number(value, name):
     return float(value)
 
 
+def pair(value, name):
+    """Two positive integers: ``(height, width)``, of an integer or a pair of them.
+
+    Raises:
+        ValueError: naming the argument otherwise.
+    """
+    values = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(values) != 2:
+        raise ValueError(f"{name} must be a positive integer or a pair of them, got {value!r}")
+    return tuple(positive_integer(n, name) for n in values)
+
+
 def _array(value, name):
     try:
         array = np.asarray(value)

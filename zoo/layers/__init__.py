@@ -1,15 +1,27 @@
 """The neurons and blocks that the papers introduce."""
 
+from zoo.layers.convex_residual import ConvexResidual
 from zoo.layers.equalized_dense import EqualizedDense
 from zoo.layers.linf_distance import LinfDistance, NearIdentity
 from zoo.layers.linf_distance_conv import LinfDistanceConv2D, NearIdentityConv2D
+from zoo.layers.max_min import MaxMin
 from zoo.layers.mean_shift import MeanShift
+from zoo.layers.nonexpansive_conv import NonexpansiveConv2D
+from zoo.layers.nonexpansive_dense import NonexpansiveDense
+from zoo.layers.norm_pooling import NormPooling2D
+from zoo.layers.two_sided_relu import TwoSidedReLU
 
 __all__ = [
+    "ConvexResidual",
     "EqualizedDense",
     "LinfDistance",
     "LinfDistanceConv2D",
+    "MaxMin",
     "MeanShift",
     "NearIdentity",
     "NearIdentityConv2D",
+    "NonexpansiveConv2D",
+    "NonexpansiveDense",
+    "NormPooling2D",
+    "TwoSidedReLU",
 ]

@@ -90,8 +90,8 @@ class LinfDistanceConv2D(DistanceNeurons):
             **kwargs,
         )
         self.filters = filters
-        self.kernel_size = _pair(kernel_size, "kernel_size")
-        self.strides = _pair(strides, "strides")
+        self.kernel_size = checks.pair(kernel_size, "kernel_size")
+        self.strides = checks.pair(strides, "strides")
         self.padding = padding
         self.groups = groups
 
@@ -196,11 +196,3 @@ class NearIdentityConv2D(keras.initializers.Initializer):
 
     def get_config(self):
         return {"groups": self.groups, "seed": self.seed}
-
-
-def _pair(value, name):
-    """``(height, width)`` of an integer or a pair of them."""
-    pair = value if isinstance(value, (tuple, list)) else (value, value)
-    if len(pair) != 2:
-        raise ValueError(f"{name} must be a positive integer or a pair of them, got {value!r}")
-    return tuple(checks.positive_integer(n, name) for n in pair)

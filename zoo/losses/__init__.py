@@ -2,7 +2,16 @@
 
 from zoo.losses.clipped_hinge import ClippedHinge
 from zoo.losses.clipped_hinge_mixture import ClippedHingeMixture
+from zoo.losses.confidence_gap import ConfidenceGap
+from zoo.losses.row_sum_regularizer import RowSumRegularizer
 from zoo.losses.worst_case_cross_entropy import WorstCaseCrossEntropy
 from zoo.losses.worst_case_hinge import WorstCaseHinge
 
-__all__ = ["ClippedHinge", "ClippedHingeMixture", "WorstCaseCrossEntropy", "WorstCaseHinge"]
+__all__ = [
+    "ClippedHinge",
+    "ClippedHingeMixture",
+    "ConfidenceGap",
+    "RowSumRegularizer",
+    "WorstCaseCrossEntropy",
+    "WorstCaseHinge",
+]

@@ -1,0 +1,265 @@
+"""The linear layers with a bound on their norm, and what stands between them."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.layers.harness import assert_survives_saving, run_layer_test
+from tests.layers.lipschitz import matrix_of, steepest, stretch
+from zoo.layers import (
+    ConvexResidual,
+    MaxMin,
+    NonexpansiveConv2D,
+    NonexpansiveDense,
+    NormPooling2D,
+    TwoSidedReLU,
+)
+from zoo.losses import RowSumRegularizer
+from zoo.ops.parametrizations import PARAMETRIZATIONS
+
+CONSTRUCTIONS = [name for name in PARAMETRIZATIONS if name != "free"]
+
+
+@pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_dense(tmp_path, parametrization, use_bias):
+    model, x = run_layer_test(
+        NonexpansiveDense,
+        {"units": 3, "parametrization": parametrization, "use_bias": use_bias},
+        (4, 7),
+        output_shape=(4, 3),
+        trainable=1 + use_bias,
+        non_trainable=0,
+    )
+    assert_survives_saving(model, x, tmp_path)
+
+
+@pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
+@pytest.mark.parametrize(
+    ("padding", "strides", "side"), [("same", (1, 1), 6), ("same", (2, 2), 3), ("valid", (2, 2), 2)]
+)
+def test_convolution(tmp_path, parametrization, padding, strides, side):
+    config = {
+        "filters": 4,
+        "kernel_size": [3, 3],
+        "strides": list(strides),
+        "padding": padding,
+        "parametrization": parametrization,
+        "divide_before_convolution": False,
+    }
+    model, x = run_layer_test(
+        NonexpansiveConv2D,
+        config,
+        (5, 6, 6, 2),
+        output_shape=(5, side, side, 4),
+        trainable=2,
+        non_trainable=0,
+    )
+    assert_survives_saving(model, x, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("layer_class", "config", "output_shape"),
+    [
+        (TwoSidedReLU, {}, (3, 6, 6, 8)),
+        (MaxMin, {}, (3, 6, 6, 4)),
+        (NormPooling2D, {"pool_size": [2, 2]}, (3, 3, 3, 4)),
+        (NormPooling2D, {"pool_size": [3, 3], "strides": [2, 2], "padding": "same"}, (3, 3, 3, 4)),
+        (NormPooling2D, {"pool_size": [6, 6]}, (3, 1, 1, 4)),
+    ],
+)
+def test_layers_without_weights(tmp_path, layer_class, config, output_shape):
+    model, x = run_layer_test(
+        layer_class,
+        config,
+        (3, 6, 6, 4),
+        output_shape=output_shape,
+        trainable=0,
+        non_trainable=0,
+    )
+    assert_survives_saving(model, x, tmp_path)
+    layer = layer_class(**config)
+    found = steepest(layer, (4, 4, 4) if "pool_size" not in config else (6, 6, 4), random())
+    assert 0.5 < found <= layer.lipschitz() * (1 + 1e-5)
+
+
+def random():
+    return np.random.default_rng(0)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    parametrization=st.sampled_from(CONSTRUCTIONS),
+    inputs=st.integers(1, 9),
+    units=st.integers(1, 9),
+)
+def test_any_dense_kernel_is_nonexpansive(seed, parametrization, inputs, units):
+    random = np.random.default_rng(seed)
+    layer = NonexpansiveDense(units, parametrization=parametrization)
+    layer.build((None, inputs))
+    layer.kernel.assign(wild(random, layer.kernel.shape))
+    exact = np.linalg.norm(matrix_of(layer, (inputs,)), 2)
+    assert exact <= layer.lipschitz() * (1 + 1e-5)
+    assert layer.lipschitz() <= 1 + 1e-4
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    parametrization=st.sampled_from(CONSTRUCTIONS),
+    size=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    strides=st.sampled_from([1, 2, 3]),
+    padding=st.sampled_from(["same", "valid"]),
+    channels=st.integers(1, 3),
+    filters=st.integers(1, 4),
+)
+def test_any_convolution_kernel_is_nonexpansive(
+    seed, parametrization, size, strides, padding, channels, filters
+):
+    random = np.random.default_rng(seed)
+    layer = NonexpansiveConv2D(
+        filters, size, strides=strides, padding=padding, parametrization=parametrization
+    )
+    layer.build((None, 5, 6, channels))
+    layer.kernel.assign(wild(random, layer.kernel.shape))
+    exact = np.linalg.norm(matrix_of(layer, (5, 6, channels)), 2)
+    assert exact <= layer.lipschitz() * (1 + 1e-5)
+    assert layer.lipschitz() <= 1 + 1e-4
+
+
+def wild(random, shape):
+    """Kernels of all sizes; some with equal entries, where everything adds up."""
+    kernel = random.normal(size=shape) * 10.0 ** random.integers(-3, 4)
+    return np.full(shape, 3.0) if random.random() < 0.2 else kernel
+
+
+@pytest.mark.parametrize("parametrization", CONSTRUCTIONS)
+def test_training_cannot_stretch_them(parametrization):
+    x = np.random.default_rng(0).normal(size=(64, 6, 6, 2)).astype("float32")
+    convolution = NonexpansiveConv2D(4, 3, parametrization=parametrization)
+    stretch(convolution, x)
+    assert np.linalg.norm(matrix_of(convolution, (6, 6, 2)), 2) <= convolution.lipschitz() + 1e-5
+    dense = NonexpansiveDense(5, parametrization=parametrization)
+    stretch(dense, x.reshape(64, -1))
+    exact = np.linalg.norm(matrix_of(dense, (72,)), 2)
+    assert exact <= dense.lipschitz() + 1e-5
+    assert max(dense.lipschitz(), convolution.lipschitz()) <= 1 + 1e-4
+    # They can be as steep as is allowed: the bound is no empty promise.
+    assert exact > 0.7
+
+
+def test_free_kernels_tell_how_much_they_stretch():
+    x = np.random.default_rng(0).normal(size=(64, 6, 6, 2)).astype("float32")
+    for divided in (True, False):
+        layer = NonexpansiveConv2D(4, 3, parametrization="free", divide_before_convolution=divided)
+        stretch(layer, x)
+        exact = np.linalg.norm(matrix_of(layer, (6, 6, 2)), 2)
+        assert 1 < exact <= layer.lipschitz() * (1 + 1e-5)
+
+
+def test_dividing_before_the_convolution():
+    """√K = 3 for windows of 3 × 3: the same kernel, a third of the output."""
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 2)).astype("float32")
+    layers = [
+        NonexpansiveConv2D(4, 3, parametrization="free", divide_before_convolution=divided)
+        for divided in (True, False)
+    ]
+    outputs = [keras.ops.convert_to_numpy(layer(x)) for layer in layers]
+    layers[1].set_weights(layers[0].get_weights())
+    outputs[1] = keras.ops.convert_to_numpy(layers[1](x))
+    np.testing.assert_allclose(3 * outputs[0], outputs[1], rtol=1e-4, atol=1e-5)
+
+
+def test_orthogonal_patches_keep_every_length():
+    """Where windows do not overlap and there are enough filters, nothing is lost."""
+    layer = NonexpansiveConv2D(8, 2, strides=2, parametrization="orthogonal")
+    singular_values = np.linalg.svd(matrix_of(layer, (6, 6, 2)), compute_uv=False)
+    np.testing.assert_allclose(singular_values, 1, atol=1e-4)
+
+
+def test_the_regularizer_brings_the_norm_down():
+    layer = NonexpansiveDense(
+        6,
+        parametrization="free",
+        kernel_initializer=keras.initializers.RandomNormal(stddev=1.0),
+        kernel_regularizer=RowSumRegularizer(1.0),
+    )
+    model = keras.Sequential([keras.Input((6,)), layer])
+    before = layer.lipschitz()
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    x = np.zeros((64, 6), "float32")
+    model.fit(x, x, epochs=60, batch_size=16, verbose=0)
+    assert before > 2
+    assert layer.lipschitz() < 1.1
+
+
+def test_norm_pooling_is_the_norm():
+    x = np.random.default_rng(0).normal(size=(2, 5, 5, 3)).astype("float32")
+    pooled = keras.ops.convert_to_numpy(NormPooling2D(3, strides=2)(x))
+    window = np.linalg.norm(x[1, 2:5, 0:3, 2])
+    np.testing.assert_allclose(pooled[1, 1, 0, 2], window / 2, rtol=1e-5)  # K = 2 · 2
+
+
+def test_pooling_a_constant_image_has_a_gradient():
+    """The root of zero has none: weights before it would become NaN."""
+    model = keras.Sequential([keras.Input((4, 4, 1)), NonexpansiveConv2D(2, 3), NormPooling2D(2)])
+    model.compile("sgd", "mse")
+    model.fit(np.zeros((4, 4, 4, 1)), np.ones((4, 2, 2, 2)), verbose=0)
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def residual_block():
+    return ConvexResidual(
+        [
+            TwoSidedReLU(),
+            NonexpansiveConv2D(3, 3, strides=2),
+            NonexpansiveConv2D(3, 3, parametrization="almost_orthogonal"),
+        ],
+        [NonexpansiveConv2D(3, 1, strides=2)],
+    )
+
+
+def test_residual(tmp_path):
+    block = residual_block()
+    x = np.random.default_rng(0).normal(size=(64, 6, 6, 2)).astype("float32")
+    stretch(block, x)
+    found = steepest(block, (6, 6, 2), random())
+    assert 0.1 < found <= block.lipschitz() * (1 + 1e-5)
+    assert block.lipschitz() <= 1 + 1e-4
+    inputs = keras.Input((6, 6, 2))
+    model = keras.Model(inputs, block(inputs))
+    assert len(model.trainable_weights) == 7
+    assert_survives_saving(model, x, tmp_path)
+    block.mixing_logit.assign(100.0)
+    assert block.lipschitz() <= 1 + 1e-4
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: NonexpansiveDense(0), ValueError, "units must be a positive integer"),
+        (lambda: NonexpansiveDense(3, parametrization="svd"), ValueError, "'svd'"),
+        (lambda: NonexpansiveConv2D(3, (1, 2, 3)), ValueError, "kernel_size must be"),
+        (lambda: NonexpansiveConv2D(3, 2, padding="full"), ValueError, "'full'"),
+        (
+            lambda: NonexpansiveConv2D(3, 7, padding="valid").build((None, 6, 6, 1)),
+            ValueError,
+            "does not fit",
+        ),
+        (lambda: NonexpansiveConv2D(3, 3).build((None, None, 6, 1)), ValueError, "batch known"),
+        (lambda: MaxMin().build((None, 5)), ValueError, "even number"),
+        (lambda: NormPooling2D(2, padding="full"), ValueError, "'full'"),
+        (lambda: ConvexResidual([]), ValueError, "at least one layer"),
+        (lambda: ConvexResidual([keras.layers.ReLU()]), TypeError, "ReLU has none"),
+        (
+            lambda: ConvexResidual([NonexpansiveDense(3)]).build((None, 4)),
+            ValueError,
+            "branch returns",
+        ),
+        (lambda: RowSumRegularizer(-1), ValueError, "at least 0"),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

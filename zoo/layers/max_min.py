@@ -1,0 +1,46 @@
+"""Sorting in pairs."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class MaxMin(keras.layers.Layer):
+    """Sorts the channels in pairs: all the larger ones, then all the smaller ones.
+
+    Channel i is paired with the one half of the channels further on. A permutation of the inputs,
+    so it keeps their length and the length of every gradient.
+
+    Call arguments:
+        inputs: tensor of shape ``(batch, …, channels)``, an even number of them.
+
+    Returns:
+        Tensor of the shape of ``inputs``.
+
+    Raises:
+        ValueError: if the number of channels is odd.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> np.asarray(zoo.layers.MaxMin()(np.array([[1.0, 2.0, 3.0, 0.0]]))).tolist()
+    [[3.0, 2.0, 1.0, 0.0]]
+
+    Reference:
+        Anil, Lucas, Grosse: Sorting Out Lipschitz Function Approximation, ICML 2019, section 4.2.
+    """
+
+    def build(self, input_shape):
+        if input_shape[-1] is None or input_shape[-1] % 2:
+            raise ValueError(f"MaxMin needs an even number of channels, got shape {input_shape}")
+
+    def call(self, inputs):
+        first, second = ops.split(inputs, 2, axis=-1)
+        return ops.concatenate([ops.maximum(first, second), ops.minimum(first, second)], axis=-1)
+
+    def lipschitz(self):
+        """L2 Lipschitz constant: 1."""
+        return 1.0
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

@@ -1,0 +1,138 @@
+"""The convolution that moves no two images apart."""
+
+import math
+
+import keras
+from keras import ops
+
+from zoo import checks
+from zoo.layers.nonexpansive_dense import NonexpansiveKernel
+from zoo.ops.parametrizations import almost_orthogonal_convolution
+from zoo.ops.singular_values import convolution_norm, overlaps
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class NonexpansiveConv2D(NonexpansiveKernel):
+    """Convolution with an L2 norm of at most 1, for any weights, unless told otherwise.
+
+    Seen as a dense layer on patches, its kernel is made nonexpansive as in
+    :class:`zoo.layers.NonexpansiveDense`. Where patches overlap, a pixel is in up to
+    ``K = ∏ ceil(kernel size / stride)`` of them, which can stretch an image by ``√K``:
+    ``divide_before_convolution`` divides it by as much.
+
+    Args:
+        filters: number of filters.
+        kernel_size: height and width, one number or two.
+        strides: likewise.
+        padding: ``"same"`` (zeros around the image) or ``"valid"``.
+        divide_before_convolution: whether to divide by ``√K``. Without, only patches that do not
+            overlap keep the layer nonexpansive; :meth:`lipschitz` tells.
+        parametrization, use_bias, kernel_initializer, kernel_regularizer: as in
+            :class:`zoo.layers.NonexpansiveDense`. ``"almost_orthogonal"`` counts overlaps itself,
+            so nothing is divided.
+
+    Call arguments:
+        inputs: tensor of shape ``(batch, height, width, channels)``, float; all but the batch must
+            be known.
+
+    Returns:
+        Tensor of shape ``(batch, new height, new width, filters)``.
+
+    Raises:
+        ValueError: if an argument is out of range; when the layer is built, if a dimension is not
+            known or the image is smaller than the kernel without padding.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> layer = zoo.layers.NonexpansiveConv2D(4, 3, strides=2)
+    >>> tuple(layer(np.zeros((2, 9, 9, 1))).shape), layer.lipschitz() <= 1.00001
+    ((2, 5, 5, 4), True)
+
+    Reference:
+        Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        *,
+        strides=1,
+        padding="same",
+        divide_before_convolution=True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters = checks.positive_integer(filters, "filters")
+        self.kernel_size = checks.pair(kernel_size, "kernel_size")
+        self.strides = checks.pair(strides, "strides")
+        if padding not in ("valid", "same"):
+            raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
+        self.padding = padding
+        self.divide_before_convolution = divide_before_convolution
+
+    def build(self, input_shape):
+        if len(input_shape) != 4 or None in input_shape[1:]:
+            raise ValueError(
+                "inputs must have shape (batch, height, width, channels), all but the batch known, "
+                f"got {tuple(input_shape)}"
+            )
+        self.image_shape = tuple(input_shape[1:3])
+        if self.padding == "valid" and any(
+            k > n for k, n in zip(self.kernel_size, self.image_shape, strict=True)
+        ):
+            raise ValueError(
+                f"a kernel of {self.kernel_size} pixels does not fit into images of "
+                f"{self.image_shape} without padding"
+            )
+        self._add_weights((*self.kernel_size, input_shape[3], self.filters))
+
+    def effective_kernel(self):
+        """The kernel that images are convolved with, the division by ``√K`` included.
+
+        Returns:
+            Tensor ``(kernel height, kernel width, channels, filters)``.
+        """
+        if self.parametrization == "almost_orthogonal":
+            return almost_orthogonal_convolution(ops.convert_to_tensor(self.kernel), self.strides)
+        kernel = super().effective_kernel()
+        if self.divide_before_convolution:
+            kernel = kernel / math.sqrt(overlaps(self.kernel_size, self.strides))
+        return kernel
+
+    def call(self, inputs):
+        return self._shifted(
+            ops.conv(
+                inputs,
+                self.effective_kernel(),
+                strides=self.strides,
+                padding=self.padding,
+                data_format="channels_last",
+            )
+        )
+
+    def lipschitz(self):
+        """Upper bound of the L2 Lipschitz constant for images of the size seen, in float64.
+
+        By :func:`zoo.ops.convolution_norm`, which is never above ``√K`` times the norm of the
+        kernel as a matrix on patches.
+        """
+        return convolution_norm(
+            self.effective_kernel(), self.image_shape, self.strides, self.padding
+        )
+
+    def compute_output_shape(self, input_shape):
+        return keras.layers.Conv2D(
+            self.filters, self.kernel_size, self.strides, self.padding
+        ).compute_output_shape(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": list(self.kernel_size),
+            "strides": list(self.strides),
+            "padding": self.padding,
+            "divide_before_convolution": self.divide_before_convolution,
+        }

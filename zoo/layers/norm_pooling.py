@@ -1,0 +1,79 @@
+"""Pooling by the L2 norm."""
+
+import keras
+from keras import ops
+
+from zoo import checks
+from zoo.ops.singular_values import overlaps
+
+# Squares of pooled values are no smaller, so that the root has a gradient. The larger of a norm
+# and a constant is as nonexpansive as the norm.
+_SMALLEST = 1e-24
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class NormPooling2D(keras.layers.Layer):
+    """The L2 norm of each channel over a window.
+
+    Where windows overlap, a pixel is in up to ``K = ∏ ceil(pool size / stride)`` of them, and the
+    inputs are divided by ``√K``: the layer is nonexpansive whatever its settings.
+
+    Args:
+        pool_size: height and width of the window, one number or two.
+        strides: likewise; by default the window's size, so that windows do not overlap.
+        padding: ``"valid"``, or ``"same"`` (zeros around the image).
+
+    Call arguments:
+        inputs: tensor of shape ``(batch, height, width, channels)``, float.
+
+    Returns:
+        Tensor of shape ``(batch, new height, new width, channels)``, as for every Keras pooling.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> image = np.array([[3.0, 0.0], [0.0, 4.0]], "float32").reshape(1, 2, 2, 1)
+    >>> float(zoo.layers.NormPooling2D(2)(image)[0, 0, 0, 0])
+    5.0
+
+    Reference:
+        Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.
+    """
+
+    def __init__(self, pool_size=2, strides=None, padding="valid", **kwargs):
+        super().__init__(**kwargs)
+        self.pool_size = checks.pair(pool_size, "pool_size")
+        self.strides = self.pool_size if strides is None else checks.pair(strides, "strides")
+        if padding not in ("valid", "same"):
+            raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
+        self.padding = padding
+        self.repeats = overlaps(self.pool_size, self.strides)
+
+    def call(self, inputs):
+        channels = inputs.shape[-1]
+        # A sum over windows: Keras's average pooling divides by fewer pixels at a padded edge.
+        window = ops.ones((*self.pool_size, 1, 1), dtype=inputs.dtype)
+        squares = ops.depthwise_conv(
+            ops.square(inputs),
+            ops.tile(window, (1, 1, channels, 1)),
+            strides=self.strides,
+            padding=self.padding,
+            data_format="channels_last",
+        )
+        return ops.sqrt(ops.maximum(squares / self.repeats, _SMALLEST))
+
+    def lipschitz(self):
+        """Upper bound of the L2 Lipschitz constant: 1."""
+        return 1.0
+
+    def compute_output_shape(self, input_shape):
+        inputs = keras.KerasTensor(input_shape)
+        return ops.max_pool(inputs, self.pool_size, self.strides, self.padding).shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "pool_size": list(self.pool_size),
+            "strides": list(self.strides),
+            "padding": self.padding,
+        }

@@ -1,0 +1,83 @@
+"""The loss that widens the gap between the largest two logits."""
+
+import keras
+from keras import ops
+
+from zoo.losses.worst_case import own_class
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class ConfidenceGap(keras.losses.Loss):
+    """``La + γ Lb + ω Lc`` for logits ``y`` of a nonexpansive network.
+
+    ``La`` is the cross-entropy of ``u_i y_i`` with one scale per class, ``Lb`` that of ``v y`` with
+    one scale for all, and ``Lc = log(1 − softmax(z y)_label) / z`` goes on widening the gap of
+    images that are right already.
+
+    Args:
+        u: scales per class: array, or trainable variable, ``(classes,)``; or one number.
+        v: scale of all logits: a number, or a trainable scalar variable.
+        z: positive; a fixed number.
+        gamma, omega: weights γ and ω, not negative.
+        reduction, name: as for every Keras loss.
+
+    Call arguments:
+        y_true: integer labels ``(batch,)``.
+        y_pred: logits ``(batch, classes)``.
+
+    Raises:
+        ValueError: if ``z``, ``gamma`` or ``omega`` is out of range.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> loss = zoo.losses.ConfidenceGap(omega=0.0)
+    >>> round(float(loss(np.array([0]), np.array([[0.0, 0.0]], "float32"))), 4)  # 2 · log 2
+    1.3863
+
+    Reference:
+        Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.3, equations 5 to 7.
+    """
+
+    def __init__(
+        self,
+        u=1.0,
+        v=1.0,
+        z=1.0,
+        gamma=1.0,
+        omega=0.1,
+        reduction="sum_over_batch_size",
+        name="confidence_gap",
+    ):
+        super().__init__(reduction=reduction, name=name)
+        if not z > 0:
+            raise ValueError(f"z must be positive, got {z!r}")
+        for value, argument in ((gamma, "gamma"), (omega, "omega")):
+            if not value >= 0:
+                raise ValueError(f"{argument} must not be negative, got {value!r}")
+        self.u, self.v, self.z = u, v, z
+        self.gamma, self.omega = gamma, omega
+
+    def call(self, y_true, y_pred):
+        labels = ops.reshape(y_true, (-1,))
+        per_class, together = (
+            keras.losses.sparse_categorical_crossentropy(labels, scaled, from_logits=True)
+            for scaled in (y_pred * self.u, y_pred * self.v)
+        )
+        return per_class + self.gamma * together + self.omega * self._log_others(labels, y_pred)
+
+    def _log_others(self, labels, y_pred):
+        """``log(1 − softmax(z y)_label) / z``, finite however certain the network is."""
+        logits = y_pred * self.z
+        others = ops.logsumexp(logits - 1e9 * own_class(labels, logits), axis=-1)
+        return (others - ops.logsumexp(logits, axis=-1)) / self.z
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "u": ops.convert_to_numpy(self.u).tolist(),
+            "v": float(self.v),
+            "z": self.z,
+            "gamma": self.gamma,
+            "omega": self.omega,
+        }
