@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from zoo.certificates import largest_certified, lipschitz_radius, round_down
+from zoo.certificates import largest_certified, lipschitz_radius, pairwise_radius, round_down
 
 
 @given(arrays("float64", (5, 4), elements=st.floats(-3, 3)), st.floats(0.1, 5))
@@ -31,6 +31,45 @@ def test_error_shrinks_the_radius():
 def test_nothing_is_said_about_what_is_not_finite():
     logits = np.array([[np.nan, 1.0], [np.inf, 1.0], [np.inf, np.inf], [1.0, 1.0]])
     np.testing.assert_array_equal(lipschitz_radius(logits), 0)
+
+
+@given(
+    features=arrays("float64", (5, 3), elements=st.floats(-3, 3)),
+    kernel=arrays("float64", (3, 4), elements=st.floats(-2, 2)),
+    lipschitz=st.floats(0.1, 5),
+)
+def test_no_move_of_the_features_overtakes(features, kernel, lipschitz):
+    """The shortest way to each other class is straight along the difference of their weights."""
+    logits = features @ kernel
+    radius = pairwise_radius(logits, kernel, lipschitz)
+    for z, f, r in zip(features, logits, radius, strict=True):
+        c = f.argmax()
+        reach = []
+        for j in set(range(4)) - {c}:
+            direction = kernel[:, j] - kernel[:, c]
+            length = np.linalg.norm(direction)
+            if length == 0 or not np.isfinite(r):
+                assert length == 0 or np.isfinite(r)
+                continue
+            moved = (z + lipschitz * r * direction / length) @ kernel
+            assert moved[j] <= moved[c] + 1e-6
+            reach.append(moved[c] - moved[j])
+        # And it is tight: some class does meet.
+        assert not reach or r == 0 or min(reach) < 1e-6
+    # Where every logit is 1-Lipschitz by itself, pairs say at least as much as half the margin.
+    unit = kernel / np.linalg.norm(kernel, axis=0).clip(1e-9)
+    half_margin = lipschitz_radius(features @ unit)
+    assert (pairwise_radius(features @ unit, unit) >= half_margin * (1 - 1e-8)).all()
+
+
+def test_pairwise_radius_at_its_edges():
+    kernel = np.array([[1.0, 1.0, 0.0]])
+    logits = np.array([[2.0, 1.0, 1.5], [1.0, 1.0, 0.0], [np.nan, 1.0, 0.0], [np.inf, 0.0, 0.0]])
+    np.testing.assert_array_equal(pairwise_radius(logits, kernel) > 0, [True, False, False, False])
+    alike = np.ones((1, 3))
+    assert pairwise_radius(logits[:1], alike)[0] == np.inf
+    assert pairwise_radius(logits[:1], alike, error=0.2)[0] == 0
+    assert len(pairwise_radius(np.zeros((0, 3)), kernel)) == 0
 
 
 @given(

@@ -1,4 +1,4 @@
-"""Radius of a Lipschitz classifier: half its margin."""
+"""Radius of a Lipschitz classifier: its margin, over how fast two logits can meet."""
 
 import numpy as np
 
@@ -31,6 +31,49 @@ def lipschitz_radius(logits, lipschitz=1.0, error=0.0):
     gap = margin(logits) - 4.0 * error
     radius = gap / (2.0 * lipschitz)
     return np.where(np.isfinite(radius) & (radius > 0), radius, 0.0)
+
+
+def pairwise_radius(logits, kernel, lipschitz=1.0, error=0.0):
+    """L2 radius of a linear layer on features that are Lipschitz together.
+
+    ``f_c − f_j`` moves by at most ``lipschitz · ‖w_c − w_j‖₂ · r``, each pair of classes at its own
+    pace. Every other class counts, not only the one with the second largest logit.
+
+    Args:
+        logits: array ``(n, classes)``.
+        kernel: array ``(features, classes)`` of the last layer, as it is used.
+        lipschitz: upper bound of the L2 Lipschitz constant of the features.
+        error: as in :func:`lipschitz_radius`.
+
+    Returns:
+        float64 array ``(n,)``; 0 where the margin is smaller than the error, or not finite; ``inf``
+        where no other class can ever overtake.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from zoo.certificates import pairwise_radius
+    >>> pairwise_radius(np.array([[1.0, 0.0]]), np.array([[0.6, -0.6], [0.8, 0.8]])).round(4)
+    array([0.8333])
+
+    Reference:
+        Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training, NeurIPS 2018, proposition 2 and
+        section 3.2 (the last layer's weights).
+    """
+    logits, kernel = np.asarray(logits, np.float64), np.asarray(kernel, np.float64)
+    own = np.argmax(logits, axis=1)
+    radius = np.zeros(len(logits))
+    for c in np.unique(own):
+        rows = own == c
+        # Rounded up: a norm in float64 is off by less.
+        steepness = lipschitz * np.linalg.norm(kernel[:, [c]] - kernel, axis=0) * (1.0 + 1e-9)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            gap = logits[rows, c][:, None] - logits[rows] - 4.0 * error
+            meets = np.where(gap > 0, gap / steepness, 0.0)
+        meets[:, c] = np.inf
+        proved = np.isfinite(logits[rows]).all(axis=1) & np.isfinite(steepness).all()
+        radius[rows] = np.where(proved, meets.min(axis=1), 0.0)
+    return radius
 
 
 def margin(logits):
