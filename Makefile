@@ -1,5 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests of what has a part that depends on the backend.
+BOTH_BACKENDS := $(addprefix tests/,ops layers losses models attacks test_loading.py) \
+	tests/training/test_schedules.py
 
 .PHONY: demo test test-slow lint format bench clean
 
@@ -15,7 +18,8 @@ demo: .venv/installed
 	$(BIN)/python examples/demo.py
 
 test: .venv/installed
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow' $(BOTH_BACKENDS)
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow --timeout=3600

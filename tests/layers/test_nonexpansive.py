@@ -199,6 +199,8 @@ def test_norm_pooling_is_the_norm():
     pooled = keras.ops.convert_to_numpy(NormPooling2D(3, strides=2)(x))
     window = np.linalg.norm(x[1, 2:5, 0:3, 2])
     np.testing.assert_allclose(pooled[1, 1, 0, 2], window / 2, rtol=1e-5)  # K = 2 · 2
+    padded = keras.ops.convert_to_numpy(NormPooling2D(3, strides=2, padding="same")(x))
+    np.testing.assert_allclose(padded[0, 0, 2, 1], np.linalg.norm(x[0, :2, 3:, 1]) / 2, rtol=1e-5)
 
 
 def test_pooling_a_constant_image_has_a_gradient():

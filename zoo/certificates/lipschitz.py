@@ -43,7 +43,7 @@ def pairwise_radius(logits, kernel, lipschitz=1.0, error=0.0):
         logits: array ``(n, classes)``.
         kernel: array ``(features, classes)`` of the last layer, as it is used.
         lipschitz: upper bound of the L2 Lipschitz constant of the features.
-        error: as in :func:`lipschitz_radius`.
+        error: as in :func:`lipschitz_radius`; a number, or an array ``(n,)``.
 
     Returns:
         float64 array ``(n,)``; 0 where the margin is smaller than the error, or not finite; ``inf``
@@ -62,13 +62,13 @@ def pairwise_radius(logits, kernel, lipschitz=1.0, error=0.0):
     """
     logits, kernel = np.asarray(logits, np.float64), np.asarray(kernel, np.float64)
     own = np.argmax(logits, axis=1)
-    radius = np.zeros(len(logits))
+    radius, error = np.zeros(len(logits)), np.broadcast_to(error, len(logits))
     for c in np.unique(own):
         rows = own == c
         # Rounded up: a norm in float64 is off by less.
         steepness = lipschitz * np.linalg.norm(kernel[:, [c]] - kernel, axis=0) * (1.0 + 1e-9)
         with np.errstate(invalid="ignore", divide="ignore"):
-            gap = logits[rows, c][:, None] - logits[rows] - 4.0 * error
+            gap = logits[rows, c][:, None] - logits[rows] - 4.0 * error[rows, None]
             meets = np.where(gap > 0, gap / steepness, 0.0)
         meets[:, c] = np.inf
         proved = np.isfinite(logits[rows]).all(axis=1) & np.isfinite(steepness).all()

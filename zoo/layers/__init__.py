@@ -2,6 +2,7 @@
 
 from zoo.layers.convex_residual import ConvexResidual
 from zoo.layers.equalized_dense import EqualizedDense
+from zoo.layers.flatten import Flatten
 from zoo.layers.linf_distance import LinfDistance, NearIdentity
 from zoo.layers.linf_distance_conv import LinfDistanceConv2D, NearIdentityConv2D
 from zoo.layers.max_min import MaxMin
@@ -14,6 +15,7 @@ from zoo.layers.two_sided_relu import TwoSidedReLU
 __all__ = [
     "ConvexResidual",
     "EqualizedDense",
+    "Flatten",
     "LinfDistance",
     "LinfDistanceConv2D",
     "MaxMin",

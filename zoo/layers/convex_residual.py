@@ -1,7 +1,12 @@
 """The residual block as a convex combination."""
 
+import functools
+import math
+
 import keras
 from keras import ops
+
+from zoo.ops.precision import sum_rounding
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -70,14 +75,39 @@ class ConvexResidual(keras.layers.Layer):
             branch = layer(branch)
         for layer in self.shortcut:
             shortcut = layer(shortcut)
-        t = ops.sigmoid(self.mixing_logit)
         # As a step from the shortcut: the two factors sum to one but for one rounding.
-        return shortcut + t * (branch - shortcut)
+        return shortcut + ops.sigmoid(self.mixing_logit) * (branch - shortcut)
+
+    def condensed(self, inputs):
+        """``inputs`` through ordinary layers that compute the same."""
+        branch = shortcut = inputs
+        for layer in self.branch:
+            branch = layer.condensed(branch)
+        for layer in self.shortcut:
+            shortcut = layer.condensed(shortcut)
+        return shortcut + self._t() * (branch - shortcut)
+
+    def _t(self):
+        return float(ops.convert_to_numpy(ops.sigmoid(self.mixing_logit)))
 
     def lipschitz(self):
         """Upper bound of the L2 Lipschitz constant: ``t · L(F) + (1 − t) · L(S)``, in float64."""
-        t = float(ops.convert_to_numpy(ops.sigmoid(self.mixing_logit)))
-        return t * _product(self.branch) + (1.0 - t) * _product(self.shortcut)
+        branch, shortcut = (
+            math.prod(layer.lipschitz() for layer in path) for path in (self.branch, self.shortcut)
+        )
+        return self._t() * branch + (1.0 - self._t()) * shortcut
+
+    def rounding(self, size, error):
+        """As :meth:`zoo.layers.NonexpansiveDense.rounding`."""
+        (size_f, error_f), (size_s, error_s) = (
+            functools.reduce(lambda bounds, layer: layer.rounding(*bounds), path, (size, error))
+            for path in (self.branch, self.shortcut)
+        )
+        # t, the difference, the product and the sum; t itself is a few roundings off.
+        t = self._t()
+        local = sum_rounding(8) * (size_f + error_f + 2.0 * (size_s + error_s))
+        error = t * error_f + (1.0 - t) * error_s + local
+        return t * size_f + (1.0 - t) * size_s, error
 
     def compute_output_shape(self, input_shape):
         for layer in self.branch:
@@ -99,10 +129,3 @@ class ConvexResidual(keras.layers.Layer):
             for path in ("branch", "shortcut")
         }
         return cls(**{**config, **paths})
-
-
-def _product(layers):
-    bound = 1.0
-    for layer in layers:
-        bound *= layer.lipschitz()
-    return bound

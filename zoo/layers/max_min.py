@@ -3,9 +3,11 @@
 import keras
 from keras import ops
 
+from zoo.layers.nonexpansive_operation import NonexpansiveOperation
+
 
 @keras.saving.register_keras_serializable(package="zoo")
-class MaxMin(keras.layers.Layer):
+class MaxMin(NonexpansiveOperation):
     """Sorts the channels in pairs: all the larger ones, then all the smaller ones.
 
     Channel i is paired with the one half of the channels further on. A permutation of the inputs,
@@ -37,10 +39,6 @@ class MaxMin(keras.layers.Layer):
     def call(self, inputs):
         first, second = ops.split(inputs, 2, axis=-1)
         return ops.concatenate([ops.maximum(first, second), ops.minimum(first, second)], axis=-1)
-
-    def lipschitz(self):
-        """L2 Lipschitz constant: 1."""
-        return 1.0
 
     def compute_output_shape(self, input_shape):
         return input_shape

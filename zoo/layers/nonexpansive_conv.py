@@ -112,15 +112,25 @@ class NonexpansiveConv2D(NonexpansiveKernel):
             )
         )
 
-    def lipschitz(self):
-        """Upper bound of the L2 Lipschitz constant for images of the size seen, in float64.
-
-        By :func:`zoo.ops.convolution_norm`, which is never above ``√K`` times the norm of the
-        kernel as a matrix on patches.
-        """
-        return convolution_norm(
-            self.effective_kernel(), self.image_shape, self.strides, self.padding
+    def condensed(self, inputs):
+        """``inputs`` through a ``keras.layers.Conv2D`` with the effective kernel."""
+        layer = keras.layers.Conv2D(
+            self.filters,
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            data_format="channels_last",
+            use_bias=self.use_bias,
+            name=self.name,
         )
+        return self._copied(layer, inputs)
+
+    @property
+    def _positions(self):
+        return math.prod(self.compute_output_shape((None, *self.image_shape, 1))[1:3])
+
+    def _norm(self, kernel):
+        return convolution_norm(kernel, self.image_shape, self.strides, self.padding)
 
     def compute_output_shape(self, input_shape):
         return keras.layers.Conv2D(

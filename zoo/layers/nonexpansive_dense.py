@@ -1,11 +1,19 @@
 """The dense layer that moves no two inputs apart."""
 
+import math
+
 import keras
+import numpy as np
 from keras import ops
 
 from zoo import checks
 from zoo.ops.parametrizations import PARAMETRIZATIONS
+from zoo.ops.precision import sum_rounding
 from zoo.ops.singular_values import dense_norm
+
+# How far, in L2 norm, two ways of computing an effective kernel in float32 may be apart: eager or
+# compiled, on one device or another.
+_KERNEL_ERROR = 2.0**-19
 
 
 class NonexpansiveKernel(keras.layers.Layer):
@@ -53,6 +61,37 @@ class NonexpansiveKernel(keras.layers.Layer):
         # A convolution's as a matrix on patches.
         matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
         return ops.reshape(PARAMETRIZATIONS[self.parametrization](matrix), kernel.shape)
+
+    def lipschitz(self):
+        """Upper bound of the L2 Lipschitz constant, in float64, of the effective kernel."""
+        return self._norm(ops.convert_to_numpy(self.effective_kernel()))
+
+    def rounding(self, size, error):
+        """How large the outputs are, and the error that float32 has made in them.
+
+        Args:
+            size: float64 array ``(n,)``, bounds of the L2 norm of the exact inputs.
+            error: float64 array ``(n,)``, bounds of the L2 norm of ``computed − exact`` inputs.
+
+        Returns:
+            ``(size, error)`` of the outputs, likewise.
+        """
+        kernel = ops.convert_to_numpy(self.effective_kernel()).astype(np.float64)
+        bias = 0.0 if self.bias is None else ops.convert_to_numpy(self.bias).astype(np.float64)
+        bias = np.linalg.norm(bias) * math.sqrt(self._positions)
+        terms = math.prod(kernel.shape[:-1]) + 2
+        computed = size + error
+        local = sum_rounding(terms) * (self._norm(np.abs(kernel)) * computed + bias)
+        # The kernel is made anew in each graph.
+        local = local + _KERNEL_ERROR * computed
+        norm = self._norm(kernel)
+        return norm * size + bias, norm * error + local
+
+    def _copied(self, layer, inputs):
+        outputs = layer(inputs)
+        bias = [] if self.bias is None else [self.bias]
+        layer.set_weights([ops.convert_to_numpy(w) for w in [self.effective_kernel(), *bias]])
+        return outputs
 
     def _shifted(self, outputs):
         return outputs if self.bias is None else outputs + self.bias
@@ -115,9 +154,16 @@ class NonexpansiveDense(NonexpansiveKernel):
     def call(self, inputs):
         return self._shifted(ops.matmul(inputs, self.effective_kernel()))
 
-    def lipschitz(self):
-        """Upper bound of the L2 Lipschitz constant, by a float64 SVD of the effective kernel."""
-        return dense_norm(self.effective_kernel())
+    def condensed(self, inputs):
+        """``inputs`` through a ``keras.layers.Dense`` with the effective kernel."""
+        layer = keras.layers.Dense(self.units, use_bias=self.use_bias, name=self.name)
+        return self._copied(layer, inputs)
+
+    #: Places that the kernel is applied at.
+    _positions = 1
+
+    def _norm(self, kernel):
+        return dense_norm(kernel)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)

@@ -1,9 +1,13 @@
 """Pooling by the L2 norm."""
 
+import math
+
 import keras
 from keras import ops
 
 from zoo import checks
+from zoo.layers.nonexpansive_operation import NonexpansiveOperation
+from zoo.ops.precision import sum_rounding
 from zoo.ops.singular_values import overlaps
 
 # Squares of pooled values are no smaller, so that the root has a gradient. The larger of a norm
@@ -12,7 +16,7 @@ _SMALLEST = 1e-24
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class NormPooling2D(keras.layers.Layer):
+class NormPooling2D(NonexpansiveOperation):
     """The L2 norm of each channel over a window.
 
     Where windows overlap, a pixel is in up to ``K = ∏ ceil(pool size / stride)`` of them, and the
@@ -50,21 +54,25 @@ class NormPooling2D(keras.layers.Layer):
         self.repeats = overlaps(self.pool_size, self.strides)
 
     def call(self, inputs):
-        channels = inputs.shape[-1]
-        # A sum over windows: Keras's average pooling divides by fewer pixels at a padded edge.
-        window = ops.ones((*self.pool_size, 1, 1), dtype=inputs.dtype)
-        squares = ops.depthwise_conv(
-            ops.square(inputs),
-            ops.tile(window, (1, 1, channels, 1)),
-            strides=self.strides,
-            padding=self.padding,
-            data_format="channels_last",
-        )
-        return ops.sqrt(ops.maximum(squares / self.repeats, _SMALLEST))
+        squares = ops.square(inputs)
+        if self.padding == "same":
+            # Zeros, as pixels: an average that leaves them out would be of fewer.
+            squares = ops.pad(squares, self._margins(inputs.shape))
+        sums = ops.average_pool(squares, self.pool_size, self.strides) * math.prod(self.pool_size)
+        return ops.sqrt(ops.maximum(sums / self.repeats, _SMALLEST))
 
-    def lipschitz(self):
-        """Upper bound of the L2 Lipschitz constant: 1."""
-        return 1.0
+    def _margins(self, shape):
+        margins = [(0, 0)]
+        for n, k, s in zip(shape[1:3], self.pool_size, self.strides, strict=True):
+            total = max((math.ceil(n / s) - 1) * s + k - n, 0)
+            margins.append((total // 2, total - total // 2))
+        return (*margins, (0, 0))
+
+    def rounding(self, size, error):
+        """As :meth:`zoo.layers.NonexpansiveDense.rounding`."""
+        # Squares, their sum in any order, two factors and the root.
+        terms = math.prod(self.pool_size) + 5
+        return size, error + sum_rounding(terms) * (size + error)
 
     def compute_output_shape(self, input_shape):
         inputs = keras.KerasTensor(input_shape)

@@ -3,9 +3,11 @@
 import keras
 from keras import ops
 
+from zoo.layers.nonexpansive_operation import NonexpansiveOperation
+
 
 @keras.saving.register_keras_serializable(package="zoo")
-class TwoSidedReLU(keras.layers.Layer):
+class TwoSidedReLU(NonexpansiveOperation):
     """``relu(x)`` and ``relu(−x)``, one behind the other on the last axis.
 
     It keeps the L2 length of every input, and moves no two inputs apart.
@@ -29,10 +31,6 @@ class TwoSidedReLU(keras.layers.Layer):
 
     def call(self, inputs):
         return ops.concatenate([ops.relu(inputs), ops.relu(-inputs)], axis=-1)
-
-    def lipschitz(self):
-        """L2 Lipschitz constant: 1."""
-        return 1.0
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], 2 * input_shape[-1])

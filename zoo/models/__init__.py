@@ -1,7 +1,8 @@
 """One file per approach: its networks, its certificate, its training loss."""
 
 from zoo.models.base import CertifiedModel
+from zoo.models.l2_nonexpansive import L2NonexpansiveNet
 from zoo.models.linf_dist import LinfDistNet
 from zoo.models.linf_dist_mlp import LinfDistMLP
 
-__all__ = ["CertifiedModel", "LinfDistMLP", "LinfDistNet"]
+__all__ = ["CertifiedModel", "L2NonexpansiveNet", "LinfDistMLP", "LinfDistNet"]

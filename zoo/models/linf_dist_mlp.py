@@ -9,7 +9,7 @@ from zoo.certificates import largest_certified
 from zoo.layers import EqualizedDense
 from zoo.losses.worst_case import own_class
 from zoo.models.linf_dist_features import LinfDistFeatures
-from zoo.ops.precision import UNIT_ROUNDOFF
+from zoo.ops.precision import sum_rounding
 
 # float32's tanh, on any backend, is off by less: a few units in the last place of one.
 _TANH_ERROR = 2.0**-20
@@ -182,10 +182,7 @@ class _Head:
             for layer in model.head_layers
         )
         # A sum of n products in float32, in any order: factor and product round too.
-        self.rounding1, self.rounding2 = (
-            (len(w) + 4) * UNIT_ROUNDOFF / (1.0 - (len(w) + 4) * UNIT_ROUNDOFF)
-            for w in (self.w1, self.w2)
-        )
+        self.rounding1, self.rounding2 = (sum_rounding(len(w) + 4) for w in (self.w1, self.w2))
         self.logit_error = self.rounding2 * (np.abs(self.w2).sum(axis=0) + np.abs(self.b2))
 
     def margin(self, lower, upper, predicted):

@@ -6,6 +6,18 @@ import keras
 UNIT_ROUNDOFF = 2.0**-24
 
 
+def sum_rounding(terms):
+    """Bound of a float32 sum of products' error relative to the sum of their sizes, in any order.
+
+    Args:
+        terms: number of roundings that one product may go through.
+
+    Reference:
+        Higham: Accuracy and Stability of Numerical Algorithms, 2002, lemma 3.1.
+    """
+    return terms * UNIT_ROUNDOFF / (1.0 - terms * UNIT_ROUNDOFF)
+
+
 def require_float32(model):
     """Raise unless the model computes in true float32.
 

@@ -1,0 +1,247 @@
+"""L2-nonexpansive networks: construction, training, soundness, the ordinary model."""
+
+import functools
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import zoo
+from tests.models.test_soundness import assert_unbroken
+from zoo.losses import WorstCaseCrossEntropy
+from zoo.models import L2NonexpansiveNet
+from zoo.ops.parametrizations import PARAMETRIZATIONS
+
+SETTINGS = {"network": "convnet", "width": 0.1, "mean": 0.3}
+
+
+@functools.cache
+def small_network(network, parametrization):
+    """For 6 × 6 images of two channels; one for all examples, so that each is compiled once."""
+    return L2NonexpansiveNet(
+        (6, 6, 2),
+        3,
+        network=network,
+        width=0.06,
+        parametrization=parametrization,
+        mean=[0.4, 0.2],
+    )
+
+
+def random_network(random, network="convnet", parametrization="almost_orthogonal"):
+    """Weights as wild as training might make them."""
+    model = small_network(network, parametrization)
+    for weight in model.trainable_weights:
+        scale = 10.0 ** random.uniform(-1, 1) if len(weight.shape) > 1 else 0.05
+        weight.assign(random.normal(size=weight.shape) * scale)
+    return model
+
+
+@pytest.mark.parametrize("network", ["convnet", "resnet20"])
+@pytest.mark.parametrize("image_shape", [(28, 28, 1), (32, 32, 3), (8, 8, 1)])
+def test_config_round_trip(tmp_path, network, image_shape):
+    model = L2NonexpansiveNet(image_shape, 4, **{**SETTINGS, "network": network}, omega=0.3)
+    assert L2NonexpansiveNet.from_config(model.get_config()).get_config() == model.get_config()
+    zoo.save(model, tmp_path / "net")
+    x = np.random.default_rng(0).uniform(size=(3, *image_shape)).astype("float32")
+    again = zoo.load(tmp_path / "net")
+    np.testing.assert_array_equal(again.logits(x), model.logits(x))
+    np.testing.assert_array_equal(again.certify(x).radius, model.certify(x).radius)
+    assert zoo.load(tmp_path / "net", num_classes=7).logits(x).shape == (3, 7)
+
+
+def test_published_sizes():
+    """Filters and units of the published ConvNet, doubled where both signs are kept."""
+    model = L2NonexpansiveNet((28, 28, 1), 10)
+    kernels = [tuple(w.shape) for w in model.trainable_weights if len(w.shape) > 1]
+    assert kernels == [
+        (5, 5, 1, 32),
+        (5, 5, 64, 64),
+        (7 * 7 * 128, 1024),
+        (2048, 10),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parametrization", "learning_rate"), [("orthogonal", 0.03), ("free", 0.01)]
+)
+def test_plain_compile_and_fit_train(digits, parametrization, learning_rate):
+    train = zoo.data.load("digits", "train")
+    model = L2NonexpansiveNet(
+        (8, 8, 1),
+        10,
+        width=0.25,
+        parametrization=parametrization,
+        regularization=0.01 if parametrization == "free" else 0.0,
+        mean=0.3,
+    )
+    model.compile(keras.optimizers.Adam(learning_rate))
+    history = model.fit(train.images, train.labels, epochs=8, batch_size=64, verbose=0).history
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+    assert history["accuracy"][-1] > 0.7
+    scales = keras.ops.convert_to_numpy(model._class_scales)
+    assert (scales != 1).all()
+    assert float(model._scale) != 1
+    if parametrization != "free":
+        assert all(bound <= 1 + 1e-4 for bound in model.lipschitz().values())
+        assert np.median(model.certify(digits.images).radius) > 0.05
+
+
+@settings(max_examples=25)
+@given(
+    seed=st.integers(0, 100_000),
+    network=st.sampled_from(["convnet", "resnet20"]),
+    parametrization=st.sampled_from(sorted(PARAMETRIZATIONS)),
+)
+def test_random_networks_hold_against_perturbations(seed, network, parametrization):
+    random = np.random.default_rng(seed)
+    model = random_network(random, network, parametrization)
+    x = random.uniform(size=(20, 6, 6, 2)).astype("float32")
+    certificate = model.certify(x)
+    for x_adv in l2_perturbations(model, x, certificate.radius, random):
+        assert_unbroken(model, certificate, x, np.clip(x_adv, 0, 1).astype("float32"))
+
+
+def l2_perturbations(model, x, radius, random):
+    """Of each image's own radius: random directions, single pixels, and towards other images."""
+    directions = [
+        random.normal(size=x.shape),
+        random.normal(size=x.shape) * (random.uniform(size=x.shape) < 0.05),
+        x[::-1] - x.astype("float64"),
+        np.sign(0.5 - x),
+    ]
+    for direction in directions:
+        length = np.linalg.norm(direction.reshape(len(x), -1), axis=1).clip(1e-12)
+        yield x + direction * (radius.astype("float64") * (1 - 1e-6) / length)[:, None, None, None]
+
+
+def test_attacks_do_not_break_a_trained_network(digits):
+    model = trained_on_digits()
+    x, labels = digits.images[:200], digits.labels[:200]
+    certificate = model.certify(x)
+    assert certificate.accuracy(labels, eps=0.3) > 0.3
+    tested = 0
+    for eps in np.quantile(certificate.radius, [0.25, 0.5, 0.75]):
+        for attack, params in (("fgsm", {}), ("pgd", {"steps": 20, "loss": "margin"})):
+            x_adv = model.attack(x, certificate.prediction, attack, eps=float(eps), **params)
+            tested += assert_unbroken(model, certificate, x, x_adv)
+    assert tested > 500
+    report = model.evaluate_robustness(x, labels, eps=[0.3, 0.8])
+    for row in report.rows:
+        assert row["certified"] <= row["attacked"]["all"] <= report.clean
+
+
+@functools.cache
+def trained_on_digits():
+    train = zoo.data.load("digits", "train")
+    model = L2NonexpansiveNet(
+        (8, 8, 1), 10, width=0.25, parametrization="almost_orthogonal", mean=0.3
+    )
+    model.compile(keras.optimizers.Adam(0.01), WorstCaseCrossEntropy(epsilon=0.21, scale=10.0))
+    model.fit(train.images, train.labels, epochs=15, batch_size=64, verbose=0)
+    return model
+
+
+def test_every_bound_of_the_network_holds_end_to_end():
+    """No pair of images is moved apart by more than the product of the bounds."""
+    random = np.random.default_rng(0)
+    for network in ("convnet", "resnet20"):
+        model = random_network(random, network, "free")
+        bound = np.prod(list(model.lipschitz().values()))
+        x = random.uniform(size=(200, 6, 6, 2)).astype("float32")
+        moved = np.linalg.norm(model.logits(x) - model.logits(x[::-1]), axis=1)
+        distance = np.linalg.norm((x - x[::-1]).reshape(200, -1), axis=1)
+        assert (moved <= bound * distance * (1 + 1e-4)).all()
+
+
+@pytest.mark.parametrize("network", ["convnet", "resnet20"])
+def test_rounding_is_covered(network):
+    """float32's logits, against the same network in float64."""
+    random = np.random.default_rng(0)
+    for _ in range(5):
+        model = random_network(random, network)
+        exact = in_float64(model)
+        x = random.uniform(size=(50, 6, 6, 2)).astype("float32")
+        error = np.abs(model.logits(x) - keras.ops.convert_to_numpy(exact(x.astype("float64"))))
+        constants = model.constants()
+        size = np.linalg.norm(x.reshape(50, -1), axis=1)
+        # Of two logits together: see Constants.
+        bound = np.sqrt(2.0) * (constants.error + constants.error_per_size * size)
+        assert (error.max(axis=1) <= bound).all()
+        assert constants.error + 5 * constants.error_per_size < 0.05
+
+
+def in_float64(model):
+    """The condensed model in float64."""
+    if keras.backend.backend() == "jax":
+        pytest.skip("float64 is switched off on JAX")
+    keras.config.set_dtype_policy("float64")
+    keras.backend.set_floatx("float64")
+    try:
+        same = L2NonexpansiveNet.from_config({**model.get_config(), "dtype": "float64"})
+        same.set_weights(model.get_weights())
+        return same
+    finally:
+        keras.backend.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("network", ["convnet", "resnet20"])
+@pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
+def test_condensed_is_the_same_network(network, parametrization):
+    random = np.random.default_rng(0)
+    model = random_network(random, network, parametrization)
+    x = random.uniform(size=(20, 6, 6, 2)).astype("float32")
+    logits = model.condense().predict(x, verbose=0)
+    scale = np.abs(model.logits(x)).max()
+    np.testing.assert_allclose(logits, model.logits(x), atol=1e-5 * max(1, scale))
+    radius = model.constants().radius(logits, x)
+    np.testing.assert_allclose(radius, model.certify(x).radius, atol=1e-4)
+
+
+def test_condensed_loads_without_this_package(tmp_path):
+    model = random_network(np.random.default_rng(0), "resnet20")
+    x = np.random.default_rng(1).uniform(size=(4, 6, 6, 2)).astype("float32")
+    model.condense().save(tmp_path / "ordinary.keras")
+    np.save(tmp_path / "x.npy", x)
+    program = """
+import sys
+sys.modules["zoo"] = None  # an import of it fails
+import keras, numpy as np
+model = keras.models.load_model("ordinary.keras")
+np.save("logits.npy", model.predict(np.load("x.npy"), verbose=0))
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), model.logits(x), atol=1e-5)
+
+
+def test_constants_follow_the_weights():
+    model = random_network(np.random.default_rng(0))
+    before = model.constants()
+    assert model.constants() is before
+    model.head.bias.assign(model.head.bias + 1.0)
+    assert model.constants() is not before
+
+
+def test_uint8_images_are_accepted():
+    model = random_network(np.random.default_rng(0))
+    x = np.random.default_rng(1).integers(0, 256, size=(4, 6, 6, 2)).astype("uint8")
+    np.testing.assert_array_equal(model.certify(x).prediction, model.logits(x).argmax(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"network": "vgg"}, "network must be one of 'convnet', 'resnet20', got 'vgg'"),
+        ({"width": 0}, "width must be a positive number"),
+        ({"parametrization": "svd"}, "parametrization must be one of"),
+        ({"regularization": -1}, "at least 0"),
+    ],
+)
+def test_bad_arguments_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        L2NonexpansiveNet((8, 8, 1), 3, **{**SETTINGS, **change})

@@ -1,0 +1,92 @@
+"""The published L2-nonexpansive architectures, as lists of layers."""
+
+import dataclasses
+
+from zoo.layers import (
+    ConvexResidual,
+    Flatten,
+    NonexpansiveConv2D,
+    NonexpansiveDense,
+    NormPooling2D,
+    TwoSidedReLU,
+)
+from zoo.losses import RowSumRegularizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What all linear layers of a network share.
+
+    Attributes:
+        width: factor on the published numbers of filters and units.
+        parametrization, divide_before_convolution: see :class:`zoo.layers.NonexpansiveConv2D`.
+        regularization: weight of :class:`zoo.losses.RowSumRegularizer`; 0 for none.
+    """
+
+    width: float = 1.0
+    parametrization: str = "row_sum"
+    divide_before_convolution: bool = True
+    regularization: float = 0.0
+
+    def scaled(self, count):
+        """A published number of filters or units, at this width; even, for pairs."""
+        return max(2, 2 * round(self.width * count / 2))
+
+    def dense(self, units, **options):
+        return NonexpansiveDense(units, **self._kernel(), **options)
+
+    def convolution(self, filters, kernel_size, **options):
+        return NonexpansiveConv2D(
+            filters,
+            kernel_size,
+            divide_before_convolution=self.divide_before_convolution,
+            **self._kernel(),
+            **options,
+        )
+
+    def _kernel(self):
+        regularizer = RowSumRegularizer(self.regularization) if self.regularization else None
+        return {"parametrization": self.parametrization, "kernel_regularizer": regularizer}
+
+
+def convnet(image_shape, settings):
+    """Two convolutions of 5 × 5 with norm pooling, and a dense layer."""
+    layers = []
+    for filters in (32, 64):
+        layers += [
+            settings.convolution(settings.scaled(filters), 5),
+            TwoSidedReLU(),
+            NormPooling2D(2, padding="same"),
+        ]
+    return [
+        *layers,
+        Flatten(),
+        settings.dense(settings.scaled(1024)),
+        TwoSidedReLU(),
+    ]
+
+
+def resnet20(image_shape, settings):
+    """Three stages of three pre-activation blocks of two convolutions of 3 × 3."""
+    layers = [settings.convolution(settings.scaled(16), 3)]
+    side = max(image_shape[:2])
+    for stage, published in enumerate((16, 32, 64)):
+        filters = settings.scaled(published)
+        for block in range(3):
+            strides = 2 if stage and not block else 1
+            branch = [
+                TwoSidedReLU(),
+                settings.convolution(filters, 3, strides=strides),
+                TwoSidedReLU(),
+                settings.convolution(filters, 3),
+            ]
+            # Single pixels: windows that do not overlap, whatever the stride.
+            shortcut = [settings.convolution(filters, 1, strides=2)] if strides == 2 else []
+            layers.append(ConvexResidual(branch, shortcut))
+            side = -(-side // strides)
+    # One norm per channel over all that is left of the image.
+    return [*layers, TwoSidedReLU(), NormPooling2D(side, padding="same"), Flatten()]
+
+
+#: By name: functions of the image shape and the settings.
+NETWORKS = {"convnet": convnet, "resnet20": resnet20}

@@ -1,0 +1,223 @@
+"""L2-nonexpansive networks: no layer moves two inputs apart."""
+
+import dataclasses
+import hashlib
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo import checks
+from zoo.certificates import pairwise_radius, round_down
+from zoo.losses import ConfidenceGap
+from zoo.models import l2_networks
+from zoo.models.base import CertifiedModel
+from zoo.ops.precision import sum_rounding
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class L2NonexpansiveNet(CertifiedModel):
+    """Layers that move no two images apart, under a linear layer.
+
+    Each layer's Lipschitz constant is bounded in float64 from its weights as they are, so the
+    guarantee survives fine-tuning; with ``parametrization="free"`` it is as good as the
+    regularizer has made it.
+
+    Without a loss of its own, ``compile`` takes :class:`zoo.losses.ConfidenceGap` with trainable
+    scales ``u`` and ``v``.
+
+    Args:
+        image_shape: ``(height, width, channels)``.
+        num_classes: at least 2.
+        network: one of :data:`zoo.models.l2_networks.NETWORKS`: ``"convnet"`` or ``"resnet20"``.
+        width: factor on the published numbers of filters and units.
+        parametrization: of all kernels, see :class:`zoo.layers.NonexpansiveDense`.
+        divide_before_convolution: see :class:`zoo.layers.NonexpansiveConv2D`.
+        regularization: weight of :class:`zoo.losses.RowSumRegularizer` on every kernel.
+        mean: pixel mean, a number or one per channel, subtracted first.
+        omega: weight of the loss's third term.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> model = zoo.models.L2NonexpansiveNet((8, 8, 1), 10, width=0.125)
+    >>> len(model.certify(np.zeros((3, 8, 8, 1))))
+    3
+
+    Reference:
+        Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019.
+    """
+
+    #: ``pairwise``: the margin to each other class over the norm of the difference of weights.
+    certificates = (("l2", "pairwise"),)
+
+    def __init__(
+        self,
+        image_shape,
+        num_classes,
+        *,
+        network="convnet",
+        width=1.0,
+        parametrization="row_sum",
+        divide_before_convolution=True,
+        regularization=0.0,
+        mean=0.0,
+        omega=0.1,
+        **kwargs,
+    ):
+        super().__init__(image_shape, num_classes, **kwargs)
+        if network not in l2_networks.NETWORKS:
+            known = ", ".join(map(repr, l2_networks.NETWORKS))
+            raise ValueError(f"network must be one of {known}, got {network!r}")
+        self.network = network
+        self.width = checks.positive_number(width, "width")
+        self.parametrization = parametrization
+        self.divide_before_convolution = divide_before_convolution
+        self.regularization = regularization
+        self.mean = mean
+        self.omega = omega
+        settings = l2_networks.Settings(
+            self.width, parametrization, divide_before_convolution, regularization
+        )
+        self.hidden = l2_networks.NETWORKS[network](self.image_shape, settings)
+        self.head = settings.dense(self.num_classes, name="head")
+        self._class_scales = self.add_weight(
+            name="class_scales", shape=(self.num_classes,), initializer="ones"
+        )
+        self._scale = self.add_weight(name="scale", shape=(), initializer="ones")
+        # Of the weights as they last were.
+        self._constants = (None, None)
+        self.build((None, *self.image_shape))
+
+    def build(self, input_shape):
+        for layer in [*self.hidden, self.head]:
+            layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+        self.built = True
+
+    @property
+    def architecture(self):
+        """One line for listings."""
+        return f"L2-nonexpansive {self.network}, {self.parametrization}, width {self.width:g}"
+
+    def call(self, inputs, training=False):
+        z = self._normalised(inputs)
+        for layer in self.hidden:
+            z = layer(z)
+        return self.head(z)
+
+    def default_loss(self):
+        """:class:`zoo.losses.ConfidenceGap` with this model's own scales."""
+        return ConfidenceGap(self._class_scales, self._scale, omega=self.omega)
+
+    def lipschitz(self):
+        """Upper bounds of the L2 Lipschitz constants, layer by layer, in float64.
+
+        Returns:
+            Dictionary of layer name to bound, input first, the head last. Their product bounds the
+            network's; the certificate takes the head's weights pair by pair instead.
+        """
+        return {layer.name: layer.lipschitz() for layer in [*self.hidden, self.head]}
+
+    def constants(self):
+        """What the certificate takes from the weights, and all it takes besides the logits.
+
+        Returns:
+            :class:`Constants`.
+        """
+        digest = hashlib.sha256(b"".join(np.asarray(w).tobytes() for w in self.get_weights()))
+        if self._constants[0] != digest.digest():
+            offset, slope = (self._rounding(np.array([size]))[0] for size in (0.0, 1.0))
+            constants = Constants(
+                kernel=ops.convert_to_numpy(self.head.effective_kernel()),
+                lipschitz=math.prod(layer.lipschitz() for layer in self.hidden),
+                error=float(offset),
+                error_per_size=float(slope - offset),
+            )
+            self._constants = (digest.digest(), constants)
+        return self._constants[1]
+
+    def certified_radius(self, x, norm, method):
+        logits = ops.convert_to_numpy(self(x, training=False))
+        return logits, self.constants().radius(logits, x)
+
+    def condense(self):
+        """An ordinary Keras model with the same logits, for inference.
+
+        Kernels are the effective ones, computed once. It is made of Keras's own layers and
+        operations, so that it loads where this package is not installed. With
+        :meth:`constants`, its logits are certified as this model's are.
+
+        Returns:
+            ``keras.Model`` of float images ``(batch, height, width, channels)`` in [0, 1].
+        """
+        inputs = keras.Input(self.image_shape)
+        z = self._normalised(inputs)
+        for layer in [*self.hidden, self.head]:
+            z = layer.condensed(z)
+        return keras.Model(inputs, z, name=self.name)
+
+    def _normalised(self, inputs):
+        if tuple(inputs.shape[1:]) != self.image_shape:
+            raise ValueError(f"expected images {self.image_shape}, got {tuple(inputs.shape[1:])}")
+        z = ops.cast(inputs, self.compute_dtype)
+        if keras.backend.standardize_dtype(inputs.dtype) == "uint8":
+            z = z / 255.0
+        return z - np.asarray(self.mean, self.compute_dtype)
+
+    def _rounding(self, size):
+        """Bounds of float32's error in a logit, for images of an L2 norm of at most ``size``.
+
+        Affine in the size.
+        """
+        pixels = math.prod(self.image_shape[:2])
+        size = size + np.linalg.norm(np.broadcast_to(self.mean, self.image_shape[2])) * math.sqrt(
+            pixels
+        )
+        error = sum_rounding(4) * size
+        for layer in [*self.hidden, self.head]:
+            size, error = layer.rounding(size, error)
+        # Of all logits together; of two of them, c and j, |error c| + |error j| is √2 times that.
+        return error / math.sqrt(2.0)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "network": self.network,
+            "width": self.width,
+            "parametrization": self.parametrization,
+            "divide_before_convolution": self.divide_before_convolution,
+            "regularization": self.regularization,
+            "mean": self.mean,
+            "omega": self.omega,
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Constants:
+    """The certificate of a network as a function of its logits.
+
+    Attributes:
+        kernel: float32 array ``(features, classes)``, the last layer's.
+        lipschitz: upper bound of the L2 Lipschitz constant of everything before.
+        error, error_per_size: float32's error in a logit is at most ``error + error_per_size ·
+            ‖x‖₂``.
+    """
+
+    kernel: np.ndarray
+    lipschitz: float
+    error: float
+    error_per_size: float
+
+    def radius(self, logits, x):
+        """L2 radii, float32 ``(n,)``, of logits ``(n, classes)`` of images ``x (n, …)``."""
+        x = np.asarray(x, np.float64).reshape(len(x), -1)
+        # Two images in [0, 1] are no further apart.
+        diameter = math.sqrt(x.shape[1])
+        radius = np.minimum(pairwise_radius(logits, self.kernel, self.lipschitz), diameter)
+        # The image that an attacker would need is no larger than this.
+        size = np.linalg.norm(x, axis=1) + radius
+        error = self.error + self.error_per_size * size
+        radius = pairwise_radius(logits, self.kernel, self.lipschitz, error)
+        return round_down(np.minimum(radius, diameter))
