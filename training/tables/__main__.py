@@ -7,9 +7,9 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from training.tables import linf_dist
+from training.tables import l2nnn, linf_dist
 
-APPROACHES = {"linf-dist": linf_dist}
+APPROACHES = {"l2nnn": l2nnn, "linf-dist": linf_dist}
 
 
 def main(arguments=None):
@@ -20,7 +20,19 @@ def main(arguments=None):
     )
     parser.add_argument("approach", choices=sorted(APPROACHES))
     parser.add_argument("--json", action="store_true", help="JSON in place of tables")
+    parser.add_argument(
+        "--train",
+        action="store_true",
+        help="first train and measure, into runs/, the rows that have no result (l2nnn)",
+    )
     options = parser.parse_args(arguments)
+    if options.train:
+        if not hasattr(APPROACHES[options.approach], "run"):
+            parser.error(
+                f"--train: {options.approach}'s rows are checkpoints, trained one by one with "
+                "python -m training NAME --measure"
+            )
+        APPROACHES[options.approach].run("runs")
     tables = APPROACHES[options.approach].tables()
     if options.json:
         print(json.dumps(tables, indent=1, ensure_ascii=False))

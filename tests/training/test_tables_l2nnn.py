@@ -1,0 +1,61 @@
+"""The poster's tables, trained and measured at the smallest size."""
+
+import json
+
+import numpy as np
+import pytest
+
+from training import recipe as recipes
+from training.tables import __main__ as command
+from training.tables import l2nnn
+
+
+@pytest.mark.parametrize("row", l2nnn.POSTER)
+def test_every_row_has_its_recipe(row):
+    recipe = recipes.load(f"l2nnn-poster/{row}")
+    model = recipe["model"]
+    assert row.startswith("resnet" if model["network"] == "resnet20" else "convnet")
+    assert f"-w{model['regularization']}-" in row
+    assert model["divide_before_convolution"] != row.endswith("-no-dbc")
+    assert model["parametrization"] == "free"
+
+
+def test_rows_are_trained_once_and_printed(tmp_path, monkeypatch, capsys):
+    random = np.random.default_rng(0)
+    labels = np.arange(40) % 10
+    images = random.integers(0, 256, size=(40, 28, 28, 1)).astype("uint8")
+    arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
+    np.savez(tmp_path / "data.npz", **arrays)
+    results = tmp_path / "results.json"
+    options = {"data_file": tmp_path / "data.npz", "results": results, "verbose": 0}
+    small = recipes.load("l2nnn-poster/convnet-w0.1-dbc")
+    small["model"]["width"] = 0.1
+    small["training"].update(epochs=1, batch_size=20)
+    monkeypatch.setattr(l2nnn.recipes, "load", lambda name: small)
+    l2nnn.run(tmp_path / "runs", ["convnet-w0.1-dbc"], **options)
+    found = json.loads(results.read_text())["convnet-w0.1-dbc"]
+    assert found["n"] == 40
+    assert found["epochs"] == 1
+    assert 0 <= found["pgd"] <= found["natural"] <= 1
+    assert found["gap"] > 0
+    before = results.read_text()
+    l2nnn.run(tmp_path / "runs", ["convnet-w0.1-dbc"], **options)
+    assert results.read_text() == before
+    (table, _) = l2nnn.tables(results)
+    row = next(row for row in table["rows"] if row["network"] == "convnet-w0.1-dbc")
+    assert row["our natural"] == pytest.approx(100 * found["natural"], abs=0.01)
+    assert row["trained"].startswith("1 epochs")
+    assert command.main(["l2nnn"]) == 0
+    assert "86.10" in capsys.readouterr().out.replace("86.1 ", "86.10 ")
+
+
+def test_rescaling_changes_no_prediction(small_model, small_images):
+    unit = l2nnn.Rescaled(small_model, 1e3)
+    logits = small_model.logits(small_images)
+    np.testing.assert_allclose(unit.logits(small_images), 1e3 * logits, rtol=1e-5)
+
+
+def test_only_rows_that_are_no_checkpoints_are_trained_here(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["linf-dist", "--train"])
+    assert "one by one" in capsys.readouterr().err
