@@ -1,10 +1,11 @@
-"""The published L2-nonexpansive architectures, as lists of layers."""
+"""L2-nonexpansive architectures, as lists of layers."""
 
 import dataclasses
 
 from zoo.layers import (
     ConvexResidual,
     Flatten,
+    MaxMin,
     NonexpansiveConv2D,
     NonexpansiveDense,
     NormPooling2D,
@@ -19,11 +20,13 @@ class Settings:
 
     Attributes:
         width: factor on the published numbers of filters and units.
+        activation: ``"two_sided_relu"`` or ``"max_min"``.
         parametrization, divide_before_convolution: see :class:`zoo.layers.NonexpansiveConv2D`.
         regularization: weight of :class:`zoo.losses.RowSumRegularizer`; 0 for none.
     """
 
     width: float = 1.0
+    activation: str = "two_sided_relu"
     parametrization: str = "row_sum"
     divide_before_convolution: bool = True
     regularization: float = 0.0
@@ -31,6 +34,9 @@ class Settings:
     def scaled(self, count):
         """A published number of filters or units, at this width; even, for pairs."""
         return max(2, 2 * round(self.width * count / 2))
+
+    def nonlinearity(self):
+        return ACTIVATIONS[self.activation]()
 
     def dense(self, units, **options):
         return NonexpansiveDense(units, **self._kernel(), **options)
@@ -55,15 +61,23 @@ def convnet(image_shape, settings):
     for filters in (32, 64):
         layers += [
             settings.convolution(settings.scaled(filters), 5),
-            TwoSidedReLU(),
+            settings.nonlinearity(),
             NormPooling2D(2, padding="same"),
         ]
     return [
         *layers,
         Flatten(),
         settings.dense(settings.scaled(1024)),
-        TwoSidedReLU(),
+        settings.nonlinearity(),
     ]
+
+
+def dense(image_shape, settings):
+    """Three dense layers of 1024 units."""
+    layers = [Flatten()]
+    for _ in range(3):
+        layers += [settings.dense(settings.scaled(1024)), settings.nonlinearity()]
+    return layers
 
 
 def resnet20(image_shape, settings):
@@ -75,9 +89,9 @@ def resnet20(image_shape, settings):
         for block in range(3):
             strides = 2 if stage and not block else 1
             branch = [
-                TwoSidedReLU(),
+                settings.nonlinearity(),
                 settings.convolution(filters, 3, strides=strides),
-                TwoSidedReLU(),
+                settings.nonlinearity(),
                 settings.convolution(filters, 3),
             ]
             # Single pixels: windows that do not overlap, whatever the stride.
@@ -85,8 +99,10 @@ def resnet20(image_shape, settings):
             layers.append(ConvexResidual(branch, shortcut))
             side = -(-side // strides)
     # One norm per channel over all that is left of the image.
-    return [*layers, TwoSidedReLU(), NormPooling2D(side, padding="same"), Flatten()]
+    return [*layers, settings.nonlinearity(), NormPooling2D(side, padding="same"), Flatten()]
 
 
 #: By name: functions of the image shape and the settings.
-NETWORKS = {"convnet": convnet, "resnet20": resnet20}
+NETWORKS = {"convnet": convnet, "resnet20": resnet20, "dense": dense}
+
+ACTIVATIONS = {"two_sided_relu": TwoSidedReLU, "max_min": MaxMin}

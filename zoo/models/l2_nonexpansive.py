@@ -10,10 +10,13 @@ from keras import ops
 
 from zoo import checks
 from zoo.certificates import pairwise_radius, round_down
-from zoo.losses import ConfidenceGap
+from zoo.epsilon import Epsilon
+from zoo.losses import ConfidenceGap, WorstCaseCrossEntropy
 from zoo.models import l2_networks
 from zoo.models.base import CertifiedModel
 from zoo.ops.precision import sum_rounding
+
+_LOSSES = ("confidence_gap", "cross_entropy")
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -24,19 +27,25 @@ class L2NonexpansiveNet(CertifiedModel):
     guarantee survives fine-tuning; with ``parametrization="free"`` it is as good as the
     regularizer has made it.
 
-    Without a loss of its own, ``compile`` takes :class:`zoo.losses.ConfidenceGap` with trainable
-    scales ``u`` and ``v``.
+    Without a loss of its own, ``compile`` takes the one named here, with a trainable scale of the
+    logits.
 
     Args:
         image_shape: ``(height, width, channels)``.
         num_classes: at least 2.
-        network: one of :data:`zoo.models.l2_networks.NETWORKS`: ``"convnet"`` or ``"resnet20"``.
+        network: ``"convnet"`` or ``"resnet20"``, the published ones, or ``"dense"``, three layers
+            of 1024 units: see :mod:`zoo.models.l2_networks`.
         width: factor on the published numbers of filters and units.
+        activation: ``"two_sided_relu"`` or ``"max_min"``.
         parametrization: of all kernels, see :class:`zoo.layers.NonexpansiveDense`.
         divide_before_convolution: see :class:`zoo.layers.NonexpansiveConv2D`.
         regularization: weight of :class:`zoo.losses.RowSumRegularizer` on every kernel.
         mean: pixel mean, a number or one per channel, subtracted first.
-        omega: weight of the loss's third term.
+        loss: ``"confidence_gap"`` (:class:`zoo.losses.ConfidenceGap`, with trainable scales per
+            class as well) or ``"cross_entropy"`` (:class:`zoo.losses.WorstCaseCrossEntropy`).
+        scale: initial scale of the logits in the loss.
+        omega: weight of the third term of ``"confidence_gap"``.
+        epsilon: L2 budget that ``"cross_entropy"`` trains for.
 
     Example:
 
@@ -59,33 +68,49 @@ class L2NonexpansiveNet(CertifiedModel):
         *,
         network="convnet",
         width=1.0,
+        activation="two_sided_relu",
         parametrization="row_sum",
         divide_before_convolution=True,
         regularization=0.0,
         mean=0.0,
+        loss="confidence_gap",
+        scale=1.0,
         omega=0.1,
+        epsilon=0.5,
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, **kwargs)
-        if network not in l2_networks.NETWORKS:
-            known = ", ".join(map(repr, l2_networks.NETWORKS))
-            raise ValueError(f"network must be one of {known}, got {network!r}")
+        for value, argument, known in (
+            (network, "network", l2_networks.NETWORKS),
+            (activation, "activation", l2_networks.ACTIVATIONS),
+            (loss, "loss", _LOSSES),
+        ):
+            if value not in known:
+                names = ", ".join(map(repr, known))
+                raise ValueError(f"{argument} must be one of {names}, got {value!r}")
         self.network = network
         self.width = checks.positive_number(width, "width")
+        self.activation = activation
         self.parametrization = parametrization
         self.divide_before_convolution = divide_before_convolution
         self.regularization = regularization
         self.mean = mean
+        self.loss_name = loss
+        self.scale = checks.positive_number(scale, "scale")
         self.omega = omega
+        self.epsilon = Epsilon(epsilon)
         settings = l2_networks.Settings(
-            self.width, parametrization, divide_before_convolution, regularization
+            self.width, activation, parametrization, divide_before_convolution, regularization
         )
         self.hidden = l2_networks.NETWORKS[network](self.image_shape, settings)
         self.head = settings.dense(self.num_classes, name="head")
-        self._class_scales = self.add_weight(
-            name="class_scales", shape=(self.num_classes,), initializer="ones"
+        self._scale = self.add_weight(
+            name="scale", shape=(), initializer=keras.initializers.Constant(self.scale)
         )
-        self._scale = self.add_weight(name="scale", shape=(), initializer="ones")
+        if loss == "confidence_gap":
+            self._class_scales = self.add_weight(
+                name="class_scales", shape=(self.num_classes,), initializer="ones"
+            )
         # Of the weights as they last were.
         self._constants = (None, None)
         self.build((None, *self.image_shape))
@@ -108,8 +133,11 @@ class L2NonexpansiveNet(CertifiedModel):
         return self.head(z)
 
     def default_loss(self):
-        """:class:`zoo.losses.ConfidenceGap` with this model's own scales."""
-        return ConfidenceGap(self._class_scales, self._scale, omega=self.omega)
+        """The loss named at construction, with this model's own scales."""
+        if self.loss_name == "confidence_gap":
+            return ConfidenceGap(self._class_scales, self._scale, omega=self.omega)
+        # Two logits of a nonexpansive network move apart by √2 ε, not by 2 ε.
+        return WorstCaseCrossEntropy(float(self.epsilon) / math.sqrt(2.0), self._scale)
 
     def lipschitz(self):
         """Upper bounds of the L2 Lipschitz constants, layer by layer, in float64.
@@ -186,11 +214,15 @@ class L2NonexpansiveNet(CertifiedModel):
             **super().get_config(),
             "network": self.network,
             "width": self.width,
+            "activation": self.activation,
             "parametrization": self.parametrization,
             "divide_before_convolution": self.divide_before_convolution,
             "regularization": self.regularization,
             "mean": self.mean,
+            "loss": self.loss_name,
+            "scale": self.scale,
             "omega": self.omega,
+            "epsilon": str(self.epsilon),
         }
 
 
