@@ -223,7 +223,7 @@ def test_full_disk(published, server, cache, small_model):
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user without write access")
 def test_read_only_cache(published, server, cache, tmp_path):
     cache.mkdir(mode=0o555)
-    for parent in [tmp_path, *tmp_path.parents][:3]:
+    for parent in [tmp_path, *tmp_path.parents][:4]:
         parent.chmod(parent.stat().st_mode | 0o055)
     out, err = start_child(cache, user=65534).communicate(timeout=120)
     assert out.startswith("DownloadError:"), out + err
