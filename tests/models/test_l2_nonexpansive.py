@@ -121,7 +121,7 @@ def l2_perturbations(model, x, radius, random):
 
 def test_attacks_do_not_break_a_trained_network(digits):
     model = trained_on_digits()
-    x, labels = digits.images[:200], digits.labels[:200]
+    x, labels = digits.images[:100], digits.labels[:100]
     certificate = model.certify(x)
     assert certificate.accuracy(labels, eps=0.3) > 0.1
     tested = 0
@@ -129,7 +129,7 @@ def test_attacks_do_not_break_a_trained_network(digits):
         for attack, params in (("fgsm", {}), ("pgd", {"steps": 20, "loss": "margin"})):
             x_adv = model.attack(x, certificate.prediction, attack, eps=float(eps), **params)
             tested += assert_unbroken(model, certificate, x, x_adv)
-    assert tested > 500
+    assert tested > 200
     report = model.evaluate_robustness(x, labels, eps=[0.3, 0.8])
     for row in report.rows:
         assert row["certified"] <= row["attacked"]["all"] <= report.clean

@@ -52,13 +52,17 @@ class NormPooling2D(NonexpansiveOperation):
             raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
         self.padding = padding
         self.repeats = overlaps(self.pool_size, self.strides)
+        # A layer rather than ops.average_pool, which does not survive saving on JAX.
+        self._average = keras.layers.AveragePooling2D(
+            self.pool_size, self.strides, data_format="channels_last"
+        )
 
     def call(self, inputs):
         squares = ops.square(inputs)
         if self.padding == "same":
             # Zeros, as pixels: an average that leaves them out would be of fewer.
             squares = ops.pad(squares, self._margins(inputs.shape))
-        sums = ops.average_pool(squares, self.pool_size, self.strides) * math.prod(self.pool_size)
+        sums = self._average(squares) * math.prod(self.pool_size)
         return ops.sqrt(ops.maximum(sums / self.repeats, _SMALLEST))
 
     def _margins(self, shape):
