@@ -8,7 +8,7 @@ from zoo.ops.singular_values import gram_row_sums, row_sum_bound
 
 # Row sums are no smaller: a kernel of zeros stays one.
 _SMALLEST = 1e-12
-# Each step of Björck's triples a small singular value's exponent towards one.
+# Each of Björck's steps makes a small singular value half as large again.
 _STEPS = 12
 
 
