@@ -22,6 +22,7 @@ _PACKAGES = (
     "attacks",
     "catalog",
     "certificates",
+    "constraints",
     "data",
     "hub",
     "layers",

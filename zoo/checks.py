@@ -84,6 +84,20 @@ def positive_number(value, name):
     return float(value)
 
 
+def per_channel(value, channels, name):
+    """``value`` as a float, or as a list of one float per channel.
+
+    Raises:
+        ValueError: naming the argument otherwise.
+    """
+    values = np.asarray(value)
+    if values.dtype.kind not in "fiu" or values.shape not in ((), (channels,)):
+        raise ValueError(f"{name} must be a number or one per channel ({channels}), got {value!r}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return values.astype(float).tolist()
+
+
 def pair(value, name):
     """Two positive integers: ``(height, width)``, of an integer or a pair of them.
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zoo
-from tests.models.test_soundness import assert_unbroken
+from tests.models.perturbations import assert_unbroken, perturbations
 from zoo.models import L2NonexpansiveNet
 from zoo.models.l2_networks import NETWORKS
 from zoo.ops.parametrizations import PARAMETRIZATIONS
@@ -67,9 +67,9 @@ def test_published_sizes():
 
 
 @pytest.mark.parametrize(
-    ("parametrization", "learning_rate"), [("orthogonal", 0.03), ("free", 0.01)]
+    ("parametrization", "learning_rate"), [("almost_orthogonal", 0.01), ("free", 0.01)]
 )
-def test_plain_compile_and_fit_train(digits, parametrization, learning_rate):
+def test_plain_compile_and_fit_train(parametrization, learning_rate):
     train = zoo.data.load("digits", "train")
     model = L2NonexpansiveNet(
         (8, 8, 1),
@@ -88,7 +88,6 @@ def test_plain_compile_and_fit_train(digits, parametrization, learning_rate):
     assert float(model._scale) != 1
     if parametrization != "free":
         assert all(bound <= 1 + 1e-4 for bound in model.lipschitz().values())
-        assert np.median(model.certify(digits.images).radius) > 0.05
 
 
 @settings(max_examples=25)
@@ -102,28 +101,15 @@ def test_random_networks_hold_against_perturbations(seed, network, parametrizati
     model = random_network(random, network, parametrization)
     x = random.uniform(size=(20, 6, 6, 2)).astype("float32")
     certificate = model.certify(x)
-    for x_adv in l2_perturbations(model, x, certificate.radius, random):
-        assert_unbroken(model, certificate, x, np.clip(x_adv, 0, 1).astype("float32"))
-
-
-def l2_perturbations(model, x, radius, random):
-    """Of each image's own radius: random directions, single pixels, and towards other images."""
-    directions = [
-        random.normal(size=x.shape),
-        random.normal(size=x.shape) * (random.uniform(size=x.shape) < 0.05),
-        x[::-1] - x.astype("float64"),
-        np.sign(0.5 - x),
-    ]
-    for direction in directions:
-        length = np.linalg.norm(direction.reshape(len(x), -1), axis=1).clip(1e-12)
-        yield x + direction * (radius.astype("float64") * (1 - 1e-6) / length)[:, None, None, None]
+    for x_adv in perturbations(x, certificate.radius, "l2", random):
+        assert_unbroken(model, certificate, x, x_adv)
 
 
 def test_attacks_do_not_break_a_trained_network(digits):
     model = trained_on_digits()
     x, labels = digits.images[:100], digits.labels[:100]
     certificate = model.certify(x)
-    assert certificate.accuracy(labels, eps=0.3) > 0.1
+    assert certificate.accuracy(labels, eps=0.3) > 0.7
     tested = 0
     for eps in np.quantile(certificate.radius, [0.25, 0.5, 0.75]):
         for attack, params in (("fgsm", {}), ("pgd", {"steps": 20, "loss": "margin"})):
@@ -141,15 +127,16 @@ def trained_on_digits():
     model = L2NonexpansiveNet(
         (8, 8, 1),
         10,
-        width=0.25,
+        network="dense",
+        width=0.125,
         activation="max_min",
-        parametrization="almost_orthogonal",
+        parametrization="orthogonal",
         mean=0.3,
         loss="cross_entropy",
-        epsilon=0.3,
+        epsilon=0.5,
         scale=10.0,
     )
-    model.compile(keras.optimizers.Adam(0.01))
+    model.compile(keras.optimizers.Adam(0.003))
     model.fit(train.images, train.labels, epochs=15, batch_size=64, verbose=0)
     return model
 
@@ -176,7 +163,7 @@ def test_rounding_is_covered(network):
         x = random.uniform(size=(50, 6, 6, 2)).astype("float32")
         error = np.abs(model.logits(x) - keras.ops.convert_to_numpy(exact(x.astype("float64"))))
         constants = model.constants()
-        size = np.linalg.norm(x.reshape(50, -1), axis=1)
+        size = np.linalg.norm((x - constants.mean).reshape(50, -1), axis=1)
         # Of two logits together: see Constants.
         bound = np.sqrt(2.0) * (constants.error + constants.error_per_size * size)
         assert (error.max(axis=1) <= bound).all()
@@ -248,6 +235,7 @@ def test_uint8_images_are_accepted():
         ({"activation": "relu"}, "activation must be one of"),
         ({"loss": "hinge"}, "loss must be one of"),
         ({"width": 0}, "width must be a positive number"),
+        ({"mean": [0.1, 0.2]}, r"mean must be a number or one per channel \(1\)"),
         ({"parametrization": "svd"}, "parametrization must be one of"),
         ({"regularization": -1}, "at least 0"),
     ],

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import zoo
 from tests import datasets
 from tests.backend import BACKEND
+from tests.models.perturbations import assert_unbroken, perturbations, scaled, sizes
 from zoo import catalog
 from zoo.attacks import ATTACKS
 
@@ -24,46 +25,16 @@ def images_of(name, count):
     return images if images.dtype == np.float32 else images / np.float32(255)
 
 
-def inside(x, x_adv, radius, norm):
-    """Which perturbed images lie strictly within their radius, in float64."""
-    change = (np.asarray(x_adv, "float64") - x).reshape(len(x), -1)
-    size = np.abs(change).max(axis=1) if norm == "linf" else np.sqrt((change**2).sum(axis=1))
-    return size < radius.astype("float64")
-
-
-def assert_unbroken(model, certificate, x, x_adv):
-    """Returns how many images were tested, so that a test can tell that it tested something."""
-    covered = inside(x, x_adv, certificate.radius, certificate.norm)
-    flipped = np.argmax(model.logits(x_adv), axis=1) != certificate.prediction
-    broken = np.flatnonzero(covered & flipped)
-    assert not len(broken), (
-        f"images {broken} are flipped inside radius {certificate.radius[broken]}"
-    )
-    return int(covered.sum())
-
-
-def perturbations(x, radius, norm, random):
-    """Corners of each image's own ball, faces of it, and single pixels, all just inside."""
-    reach = radius.astype("float64")[:, None, None, None] * (1 - 1e-6)
-    signs = random.choice([-1.0, 1.0], size=x.shape)
-    yield x + reach * signs
-    yield x + reach * np.sign(0.5 - x)  # away from the nearest end of [0, 1]: nothing is clipped
-    yield x + reach * random.uniform(-1, 1, size=x.shape)
-    yield x + reach * signs * (random.uniform(size=x.shape) < 0.05)
-    yield x + reach * random.choice([-1.0, 1.0], size=(len(x), 1, 1, 1))
-
-
-@pytest.mark.parametrize("method", ["interval", "lipschitz"])
 @pytest.mark.parametrize("name", SHIPPED)
-def test_random_corners(name, method):
+def test_random_perturbations(name):
     model, x = zoo.load(name), images_of(name, 500)
-    certificate = model.certify(x, method=method)
-    random, tested = np.random.default_rng(0), 0
-    for _ in range(3):
-        for x_adv in perturbations(x, certificate.radius, "linf", random):
-            x_adv = np.clip(x_adv, 0, 1).astype("float32")
-            tested += assert_unbroken(model, certificate, x, x_adv)
-    assert tested > 4000
+    for norm, method in model.certificates:
+        certificate = model.certify(x, norm=norm, method=method)
+        random, tested = np.random.default_rng(0), 0
+        for _ in range(3):
+            for x_adv in perturbations(x, certificate.radius, norm, random):
+                tested += assert_unbroken(model, certificate, x, x_adv)
+        assert tested > 4000
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="most attacks are for TensorFlow")
@@ -86,9 +57,8 @@ def test_attacks_at_the_radius(name, count):
         x_adv = model.attack(x, certificate.prediction, attack, eps=float(eps), **params)
         tested += assert_unbroken(model, certificate, x, x_adv)
         # The same directions, scaled to end just inside each image's own radius.
-        change = (x_adv.astype("float64") - x) / eps
-        own = certificate.radius.astype("float64")[:, None, None, None] * (1 - 1e-6)
-        x_own = np.clip(x + own * change, 0, 1).astype("float32")
+        change = scaled(x_adv.astype("float64") - x, certificate.radius, certificate.norm)
+        x_own = np.clip(x + change, 0, 1).astype("float32")
         tested += assert_unbroken(model, certificate, x, x_own)
     few = slice(0, 12)
     certificate = model.certify(x[few])
@@ -114,7 +84,9 @@ def test_radii_do_not_depend_on_the_batch_size(name):
             np.testing.assert_array_equal(parts.prediction, whole.prediction)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize(
+    "name", [record.name for record in catalog.list_models() if record.norm == "linf"]
+)
 def test_interval_is_never_worse_than_lipschitz(name):
     model, x = zoo.load(name), images_of(name, 300)
     interval, lipschitz = (
@@ -158,7 +130,7 @@ def assert_no_point_flips(model, random):
             grid = x[i] + float(radius) * (1 - 1e-7) * steps
             grid = np.clip(grid, 0, 1).astype("float32")
             start = np.repeat(x[i : i + 1], len(grid), axis=0)
-            covered = inside(start, grid, np.full(len(grid), radius), "linf")
+            covered = sizes(grid.astype("float64") - start, "linf") < radius.astype("float64")
             predictions = np.argmax(model.logits(grid, batch_size=1000), axis=1)
             assert (predictions[covered] == certificate.prediction[i]).all()
             tested += covered.sum()

@@ -7,13 +7,13 @@ from keras import ops
 
 from zoo import checks
 from zoo.layers.nonexpansive_dense import NonexpansiveKernel
-from zoo.ops.parametrizations import almost_orthogonal_convolution
+from zoo.ops.parametrizations import almost_orthogonal_convolution_sums
 from zoo.ops.singular_values import convolution_norm, overlaps
 
 
 @keras.saving.register_keras_serializable(package="zoo")
 class NonexpansiveConv2D(NonexpansiveKernel):
-    """Convolution with an L2 norm of at most 1, for any weights, unless told otherwise.
+    """Convolution with an L2 norm of at most 1, unless told otherwise.
 
     Seen as a dense layer on patches, its kernel is made nonexpansive as in
     :class:`zoo.layers.NonexpansiveDense`. Where patches overlap, a pixel is in up to
@@ -37,6 +37,9 @@ class NonexpansiveConv2D(NonexpansiveKernel):
 
     Returns:
         Tensor of shape ``(batch, new height, new width, filters)``.
+
+    The bounds of :meth:`rounding` hold for sums of products in any order, as CPUs compute
+    convolutions, not for Winograd's or Fourier's algorithms, which a GPU's library may choose.
 
     Raises:
         ValueError: if an argument is out of range; when the layer is built, if a dimension is not
@@ -94,12 +97,22 @@ class NonexpansiveConv2D(NonexpansiveKernel):
         Returns:
             Tensor ``(kernel height, kernel width, channels, filters)``.
         """
-        if self.parametrization == "almost_orthogonal":
-            return almost_orthogonal_convolution(ops.convert_to_tensor(self.kernel), self.strides)
         kernel = super().effective_kernel()
-        if self.divide_before_convolution:
+        if self.divide_before_convolution and self.parametrization != "almost_orthogonal":
             kernel = kernel / math.sqrt(overlaps(self.kernel_size, self.strides))
         return kernel
+
+    def _sums(self, kernel):
+        if self.parametrization == "almost_orthogonal":
+            return almost_orthogonal_convolution_sums(kernel, self.strides)
+        return super()._sums(kernel)
+
+    def _terms(self):
+        if self.parametrization != "almost_orthogonal":
+            return super()._terms()
+        # Of one correlation, and of all that are summed: over blocks of strides, at all shifts.
+        windows = overlaps(self.kernel_size, self.strides)
+        return 5 * windows * (math.prod(self.strides) * self.kernel.shape[2] + self.filters)
 
     def call(self, inputs):
         return self._shifted(
@@ -123,7 +136,14 @@ class NonexpansiveConv2D(NonexpansiveKernel):
             use_bias=self.use_bias,
             name=self.name,
         )
-        return self._copied(layer, inputs)
+        outputs = layer(inputs)
+        bias = [] if self.bias is None else [self.bias]
+        layer.set_weights([ops.convert_to_numpy(w) for w in [self.effective_kernel(), *bias]])
+        return outputs
+
+    @property
+    def _roundings(self):
+        return math.prod(self.kernel.shape[:-1])
 
     @property
     def _positions(self):

@@ -7,13 +7,20 @@ import numpy as np
 from keras import ops
 
 from zoo import checks
-from zoo.ops.parametrizations import PARAMETRIZATIONS
-from zoo.ops.precision import sum_rounding
-from zoo.ops.singular_values import dense_norm
+from zoo.constraints import Orthogonal
+from zoo.ops.blocked_matmul import (
+    blocked_inputs,
+    blocked_kernel,
+    blocked_matmul,
+    blocks_of,
+    sum_of_halves,
+)
+from zoo.ops.parametrizations import PARAMETRIZATIONS, almost_orthogonal_sums, row_sums
+from zoo.ops.precision import UNIT_ROUNDOFF, sum_rounding
+from zoo.ops.singular_values import dense_norm, gram_row_sums
 
-# How far, in L2 norm, two ways of computing an effective kernel in float32 may be apart: eager or
-# compiled, on one device or another.
-_KERNEL_ERROR = 2.0**-19
+# Sums are no smaller: a kernel of zeros stays one.
+_SMALLEST = 1e-12
 
 
 class NonexpansiveKernel(keras.layers.Layer):
@@ -48,6 +55,7 @@ class NonexpansiveKernel(keras.layers.Layer):
             shape=kernel_shape,
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
+            constraint=Orthogonal() if self.parametrization == "orthogonal" else None,
         )
         self.bias = (
             self.add_weight(name="bias", shape=kernel_shape[-1:], initializer="zeros")
@@ -58,9 +66,48 @@ class NonexpansiveKernel(keras.layers.Layer):
     def effective_kernel(self):
         """The kernel that inputs meet: a tensor of the shape of ``kernel``."""
         kernel = ops.convert_to_tensor(self.kernel)
+        if not self._divided:
+            return kernel
+        return kernel / ops.sqrt(ops.maximum(self._sums(kernel), _SMALLEST))
+
+    @property
+    def _divided(self):
+        return self.parametrization in ("row_sum", "almost_orthogonal")
+
+    def _sums(self, kernel):
+        """What the kernel is divided by the root of."""
         # A convolution's as a matrix on patches.
         matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
-        return ops.reshape(PARAMETRIZATIONS[self.parametrization](matrix), kernel.shape)
+        if self.parametrization == "row_sum":
+            return row_sums(matrix)
+        return almost_orthogonal_sums(matrix)
+
+    def _sums_without_signs(self, kernel):
+        """What the sums would be if nothing cancelled."""
+        if self.parametrization == "row_sum":
+            # The smaller of two is off by no more than either.
+            matrix = ops.reshape(ops.abs(kernel), (-1, kernel.shape[-1]))
+            return ops.maximum(*(ops.max(sums) for sums in gram_row_sums(matrix)))
+        return self._sums(ops.abs(kernel))
+
+    def _terms(self):
+        """Roundings on the way to one of the sums."""
+        return math.prod(self.kernel.shape[:-1]) + self.kernel.shape[-1]
+
+    def _kernel_rounding(self):
+        """How far apart two ways of computing the effective kernel may be, as a factor of it.
+
+        Eager or compiled, on one device or another: it is made anew each time.
+        """
+        if not self._divided:
+            return sum_rounding(4)
+        kernel = ops.convert_to_tensor(self.kernel)
+        sums = ops.maximum(self._sums(kernel), _SMALLEST)
+        # Entries of the Gram matrix are off by a part of what they would be without signs. Two
+        # kernels, each by half of that under the root; the rest, far less, is doubled.
+        ratio = float(ops.convert_to_numpy(ops.max(self._sums_without_signs(kernel) / sums)))
+        error = sum_rounding(self._terms()) * ratio
+        return 2.0 * error + 16.0 * UNIT_ROUNDOFF if error < 0.25 else math.inf
 
     def lipschitz(self):
         """Upper bound of the L2 Lipschitz constant, in float64, of the effective kernel."""
@@ -79,19 +126,11 @@ class NonexpansiveKernel(keras.layers.Layer):
         kernel = ops.convert_to_numpy(self.effective_kernel()).astype(np.float64)
         bias = 0.0 if self.bias is None else ops.convert_to_numpy(self.bias).astype(np.float64)
         bias = np.linalg.norm(bias) * math.sqrt(self._positions)
-        terms = math.prod(kernel.shape[:-1]) + 2
-        computed = size + error
-        local = sum_rounding(terms) * (self._norm(np.abs(kernel)) * computed + bias)
-        # The kernel is made anew in each graph.
-        local = local + _KERNEL_ERROR * computed
-        norm = self._norm(kernel)
+        norm, computed = self._norm(kernel), size + error
+        # The sum's own, the bias and a zero in its place.
+        local = sum_rounding(self._roundings + 2) * (self._norm(np.abs(kernel)) * computed + bias)
+        local = local + self._kernel_rounding() * norm * computed
         return norm * size + bias, norm * error + local
-
-    def _copied(self, layer, inputs):
-        outputs = layer(inputs)
-        bias = [] if self.bias is None else [self.bias]
-        layer.set_weights([ops.convert_to_numpy(w) for w in [self.effective_kernel(), *bias]])
-        return outputs
 
     def _shifted(self, outputs):
         return outputs if self.bias is None else outputs + self.bias
@@ -108,13 +147,14 @@ class NonexpansiveKernel(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="zoo")
 class NonexpansiveDense(NonexpansiveKernel):
-    """Dense layer with an L2 norm of at most 1, for any weights.
+    """Dense layer with an L2 norm of at most 1, unless told otherwise.
 
     Args:
         units: number of outputs.
         parametrization: how the kernel that is used comes from the one that is trained.
             ``"row_sum"`` divides it by a bound of its norm; ``"almost_orthogonal"`` divides its
-            rows or columns one by one; ``"orthogonal"`` takes the orthogonal matrix near it;
+            rows or columns one by one; ``"orthogonal"`` takes it as it is, and has each step of
+            an optimizer end near an orthogonal one (:class:`zoo.constraints.Orthogonal`);
             ``"free"`` leaves it alone: nonexpansive only as far as a regulariser
             (:class:`zoo.losses.RowSumRegularizer`) has brought it.
         use_bias: whether to add a trainable bias.
@@ -151,16 +191,34 @@ class NonexpansiveDense(NonexpansiveKernel):
             raise ValueError(f"the last dimension of the inputs must be known, got {input_shape}")
         self._add_weights((input_shape[-1], self.units))
 
-    def call(self, inputs):
-        return self._shifted(ops.matmul(inputs, self.effective_kernel()))
+    def call(self, inputs, training=False):
+        # What is not certified may sum as it likes, and faster.
+        product = ops.matmul if training else blocked_matmul
+        return self._shifted(product(inputs, self.effective_kernel()))
 
     def condensed(self, inputs):
-        """``inputs`` through a ``keras.layers.Dense`` with the effective kernel."""
-        layer = keras.layers.Dense(self.units, use_bias=self.use_bias, name=self.name)
-        return self._copied(layer, inputs)
+        """Flat ``inputs`` through Keras's own layer with the effective kernel, in blocks too."""
+        blocks, _ = blocks_of(inputs.shape[-1])
+        layer = keras.layers.EinsumDense(
+            "bki,kio->bko",
+            (blocks, self.units),
+            bias_axes="ko" if self.use_bias else None,
+            name=self.name,
+        )
+        outputs = layer(blocked_inputs(inputs))
+        weights = [blocked_kernel(self.effective_kernel())]
+        if self.use_bias:
+            # In the first block: it is to be added once.
+            weights.append(ops.pad(self.bias[None], ((0, blocks - 1), (0, 0))))
+        layer.set_weights([ops.convert_to_numpy(w) for w in weights])
+        return sum_of_halves(outputs)
 
     #: Places that the kernel is applied at.
     _positions = 1
+
+    @property
+    def _roundings(self):
+        return blocks_of(self.kernel.shape[0])[1]
 
     def _norm(self, kernel):
         return dense_norm(kernel)

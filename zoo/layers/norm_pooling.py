@@ -57,6 +57,9 @@ class NormPooling2D(NonexpansiveOperation):
             self.pool_size, self.strides, data_format="channels_last"
         )
 
+    def build(self, input_shape):
+        self._outputs = math.prod(self.compute_output_shape(input_shape)[1:])
+
     def call(self, inputs):
         squares = ops.square(inputs)
         if self.padding == "same":
@@ -76,6 +79,8 @@ class NormPooling2D(NonexpansiveOperation):
         """As :meth:`zoo.layers.NonexpansiveDense.rounding`."""
         # Squares, their sum in any order, two factors and the root.
         terms = math.prod(self.pool_size) + 5
+        # Below the smallest square nothing counts, squares too small for float32 included.
+        size = size + math.sqrt(_SMALLEST * self._outputs)
         return size, error + sum_rounding(terms) * (size + error)
 
     def compute_output_shape(self, input_shape):

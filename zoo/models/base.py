@@ -149,6 +149,15 @@ class CertifiedModel(keras.Model):
         outputs = [ops.convert_to_numpy(self(b, training=False)) for b in _batches(x, batch_size)]
         return np.concatenate(outputs) if outputs else np.zeros((0, self.num_classes), np.float32)
 
+    def _pixels(self, inputs):
+        """A tensor of images as floats in [0, 1]; of 0 to 255 if they are uint8."""
+        if tuple(inputs.shape[1:]) != self.image_shape:
+            raise ValueError(f"expected images {self.image_shape}, got {tuple(inputs.shape[1:])}")
+        pixels = ops.cast(inputs, self.compute_dtype)
+        if keras.backend.standardize_dtype(inputs.dtype) == "uint8":
+            pixels = pixels / 255.0
+        return pixels
+
     def _choose_certificate(self, norm, method):
         for pair in self.certificates:
             if norm in (pair[0], None) and method in (pair[1], "auto"):

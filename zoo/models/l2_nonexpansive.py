@@ -94,7 +94,7 @@ class L2NonexpansiveNet(CertifiedModel):
         self.parametrization = parametrization
         self.divide_before_convolution = divide_before_convolution
         self.regularization = regularization
-        self.mean = mean
+        self.mean = checks.per_channel(mean, self.image_shape[-1], "mean")
         self.loss_name = loss
         self.scale = checks.positive_number(scale, "scale")
         self.omega = omega
@@ -158,6 +158,7 @@ class L2NonexpansiveNet(CertifiedModel):
         if self._constants[0] != digest.digest():
             offset, slope = (self._rounding(np.array([size]))[0] for size in (0.0, 1.0))
             constants = Constants(
+                mean=np.asarray(self.mean),
                 kernel=ops.convert_to_numpy(self.head.effective_kernel()),
                 lipschitz=math.prod(layer.lipschitz() for layer in self.hidden),
                 error=float(offset),
@@ -187,23 +188,16 @@ class L2NonexpansiveNet(CertifiedModel):
         return keras.Model(inputs, z, name=self.name)
 
     def _normalised(self, inputs):
-        if tuple(inputs.shape[1:]) != self.image_shape:
-            raise ValueError(f"expected images {self.image_shape}, got {tuple(inputs.shape[1:])}")
-        z = ops.cast(inputs, self.compute_dtype)
-        if keras.backend.standardize_dtype(inputs.dtype) == "uint8":
-            z = z / 255.0
-        return z - np.asarray(self.mean, self.compute_dtype)
+        return self._pixels(inputs) - np.asarray(self.mean, self.compute_dtype)
 
     def _rounding(self, size):
-        """Bounds of float32's error in a logit, for images of an L2 norm of at most ``size``.
+        """Bounds of float32's error in a logit, for images no further from the mean than ``size``.
 
         Affine in the size.
         """
-        pixels = math.prod(self.image_shape[:2])
-        size = size + np.linalg.norm(np.broadcast_to(self.mean, self.image_shape[2])) * math.sqrt(
-            pixels
-        )
-        error = sum_rounding(4) * size
+        # Of pixels in [0, 1]: their division by 255, the mean, and the difference.
+        largest = 1.0 + np.abs(np.broadcast_to(self.mean, self.image_shape))
+        error = np.full_like(size, sum_rounding(4) * np.linalg.norm(largest))
         for layer in [*self.hidden, self.head]:
             size, error = layer.rounding(size, error)
         # Of all logits together; of two of them, c and j, |error c| + |error j| is √2 times that.
@@ -231,12 +225,14 @@ class Constants:
     """The certificate of a network as a function of its logits.
 
     Attributes:
+        mean: pixel mean, one number or one per channel.
         kernel: float32 array ``(features, classes)``, the last layer's.
         lipschitz: upper bound of the L2 Lipschitz constant of everything before.
         error, error_per_size: float32's error in a logit is at most ``error + error_per_size ·
-            ‖x‖₂``.
+            ‖x − mean‖₂``.
     """
 
+    mean: np.ndarray
     kernel: np.ndarray
     lipschitz: float
     error: float
@@ -244,7 +240,7 @@ class Constants:
 
     def radius(self, logits, x):
         """L2 radii, float32 ``(n,)``, of logits ``(n, classes)`` of images ``x (n, …)``."""
-        x = np.asarray(x, np.float64).reshape(len(x), -1)
+        x = (np.asarray(x, np.float64) - self.mean).reshape(len(x), -1)
         # Two images in [0, 1] are no further apart.
         diameter = math.sqrt(x.shape[1])
         radius = np.minimum(pairwise_radius(logits, self.kernel, self.lipschitz), diameter)

@@ -44,7 +44,7 @@ class LinfDistFeatures(CertifiedModel):
     ):
         super().__init__(image_shape, num_classes, **kwargs)
         self.width = checks.positive_integer(width, "width")
-        self.mean = _per_channel(mean, self.image_shape[-1])
+        self.mean = checks.per_channel(mean, self.image_shape[-1], "mean")
         self.std = checks.positive_number(std, "std")
         if not 1e-6 <= self.std <= 1e6:
             raise ValueError(f"std must lie in [1e-6, 1e6], got {std!r}")
@@ -148,12 +148,7 @@ class LinfDistFeatures(CertifiedModel):
         return lower, upper
 
     def _normalised(self, inputs):
-        if tuple(inputs.shape[1:]) != self.image_shape:
-            raise ValueError(f"expected images {self.image_shape}, got {tuple(inputs.shape[1:])}")
-        z = ops.cast(inputs, self.compute_dtype)
-        if keras.backend.standardize_dtype(inputs.dtype) == "uint8":
-            z = z / 255.0
-        z = (z - ops.array(self.mean, self.compute_dtype)) / self.std
+        z = (self._pixels(inputs) - ops.array(self.mean, self.compute_dtype)) / self.std
         return ops.reshape(z, (-1, int(np.prod(self.image_shape))))
 
     def overridden(self, names):
@@ -195,13 +190,3 @@ class LinfDistFeatures(CertifiedModel):
             "cross_entropy_weight": self.cross_entropy_weight,
             "implementation": self.implementation,
         }
-
-
-def _per_channel(mean, channels):
-    """A pixel mean as a float, or as one float per channel."""
-    values = np.asarray(mean)
-    if values.dtype.kind not in "fiu" or values.shape not in ((), (channels,)):
-        raise ValueError(f"mean must be a number or one per channel ({channels}), got {mean!r}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"mean must be finite, got {mean!r}")
-    return values.astype(float).tolist()

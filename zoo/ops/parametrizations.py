@@ -1,80 +1,44 @@
-"""From any matrix or convolution kernel to a nonexpansive one, differentiably."""
+"""How a kernel is kept from stretching: what it is divided by, or where it is brought back to."""
 
 import math
 
 from keras import ops
 
-from zoo.ops.singular_values import gram_row_sums, row_sum_bound
+from zoo.ops.singular_values import row_sum_bound
 
-# Row sums are no smaller: a kernel of zeros stays one.
-_SMALLEST = 1e-12
-# Each of Björck's steps makes a small singular value half as large again.
-_STEPS = 12
+#: Names, of dense layers and of convolutions alike.
+PARAMETRIZATIONS = ("free", "row_sum", "almost_orthogonal", "orthogonal")
 
 
-def free(matrix):
-    """As it is: whatever its norm, for a regulariser to bring down."""
-    return matrix
-
-
-def row_sum(matrix):
-    """``W / √b(W)``, ``b`` the bound by row sums: norm at most 1, of the largest singular value.
+def row_sums(matrix):
+    """``b(W)``, the bound of ``‖W‖²`` by row sums: ``W / √b(W)`` is nonexpansive.
 
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.
     """
-    return matrix / ops.sqrt(ops.maximum(row_sum_bound(matrix), _SMALLEST))
+    return row_sum_bound(matrix)
 
 
-def almost_orthogonal(matrix):
-    """``W`` with each row or column divided by the root of its own sum in the Gram matrix.
+def almost_orthogonal_sums(matrix):
+    """Per column or row of ``W``, whichever are fewer, its sum of ``|WᵀW|`` or ``|WWᵀ|``.
 
-    On the side with fewer of them. Norm at most 1 and, unlike with one factor for all, close to 1
-    in many directions.
+    With each divided by the root of its own sum, the norm is at most 1 and, unlike with one factor
+    for all, close to 1 in many directions.
+
+    Returns:
+        Tensor ``(units,)`` or ``(inputs, 1)``.
 
     Reference:
         Prach, Lampert: Almost-Orthogonal Layers for Efficient General-Purpose Lipschitz Networks,
         ECCV 2022, theorem 1.
     """
-    columns, rows = gram_row_sums(matrix)
-    if matrix.shape[1] <= matrix.shape[0]:
-        return matrix * _inverse_root(columns)
-    return matrix * _inverse_root(rows)[:, None]
+    gram, wide = _smaller_gram(matrix)
+    sums = ops.sum(ops.abs(gram), axis=1)
+    return sums[:, None] if wide else sums
 
 
-def orthogonal(matrix):
-    """The orthogonal matrix near ``W``, by Björck's iteration: every singular value close to 1.
-
-    Starts from :func:`row_sum`, so that no singular value is above 1; none then comes out above 1,
-    and small ones come out smaller than 1.
-
-    Reference:
-        Björck, Bowie, SIAM J. Numer. Anal. 1971; Anil, Lucas, Grosse, ICML 2019, section 4.1.
-    """
-    matrix = row_sum(matrix)
-    wide = matrix.shape[1] > matrix.shape[0]
-    for _ in range(_STEPS):
-        transposed = ops.transpose(matrix)
-        if wide:
-            correction = ops.matmul(ops.matmul(matrix, transposed), matrix)
-        else:
-            correction = ops.matmul(matrix, ops.matmul(transposed, matrix))
-        matrix = 1.5 * matrix - 0.5 * correction
-    return matrix
-
-
-#: By name, for matrices ``(inputs, units)``. Convolutions have an almost orthogonal form of their
-#: own below.
-PARAMETRIZATIONS = {
-    "free": free,
-    "row_sum": row_sum,
-    "almost_orthogonal": almost_orthogonal,
-    "orthogonal": orthogonal,
-}
-
-
-def almost_orthogonal_convolution(kernel, strides):
-    """:func:`almost_orthogonal` for a convolution, windows that overlap and strides included.
+def almost_orthogonal_convolution_sums(kernel, strides):
+    """:func:`almost_orthogonal_sums` for a convolution, windows that overlap and strides included.
 
     The Gram matrix of a convolution is the correlation of its filters, or of its channels, at all
     shifts. Zero padding only takes a part of it.
@@ -84,7 +48,8 @@ def almost_orthogonal_convolution(kernel, strides):
         strides: ``(vertical, horizontal)``.
 
     Returns:
-        Tensor of the shape of ``kernel``: a convolution with norm at most 1 on images of any size.
+        Tensor ``(filters,)`` or ``(height, width, channels, 1)``. Divided by its root, the kernel
+        is a convolution with norm at most 1 on images of any size.
 
     Reference:
         Prach, Lampert, ECCV 2022, theorem 2.
@@ -102,11 +67,10 @@ def almost_orthogonal_convolution(kernel, strides):
         ops.transpose(blocked, (0, 2, 1, 3, 4, 5)), (rows, columns, blocked_channels, filters)
     )
     if filters <= blocked_channels:
-        return kernel * _inverse_root(_correlation_sums(blocked))
+        return _correlation_sums(blocked)
     sums = _correlation_sums(ops.transpose(blocked, (0, 1, 3, 2)))
-    factors = ops.reshape(_inverse_root(sums), (strides[0], strides[1], channels))
-    factors = ops.tile(factors, (rows, columns, 1))[:height, :width]
-    return kernel * factors[..., None]
+    sums = ops.reshape(sums, (strides[0], strides[1], channels))
+    return ops.tile(sums, (rows, columns, 1))[:height, :width, :, None]
 
 
 def _correlation_sums(kernel):
@@ -118,5 +82,35 @@ def _correlation_sums(kernel):
     return ops.sum(ops.abs(correlation), axis=(1, 2, 3))
 
 
-def _inverse_root(sums):
-    return 1.0 / ops.sqrt(ops.maximum(sums, _SMALLEST))
+def _smaller_gram(matrix):
+    """``WᵀW``, or ``WWᵀ`` if there are more units than inputs; and whether there are."""
+    wide = matrix.shape[1] > matrix.shape[0]
+    transposed = ops.transpose(matrix)
+    return (ops.matmul(matrix, transposed) if wide else ops.matmul(transposed, matrix)), wide
+
+
+def towards_orthogonal(matrix):
+    """One step of Björck's iteration, towards the orthogonal matrix nearest to ``W``.
+
+    No singular value comes out above 1, and those close to 1 come out much closer: ``1 − δ`` as
+    ``1 − 3δ²/2``. A matrix that is far away is scaled down first.
+
+    Args:
+        matrix: tensor ``(inputs, units)``.
+
+    Returns:
+        Tensor of the same shape.
+
+    Reference:
+        Björck, Bowie: An Iterative Algorithm for Computing the Best Estimate of an Orthogonal
+        Matrix, SIAM J. Numer. Anal. 1971.
+    """
+    gram, wide = _smaller_gram(matrix)
+    identity = ops.eye(gram.shape[0], dtype=gram.dtype)
+    # Two bounds of ‖W‖², one close to it near the orthogonal matrices, the other far away.
+    square = ops.minimum(1.0 + ops.norm(gram - identity), ops.max(ops.sum(ops.abs(gram), axis=1)))
+    # The step takes singular values of up to √3 into [0, 1], but those near √3 to 0.
+    scale = 2.0 / ops.maximum(square, 2.0)
+    step = 1.5 * identity - 0.5 * scale * gram
+    matrix = ops.sqrt(scale) * matrix
+    return ops.matmul(step, matrix) if wide else ops.matmul(matrix, step)
