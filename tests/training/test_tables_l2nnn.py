@@ -34,7 +34,7 @@ def test_rows_are_trained_once_and_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(l2nnn.recipes, "load", lambda name: small)
     l2nnn.run(tmp_path / "runs", ["convnet-w0.1-dbc"], **options)
     found = json.loads(results.read_text())["convnet-w0.1-dbc"]
-    assert found["n"] == 40
+    assert found["n"] == found["n attacked"] == 40
     assert found["epochs"] == 1
     assert 0 <= found["pgd"] <= found["natural"] <= 1
     assert found["gap"] > 0
@@ -45,6 +45,10 @@ def test_rows_are_trained_once_and_printed(tmp_path, monkeypatch, capsys):
     row = next(row for row in table["rows"] if row["network"] == "convnet-w0.1-dbc")
     assert row["our natural"] == pytest.approx(100 * found["natural"], abs=0.01)
     assert row["trained"].startswith("1 epochs")
+    l2nnn.plot(tmp_path / "plot.svg", results)
+    drawn = (tmp_path / "plot.svg").read_text()
+    assert drawn.startswith("<?xml")
+    assert f"mean gap {found['gap']:.1e}" in drawn
     assert command.main(["l2nnn"]) == 0
     assert "86.10" in capsys.readouterr().out.replace("86.1 ", "86.10 ")
 
@@ -53,6 +57,14 @@ def test_rescaling_changes_no_prediction(small_model, small_images):
     unit = l2nnn.Rescaled(small_model, 1e3)
     logits = small_model.logits(small_images)
     np.testing.assert_allclose(unit.logits(small_images), 1e3 * logits, rtol=1e-5)
+
+
+def test_a_plot_needs_results(tmp_path, capsys):
+    with pytest.raises(ValueError, match="has no results; python -m training.tables l2nnn --train"):
+        l2nnn.plot(tmp_path / "plot.svg", tmp_path / "none.json")
+    with pytest.raises(SystemExit):
+        command.main(["linf-dist", "--plot", str(tmp_path / "plot.svg")])
+    assert "no plot for linf-dist" in capsys.readouterr().err
 
 
 def test_only_rows_that_are_no_checkpoints_are_trained_here(capsys):

@@ -25,7 +25,10 @@ def main(arguments=None):
         action="store_true",
         help="first train and measure, into runs/, the rows that have no result (l2nnn)",
     )
+    parser.add_argument("--plot", metavar="FILE", help="draw the results as well (l2nnn)")
     options = parser.parse_args(arguments)
+    if options.plot and not hasattr(APPROACHES[options.approach], "plot"):
+        parser.error(f"--plot: there is no plot for {options.approach}")
     if options.train:
         if not hasattr(APPROACHES[options.approach], "run"):
             parser.error(
@@ -33,6 +36,11 @@ def main(arguments=None):
                 "python -m training NAME --measure"
             )
         APPROACHES[options.approach].run("runs")
+    if options.plot:
+        try:
+            APPROACHES[options.approach].plot(options.plot)
+        except (OSError, ValueError) as error:
+            parser.error(f"--plot: {error}")
     tables = APPROACHES[options.approach].tables()
     if options.json:
         print(json.dumps(tables, indent=1, ensure_ascii=False))

@@ -33,6 +33,8 @@ POSTER = {
 _EPS = 0.3
 _PGD = {"steps": 40, "step_size": 0.01}
 _BUDGETS = (0.5, 1.0, 1.58)
+# Of the images that are attacked, the first of the test set; everything else is of all of them.
+_ATTACKED = 1000
 
 
 class Rescaled(CertifiedModel):
@@ -59,20 +61,21 @@ def measure(model, images, labels, verbose=0):
         images, labels: of the test set.
 
     Returns:
-        Dictionary of accuracies, the mean gap between the largest two logits, and ``n``.
+        Dictionary of accuracies, the mean gap between the largest two logits, and ``n``; attacks
+        are of the first ``n attacked`` images.
     """
     certificate = model.certify(images, verbose=verbose)
+    x, y = images[:_ATTACKED], labels[:_ATTACKED]
     gap = float(np.mean(certificate.margin, dtype=np.float64))
     unit = Rescaled(model, 1.0 / gap if gap > 0 else 1.0)
 
     def attacked(model, attack, **params):
-        x_adv = model.attack(
-            images, labels, attack, eps=_EPS, norm="linf", verbose=verbose, **params
-        )
-        return float((np.argmax(model.logits(x_adv), axis=1) == labels).mean())
+        x_adv = model.attack(x, y, attack, eps=_EPS, norm="linf", verbose=verbose, **params)
+        return float((np.argmax(model.logits(x_adv), axis=1) == y).mean())
 
     return {
         "n": len(images),
+        "n attacked": len(x),
         "natural": float((certificate.prediction == labels).mean()),
         "fgsm": attacked(model, "fgsm"),
         "pgd": attacked(model, "pgd", loss="cross_entropy", **_PGD),
@@ -130,6 +133,41 @@ def tables(results=RESULTS):
     ]
 
 
+def plot(path, results=RESULTS):
+    """Draw, per row, what the printed attack leaves and what the same attack on rescaled logits.
+
+    Args:
+        path: image file; its ending chooses the format.
+        results: as for :func:`tables`.
+
+    Raises:
+        ValueError: if there are no results yet.
+    """
+    from matplotlib.figure import Figure
+
+    found = _read(results)
+    rows = [row for row in POSTER if row in found]
+    if not rows:
+        raise ValueError(f"{results} has no results; python -m training.tables l2nnn --train")
+    figure = Figure(figsize=(8, 1.2 + 0.5 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(len(rows))
+    bars = {
+        "natural": [found[row]["natural"] for row in rows],
+        "PGD as printed": [found[row]["pgd"] for row in rows],
+        "PGD on logits rescaled to unit gap": [found[row]["pgd rescaled"] for row in rows],
+    }
+    for index, (label, values) in enumerate(bars.items()):
+        axes.barh(places + 0.27 * (index - 1), 100 * np.array(values), 0.25, label=label)
+    axes.set_yticks(places, [f"{row}\nmean gap {found[row]['gap']:.1e}" for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 101)
+    axes.set_xlabel(f"accuracy, %, at ℓ∞ {_EPS}")
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3)
+    figure.savefig(path, dpi=150)
+
+
 def _row(name, poster, own):
     row = {"network": name}
     row.update(zip(("natural", "FGSM", "PGD", "gap"), poster, strict=True))
@@ -143,7 +181,9 @@ def _row(name, poster, own):
             row[f"our {column}"] = float(f"{value:.3e}") if column == "gap" else _percent(value)
         for eps in _BUDGETS:
             row[f"certified {eps}"] = _percent(own["certified"][str(eps)])
-        row["trained"] = f"{own['epochs']} epochs, {own['seconds']} s, n = {own['n']}"
+        row["trained"] = (
+            f"{own['epochs']} epochs, {own['seconds']} s, n = {own['n']}, attacked {own['n attacked']}"
+        )
     return row
 
 
