@@ -11,6 +11,7 @@ from zoo.evaluation import evaluate
 from zoo.report.card import card
 
 PAPERS = {
+    "l2nnn": "Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019",
     "linf-dist": "Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks "
     "with ℓ∞-dist Neurons, ICML 2021",
 }

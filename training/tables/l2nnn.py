@@ -181,9 +181,8 @@ def _row(name, poster, own):
             row[f"our {column}"] = float(f"{value:.3e}") if column == "gap" else _percent(value)
         for eps in _BUDGETS:
             row[f"certified {eps}"] = _percent(own["certified"][str(eps)])
-        row["trained"] = (
-            f"{own['epochs']} epochs, {own['seconds']} s, n = {own['n']}, attacked {own['n attacked']}"
-        )
+        counts = f"n = {own['n']}, attacked {own['n attacked']}"
+        row["trained"] = f"{own['epochs']} epochs, {own['seconds']} s, {counts}"
     return row
 
 
