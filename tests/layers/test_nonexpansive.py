@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.backend import BACKEND
 from tests.layers.harness import assert_survives_saving, run_layer_test
 from tests.layers.lipschitz import matrix_of, steepest, stretch
 from zoo.layers import (
@@ -149,6 +150,32 @@ def test_training_cannot_stretch_them(parametrization):
     assert max(dense.lipschitz(), convolution.lipschitz()) <= 1 + 1e-4
     # They can be as steep as is allowed: the bound is no empty promise.
     assert exact > 0.7
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="float64 is switched off on JAX")
+@given(
+    seed=st.integers(0, 10_000),
+    parametrization=st.sampled_from(CONSTRUCTIONS),
+    dense=st.booleans(),
+)
+def test_the_distance_between_two_effective_kernels_is_bounded(seed, parametrization, dense):
+    """float32's, against the same formula in float64: half of what any two may be apart."""
+    random = np.random.default_rng(seed)
+    if dense:
+        layer = NonexpansiveDense(20, parametrization=parametrization)
+        layer.build((None, 200))
+    else:
+        layer = NonexpansiveConv2D(
+            5, 3, strides=2, divide_before_convolution=False, parametrization=parametrization
+        )
+        layer.build((None, 6, 6, 4))
+    layer.kernel.assign(wild(random, layer.kernel.shape))
+    single = keras.ops.convert_to_numpy(layer.effective_kernel()).astype("float64")
+    kernel = keras.ops.cast(layer.kernel, "float64")
+    double = keras.ops.convert_to_numpy(kernel / keras.ops.sqrt(layer._sums(kernel)))
+    difference = np.linalg.norm((single - double).reshape(-1, single.shape[-1]), 2)
+    norm = np.linalg.norm(double.reshape(-1, single.shape[-1]), 2)
+    assert difference <= layer._kernel_rounding() * norm
 
 
 def test_free_kernels_tell_how_much_they_stretch():
