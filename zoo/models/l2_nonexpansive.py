@@ -27,8 +27,7 @@ class L2NonexpansiveNet(CertifiedModel):
     guarantee survives fine-tuning; with ``parametrization="free"`` it is as good as the
     regularizer has made it.
 
-    Without a loss of its own, ``compile`` takes the one named here, with a trainable scale of the
-    logits.
+    Without a loss of its own, ``compile`` takes the one named here.
 
     Args:
         image_shape: ``(height, width, channels)``.
@@ -43,7 +42,8 @@ class L2NonexpansiveNet(CertifiedModel):
         mean: pixel mean, a number or one per channel, subtracted first.
         loss: ``"confidence_gap"`` (:class:`zoo.losses.ConfidenceGap`, with trainable scales per
             class as well) or ``"cross_entropy"`` (:class:`zoo.losses.WorstCaseCrossEntropy`).
-        scale: initial scale of the logits in the loss.
+        scale: of the logits in the loss; with ``"confidence_gap"`` only at first. The smaller it
+            is, the more margins count against accuracy.
         omega: weight of the third term of ``"confidence_gap"``.
         epsilon: L2 budget that ``"cross_entropy"`` trains for.
 
@@ -105,7 +105,11 @@ class L2NonexpansiveNet(CertifiedModel):
         self.hidden = l2_networks.NETWORKS[network](self.image_shape, settings)
         self.head = settings.dense(self.num_classes, name="head")
         self._scale = self.add_weight(
-            name="scale", shape=(), initializer=keras.initializers.Constant(self.scale)
+            name="scale",
+            shape=(),
+            initializer=keras.initializers.Constant(self.scale),
+            # One that can grow would make up for small margins.
+            trainable=loss == "confidence_gap",
         )
         if loss == "confidence_gap":
             self._class_scales = self.add_weight(
