@@ -72,8 +72,8 @@ def test_no_labels_means_the_predictions(digits_model, images):
 
 def test_eps_zero_changes_nothing(digits_model, images):
     x, y = images
-    for name in ("fgsm", "pgd"):
-        np.testing.assert_array_equal(digits_model.attack(x, y, name, eps=0), x)
+    for name, params in (("fgsm", {}), ("pgd", {"steps": 3})):
+        np.testing.assert_array_equal(digits_model.attack(x, y, name, eps=0, **params), x)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_pgd_keeps_the_best_point(digits_model, images):
     x, y = images
     target = victim(digits_model)
     gaps = [target.gap(x, y)]
-    for restarts in (1, 2, 3):
-        x_adv = digits_model.attack(x, y, "pgd", eps=0.2, steps=5, restarts=restarts)
+    for restarts in (1, 2):
+        x_adv = digits_model.attack(x, y, "pgd", eps=0.2, steps=4, restarts=restarts)
         gaps.append(target.gap(x_adv, y))
     for before, after in zip(gaps, gaps[1:], strict=False):
         assert (after <= before).all()

@@ -112,7 +112,7 @@ def test_attacks_do_not_break_a_trained_network(digits):
     assert certificate.accuracy(labels, eps=0.3) > 0.7
     tested = 0
     for eps in np.quantile(certificate.radius, [0.25, 0.5, 0.75]):
-        for attack, params in (("fgsm", {}), ("pgd", {"steps": 20, "loss": "margin"})):
+        for attack, params in (("fgsm", {}), ("pgd", {"steps": 10, "loss": "margin"})):
             x_adv = model.attack(x, certificate.prediction, attack, eps=float(eps), **params)
             tested += assert_unbroken(model, certificate, x, x_adv)
     assert tested > 200

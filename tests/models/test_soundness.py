@@ -62,10 +62,10 @@ def test_attacks_at_the_radius(name, count):
         tested += assert_unbroken(model, certificate, x, x_own)
     few = slice(0, 12)
     certificate = model.certify(x[few])
-    slow_runs = [("cw", {"steps": 20, "search_steps": 2, "learning_rate": 0.05})]
+    costly_runs = [("cw", {"steps": 20, "search_steps": 2, "learning_rate": 0.05})]
     if certificate.norm == "linf":  # the only norm of this attack
-        slow_runs.append(("spsa", {"steps": 5, "samples": 32}))
-    for attack, params in slow_runs:
+        costly_runs.append(("spsa", {"steps": 5, "samples": 32}))
+    for attack, params in costly_runs:
         eps = float(np.median(certificate.radius))
         x_adv = model.attack(x[few], certificate.prediction, attack, eps=eps, **params)
         tested += assert_unbroken(model, certificate, x[few], x_adv)
