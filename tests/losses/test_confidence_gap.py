@@ -62,6 +62,15 @@ def test_regularizer_is_the_excess_of_the_better_gram_matrix(seed, inputs, units
     np.testing.assert_allclose(found, weight * min(excesses), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(40, 3), (3, 40)])
+def test_lopsided_kernels_pay_for_their_smaller_gram_matrix(shape):
+    kernel = np.random.default_rng(0).normal(size=shape)
+    gram = kernel.T @ kernel if shape[1] < shape[0] else kernel @ kernel.T
+    expected = np.maximum(np.abs(gram).sum(axis=1) - 1.0, 0.0).sum()
+    found = float(RowSumRegularizer(1.0)(kernel.astype("float32")))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize("change", [{"z": 0}, {"gamma": -1}, {"omega": -0.1}])
 def test_bad_arguments_are_named(change):
     with pytest.raises(ValueError, match=next(iter(change))):

@@ -3,14 +3,20 @@
 import keras
 from keras import ops
 
+from zoo.ops.parametrizations import smaller_gram
 from zoo.ops.singular_values import gram_row_sums
+
+# Beyond this ratio of the kernel's sides the larger Gram matrix is not computed.
+_LOPSIDED = 4
 
 
 @keras.saving.register_keras_serializable(package="zoo")
 class RowSumRegularizer(keras.regularizers.Regularizer):
     """``weight · Σ relu(row sum − 1)`` over the absolute row sums of a Gram matrix.
 
-    Of ``WᵀW`` or ``WWᵀ``, whichever gives less. At zero the kernel is nonexpansive.
+    Of ``WᵀW`` or ``WWᵀ``, whichever gives less; of the smaller matrix if one side of ``W`` is more
+    than four times the other, since the larger one costs far more and has more rows to pay for. At
+    zero the kernel is nonexpansive.
 
     Args:
         weight: not negative.
@@ -40,9 +46,15 @@ class RowSumRegularizer(keras.regularizers.Regularizer):
         self.weight = float(weight)
 
     def __call__(self, kernel):
-        sums = gram_row_sums(ops.reshape(kernel, (-1, kernel.shape[-1])))
-        excess = (ops.sum(ops.relu(rows - 1.0)) for rows in sums)
-        return self.weight * ops.minimum(*excess)
+        matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
+        if max(matrix.shape) > _LOPSIDED * min(matrix.shape):
+            gram, _ = smaller_gram(matrix)
+            return self.weight * _excess(ops.sum(ops.abs(gram), axis=1))
+        return self.weight * ops.minimum(*map(_excess, gram_row_sums(matrix)))
 
     def get_config(self):
         return {"weight": self.weight}
+
+
+def _excess(row_sums):
+    return ops.sum(ops.relu(row_sums - 1.0))

@@ -32,7 +32,7 @@ def almost_orthogonal_sums(matrix):
         Prach, Lampert: Almost-Orthogonal Layers for Efficient General-Purpose Lipschitz Networks,
         ECCV 2022, theorem 1.
     """
-    gram, wide = _smaller_gram(matrix)
+    gram, wide = smaller_gram(matrix)
     sums = ops.sum(ops.abs(gram), axis=1)
     return sums[:, None] if wide else sums
 
@@ -82,7 +82,7 @@ def _correlation_sums(kernel):
     return ops.sum(ops.abs(correlation), axis=(1, 2, 3))
 
 
-def _smaller_gram(matrix):
+def smaller_gram(matrix):
     """``WᵀW``, or ``WWᵀ`` if there are more units than inputs; and whether there are."""
     wide = matrix.shape[1] > matrix.shape[0]
     transposed = ops.transpose(matrix)
@@ -105,7 +105,7 @@ def towards_orthogonal(matrix):
         Björck, Bowie: An Iterative Algorithm for Computing the Best Estimate of an Orthogonal
         Matrix, SIAM J. Numer. Anal. 1971.
     """
-    gram, wide = _smaller_gram(matrix)
+    gram, wide = smaller_gram(matrix)
     identity = ops.eye(gram.shape[0], dtype=gram.dtype)
     # Two bounds of ‖W‖², one close to it near the orthogonal matrices, the other far away.
     square = ops.minimum(1.0 + ops.norm(gram - identity), ops.max(ops.sum(ops.abs(gram), axis=1)))
