@@ -16,6 +16,7 @@ _NAMES = {
     "IntegrityError": "errors",
     "SoundnessError": "errors",
     "UnknownModelError": "errors",
+    "UnsupportedLayerError": "errors",
     "ZooError": "errors",
 }
 _PACKAGES = (

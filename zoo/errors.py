@@ -23,3 +23,7 @@ class IntegrityError(ZooError):
 
 class SoundnessError(ZooError):
     """An attack broke a certificate: a bug in the certificate, never an acceptable result."""
+
+
+class UnsupportedLayerError(ZooError, ValueError):
+    """A layer of a Keras model has no sound bound; the message names those that have."""

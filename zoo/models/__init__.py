@@ -4,5 +4,12 @@ from zoo.models.base import CertifiedModel
 from zoo.models.l2_nonexpansive import L2NonexpansiveNet
 from zoo.models.linf_dist import LinfDistNet
 from zoo.models.linf_dist_mlp import LinfDistMLP
+from zoo.models.lipschitz_margin import LipschitzMarginNet
 
-__all__ = ["CertifiedModel", "L2NonexpansiveNet", "LinfDistMLP", "LinfDistNet"]
+__all__ = [
+    "CertifiedModel",
+    "L2NonexpansiveNet",
+    "LinfDistMLP",
+    "LinfDistNet",
+    "LipschitzMarginNet",
+]

@@ -1,16 +1,27 @@
 """Numerics under the layers, and the only place with backend-specific code."""
 
+from zoo.ops.gradients import input_gradient
 from zoo.ops.linf_interval import linf_interval
 from zoo.ops.lp_distance import lp_distance
 from zoo.ops.lp_distance_conv import linf_interval_conv, lp_distance_conv
-from zoo.ops.singular_values import convolution_norm, dense_norm, row_sum_bound
+from zoo.ops.norm_estimate import NormEstimate, power_iteration
+from zoo.ops.singular_values import (
+    average_pooling_norm,
+    convolution_norm,
+    dense_norm,
+    row_sum_bound,
+)
 
 __all__ = [
+    "NormEstimate",
+    "average_pooling_norm",
     "convolution_norm",
     "dense_norm",
+    "input_gradient",
     "linf_interval",
     "linf_interval_conv",
     "lp_distance",
     "lp_distance_conv",
+    "power_iteration",
     "row_sum_bound",
 ]

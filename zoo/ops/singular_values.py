@@ -119,6 +119,41 @@ def convolution_norm(kernel, image_shape, strides=1, padding="same"):
     )
 
 
+def average_pooling_norm(image_shape, pool_size, strides, padding="valid"):
+    """Upper bound of the L2 norm of average pooling, pixels outside of the image left out.
+
+    It averages rows, then columns: its norm is the product of both norms.
+
+    Args:
+        image_shape: ``(height, width)`` of the input.
+        pool_size, strides: pairs of numbers.
+        padding: ``"same"`` or ``"valid"``.
+
+    Returns:
+        float.
+
+    Example:
+
+    >>> from zoo.ops import average_pooling_norm
+    >>> round(average_pooling_norm((28, 28), (2, 2), (2, 2)), 6)
+    0.5
+    """
+    norm = 1.0
+    for length, size, stride in zip(image_shape, pool_size, strides, strict=True):
+        if padding == "same":
+            count = math.ceil(length / stride)
+            before = max((count - 1) * stride + size - length, 0) // 2
+        else:
+            count, before = (length - size) // stride + 1, 0
+        matrix = np.zeros((length, count))
+        for output in range(count):
+            first = output * stride - before
+            window = slice(max(first, 0), min(first + size, length))
+            matrix[window, output] = 1.0 / (window.stop - window.start)
+        norm *= dense_norm(matrix)
+    return norm
+
+
 def overlaps(size, strides):
     """In how many windows a pixel is at most: ``∏ ceil(size / stride)``."""
     return math.prod(math.ceil(k / s) for k, s in zip(size, strides, strict=True))

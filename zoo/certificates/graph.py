@@ -1,0 +1,121 @@
+"""An ordinary Keras model as a list of its layers in the order they run."""
+
+import dataclasses
+import functools
+
+import keras
+
+from zoo.errors import UnsupportedLayerError
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One use of a layer.
+
+    Attributes:
+        layer: the Keras layer.
+        inputs: which outputs go in: 0 is the model's input, ``i + 1`` is node ``i``'s output.
+        input_shape: of the first input, without the batch.
+    """
+
+    layer: keras.layers.Layer
+    inputs: tuple
+    input_shape: tuple
+
+
+def nodes_of(model):
+    """The layers of a model, models inside it unfolded, in the order they run.
+
+    Args:
+        model: ``keras.Sequential`` or functional model, built, with one input and one output.
+
+    Returns:
+        List of :class:`Node`; the last one's output is the model's.
+
+    Raises:
+        TypeError: if it is another kind of model.
+        ValueError: if it is not built, or has several inputs or outputs.
+        UnsupportedLayerError: if a layer is called with more than tensors, or is a bare operation.
+
+    Example:
+
+    >>> import keras
+    >>> from zoo.certificates.graph import nodes_of
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(name="a")])
+    >>> [node.layer.name for node in nodes_of(model)]
+    ['a']
+    """
+    if not _is_graph(model):
+        raise TypeError(
+            f"expected a keras.Sequential or a functional keras.Model, got {type(model).__name__}"
+        )
+    if not model.built:
+        raise ValueError("the model is not built: let it begin with a keras.Input")
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            f"the model must have one input and one output, "
+            f"got {len(model.inputs)} and {len(model.outputs)}"
+        )
+    nodes = []
+    _unfold(model, _Place(0, tuple(model.inputs[0].shape[1:])), nodes)
+    if not nodes:
+        raise ValueError("the model has no layers")
+    return nodes
+
+
+def _is_graph(model):
+    # Exact types: a subclass may call its layers in another way.
+    return type(model) in (keras.Sequential, _functional())
+
+
+@functools.cache
+def _functional():
+    """The class of functional models, which Keras does not name."""
+    inputs = keras.Input((1,))
+    return type(keras.Model(inputs, inputs))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """What stands for a tensor."""
+
+    index: int
+    shape: tuple
+
+
+def _unfold(model, place, nodes):
+    """Append the nodes of a model given ``place``; return the place of its output."""
+    if type(model) is keras.Sequential:
+        for layer in model.layers:
+            place = _call(layer, nodes, place)
+        return place
+    # Keras's own walk through its graph, with places instead of tensors.
+    outputs = model._run_through_graph(
+        [place],
+        operation_fn=lambda layer: lambda *args, **kwargs: _call(layer, nodes, *args, **kwargs),
+    )
+    (output,) = keras.tree.flatten(outputs)
+    return output
+
+
+def _call(layer, nodes, *args, **kwargs):
+    places = keras.tree.flatten(args)
+    # Keras notes training=False where nobody asked for anything.
+    options = {name: value for name, value in kwargs.items() if value not in (None, False)}
+    if options or not all(isinstance(place, _Place) for place in places):
+        raise UnsupportedLayerError(
+            f"layer {layer.name!r} is called with {', '.join(options) or 'a constant'}; "
+            "only tensors that come from the model's input are supported"
+        )
+    if _is_graph(layer) and len(places) == 1:
+        return _unfold(layer, places[0], nodes)
+    if isinstance(layer, keras.layers.InputLayer):
+        return places[0]
+    if not isinstance(layer, keras.layers.Layer):
+        raise UnsupportedLayerError(
+            f"{type(layer).__name__} {layer.name!r} is an operation, not a layer; write it as one"
+        )
+    nodes.append(Node(layer, tuple(place.index for place in places), places[0].shape))
+    shapes = [(None, *place.shape) for place in places]
+    shape = layer.compute_output_shape(shapes if isinstance(args[0], (list, tuple)) else shapes[0])
+    return _Place(len(nodes), tuple(shape[1:]))

@@ -1,0 +1,289 @@
+"""Lipschitz-margin training of ordinary Keras networks: LMT and LC-LMT."""
+
+import hashlib
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo.certificates import pairwise_radius, round_down
+from zoo.certificates.layer_bounds import layer_bounds
+from zoo.epsilon import Epsilon
+from zoo.losses import LipschitzMargin
+from zoo.losses.lipschitz_margin import VARIANTS
+from zoo.models.base import CertifiedModel
+from zoo.models.lipschitz_margin_networks import NETWORKS
+from zoo.ops import NormEstimate
+from zoo.ops.precision import sum_rounding
+
+#: What the margin that training asks for is made from.
+MARGINS = ("global", "pairwise")
+# Distances of two equal columns have no gradient.
+_SMALLEST = 1e-12
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class LipschitzMarginNet(CertifiedModel):
+    """Your own Keras network, trained for margins that its Lipschitz constant makes radii of.
+
+    Training follows the constant by power iteration, an estimate from below that gradients flow
+    through; the certificate takes upper bounds of the weights as they are: float64 singular values
+    of dense layers, Fourier bounds of convolutions, batch normalisation folded in, sums at
+    residual connections. Float32's own errors are counted for each image.
+
+    Args:
+        network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits, of the
+            layers in :data:`zoo.certificates.layer_bounds.SUPPORTED`. It is not copied. Or a
+            table: ``name`` of a function in :mod:`zoo.models.lipschitz_margin_networks`, and its
+            arguments.
+        epsilon: L2 budget that the default loss trains for.
+        variant: ``"lmt"`` or ``"lc-lmt"``, see :class:`zoo.losses.LipschitzMargin`.
+        margin: that training asks for: ``"global"``, ``√2 ε`` times the constant of the whole
+            network, as published; or ``"pairwise"``, for each pair of classes ε times the constant
+            of the difference of their logits, less and as the certificate has it.
+
+    Raises:
+        TypeError, ValueError: if the network is no such model, or an argument is out of range.
+        zoo.UnsupportedLayerError: naming the first layer without a bound, and what is supported.
+
+    Example:
+
+    >>> import keras, numpy as np, zoo
+    >>> network = keras.Sequential([
+    ...     keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3, activation="relu"),
+    ...     keras.layers.Flatten(), keras.layers.Dense(10)])
+    >>> model = zoo.models.LipschitzMarginNet(network, epsilon=0.5)
+    >>> len(model.certify(np.zeros((3, 8, 8, 1))))
+    3
+
+    Reference:
+        Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training, NeurIPS 2018; Ono, Takahashi, Kakizaki:
+        Lightweight Lipschitz Margin Training, 2018.
+    """
+
+    #: ``pairwise``: the margin to each other class over the norm of the difference of weights.
+    certificates = (("l2", "pairwise"),)
+
+    def __init__(self, network, epsilon=0.5, variant="lc-lmt", *, margin="global", **kwargs):
+        network = _network(network)
+        bounds = layer_bounds(network)
+        if len(network.input_shape) != 4 or len(network.output_shape) != 2:
+            raise ValueError(
+                "the network must take images (batch, height, width, channels) to logits (batch, "
+                f"classes), but takes {network.input_shape} to {network.output_shape}"
+            )
+        super().__init__(network.input_shape[1:], network.output_shape[-1], **kwargs)
+        for value, argument, known in (
+            (variant, "variant", VARIANTS),
+            (margin, "margin", MARGINS),
+        ):
+            if value not in known:
+                raise ValueError(f"{argument} must be one of {known}, got {value!r}")
+        self.network, self.variant, self.margin = network, variant, margin
+        self.epsilon = Epsilon(epsilon)
+        # Not to be tracked: the layers are the network's.
+        self._bounds = tuple(bounds)
+        self._vectors = [
+            self.add_weight(
+                name=f"{bound.name}_vector_{index}",
+                shape=(1, *bound.input_shape),
+                initializer="random_normal",
+                trainable=False,
+            )
+            for index, bound in enumerate(bounds)
+            if bound.has_norm
+        ]
+        self._training_epsilon = self.add_weight(
+            name="training_epsilon",
+            shape=(),
+            initializer=keras.initializers.Constant(float(self.epsilon)),
+            trainable=False,
+        )
+        # Of the weights as they last were.
+        self._constants = (None, None)
+        self.built = True
+
+    @property
+    def architecture(self):
+        """One line for listings."""
+        sizes = "-".join(str(b.layer.kernel.shape[-1]) for b in self._bounds if b.has_norm)
+        if len(sizes) > 40:
+            sizes = f"{sum(b.has_norm for b in self._bounds)} layers with kernels"
+        return f"{self.variant.upper()}, {self.network.name} {sizes}"
+
+    @property
+    def training_epsilon(self):
+        """Budget in the default loss, ``epsilon`` unless a schedule assigns another."""
+        self.synchronise()
+        return float(ops.convert_to_numpy(self._training_epsilon))
+
+    @training_epsilon.setter
+    def training_epsilon(self, value):
+        self.synchronise()
+        self._training_epsilon.assign(value)
+
+    def call(self, inputs, training=False):
+        return self.network(self._pixels(inputs), training=training)
+
+    def default_loss(self):
+        """:class:`zoo.losses.LipschitzMargin` of this network."""
+        return LipschitzMargin(self.estimate, self._training_epsilon, self.variant)
+
+    def estimate(self):
+        """How fast two logits can move apart, from below: for training alone.
+
+        Each call takes a step of power iteration for every kernel.
+
+        Returns:
+            :class:`zoo.ops.NormEstimate`, a scalar with ``margin="global"``, otherwise of shape
+            ``(classes, classes)``.
+        """
+        vectors, gains = iter(self._vectors), [1.0]
+        for bound in self._bounds:
+            if bound.has_norm:
+                vector = next(vectors)
+                value, new = bound.estimate(vector.value)
+                vector.assign(new)
+            else:
+                value = bound.estimate()
+            gains.append(value * sum(gains[place] for place in bound.inputs))
+        if self.margin == "global" or self._head is None:
+            return NormEstimate(math.sqrt(2.0) * gains[-1])
+        columns = ops.transpose(ops.convert_to_tensor(self._head.layer.kernel))
+        squares = ops.sum(ops.square(columns[:, None] - columns[None]), axis=-1)
+        distances = ops.sqrt(ops.maximum(squares, _SMALLEST**2))
+        return NormEstimate(gains[self._head.inputs[0]] * distances)
+
+    def lipschitz(self):
+        """Upper bounds of the L2 Lipschitz constants, layer by layer, in float64.
+
+        Returns:
+            Dictionary of layer name to bound, in the order they run. Along a chain they multiply;
+            where branches are added, the products of the branches add up.
+        """
+        bounds = zip(self._bounds, self._layer_constants(), strict=True)
+        return {bound.name: constants.lipschitz for bound, constants in bounds}
+
+    def network_lipschitz(self):
+        """Upper bound of the L2 Lipschitz constant of all logits together, in float64."""
+        return self._gains()[-1]
+
+    def certified_radius(self, x, norm, method):
+        constants, gains = self._layer_constants(), self._gains()
+        tensors = [self._pixels(ops.convert_to_tensor(x))]
+        for bound in self._bounds:
+            tensors.append(bound.outputs([tensors[place] for place in bound.inputs]))
+        logits = ops.convert_to_numpy(tensors[-1])
+        sizes = [_lengths(tensor) for tensor in tensors]
+        if self._head is None:
+            # Two of the network's own outputs.
+            kernel, lipschitz = np.eye(self.num_classes), gains[-1]
+        else:
+            kernel = ops.convert_to_numpy(self._head.layer.kernel)
+            lipschitz = gains[self._head.inputs[0]]
+        # Two images in [0, 1] are no further apart.
+        diameter = math.sqrt(math.prod(self.image_shape))
+        reach = np.minimum(pairwise_radius(logits, kernel, lipschitz), diameter)
+        errors = [np.full(len(x), sum_rounding(2) * diameter)]
+        for bound, constant in zip(self._bounds, constants, strict=True):
+            error = constant.offset
+            for place in bound.inputs:
+                # Of the inputs as computed, of this image and of every one within reach.
+                size = sizes[place] + 2.0 * errors[place] + gains[place] * reach
+                error = error + constant.lipschitz * errors[place] + constant.per_size * size
+            errors.append(error)
+        # Of all logits together; of two of them, c and j, |error c| + |error j| is √2 times that.
+        radius = pairwise_radius(logits, kernel, lipschitz, errors[-1] / math.sqrt(2.0))
+        return logits, round_down(np.minimum(radius, diameter))
+
+    def with_new_head(self, num_classes):
+        """The same features under an untrained head, to be fine-tuned.
+
+        Args:
+            num_classes: of the new head.
+
+        Returns:
+            A new model with a network of its own; this one is unchanged.
+
+        Raises:
+            ValueError: if the last layer is not a dense one without activation.
+        """
+        if self._head is None:
+            raise ValueError("the network's last layer is no dense layer that could be replaced")
+        head = self._head.layer
+
+        def resized(layer):
+            config = layer.get_config()
+            return type(layer).from_config(
+                {**config, "units": num_classes} if layer is head else config
+            )
+
+        network = keras.models.clone_model(self.network, clone_function=resized, recursive=True)
+        model = type(self).from_config({**self.get_config(), "network": network})
+        pairs = zip(
+            network._flatten_layers(include_self=False, recursive=True),
+            self.network._flatten_layers(include_self=False, recursive=True),
+            strict=True,
+        )
+        for new, old in pairs:
+            if old is not head and not isinstance(old, (keras.Sequential, keras.Model)):
+                new.set_weights(old.get_weights())
+        return model
+
+    def overridden(self, names):
+        # Also a weight, for a schedule to change, and came with the others.
+        if "epsilon" in names:
+            self.training_epsilon = float(self.epsilon)
+
+    @property
+    def _head(self):
+        """The bound of the dense layer that the logits come from, if they do."""
+        last = self._bounds[-1]
+        is_head = isinstance(last.layer, keras.layers.Dense) and last.can_fold
+        return last if is_head and len(last.input_shape) == 1 else None
+
+    def _layer_constants(self):
+        weights = self.network.get_weights()
+        digest = hashlib.sha256(b"".join(np.asarray(w).tobytes() for w in weights)).digest()
+        if self._constants[0] != digest:
+            self._constants = (digest, [bound.constants() for bound in self._bounds])
+        return self._constants[1]
+
+    def _gains(self):
+        """Upper bounds of the Lipschitz constants from the image to each place."""
+        gains = [1.0]
+        for bound, constants in zip(self._bounds, self._layer_constants(), strict=True):
+            gains.append(constants.lipschitz * sum(gains[place] for place in bound.inputs))
+        return gains
+
+    def get_config(self):
+        config = super().get_config()
+        # The network's own.
+        del config["image_shape"], config["num_classes"]
+        return {
+            **config,
+            "network": keras.saving.serialize_keras_object(self.network),
+            "epsilon": str(self.epsilon),
+            "variant": self.variant,
+            "margin": self.margin,
+        }
+
+
+def _network(network):
+    """A model as it is, one from its configuration, or one by name."""
+    if isinstance(network, dict) and "class_name" in network:
+        return keras.saving.deserialize_keras_object(network)
+    if isinstance(network, dict):
+        options = dict(network)
+        name = options.pop("name", None)
+        if name not in NETWORKS:
+            raise ValueError(f"network.name must be one of {', '.join(NETWORKS)}, got {name!r}")
+        return NETWORKS[name](**options)
+    return network
+
+
+def _lengths(tensor):
+    """L2 norms in float64, ``(n,)``."""
+    array = ops.convert_to_numpy(tensor).astype(np.float64)
+    return np.linalg.norm(array.reshape(len(array), -1), axis=1)

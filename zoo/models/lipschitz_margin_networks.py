@@ -1,0 +1,119 @@
+"""Networks of the Lipschitz-margin papers, as ordinary Keras models."""
+
+import keras
+
+from zoo import checks
+from zoo.layers import MaxMin
+
+
+def mlp(image_shape, num_classes, hidden=(100, 100, 100), activation="relu"):
+    """Dense layers: by default the published network for MNIST.
+
+    Args:
+        image_shape: ``(height, width, channels)``.
+        num_classes: number of logits.
+        hidden: units of the hidden layers.
+        activation: ``"relu"`` or ``"max_min"``.
+
+    Returns:
+        ``keras.Sequential``.
+    """
+    layers = [keras.Input(tuple(image_shape)), keras.layers.Flatten()]
+    for units in hidden:
+        layers += [_dense(units), _activation(activation)]
+    return keras.Sequential([*layers, _dense(num_classes, name="head")], name="mlp")
+
+
+def convnet(
+    image_shape, num_classes, filters=(32, 64), kernel_size=4, hidden=(256,), activation="relu"
+):
+    """Convolutions of stride 2, then dense layers.
+
+    Args:
+        image_shape, num_classes, activation: as for :func:`mlp`.
+        filters: of the convolutions.
+        kernel_size: height and width of their kernels.
+        hidden: units of the dense layers.
+
+    Returns:
+        ``keras.Sequential``.
+    """
+    layers = [keras.Input(tuple(image_shape))]
+    for count in filters:
+        layers += [
+            keras.layers.Conv2D(count, kernel_size, 2, "same", kernel_initializer="orthogonal"),
+            _activation(activation),
+        ]
+    layers.append(keras.layers.Flatten())
+    for units in hidden:
+        layers += [_dense(units), _activation(activation)]
+    return keras.Sequential([*layers, _dense(num_classes, name="head")], name="convnet")
+
+
+def wide_resnet(image_shape, num_classes, depth=16, width=4, dropout=0.4):
+    """A pre-activation residual network of three stages, wider than the first of its kind.
+
+    Args:
+        image_shape, num_classes: as for :func:`mlp`.
+        depth: number of layers, ``6 n + 4`` for n blocks a stage.
+        width: factor on 16, 32 and 64 filters.
+        dropout: rate between the two convolutions of a block.
+
+    Returns:
+        Functional ``keras.Model``.
+
+    Raises:
+        ValueError: if no number of blocks has the depth.
+
+    Reference:
+        Zagoruyko, Komodakis: Wide Residual Networks, BMVC 2016.
+    """
+    blocks, rest = divmod(checks.positive_integer(depth, "depth") - 4, 6)
+    if rest or blocks < 1:
+        raise ValueError(f"depth must be 6 n + 4 for some n, got {depth}")
+
+    def convolution(inputs, filters, kernel_size=3, strides=1):
+        return keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides,
+            "same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+        )(inputs)
+
+    def normalised(inputs):
+        # The moving variance is in the bound that training estimates: it may not lag behind.
+        return keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(inputs))
+
+    inputs = keras.Input(tuple(image_shape))
+    z = convolution(inputs, 16)
+    for stage, published in enumerate((16, 32, 64)):
+        filters = checks.positive_integer(published * width, "width")
+        for block in range(blocks):
+            strides = 2 if stage and not block else 1
+            before = normalised(z)
+            branch = normalised(convolution(before, filters, strides=strides))
+            branch = convolution(keras.layers.Dropout(dropout)(branch), filters)
+            same = z.shape[-1] == filters and strides == 1
+            shortcut = z if same else convolution(before, filters, 1, strides)
+            z = keras.layers.Add()([branch, shortcut])
+    z = keras.layers.GlobalAveragePooling2D()(normalised(z))
+    name = f"wide_resnet_{depth}_{width}"
+    return keras.Model(inputs, keras.layers.Dense(num_classes, name="head")(z), name=name)
+
+
+def _dense(units, **options):
+    return keras.layers.Dense(units, kernel_initializer="orthogonal", **options)
+
+
+def _activation(name):
+    known = {"relu": keras.layers.ReLU, "max_min": MaxMin}
+    if name not in known:
+        names = ", ".join(map(repr, known))
+        raise ValueError(f"activation must be one of {names}, got {name!r}")
+    return known[name]()
+
+
+#: By name: functions of the image shape and the number of classes, with options.
+NETWORKS = {"mlp": mlp, "convnet": convnet, "wide_resnet": wide_resnet}
