@@ -41,13 +41,13 @@ def blocked_matmul(inputs, kernel):
     """
     size = kernel.shape[0]
     blocks, _ = blocks_of(size)
-    cuts = [size * index // blocks for index in range(blocks + 1)]
+    cuts = [size * index // blocks for index in range(1, blocks)]
+    inputs, kernel = ops.split(inputs, cuts, axis=-1), ops.split(kernel, cuts, axis=0)
 
     # Depth first: few sums are alive at a time, and they stay in a processor's cache.
     def total(first, last):
         if last - first == 1:
-            part = slice(cuts[first], cuts[last])
-            return ops.matmul(inputs[..., part], kernel[part])
+            return ops.matmul(inputs[first], kernel[first])
         middle = (first + last) // 2
         return total(first, middle) + total(middle, last)
 
