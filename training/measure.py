@@ -11,9 +11,13 @@ from zoo.evaluation import evaluate
 from zoo.report.card import card
 
 PAPERS = {
+    "lc-lmt": "Ono, Takahashi, Kakizaki: Lightweight Lipschitz Margin Training for Certified "
+    "Defense against Adversarial Examples, 2018",
     "l2nnn": "Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019",
     "linf-dist": "Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks "
     "with ℓ∞-dist Neurons, ICML 2021",
+    "lmt": "Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training: Scalable Certification of "
+    "Perturbation Invariance for Deep Neural Networks, NeurIPS 2018",
 }
 
 

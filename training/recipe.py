@@ -40,7 +40,15 @@ _SCHEMA = _table(
                 "batch_size": _COUNT,
                 "learning_rate": _NUMBER,
             },
-            {"beta_1": _NUMBER, "beta_2": _NUMBER, "epsilon": _NUMBER},
+            {
+                "optimizer": {"enum": ["adam", "sgd"]},
+                "beta_1": _NUMBER,
+                "beta_2": _NUMBER,
+                "epsilon": _NUMBER,
+                "momentum": _NUMBER,
+                # Epochs at which the learning rate falls to a tenth, in place of a cosine.
+                "drops": {"type": "array", "items": _COUNT},
+            },
         ),
         "measure": _table(
             {

@@ -168,12 +168,24 @@ def _claim(folder, recipe, minutes):
 def _optimizer(settings, clock):
     rate = settings["learning_rate"]
     if clock.limit is None:
-        rate = keras.optimizers.schedules.CosineDecay(rate, clock.epochs * clock.steps_per_epoch)
+        rate = _decay(settings, clock)
+    if settings.get("optimizer") == "sgd":
+        return keras.optimizers.SGD(rate, momentum=settings.get("momentum", 0.9), nesterov=True)
     return keras.optimizers.Adam(
         rate,
         beta_1=settings.get("beta_1", 0.9),
         beta_2=settings.get("beta_2", 0.999),
         epsilon=settings.get("epsilon", 1e-7),
+    )
+
+
+def _decay(settings, clock):
+    rate, drops = settings["learning_rate"], settings.get("drops")
+    if drops is None:
+        return keras.optimizers.schedules.CosineDecay(rate, clock.epochs * clock.steps_per_epoch)
+    return keras.optimizers.schedules.PiecewiseConstantDecay(
+        [epoch * clock.steps_per_epoch for epoch in drops],
+        [rate * 0.1**count for count in range(len(drops) + 1)],
     )
 
 
@@ -192,7 +204,10 @@ def _schedules(recipe, model, clock):
         epochs = recipe["epsilon_schedule"]["epochs"]
         callbacks.append(EpsilonSchedule(float(model.epsilon), epochs, clock))
     if clock.limit is not None:
-        callbacks.append(LearningRateSchedule(recipe["training"]["learning_rate"], clock))
+        settings = recipe["training"]
+        callbacks.append(
+            LearningRateSchedule(settings["learning_rate"], clock, settings.get("drops"))
+        )
     return callbacks
 
 

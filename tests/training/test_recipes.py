@@ -14,7 +14,9 @@ def test_shipped_recipes_build(name):
     if name.endswith("-full"):  # 330 MB and more
         recipe["model"]["width"] = 16
     model = build(recipe)
-    assert list(model.image_shape) == recipe["model"]["image_shape"]
+    settings = recipe["model"].get("network")
+    settings = settings if isinstance(settings, dict) else recipe["model"]
+    assert list(model.image_shape) == settings["image_shape"]
 
 
 def test_every_checkpoint_has_a_recipe():

@@ -99,6 +99,10 @@ def _unfold(model, place, nodes):
 
 
 def _call(layer, nodes, *args, **kwargs):
+    if not isinstance(layer, keras.layers.Layer):
+        raise UnsupportedLayerError(
+            f"{type(layer).__name__} {layer.name!r} is an operation, not a layer; write it as one"
+        )
     places = keras.tree.flatten(args)
     # Keras notes training=False where nobody asked for anything.
     options = {name: value for name, value in kwargs.items() if value not in (None, False)}
@@ -111,10 +115,6 @@ def _call(layer, nodes, *args, **kwargs):
         return _unfold(layer, places[0], nodes)
     if isinstance(layer, keras.layers.InputLayer):
         return places[0]
-    if not isinstance(layer, keras.layers.Layer):
-        raise UnsupportedLayerError(
-            f"{type(layer).__name__} {layer.name!r} is an operation, not a layer; write it as one"
-        )
     nodes.append(Node(layer, tuple(place.index for place in places), places[0].shape))
     shapes = [(None, *place.shape) for place in places]
     shape = layer.compute_output_shape(shapes if isinstance(args[0], (list, tuple)) else shapes[0])

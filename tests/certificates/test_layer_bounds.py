@@ -1,0 +1,191 @@
+"""Keras's own layers against the operators they are, and the graphs made of them."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+import zoo
+from tests.layers.lipschitz import matrix_of, steepest
+from zoo.certificates.graph import nodes_of
+from zoo.certificates.layer_bounds import layer_bounds
+
+IMAGE = (7, 6, 2)
+
+AFFINE = {
+    "dense": lambda: layers.Dense(3),
+    "convolution": lambda: layers.Conv2D(3, 3, padding="same"),
+    "strided convolution": lambda: layers.Conv2D(3, (3, 2), strides=2),
+    "average pooling": lambda: layers.AveragePooling2D(3, 2, padding="same"),
+    "overlapping average pooling": lambda: layers.AveragePooling2D((3, 2), 1),
+    "global average pooling": lambda: layers.GlobalAveragePooling2D(),
+    "batch normalisation": lambda: layers.BatchNormalization(),
+    "rescaling": lambda: layers.Rescaling(2.0, -0.5),
+    "zero padding": lambda: layers.ZeroPadding2D((1, 2)),
+    "flatten": lambda: layers.Flatten(),
+    "dropout": lambda: layers.Dropout(0.5),
+}
+OTHERS = {
+    "relu": lambda: layers.ReLU(),
+    "leaky relu": lambda: layers.LeakyReLU(3.0),
+    "relu with a slope": lambda: layers.ReLU(negative_slope=2.0, max_value=1.0),
+    "activation": lambda: layers.Activation("relu"),
+    "dense with activation": lambda: layers.Dense(3, activation="leaky_relu"),
+    "max pooling": lambda: layers.MaxPooling2D(3, 1, padding="same"),
+    "max pooling apart": lambda: layers.MaxPooling2D(2),
+    "global max pooling": lambda: layers.GlobalMaxPooling2D(),
+    "max-min": lambda: zoo.layers.MaxMin(),
+}
+
+
+def sequential(*parts):
+    return keras.Sequential([keras.Input(IMAGE), *parts])
+
+
+def wild(model, seed=0):
+    """Weights and moving statistics as training might leave them."""
+    random = np.random.default_rng(seed)
+    for weight in model.weights:
+        if "seed" in weight.path:
+            continue
+        values = random.normal(size=weight.shape)
+        weight.assign(np.abs(values) + 0.1 if "variance" in weight.path else values)
+    return model
+
+
+@pytest.mark.parametrize("name", AFFINE)
+def test_bounds_of_affine_layers_hold_for_the_whole_operator(name):
+    model = wild(sequential(AFFINE[name]()))
+    (bound,) = layer_bounds(model)
+    exact = np.linalg.norm(matrix_of(model, IMAGE), 2)
+    assert exact <= bound.constants().lipschitz * (1 + 1e-6)
+    # Zero padding and strides are what the Fourier bound gives away.
+    assert bound.constants().lipschitz <= exact * (1.3 if "convolution" in name else 1 + 1e-5)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_no_search_exceeds_the_bounds_of_the_others(name):
+    model = wild(sequential(OTHERS[name]()))
+    (bound,) = layer_bounds(model)
+    found = steepest(model, IMAGE, np.random.default_rng(0))
+    limit = bound.constants().lipschitz
+    assert found <= limit * (1 + 1e-4)
+    assert found >= 0.4 * limit
+
+
+def test_estimates_approach_the_bounds_from_below():
+    model = wild(
+        sequential(
+            layers.Conv2D(3, 3, strides=2, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.BatchNormalization(scale=False),
+            layers.Flatten(),
+            layers.Dense(4),
+        )
+    )
+    for bound in layer_bounds(model):
+        upper = bound.constants().lipschitz
+        if bound.has_norm:
+            vector = keras.random.normal((1, *bound.input_shape))
+            for _ in range(100):
+                value, vector = bound.estimate(vector)
+        else:
+            value = bound.estimate()
+        assert 0.8 * upper <= float(value) <= upper * (1 + 1e-5)
+
+
+def test_normalisation_is_folded_where_nothing_else_sees_the_convolution():
+    folded = wild(sequential(layers.Conv2D(3, 3), layers.BatchNormalization()))
+    (bound,) = layer_bounds(folded)
+    exact = np.linalg.norm(matrix_of(folded, IMAGE), 2)
+    assert exact <= bound.constants().lipschitz <= 1.3 * exact
+    image = keras.Input(IMAGE)
+    before = layers.Conv2D(3, 3)(image)
+    both = layers.Add()([before, layers.BatchNormalization()(before)])
+    assert len(layer_bounds(keras.Model(image, both))) == 3
+    nonlinear = sequential(layers.Conv2D(3, 3, activation="relu"), layers.BatchNormalization())
+    assert len(layer_bounds(nonlinear)) == 2
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000), kind=st.sampled_from(sorted(AFFINE)))
+def test_float32_errors_are_within_their_bounds(seed, kind):
+    """Against the operator applied in float64: large inputs, so that terms cancel."""
+    model = wild(sequential(AFFINE[kind]()), seed)
+    (bound,) = layer_bounds(model)
+    random = np.random.default_rng(seed)
+    impulses = np.zeros((1, *IMAGE), "float32")
+    offset = keras.ops.convert_to_numpy(model(impulses)).astype("float64").ravel()
+    x = random.normal(size=(8, *IMAGE)).astype("float32") * 100
+    exact = x.reshape(8, -1).astype("float64") @ matrix_of(model, IMAGE) + offset
+    found = keras.ops.convert_to_numpy(model(x)).reshape(8, -1)
+    constants = bound.constants()
+    allowed = constants.per_size * np.linalg.norm(x.reshape(8, -1), axis=1) + constants.offset
+    # The operator's own entries are rounded too, by no more than the kernel's products.
+    entries = 4e-7 * constants.lipschitz * np.linalg.norm(x.reshape(8, -1), axis=1)
+    wrong = np.linalg.norm(found - exact, axis=1)
+    assert (wrong <= allowed + entries * np.sqrt(len(offset))).all()
+
+
+def test_models_inside_models_are_unfolded():
+    inner = keras.Sequential([keras.Input(IMAGE), layers.Conv2D(2, 1), layers.ReLU()])
+    image = keras.Input(IMAGE)
+    model = keras.Model(image, layers.Flatten()(layers.Add()([image, inner(image)])))
+    nodes = nodes_of(model)
+    kinds = [type(node.layer).__name__ for node in nodes]
+    assert kinds == ["Conv2D", "ReLU", "Add", "Flatten"]
+    assert nodes[2].inputs == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("layer", "complaint"),
+    [
+        (lambda: layers.LayerNormalization(name="culprit"), "no sound bound"),
+        (lambda: layers.Lambda(lambda x: 2 * x, name="culprit"), "no sound bound"),
+        (lambda: layers.Activation("softmax", name="culprit"), "softmax"),
+        (lambda: layers.Dense(2, activation="tanh", name="culprit"), "tanh"),
+        (lambda: layers.Conv2D(2, 1, groups=2, name="culprit"), "groups"),
+        (lambda: layers.Conv2D(2, 2, dilation_rate=2, name="culprit"), "dilation"),
+        (lambda: layers.ReLU(threshold=0.5, name="culprit"), "threshold"),
+        (lambda: layers.BatchNormalization(axis=1, name="culprit"), "axis 1"),
+    ],
+)
+def test_unsupported_layers_are_named_with_what_is_supported(layer, complaint):
+    model = sequential(layer())
+    with pytest.raises(zoo.UnsupportedLayerError, match=f"culprit.*{complaint}.*Dense, Conv2D"):
+        layer_bounds(model)
+
+
+def test_a_subclass_of_a_supported_layer_is_not_taken_for_it():
+    class Doubled(layers.ReLU):
+        def call(self, inputs):
+            return 2 * super().call(inputs)
+
+    with pytest.raises(zoo.UnsupportedLayerError, match="Doubled"):
+        layer_bounds(sequential(Doubled()))
+
+
+def test_calls_that_change_the_layer_are_refused():
+    image = keras.Input(IMAGE)
+    always_on = layers.Dropout(0.5, name="culprit")(image, training=True)
+    with pytest.raises(zoo.UnsupportedLayerError, match=r"culprit.*training"):
+        layer_bounds(keras.Model(image, always_on))
+    with pytest.raises(zoo.UnsupportedLayerError, match="operation"):
+        layer_bounds(keras.Model(image, image * 2.0))
+
+
+@pytest.mark.parametrize(
+    ("model", "error"),
+    [
+        (lambda: "a name", TypeError),
+        (lambda: keras.Sequential([layers.Dense(2)]), ValueError),
+        (lambda: keras.Model(image := keras.Input(IMAGE), [image, image]), ValueError),
+        (lambda: keras.Model(image := keras.Input(IMAGE), image), ValueError),
+    ],
+)
+def test_what_is_no_such_model_is_refused(model, error):
+    with pytest.raises(error, match=r"[mM]odel"):
+        nodes_of(model())
