@@ -272,7 +272,8 @@ def _figure_1(setting, runs):
         name = "the last" if epoch == -1 else epoch
         index = epoch if epoch == -1 else epoch - 1
         for key in ("margin", "required", "loss"):
-            row[f"{key}, epoch {name}"] = _spread([run[key][index] for run in runs])
+            values = [run[key][index] for run in runs if len(run[key]) > index]
+            row[f"{key}, epoch {name}"] = _spread(values)
     return _trained(row, runs)
 
 
