@@ -90,7 +90,7 @@ def test_plain_compile_and_fit_train(parametrization, learning_rate):
         assert all(bound <= 1 + 1e-4 for bound in model.lipschitz().values())
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     seed=st.integers(0, 100_000),
     network=st.sampled_from(sorted(NETWORKS)),

@@ -27,20 +27,22 @@ def images_of(name, count):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_random_perturbations(name):
-    model, x = zoo.load(name), images_of(name, 500)
+    model, x = zoo.load(name), images_of(name, 300)
     for norm, method in model.certificates:
         certificate = model.certify(x, norm=norm, method=method)
         random, tested = np.random.default_rng(0), 0
         for _ in range(3):
             for x_adv in perturbations(x, certificate.radius, norm, random):
                 tested += assert_unbroken(model, certificate, x, x_adv)
-        assert tested > 4000
+        assert tested > 2000
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="most attacks are for TensorFlow")
-@pytest.mark.parametrize("count", [30, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("count", "restarts"), [(30, 1), pytest.param(300, 3, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", SHIPPED)
-def test_attacks_at_the_radius(name, count):
+def test_attacks_at_the_radius(name, count, restarts):
     """Each image is attacked with just its own radius as budget, or some more, and projected."""
     model, x = zoo.load(name), images_of(name, count)
     certificate = model.certify(x)
@@ -49,7 +51,7 @@ def test_attacks_at_the_radius(name, count):
     runs = [
         ("fgsm", {"loss": "margin"}),
         ("fgsm", {"loss": "cross_entropy"}),
-        ("pgd", {"steps": 20, "restarts": 3, "loss": "margin"}),
+        ("pgd", {"steps": 20, "restarts": restarts, "loss": "margin"}),
         ("pgd", {"steps": 10, "restarts": 1, "loss": "cross_entropy"}),
         ("momentum", {"steps": 10}),
     ]
@@ -75,13 +77,12 @@ def test_attacks_at_the_radius(name, count):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_radii_do_not_depend_on_the_batch_size(name):
-    model, x = zoo.load(name), images_of(name, 30)
+    model, x = zoo.load(name), images_of(name, 10)
     for _, method in model.certificates:
-        whole = model.certify(x, method=method, batch_size=30)
-        for batch_size in (1, 7):
-            parts = model.certify(x, method=method, batch_size=batch_size)
-            np.testing.assert_array_equal(parts.radius, whole.radius)
-            np.testing.assert_array_equal(parts.prediction, whole.prediction)
+        whole = model.certify(x, method=method, batch_size=10)
+        parts = model.certify(x, method=method, batch_size=3)  # the last one is of one image
+        np.testing.assert_array_equal(parts.radius, whole.radius)
+        np.testing.assert_array_equal(parts.prediction, whole.prediction)
 
 
 @pytest.mark.parametrize(

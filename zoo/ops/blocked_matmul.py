@@ -41,6 +41,8 @@ def blocked_matmul(inputs, kernel):
     """
     size = kernel.shape[0]
     blocks, _ = blocks_of(size)
+    if blocks == 1:
+        return ops.matmul(inputs, kernel)
     cuts = [size * index // blocks for index in range(1, blocks)]
     inputs, kernel = ops.split(inputs, cuts, axis=-1), ops.split(kernel, cuts, axis=0)
 
