@@ -27,7 +27,7 @@ _SCHEMA = _table(
         "seed": {"type": "integer", "minimum": 0},
         "data": _table(
             {"name": {"type": "string"}},
-            {"validation": {"type": "integer", "minimum": 0}},
+            {"validation": {"type": "integer", "minimum": 0}, "images": _COUNT},
         ),
         "model": {
             "type": "object",

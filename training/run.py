@@ -33,8 +33,12 @@ def build(recipe):
 
 
 def splits(recipe, data_file=None):
-    """Training and validation images of a recipe; the test set is for ``--measure`` alone."""
+    """Training and validation images of a recipe; the test set is for ``--measure`` alone.
+
+    With ``images`` in the recipe, of the first so many alone.
+    """
     images = data.load(data_file or recipe["data"]["name"], "train")
+    images = images.take(recipe["data"].get("images", len(images)))
     held_out = recipe["data"].get("validation", 0)
     if held_out >= len(images):
         raise ValueError(f"validation holds out {held_out} of only {len(images)} images")

@@ -18,7 +18,7 @@ from training import recipe as recipes
 from training.__main__ import main
 from training.clock import Clock
 from training.measure import measure
-from training.run import train
+from training.run import splits, train
 from training.schedules import PSchedule
 from zoo import catalog
 
@@ -111,6 +111,13 @@ def test_a_run_records_itself(recipe, tmp_path):
     before = (tmp_path / "run" / "run.json").read_text()
     train(recipe, tmp_path / "run", verbose=0)  # nothing left to do, nothing to rewrite
     assert (tmp_path / "run" / "run.json").read_text() == before
+
+
+def test_a_recipe_may_take_the_first_images_alone(recipe):
+    training, validation = splits({**recipe, "data": {**recipe["data"], "images": 300}})
+    assert (len(training), len(validation)) == (200, 100)
+    whole, _ = splits(recipe)
+    np.testing.assert_array_equal(training.images, whole.images[:200])
 
 
 def test_interrupted_and_resumed_is_uninterrupted(recipe, tmp_path):

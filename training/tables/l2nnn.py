@@ -34,7 +34,7 @@ _EPS = 0.3
 _PGD = {"steps": 40, "step_size": 0.01}
 _BUDGETS = (0.5, 1.0, 1.58)
 # Of the images that are attacked, the first of the test set; everything else is of all of them.
-_ATTACKED = 300
+_ATTACKED = {"convnet": 300, "resnet20": 100}
 
 
 class Rescaled(CertifiedModel):
@@ -65,11 +65,12 @@ def measure(model, images, labels, verbose=0):
         are of the first ``n attacked`` images.
     """
     certificate = model.certify(images, verbose=verbose)
-    x, y = images[:_ATTACKED], labels[:_ATTACKED]
+    attacked = _ATTACKED[model.network]
+    x, y = images[:attacked], labels[:attacked]
     gap = float(np.mean(certificate.margin, dtype=np.float64))
     unit = Rescaled(model, 1.0 / gap if gap > 0 else 1.0)
 
-    def attacked(model, attack, **params):
+    def left(model, attack, **params):
         x_adv = model.attack(x, y, attack, eps=_EPS, norm="linf", verbose=verbose, **params)
         return float((np.argmax(model.logits(x_adv), axis=1) == y).mean())
 
@@ -77,10 +78,10 @@ def measure(model, images, labels, verbose=0):
         "n": len(images),
         "n attacked": len(x),
         "natural": float((certificate.prediction == labels).mean()),
-        "fgsm": attacked(model, "fgsm"),
-        "pgd": attacked(model, "pgd", loss="cross_entropy", **_PGD),
+        "fgsm": left(model, "fgsm"),
+        "pgd": left(model, "pgd", loss="cross_entropy", **_PGD),
         "gap": gap,
-        "pgd rescaled": attacked(unit, "pgd", loss="margin", **_PGD),
+        "pgd rescaled": left(unit, "pgd", loss="margin", **_PGD),
         "certified": {str(eps): certificate.accuracy(labels, eps) for eps in _BUDGETS},
         "lipschitz": float(np.prod(list(model.lipschitz().values()))),
     }
@@ -104,7 +105,8 @@ def run(runs, rows=tuple(POSTER), data_file=None, results=RESULTS, verbose=1):
         model = train(recipe, folder, data_file=data_file, verbose=verbose)
         test = data.load(data_file or recipe["data"]["name"], "test")
         trained = json.loads((folder / "run.json").read_text())
-        trained = {key: trained[key] for key in ("epochs", "seconds", "hardware", "seed")}
+        kept = ("epochs", "images", "seconds", "hardware", "seed")
+        trained = {key: trained[key] for key in kept}
         found[row] = {**measure(model, test.images, test.labels, verbose), **trained}
         write_whole(results, json.dumps(found, indent=1) + "\n")
 
@@ -182,7 +184,8 @@ def _row(name, poster, own):
         for eps in _BUDGETS:
             row[f"certified {eps}"] = _percent(own["certified"][str(eps)])
         counts = f"n = {own['n']}, attacked {own['n attacked']}"
-        row["trained"] = f"{own['epochs']} epochs, {own['seconds']} s, {counts}"
+        passes = f"{own['images']} images, {own['epochs']} times, {own['seconds']} s"
+        row["trained"] = f"{passes}; {counts}"
     return row
 
 
