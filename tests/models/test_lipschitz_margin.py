@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 import zoo
+from tests.backend import BACKEND
 from tests.models.perturbations import assert_unbroken, perturbations
 from zoo.models import LipschitzMarginNet
 from zoo.models.lipschitz_margin_networks import NETWORKS, wide_resnet
@@ -182,6 +183,9 @@ def test_attacks_do_not_break_a_trained_network(digits):
         assert row["certified"] <= min(row["attacked"].values())
 
 
+@pytest.mark.skipif(
+    BACKEND == "jax", reason="nothing of it depends on the backend; slow to compile"
+)
 def test_images_of_the_shape_of_svhn_train(tmp_path):
     """No copy of the set is needed for that: images made up, a narrow network of its recipe."""
     from training import recipe as recipes

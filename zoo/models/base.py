@@ -73,7 +73,7 @@ class CertifiedModel(keras.Model):
             x: images ``(n, height, width, channels)``: floats in [0, 1], or uint8.
             norm: of the perturbation; by default the first in ``model.certificates``.
             method: one of those listed for the norm, or ``"auto"`` for the tightest.
-            batch_size: images at a time. It does not change the result.
+            batch_size: images at a time. It changes no radius by more than rounding.
             verbose: 1 shows a progress bar.
 
         Returns:
