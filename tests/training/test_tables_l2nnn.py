@@ -44,7 +44,7 @@ def test_rows_are_trained_once_and_printed(tmp_path, monkeypatch, capsys):
     (table, _) = l2nnn.tables(results)
     row = next(row for row in table["rows"] if row["network"] == "convnet-w0.1-dbc")
     assert row["our natural"] == pytest.approx(100 * found["natural"], abs=0.01)
-    assert row["trained"].startswith("40 images, 1 times")
+    assert row["trained"].startswith("1 × 40 images")
     l2nnn.plot(tmp_path / "plot.svg", results)
     drawn = (tmp_path / "plot.svg").read_text()
     assert drawn.startswith("<?xml")

@@ -51,7 +51,8 @@ def main(arguments=None):
         shown = Table(title=table["title"], title_justify="left", caption=table["caption"])
         columns = list(table["rows"][0])
         for column in columns:
-            shown.add_column(column, justify="left" if column in table["text"] else "right")
+            justify = "left" if column in table["text"] else "right"
+            shown.add_column(column, justify=justify, no_wrap=column == columns[0])
         for row in table["rows"]:
             shown.add_row(*(_cell(row[column]) for column in columns))
         console.print(shown)

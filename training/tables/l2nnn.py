@@ -183,9 +183,8 @@ def _row(name, poster, own):
             row[f"our {column}"] = float(f"{value:.3e}") if column == "gap" else _percent(value)
         for eps in _BUDGETS:
             row[f"certified {eps}"] = _percent(own["certified"][str(eps)])
-        counts = f"n = {own['n']}, attacked {own['n attacked']}"
-        passes = f"{own['images']} images, {own['epochs']} times, {own['seconds']} s"
-        row["trained"] = f"{passes}; {counts}"
+        passes = f"{own['epochs']} × {own['images']} images, {own['seconds']} s"
+        row["trained"] = f"{passes}; n {own['n']}, attacked {own['n attacked']}"
     return row
 
 
