@@ -45,8 +45,8 @@ def main(arguments=None):
     if options.json:
         print(json.dumps(tables, indent=1, ensure_ascii=False))
         return 0
-    # Into a file or a pipe, all columns, however wide.
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    # Into a file or a pipe, all columns, however many.
+    console = Console(width=None if sys.stdout.isatty() else 200)
     for table in tables:
         shown = Table(title=table["title"], title_justify="left", caption=table["caption"])
         columns = list(table["rows"][0])
