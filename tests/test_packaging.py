@@ -28,8 +28,13 @@ def unpacked(tmp_path_factory):
     return folder / "site"
 
 
-def test_the_wheel_loads_the_embedded_model(unpacked, tmp_path):
-    program = "import zoo; print(zoo.__file__, zoo.load('linf-dist-digits').name)"
+def test_the_wheel_loads_every_embedded_model(unpacked, tmp_path):
+    """All checkpoints of the set that ships with scikit-learn: they need no download."""
+    program = """
+import zoo
+names = [record.name for record in zoo.list_models(dataset="digits")]
+print(zoo.__file__, *[zoo.load(name, local_files_only=True).name for name in names])
+"""
     run = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": str(unpacked)},
