@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Tests of what has a part that depends on the backend.
-BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses models attacks test_loading.py) \
+BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses certificates models attacks \
+	test_loading.py) \
 	tests/training/test_schedules.py
 
 .PHONY: demo test test-slow lint format bench clean

@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+import numpy as np
 import pytest
 
 import zoo
@@ -16,3 +17,12 @@ def load(name, split="test"):
         if not (folder / builder).is_dir():
             pytest.skip(f"{builder} is not in {folder}; set TFDS_DATA_DIR to a folder that has it")
     return zoo.data.load(name, split)
+
+
+def made_up(path, image_shape, count):
+    """Write an ``.npz`` file of random images that are training and test set at once."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, size=(count, *image_shape), dtype=np.uint8)
+    labels = np.arange(count) % 10
+    np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    return path

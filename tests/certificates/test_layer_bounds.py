@@ -159,6 +159,34 @@ def test_unsupported_layers_are_named_with_what_is_supported(layer, complaint):
         layer_bounds(model)
 
 
+@pytest.mark.parametrize("name", ["relu", "linear", "leaky_relu"])
+@pytest.mark.parametrize("kind", [layers.Activation, lambda f, name: layers.Dense(3, f, name=name)])
+def test_a_function_of_ones_own_is_not_taken_for_kerass_of_that_name(kind, name):
+    def steep(x):
+        return 100 * x
+
+    steep.__name__ = name
+    model = sequential(kind(steep, name="culprit"))
+    with pytest.raises(zoo.UnsupportedLayerError, match=rf"culprit.*{name}"):
+        layer_bounds(model)
+
+
+def test_every_use_of_a_layer_has_a_name_of_its_own():
+    twice = layers.Conv2D(2, 1, name="twice")
+    inner = keras.Sequential([keras.Input(IMAGE), layers.Conv2D(2, 1, name="twice")])
+    model = sequential(twice, twice, inner)
+    assert [bound.name for bound in layer_bounds(model)] == ["twice", "twice #2", "twice #3"]
+
+
+def test_a_model_inside_with_two_outputs_is_named():
+    inner_image = keras.Input(IMAGE)
+    outputs = [layers.ReLU()(inner_image), layers.Flatten()(inner_image)]
+    inner = keras.Model(inner_image, outputs, name="culprit")
+    image = keras.Input(IMAGE)
+    with pytest.raises(zoo.UnsupportedLayerError, match="culprit.*2 outputs"):
+        nodes_of(keras.Model(image, inner(image)[0]))
+
+
 def test_a_subclass_of_a_supported_layer_is_not_taken_for_it():
     class Doubled(layers.ReLU):
         def call(self, inputs):

@@ -41,3 +41,17 @@ def perturbations(x, radius, norm, random):
     ]
     for direction in directions:
         yield np.clip(x + scaled(direction, radius, norm), 0, 1).astype("float32")
+
+
+def assert_attacks_do_not_break(model, x, norm=None):
+    """FGSM and PGD with three budgets among the radii; returns the certificate."""
+    certificate = model.certify(x, norm=norm)
+    tested = 0
+    for eps in np.quantile(certificate.radius, [0.25, 0.5, 0.75]):
+        for attack, params in (("fgsm", {}), ("pgd", {"steps": 10, "loss": "margin"})):
+            x_adv = model.attack(
+                x, certificate.prediction, attack, eps=float(eps), norm=certificate.norm, **params
+            )
+            tested += assert_unbroken(model, certificate, x, x_adv)
+    assert tested > 2 * len(x)
+    return certificate

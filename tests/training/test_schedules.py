@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import zoo
 from training.batches import Batches
 from training.clock import Clock
+from training.run import _decay, _optimizer
 from training.schedules import EpsilonSchedule, LearningRateSchedule, PSchedule
 from zoo.ops.lp_distance import FAST_EXPONENTS
 
@@ -47,6 +48,28 @@ def test_the_learning_rate_falls_like_a_keras_cosine():
     cosine = keras.optimizers.schedules.CosineDecay(0.03, 40)
     for step in range(41):
         assert schedule.learning_rate(step / 10) == pytest.approx(float(cosine(step)), abs=1e-7)
+
+
+def test_the_learning_rate_drops_where_the_recipe_says():
+    clock = Clock(6, 10)
+    settings = {"learning_rate": 0.5, "drops": [2, 5]}
+    by_callback = LearningRateSchedule(0.5, clock, settings["drops"])
+    by_keras = _decay(settings, clock)
+    for step in range(60):
+        expected = 0.5 if step < 20 else 0.05 if step < 50 else 0.005
+        assert by_callback.learning_rate(step / 10) == pytest.approx(expected)
+        if step not in (20, 50):  # Keras drops one step later
+            assert float(by_keras(step)) == pytest.approx(expected)
+
+
+def test_the_optimizer_is_the_recipes():
+    settings = {"learning_rate": 0.1, "optimizer": "sgd", "momentum": 0.7}
+    sgd = _optimizer(settings, Clock(1, 1))
+    assert isinstance(sgd, keras.optimizers.SGD)
+    assert (sgd.momentum, sgd.nesterov) == (0.7, True)
+    adam = _optimizer({"learning_rate": 0.1, "beta_2": 0.99}, Clock(1, 1))
+    assert isinstance(adam, keras.optimizers.Adam)
+    assert (adam.beta_1, adam.beta_2) == (0.9, 0.99)
 
 
 def test_a_limited_clock_tells_the_share_of_the_time(monkeypatch):

@@ -1,13 +1,17 @@
 """The poster's tables, trained and measured at the smallest size."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
 
+import zoo
+from tests import datasets
 from training import recipe as recipes
 from training.tables import __main__ as command
 from training.tables import l2nnn
+from training.tables.results import read
 
 
 @pytest.mark.parametrize("row", l2nnn.POSTER)
@@ -21,13 +25,9 @@ def test_every_row_has_its_recipe(row):
 
 
 def test_rows_are_trained_once_and_printed(tmp_path, monkeypatch, capsys):
-    random = np.random.default_rng(0)
-    labels = np.arange(40) % 10
-    images = random.integers(0, 256, size=(40, 28, 28, 1)).astype("uint8")
-    arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
-    np.savez(tmp_path / "data.npz", **arrays)
+    images = datasets.made_up(tmp_path / "data.npz", (28, 28, 1), 40)
     results = tmp_path / "results.json"
-    options = {"data_file": tmp_path / "data.npz", "results": results, "verbose": 0}
+    options = {"data_file": images, "results": results, "verbose": 0}
     small = recipes.load("l2nnn-poster/convnet-w0.1-dbc")
     small["model"]["width"] = 0.1
     small["training"].update(epochs=1, batch_size=20)
@@ -51,6 +51,20 @@ def test_rows_are_trained_once_and_printed(tmp_path, monkeypatch, capsys):
     assert f"mean gap {found['gap']:.1e}" in drawn
     assert command.main(["l2nnn"]) == 0
     assert "86.10" in capsys.readouterr().out.replace("86.1 ", "86.10 ")
+
+
+def test_the_page_shows_the_results():
+    """Every cell of docs/masked_gradients.md that is ours."""
+    page = pathlib.Path(zoo.__file__).parents[1] / "docs" / "masked_gradients.md"
+    cells = [line.strip("| ").split(" | ") for line in page.read_text().splitlines()]
+    shown = {row[0]: row[2:] for row in cells if row[0] in l2nnn.POSTER}
+    found = read(l2nnn.RESULTS)
+    assert shown.keys() == found.keys() == l2nnn.POSTER.keys()
+    for name, row in found.items():
+        certified = " / ".join(f"{100 * accuracy:.1f}" for accuracy in row["certified"].values())
+        attacked = [f"{100 * row[key]:.1f}" for key in ("pgd", "pgd rescaled")]
+        expected = [f"{100 * row['natural']:.1f}", f"{row['gap']:.1e}", *attacked, certified]
+        assert shown[name] == expected
 
 
 def test_rescaling_changes_no_prediction(small_model, small_images):

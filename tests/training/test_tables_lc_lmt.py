@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests import datasets
 from training.tables import __main__ as command
 from training.tables import lc_lmt
 
@@ -16,17 +17,13 @@ needs_cw = pytest.mark.skipif(
 
 @needs_cw
 def test_figures_are_trained_once_printed_and_drawn(tmp_path, monkeypatch, capsys):
-    random = np.random.default_rng(0)
-    labels = np.arange(60) % 10
-    images = random.integers(0, 256, size=(60, 28, 28, 1)).astype("uint8")
-    arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
-    np.savez(tmp_path / "data.npz", **arrays)
+    images = datasets.made_up(tmp_path / "data.npz", (28, 28, 1), 60)
     results = tmp_path / "results.json"
     monkeypatch.setattr(lc_lmt, "_EPOCHS", {"mnist": 2})
     monkeypatch.setattr(lc_lmt, "_ATTACKED", 10)
     monkeypatch.setattr(lc_lmt, "_CW", {"steps": 5, "search_steps": 1})
     rows = [lc_lmt.ROWS[0], lc_lmt.ROWS[-1]]
-    options = {"data_file": tmp_path / "data.npz", "results": results, "verbose": 0}
+    options = {"data_file": images, "results": results, "verbose": 0}
     lc_lmt.run(None, rows, seeds=(0, 1), **options)
     found = json.loads(results.read_text())
     assert len(found) == 4

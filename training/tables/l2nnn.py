@@ -1,5 +1,6 @@
 """Tables 1 and 2 of the L2NNN poster, and what they leave out."""
 
+import functools
 import json
 import pathlib
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from training import recipe as recipes
 from training.run import train
-from training.state import write_whole
+from training.tables.results import fill, read
 from zoo import data
 from zoo.models import CertifiedModel
 
@@ -96,10 +97,8 @@ def run(runs, rows=tuple(POSTER), data_file=None, results=RESULTS, verbose=1):
         data_file: an ``.npz`` file in place of MNIST.
         results: JSON file that the table is made from.
     """
-    for row in rows:
-        found = _read(results)
-        if row in found:
-            continue
+
+    def measured(row):
         recipe = recipes.load(f"l2nnn-poster/{row}")
         folder = pathlib.Path(runs) / "l2nnn-poster" / row
         model = train(recipe, folder, data_file=data_file, verbose=verbose)
@@ -107,13 +106,14 @@ def run(runs, rows=tuple(POSTER), data_file=None, results=RESULTS, verbose=1):
         trained = json.loads((folder / "run.json").read_text())
         kept = ("epochs", "images", "seconds", "hardware", "seed")
         trained = {key: trained[key] for key in kept}
-        found[row] = {**measure(model, test.images, test.labels, verbose), **trained}
-        write_whole(results, json.dumps(found, indent=1) + "\n")
+        return {**measure(model, test.images, test.labels, verbose), **trained}
+
+    fill(results, [(row, functools.partial(measured, row)) for row in rows], verbose)
 
 
 def tables(results=RESULTS):
     """Both tables as ``{title, caption, text, rows}``; ``text`` names the text columns."""
-    found = _read(results)
+    found = read(results)
     captions = {
         "convnet": "Table 1: MNIST, ConvNet, %",
         "resnet": "Table 2: MNIST, ResNet-20, %",
@@ -147,7 +147,7 @@ def plot(path, results=RESULTS):
     """
     from matplotlib.figure import Figure
 
-    found = _read(results)
+    found = read(results)
     rows = [row for row in POSTER if row in found]
     if not rows:
         raise ValueError(f"{results} has no results; python -m training.tables l2nnn --train")
@@ -190,7 +190,3 @@ def _row(name, poster, own):
 
 def _percent(accuracy):
     return round(100 * accuracy, 2)
-
-
-def _read(results):
-    return json.loads(results.read_text()) if results.exists() else {}

@@ -1,7 +1,7 @@
 """Figures 1 and 2a and Table 1 of the LC-LMT paper, measured over three seeds."""
 
 import dataclasses
-import json
+import functools
 import pathlib
 import time
 
@@ -9,8 +9,9 @@ import keras
 import numpy as np
 
 from training.hardware import hardware
-from training.state import write_whole
-from zoo import data
+from training.tables.results import fill, read
+from zoo import checks, data
+from zoo.attacks.victim import victim
 from zoo.models import LipschitzMarginNet
 
 RESULTS = pathlib.Path(__file__).with_name("lc-lmt.json")
@@ -94,11 +95,7 @@ class MarginHistory(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.model.synchronise()
-        logits = self.model.logits(self.images).astype(np.float64)
-        rows = np.arange(len(logits))
-        own = logits[rows, self.labels].copy()
-        logits[rows, self.labels] = -np.inf
-        self.margin.append(float(np.mean(own - logits.max(axis=1))))
+        self.margin.append(float(np.mean(victim(self.model).gap(self.images, self.labels))))
         lipschitz = self.model.network_lipschitz()
         self.required.append(float(np.sqrt(2.0) * lipschitz * self.epsilon))
 
@@ -161,22 +158,22 @@ def run(runs, rows=tuple(ROWS), seeds=SEEDS, data_file=None, results=RESULTS, ve
         data_file: an ``.npz`` file in place of the image sets.
         results: JSON file that the tables are made from.
     """
-    for row in rows:
-        for seed in seeds:
-            found = _read(results)
-            key = f"{row.name}-seed{seed}"
-            if key in found:
-                continue
-            train, test = (data.load(data_file or row.dataset, part) for part in ("train", "test"))
-            if verbose:
-                print(f"{key}: {_EPOCHS[row.dataset]} epochs", flush=True)
-            found[key] = measure(row, seed, train, test, _EPOCHS[row.dataset])
-            write_whole(results, json.dumps(found) + "\n")
+
+    def measured(row, seed):
+        train, test = (data.load(data_file or row.dataset, part) for part in ("train", "test"))
+        return measure(row, seed, train, test, _EPOCHS[row.dataset])
+
+    pairs = [(row, seed) for row in rows for seed in seeds]
+    fill(
+        results,
+        [(_key(row, seed), functools.partial(measured, row, seed)) for row, seed in pairs],
+        verbose,
+    )
 
 
 def tables(results=RESULTS):
     """The tables as ``{title, caption, text, rows}``; ``text`` names the text columns."""
-    found = _read(results)
+    found = read(results)
     seeds = "Mean ± standard deviation over the seeds. "
     attacked = f"Carlini–Wagner L2, {_CW['steps']} iterations, first {_ATTACKED} test images. "
     return [
@@ -212,7 +209,7 @@ def plot(path, results=RESULTS):
     """
     from matplotlib.figure import Figure
 
-    found = _read(results)
+    found = read(results)
     if not any(_seeds(found, setting) for setting in [*_FIRST, *_SECOND]):
         raise ValueError(f"{results} has no results; python -m training.tables lc-lmt --train")
     figure = Figure(figsize=(15, 4.5), layout="constrained")
@@ -245,8 +242,7 @@ def _norms(model, x, y):
     """Norm of the smallest perturbation found: 0 where already wrong, None where none was found."""
     x_adv = model.attack(x, y, "cw", eps=float(np.sqrt(x[0].size)), norm="l2", **_CW)
     change = (x_adv.astype(np.float64) - x).reshape(len(x), -1)
-    fooled = np.argmax(model.logits(x_adv), axis=1) != y
-    wrong = np.argmax(model.logits(x), axis=1) != y
+    fooled, wrong = (victim(model).gap(images, y) <= 0 for images in (x_adv, x))
     norms = np.where(wrong, 0.0, np.linalg.norm(change, axis=1))
     return [float(norm) if hit else None for norm, hit in zip(norms, fooled | wrong, strict=True)]
 
@@ -325,14 +321,13 @@ def _band(axes, runs, key, colour, style, label):
 
 
 def _seeds(found, setting):
-    keys = [f"{setting.name}-seed{seed}" for seed in SEEDS]
+    keys = [_key(setting, seed) for seed in SEEDS]
     return [found[key] for key in keys if key in found]
 
 
+def _key(setting, seed):
+    return f"{setting.name}-seed{seed}"
+
+
 def _floats(images):
-    x = images.images
-    return (x / np.float32(255) if x.dtype == np.uint8 else x), images.labels
-
-
-def _read(results):
-    return json.loads(results.read_text()) if results.exists() else {}
+    return checks.images(images.images, images.images.shape[1:]), images.labels

@@ -57,9 +57,11 @@ def nodes_of(model):
             f"got {len(model.inputs)} and {len(model.outputs)}"
         )
     nodes = []
-    _unfold(model, _Place(0, tuple(model.inputs[0].shape[1:])), nodes)
+    output = _unfold(model, _Place(0, tuple(model.inputs[0].shape[1:])), nodes)
     if not nodes:
         raise ValueError("the model has no layers")
+    if output.index != len(nodes):
+        raise ValueError("the model runs layers that its output does not come from")
     return nodes
 
 
@@ -94,8 +96,12 @@ def _unfold(model, place, nodes):
         [place],
         operation_fn=lambda layer: lambda *args, **kwargs: _call(layer, nodes, *args, **kwargs),
     )
-    (output,) = keras.tree.flatten(outputs)
-    return output
+    outputs = keras.tree.flatten(outputs)
+    if len(outputs) != 1:
+        raise UnsupportedLayerError(
+            f"{model.name!r}, a model inside the model, has {len(outputs)} outputs, not one"
+        )
+    return outputs[0]
 
 
 def _call(layer, nodes, *args, **kwargs):

@@ -1,5 +1,6 @@
 """L2 Lipschitz constants of Keras's own layers, and the errors float32 makes in them."""
 
+import collections
 import dataclasses
 import math
 
@@ -44,7 +45,7 @@ class LayerBound:
     """The bounds of one use of a layer.
 
     Attributes:
-        name: of the layer.
+        name: of the layer, with a number where it is not the first of that name.
         inputs: which outputs go in: 0 is the image, ``i + 1`` the i-th bound's.
         layer: the Keras layer.
         input_shape: without the batch.
@@ -104,7 +105,7 @@ class _Relu(LayerBound):
 
 class _Activation(LayerBound):
     def check(self):
-        if _activation(self.layer) is None:
+        if not _is_nonexpansive(self.layer.activation):
             self._refuse(f"computes {_name(self.layer.activation)}")
 
     def constants(self):
@@ -118,7 +119,7 @@ class _Linear(LayerBound):
     normalisation = None
 
     def check(self):
-        if _activation(self.layer) is None:
+        if not _is_nonexpansive(self.layer.activation):
             self._refuse(f"has the activation {_name(self.layer.activation)}")
         if (
             getattr(self.layer, "groups", 1) != 1
@@ -128,7 +129,7 @@ class _Linear(LayerBound):
 
     @property
     def can_fold(self):
-        return self.normalisation is None and _activation(self.layer) == "linear"
+        return self.normalisation is None and self.layer.activation is keras.activations.linear
 
     def norm(self, kernel):
         """Upper bound of the norm with another kernel."""
@@ -311,7 +312,17 @@ def layer_bounds(model):
         else:
             bounds.append(bound)
             place_of[index] = len(bounds)
+    _number_equal_names(bounds)
     return bounds
+
+
+def _number_equal_names(bounds):
+    """Layers may be used twice, and models inside models have names of their own."""
+    counts = collections.Counter()
+    for bound in bounds:
+        counts[bound.layer.name] += 1
+        if counts[bound.layer.name] > 1:
+            bound.name = f"{bound.layer.name} #{counts[bound.layer.name]}"
 
 
 def _can_fold(bound):
@@ -330,15 +341,14 @@ def _bound_of(node, inputs):
     return kind(node.layer, inputs, node.input_shape)
 
 
-def _activation(layer):
-    """Name of an activation with a Lipschitz constant of 1, or None."""
-    name = _name(layer.activation)
-    return name if name in ("linear", "relu", "leaky_relu") else None
+def _is_nonexpansive(activation):
+    """Whether it is Keras's own: anyone's function may have the same name."""
+    known = keras.activations
+    return any(activation is one for one in (known.linear, known.relu, known.leaky_relu))
 
 
 def _name(activation):
-    known = keras.activations.serialize(activation)
-    return known if isinstance(known, str) else getattr(activation, "__name__", str(activation))
+    return getattr(activation, "__name__", type(activation).__name__)
 
 
 def _float64(variable):

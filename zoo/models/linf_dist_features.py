@@ -5,13 +5,13 @@ import numpy as np
 from keras import ops
 
 from zoo import checks
-from zoo.epsilon import Epsilon
 from zoo.layers import LinfDistance, MeanShift
 from zoo.models.base import CertifiedModel
+from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.ops.precision import UNIT_ROUNDOFF
 
 
-class LinfDistFeatures(CertifiedModel):
+class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
     """Normalisation and hidden layers of ℓ∞-distance neurons, each followed by a mean shift.
 
     The features are ``1/std``-Lipschitz in the ℓ∞ norm of the [0, 1] image, for any weights. A
@@ -48,7 +48,6 @@ class LinfDistFeatures(CertifiedModel):
         self.std = checks.positive_number(std, "std")
         if not 1e-6 <= self.std <= 1e6:
             raise ValueError(f"std must lie in [1e-6, 1e6], got {std!r}")
-        self.epsilon = Epsilon(epsilon)
         self.implementation = implementation
         self._initial_weight = float(cross_entropy_weight)
         self.hidden = []
@@ -63,12 +62,7 @@ class LinfDistFeatures(CertifiedModel):
             initializer=keras.initializers.Constant(cross_entropy_weight),
             trainable=False,
         )
-        self._training_epsilon = self.add_weight(
-            name="training_epsilon",
-            shape=(),
-            initializer=keras.initializers.Constant(float(self.epsilon)),
-            trainable=False,
-        )
+        self.add_epsilon(epsilon)
 
     def build(self, input_shape):
         features = int(np.prod(self.image_shape))
@@ -111,17 +105,6 @@ class LinfDistFeatures(CertifiedModel):
         self.synchronise()
         self._cross_entropy_weight.assign(value)
 
-    @property
-    def training_epsilon(self):
-        """Budget in the default loss, ``epsilon`` unless a schedule assigns another."""
-        self.synchronise()
-        return float(ops.convert_to_numpy(self._training_epsilon))
-
-    @training_epsilon.setter
-    def training_epsilon(self, value):
-        self.synchronise()
-        self._training_epsilon.assign(value)
-
     def features(self, inputs, training=False):
         """Features of images: tensor ``(batch, width)``, ``1/std``-Lipschitz at inference."""
         z = self._normalised(inputs)
@@ -152,9 +135,8 @@ class LinfDistFeatures(CertifiedModel):
         return ops.reshape(z, (-1, int(np.prod(self.image_shape))))
 
     def overridden(self, names):
-        # These two are also weights, for a schedule to change, and came with the others.
-        if "epsilon" in names:
-            self.training_epsilon = float(self.epsilon)
+        super().overridden(names)
+        # Also a weight, for a schedule to change, and came with the others.
         if "cross_entropy_weight" in names:
             self.cross_entropy_weight = self._initial_weight
 

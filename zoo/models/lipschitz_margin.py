@@ -9,11 +9,11 @@ from keras import ops
 
 from zoo.certificates import pairwise_radius, round_down
 from zoo.certificates.layer_bounds import layer_bounds
-from zoo.epsilon import Epsilon
 from zoo.losses import LipschitzMargin
 from zoo.losses.lipschitz_margin import VARIANTS
 from zoo.models.base import CertifiedModel
 from zoo.models.lipschitz_margin_networks import NETWORKS
+from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.ops import NormEstimate
 from zoo.ops.precision import sum_rounding
 
@@ -24,13 +24,15 @@ _SMALLEST = 1e-12
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class LipschitzMarginNet(CertifiedModel):
+class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
     """Your own Keras network, trained for margins that its Lipschitz constant makes radii of.
 
     Training follows the constant by power iteration, an estimate from below that gradients flow
     through; the certificate takes upper bounds of the weights as they are: float64 singular values
     of dense layers, Fourier bounds of convolutions, batch normalisation folded in, sums at
-    residual connections. Float32's own errors are counted for each image.
+    residual connections. Float32's own errors are counted for each image, of sums of products in
+    any order; not of convolutions by way of Winograd's or Fourier's transform, which a library for
+    GPUs may choose.
 
     Args:
         network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits, of the
@@ -81,12 +83,11 @@ class LipschitzMarginNet(CertifiedModel):
             if value not in known:
                 raise ValueError(f"{argument} must be one of {known}, got {value!r}")
         self.network, self.variant, self.margin = network, variant, margin
-        self.epsilon = Epsilon(epsilon)
         # Not to be tracked: the layers are the network's.
         self._bounds = tuple(bounds)
         self._vectors = [
             self.add_weight(
-                name=f"{bound.name}_vector_{index}",
+                name=f"{bound.layer.name}_vector_{index}",
                 shape=(1, *bound.input_shape),
                 initializer="random_normal",
                 trainable=False,
@@ -94,12 +95,7 @@ class LipschitzMarginNet(CertifiedModel):
             for index, bound in enumerate(bounds)
             if bound.has_norm
         ]
-        self._training_epsilon = self.add_weight(
-            name="training_epsilon",
-            shape=(),
-            initializer=keras.initializers.Constant(float(self.epsilon)),
-            trainable=False,
-        )
+        self.add_epsilon(epsilon)
         # Of the weights as they last were.
         self._constants = (None, None)
         self.built = True
@@ -111,17 +107,6 @@ class LipschitzMarginNet(CertifiedModel):
         if len(sizes) > 40:
             sizes = f"{sum(b.has_norm for b in self._bounds)} layers with kernels"
         return f"{self.variant.upper()}, {self.network.name} {sizes}"
-
-    @property
-    def training_epsilon(self):
-        """Budget in the default loss, ``epsilon`` unless a schedule assigns another."""
-        self.synchronise()
-        return float(ops.convert_to_numpy(self._training_epsilon))
-
-    @training_epsilon.setter
-    def training_epsilon(self, value):
-        self.synchronise()
-        self._training_epsilon.assign(value)
 
     def call(self, inputs, training=False):
         return self.network(self._pixels(inputs), training=training)
@@ -159,8 +144,9 @@ class LipschitzMarginNet(CertifiedModel):
         """Upper bounds of the L2 Lipschitz constants, layer by layer, in float64.
 
         Returns:
-            Dictionary of layer name to bound, in the order they run. Along a chain they multiply;
-            where branches are added, the products of the branches add up.
+            Dictionary of layer name to bound, in the order they run; a name met again has a
+            number, as in ``"dense #2"``. Along a chain they multiply; where branches are added, the
+            products of the branches add up.
         """
         bounds = zip(self._bounds, self._layer_constants(), strict=True)
         return {bound.name: constants.lipschitz for bound, constants in bounds}
@@ -230,11 +216,6 @@ class LipschitzMarginNet(CertifiedModel):
             if old is not head and not isinstance(old, (keras.Sequential, keras.Model)):
                 new.set_weights(old.get_weights())
         return model
-
-    def overridden(self, names):
-        # Also a weight, for a schedule to change, and came with the others.
-        if "epsilon" in names:
-            self.training_epsilon = float(self.epsilon)
 
     @property
     def _head(self):

@@ -1,0 +1,30 @@
+"""The measurements behind a table: a JSON file, one line for each entry."""
+
+import json
+
+from training.state import write_whole
+
+
+def read(path):
+    """The measurements so far, by name; none if there is no file."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def fill(path, measurements, verbose=1):
+    """Measure what has no result yet; each is kept as soon as it is there.
+
+    Args:
+        path: the JSON file.
+        measurements: pairs ``(name, function)``; the function returns a dictionary ready for JSON.
+        verbose: 1 shows the names.
+    """
+    for name, measure in measurements:
+        if name in read(path):
+            continue
+        if verbose:
+            print(name, flush=True)
+        result = measure()
+        # Read again: another process may have added its own meanwhile.
+        found = {**read(path), name: result}
+        lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in found.items()]
+        write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
