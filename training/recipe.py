@@ -46,6 +46,8 @@ _SCHEMA = _table(
                 "beta_2": _NUMBER,
                 "epsilon": _NUMBER,
                 "momentum": _NUMBER,
+                # Of all weights at each step, by this times the learning rate.
+                "weight_decay": _NUMBER,
                 # Epochs at which the learning rate falls to a tenth, in place of a cosine.
                 "drops": {"type": "array", "items": _COUNT},
             },

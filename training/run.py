@@ -173,10 +173,13 @@ def _optimizer(settings, clock):
     rate = settings["learning_rate"]
     if clock.limit is None:
         rate = _decay(settings, clock)
+    decay = settings.get("weight_decay")
     if settings.get("optimizer") == "sgd":
-        return keras.optimizers.SGD(rate, momentum=settings.get("momentum", 0.9), nesterov=True)
+        momentum = settings.get("momentum", 0.9)
+        return keras.optimizers.SGD(rate, momentum=momentum, nesterov=True, weight_decay=decay)
     return keras.optimizers.Adam(
         rate,
+        weight_decay=decay,
         beta_1=settings.get("beta_1", 0.9),
         beta_2=settings.get("beta_2", 0.999),
         epsilon=settings.get("epsilon", 1e-7),

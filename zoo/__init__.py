@@ -6,6 +6,7 @@ __version__ = "0.1.0"
 
 # `import zoo` loads neither a backend nor the rest: a name arrives when it is first used.
 _NAMES = {
+    "certify": "certification",
     "load": "loading",
     "save": "checkpoint",
     "info": "catalog",

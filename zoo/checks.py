@@ -6,12 +6,13 @@ import numbers
 import numpy as np
 
 
-def images(x, shape):
-    """``x`` as a float32 array of images in [0, 1].
+def images(x, shape, bounded=True):
+    """``x`` as a float32 array of images in [0, 1], or of any inputs.
 
     Args:
         x: array-like ``(n, *shape)``; floats in [0, 1], or uint8, which is divided by 255.
         shape: ``(height, width, channels)`` the model expects.
+        bounded: whether floats must lie in [0, 1].
 
     Returns:
         NumPy array ``(n, *shape)``, float32; ``n`` may be 0.
@@ -28,12 +29,13 @@ def images(x, shape):
     if x.dtype == np.uint8:
         return x.astype(np.float32) / np.float32(255)
     if x.dtype.kind != "f":
-        raise ValueError(f"x must be floats in [0, 1] or uint8, got dtype {x.dtype}")
+        kind = "floats in [0, 1] or uint8" if bounded else "floats or uint8"
+        raise ValueError(f"x must be {kind}, got dtype {x.dtype}")
     if x.size:
         low, high = x.min(), x.max()
         if not np.isfinite(low + high):
             raise ValueError("x must be finite, but has NaN or infinite pixels")
-        if low < 0 or high > 1:
+        if bounded and (low < 0 or high > 1):
             raise ValueError(
                 f"x must lie in [0, 1], but ranges over [{low:g}, {high:g}]; "
                 "divide pixels in 0..255 by 255, or pass them as uint8"

@@ -67,9 +67,10 @@ def test_the_optimizer_is_the_recipes():
     sgd = _optimizer(settings, Clock(1, 1))
     assert isinstance(sgd, keras.optimizers.SGD)
     assert (sgd.momentum, sgd.nesterov) == (0.7, True)
-    adam = _optimizer({"learning_rate": 0.1, "beta_2": 0.99}, Clock(1, 1))
+    settings = {"learning_rate": 0.1, "beta_2": 0.99, "weight_decay": 0.5}
+    adam = _optimizer(settings, Clock(1, 1))
     assert isinstance(adam, keras.optimizers.Adam)
-    assert (adam.beta_1, adam.beta_2) == (0.9, 0.99)
+    assert (adam.beta_1, adam.beta_2, adam.weight_decay) == (0.9, 0.99, 0.5)
 
 
 def test_a_limited_clock_tells_the_share_of_the_time(monkeypatch):

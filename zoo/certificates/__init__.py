@@ -1,7 +1,14 @@
 """From logits to radii."""
 
+from zoo.certificates.bisection import largest_certified
 from zoo.certificates.certificate import Certificate, round_down
-from zoo.certificates.interval import largest_certified
-from zoo.certificates.lipschitz import lipschitz_radius, pairwise_radius
+from zoo.certificates.lipschitz import lipschitz_radius, margin, pairwise_radius
 
-__all__ = ["Certificate", "largest_certified", "lipschitz_radius", "pairwise_radius", "round_down"]
+__all__ = [
+    "Certificate",
+    "largest_certified",
+    "lipschitz_radius",
+    "margin",
+    "pairwise_radius",
+    "round_down",
+]

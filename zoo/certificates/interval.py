@@ -1,39 +1,58 @@
-"""Radius by bisection over a yes/no certificate."""
+"""Interval bounds: a box pushed through a network, layer by layer."""
 
-import math
+from keras import ops
 
-import numpy as np
-
-from zoo.certificates.certificate import round_down
+from zoo.certificates.operators import Activation, Kernel
 
 
-def largest_certified(is_certified, start, *, upper=1.0, tolerance=1e-5):
-    """Largest budget, per image, that a certificate proves.
+def boxes_of(operators, region, tighten=None):
+    """A box for every place of a network, that holds for every input of a region.
 
-    Every returned budget was itself proved, or is the given start: stopping early or a certificate
-    that is not monotone makes the result smaller, never wrong.
+    Before the first kernel an L2 ball stays one, so that kernel's outputs are bounded by the L2
+    norms of its columns.
 
     Args:
-        is_certified: function of a float32 array ``(n,)`` of budgets to a bool array ``(n,)``.
-        start: float array ``(n,)`` of budgets known to be certified.
-        upper: budget beyond which there is nothing to prove; 1 is the whole [0, 1] box in ℓ∞.
-        tolerance: width of the last bracket; no finer than float32.
+        operators: prepared, see :func:`zoo.certificates.operators.operators_of`.
+        region: :class:`zoo.certificates.region.Region`.
+        tighten: function of ``(boxes so far, place)`` to a tighter box of the last place, for each
+            place that an activation follows; None leaves them as they are.
 
     Returns:
-        float32 array ``(n,)``.
+        List of ``(lower, upper)``: float64 tensors ``(batch, *shape)``; the first is the region's.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.certificates import largest_certified
-    >>> round(float(largest_certified(lambda e: e <= 0.3, np.zeros(1))[0]), 4)
-    0.3
+    Reference:
+        Gowal et al.: On the Effectiveness of Interval Bound Propagation for Training Verifiably
+        Robust Models, 2018, section 3.
     """
-    low = round_down(start)
-    high = np.maximum(low, np.float32(upper))
-    # As many halvings for every image: its radius must not depend on its neighbours.
-    for _ in range(min(24, math.ceil(math.log2(max(1.0, upper / tolerance))))):
-        middle = (low + high) / np.float32(2)
-        proved = np.asarray(is_certified(middle), bool)
-        low, high = np.where(proved, middle, low), np.where(proved, high, middle)
-    return low
+    followed = {o.inputs[0] for o in operators if isinstance(o, Activation)}
+    boxes = [region.box()]
+    # Where the input only moved around: its center there, and the ball's radius.
+    balls = {0: (region.center, region.eps)} if region.norm == "l2" else {}
+    for place, operator in enumerate(operators, start=1):
+        inputs = [boxes[i] for i in operator.inputs]
+        box = operator.interval(inputs)
+        ball = balls.get(operator.inputs[0])
+        if ball is not None and operator.isometry is not None:
+            center, eps = ball
+            moved = operator.linear(center) + operator.offset
+            balls[place] = moved, eps * operator.isometry
+        elif ball is not None and isinstance(operator, Kernel):
+            box = _intersection(box, _around(operator, ball, operator.rounding(inputs)))
+        boxes.append(box)
+        if tighten is not None and place in followed:
+            boxes[place] = _intersection(box, tighten(boxes, place))
+    return boxes
+
+
+def _around(operator, ball, rounding):
+    center, eps = ball
+    lengths = operator.row_lengths()
+    center = operator.linear(center) + operator.offset
+    spread = ops.reshape(eps, (-1, *[1] * (len(lengths.shape) - 1))) * lengths * (1.0 + 1e-9)
+    return center - spread - rounding, center + spread + rounding
+
+
+def _intersection(box, other):
+    lower, upper = ops.maximum(box[0], other[0]), ops.minimum(box[1], other[1])
+    # Both hold something, so they meet; rounding may hide it.
+    return ops.minimum(lower, upper), ops.maximum(lower, upper)

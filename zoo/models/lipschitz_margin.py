@@ -14,6 +14,11 @@ from zoo.losses.lipschitz_margin import VARIANTS
 from zoo.models.base import CertifiedModel
 from zoo.models.lipschitz_margin_networks import NETWORKS
 from zoo.models.training_epsilon import TrainingEpsilon
+from zoo.models.wrapped_network import (
+    network_from,
+    require_images_to_logits,
+    with_new_last_layer,
+)
 from zoo.ops import NormEstimate
 from zoo.ops.precision import sum_rounding
 
@@ -68,13 +73,9 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
     certificates = (("l2", "pairwise"),)
 
     def __init__(self, network, epsilon=0.5, variant="lc-lmt", *, margin="global", **kwargs):
-        network = _network(network)
+        network = network_from(network, NETWORKS)
         bounds = layer_bounds(network)
-        if len(network.input_shape) != 4 or len(network.output_shape) != 2:
-            raise ValueError(
-                "the network must take images (batch, height, width, channels) to logits (batch, "
-                f"classes), but takes {network.input_shape} to {network.output_shape}"
-            )
+        require_images_to_logits(network)
         super().__init__(network.input_shape[1:], network.output_shape[-1], **kwargs)
         for value, argument, known in (
             (variant, "variant", VARIANTS),
@@ -197,25 +198,8 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
         """
         if self._head is None:
             raise ValueError("the network's last layer is no dense layer that could be replaced")
-        head = self._head.layer
-
-        def resized(layer):
-            config = layer.get_config()
-            return type(layer).from_config(
-                {**config, "units": num_classes} if layer is head else config
-            )
-
-        network = keras.models.clone_model(self.network, clone_function=resized, recursive=True)
-        model = type(self).from_config({**self.get_config(), "network": network})
-        pairs = zip(
-            network._flatten_layers(include_self=False, recursive=True),
-            self.network._flatten_layers(include_self=False, recursive=True),
-            strict=True,
-        )
-        for new, old in pairs:
-            if old is not head and not isinstance(old, (keras.Sequential, keras.Model)):
-                new.set_weights(old.get_weights())
-        return model
+        network = with_new_last_layer(self.network, self._head.layer, num_classes)
+        return type(self).from_config({**self.get_config(), "network": network})
 
     @property
     def _head(self):
@@ -249,19 +233,6 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
             "variant": self.variant,
             "margin": self.margin,
         }
-
-
-def _network(network):
-    """A model as it is, one from its configuration, or one by name."""
-    if isinstance(network, dict) and "class_name" in network:
-        return keras.saving.deserialize_keras_object(network)
-    if isinstance(network, dict):
-        options = dict(network)
-        name = options.pop("name", None)
-        if name not in NETWORKS:
-            raise ValueError(f"network.name must be one of {', '.join(NETWORKS)}, got {name!r}")
-        return NETWORKS[name](**options)
-    return network
 
 
 def _lengths(tensor):

@@ -1,6 +1,6 @@
 """Numerics under the layers, and the only place with backend-specific code."""
 
-from zoo.ops.gradients import input_gradient
+from zoo.ops.gradients import input_gradient, input_jacobian
 from zoo.ops.linf_interval import linf_interval
 from zoo.ops.lp_distance import lp_distance
 from zoo.ops.lp_distance_conv import linf_interval_conv, lp_distance_conv
@@ -18,6 +18,7 @@ __all__ = [
     "convolution_norm",
     "dense_norm",
     "input_gradient",
+    "input_jacobian",
     "linf_interval",
     "linf_interval_conv",
     "lp_distance",

@@ -41,4 +41,54 @@ def input_gradient(function, inputs):
         import jax
 
         return jax.grad(lambda x: ops.sum(function(x)))(inputs)
-    raise NotImplementedError(f"input gradients need TensorFlow or JAX, not {backend}")
+    raise _unknown(backend)
+
+
+def input_jacobian(function, inputs):
+    """Derivatives of every output with respect to the inputs: one forward pass, one pass back.
+
+    The pass back is taken for all outputs at once. Like :func:`input_gradient` it can be
+    differentiated again.
+
+    Args:
+        function: of a batch, made of ``keras.ops`` and layers, that treats each sample by itself.
+        inputs: tensor ``(batch, *input_shape)``, float.
+
+    Returns:
+        ``(outputs, jacobian)``: tensors ``(batch, classes)`` and ``(batch, classes,
+        *input_shape)``.
+
+    Raises:
+        NotImplementedError: on a backend other than TensorFlow and JAX.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from zoo.ops import input_jacobian
+    >>> kernel = np.array([[1.0, 2.0], [3.0, 4.0]])
+    >>> _, jacobian = input_jacobian(lambda x: x @ kernel, np.ones((5, 2)))
+    >>> np.asarray(jacobian)[0].tolist()
+    [[1.0, 3.0], [2.0, 4.0]]
+    """
+    inputs = ops.convert_to_tensor(inputs)
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(inputs)
+            outputs = function(inputs)
+        return outputs, tape.batch_jacobian(outputs, inputs)
+    if backend == "jax":
+        import jax
+
+        outputs, back = jax.vjp(function, inputs)
+        rows = ops.eye(outputs.shape[1], dtype=outputs.dtype)
+        rows = ops.broadcast_to(rows[:, None], (outputs.shape[1], *outputs.shape))
+        (jacobian,) = jax.vmap(back)(rows)
+        return outputs, ops.moveaxis(jacobian, 0, 1)
+    raise _unknown(backend)
+
+
+def _unknown(backend):
+    return NotImplementedError(f"input gradients need TensorFlow or JAX, not {backend}")

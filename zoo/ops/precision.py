@@ -1,5 +1,7 @@
 """How exact float32 is, and refusing arithmetic too coarse to prove anything with."""
 
+import contextlib
+
 import keras
 
 #: A float32 operation is off by at most this much of its result.
@@ -54,3 +56,12 @@ def require_float32(model):
                 "certify needs float32, but matrix products may use TF32 or bfloat16; call "
                 "jax.config.update('jax_default_matmul_precision', 'highest')"
             )
+
+
+def double_precision():
+    """A context in which tensors may be float64, which JAX has to be told."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64()
+    return contextlib.nullcontext()

@@ -1,0 +1,59 @@
+"""Lines around activations, and the error of float32 in them."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo.certificates.activation_lines import ACTIVATIONS, Piecewise
+from zoo.ops.precision import double_precision
+
+KINDS = dict(ACTIVATIONS)
+ENDS = st.one_of(st.floats(-3, 3), st.floats(-60, 60), st.just(0.0))
+
+
+@given(
+    st.sampled_from([function.__name__ for function in KINDS]),
+    ENDS,
+    st.one_of(st.floats(0, 5), st.floats(0, 1e-5), st.just(0.0), st.floats(0, 100)),
+)
+def test_lines_lie_on_their_side_and_touch(name, lower, width):
+    (kind,) = [kind for function, kind in ACTIVATIONS if function.__name__ == name]
+    upper = lower + width
+    x = np.linspace(lower, upper, 401)
+    with double_precision():
+        ends = [keras.ops.convert_to_tensor(np.array([end]), "float64") for end in (lower, upper)]
+        lines = [[float(n[0]) for n in line] for line in kind.lines(*ends)]
+        y = keras.ops.convert_to_numpy(kind.value(keras.ops.convert_to_tensor(x, "float64")))
+    (a, b), (c, d) = lines
+    assert (a * x + b <= y).all()
+    assert (y <= c * x + d).all()
+    # Each comes close to the function somewhere.
+    assert (y - (a * x + b)).min() < 1e-4 + 0.01 * width
+    assert (c * x + d - y).min() < 1e-4 + 0.01 * width
+    assert a >= 0
+    assert c >= 0
+
+
+@pytest.mark.parametrize("function", KINDS, ids=lambda f: f.__name__)
+def test_float32_is_within_its_bound(function):
+    """Of Keras's own function, compiled and not."""
+    kind = KINDS[function]
+    x = np.concatenate([np.linspace(-90, 90, 200_001), np.linspace(-1, 1, 200_001)])
+    x = np.concatenate([x, 10.0 ** -np.linspace(0, 30, 1001)]).astype("float32")
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Activation(function)])
+    with double_precision():
+        exact = keras.ops.convert_to_tensor(x.astype("float64"), "float64")
+        exact = keras.ops.convert_to_numpy(kind.value(exact))
+    allowed = np.array([kind.rounding(size) for size in np.abs(x).astype("float64")])
+    found = [
+        keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(x))),
+        model.predict(x[:, None], batch_size=100_000, verbose=0)[:, 0],
+    ]
+    for values in found:
+        assert (np.abs(values - exact) <= allowed).all()
+
+
+def test_a_slope_below_zero_is_that_of_float32():
+    assert Piecewise(0.2).slope == np.float32(0.2)

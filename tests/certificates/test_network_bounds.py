@@ -1,0 +1,361 @@
+"""Bounds of ordinary networks: against exact answers, against searches, and what is refused."""
+
+import functools
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import scipy.optimize
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+import zoo
+from tests.backend import BACKEND
+from tests.models.perturbations import perturbations, sizes
+from zoo.certificates import network_bounds, relaxation
+from zoo.certificates.interval import boxes_of
+from zoo.certificates.network_bounds import METHODS, NetworkBounds
+from zoo.certificates.operators import MaxPooling
+from zoo.certificates.region import Region
+from zoo.ops.precision import double_precision
+
+IMAGE = (6, 6, 2)
+ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "softplus")
+tensor = functools.partial(keras.ops.convert_to_tensor, dtype="float64")
+
+
+def dense_network(sizes, activation="relu"):
+    hidden = [layers.Dense(units, activation) for units in sizes[1:-1]]
+    return keras.Sequential([keras.Input((sizes[0],)), *hidden, layers.Dense(sizes[-1])])
+
+
+def image_network(activation):
+    """Every kind of layer that is supported."""
+    image = keras.Input(IMAGE)
+    z = layers.Rescaling(2.0, -1.0)(image)
+    z = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same", use_bias=False)(z))
+    z = layers.Activation(activation)(z)
+    branch = layers.Conv2D(4, 3, strides=2, padding="same", activation=activation)(z)
+    pooled = layers.MaxPooling2D(3, 2, padding="same")(layers.SpatialDropout2D(0.5)(z))
+    z = layers.Add()([branch, pooled])
+    z = layers.AveragePooling2D(2, 1, padding="same")(layers.ZeroPadding2D(1)(z))
+    whole = layers.Dropout(0.5)(layers.Reshape((4,))(layers.GlobalMaxPooling2D()(z)))
+    z = layers.Dense(5, activation)(layers.Flatten()(z))
+    logits = layers.Add()([layers.Dense(3)(z), layers.Dense(3)(whole)])
+    return keras.Model(image, logits)
+
+
+@functools.cache
+def network(kind):
+    return image_network(kind) if kind in ACTIVATIONS else dense_network(kind)
+
+
+def wild(model, random, scale=1.0):
+    """Weights and statistics as training might leave them."""
+    for weight in model.weights:
+        if "seed" in weight.path:
+            continue
+        fan_in = np.prod(weight.shape[:-1]) if len(weight.shape) > 1 else 1.0
+        values = scale * random.normal(size=weight.shape) / np.sqrt(fan_in)
+        weight.assign(np.abs(values) + 0.1 if "variance" in weight.path else values)
+    return model
+
+
+def margins(model, x, classes, eps, norm, method, clip=True):
+    bounds = NetworkBounds(model)
+    with double_precision():
+        for operator in bounds.operators:
+            operator.prepare()
+        return bounds.margins(x, classes, np.full(len(x), eps), norm, method, clip)
+
+
+def exact_margin(model, x, own, eps):
+    """Least margin over an ℓ∞ ball in [0, 1], by one linear program per pattern of the ReLUs."""
+    weights = [w.astype("float64") for w in model.get_weights()]
+    kernels, biases = weights[0::2], weights[1::2]
+    ends = list(zip(np.maximum(x - eps, 0), np.minimum(x + eps, 1), strict=True))
+    hidden = [len(b) for b in biases[:-1]]
+    least = np.inf
+    for pattern in itertools.product([0, 1], repeat=sum(hidden)):
+        parts = np.split(np.array(pattern), np.cumsum(hidden)[:-1])
+        linear, offset, rows, limits = np.eye(len(x)), np.zeros(len(x)), [], []
+        for kernel, bias, active in zip(kernels, biases, parts, strict=False):
+            linear, offset = linear @ kernel, offset @ kernel + bias
+            sign = 1 - 2 * active  # active: not below zero
+            rows.append((linear * sign).T)
+            limits.append(-offset * sign)
+            linear, offset = linear * active, offset * active
+        linear, offset = linear @ kernels[-1], offset @ kernels[-1] + biases[-1]
+        for j in set(range(len(offset))) - {own}:
+            found = scipy.optimize.linprog(
+                linear[:, own] - linear[:, j], np.concatenate(rows), np.concatenate(limits),
+                bounds=ends,
+            )  # fmt: skip
+            if found.status == 0:
+                least = min(least, found.fun + offset[own] - offset[j])
+    return least
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10_000), shape=st.sampled_from([(3, 5, 3), (2, 3, 3, 3)]))
+def test_bounds_are_below_the_exact_margin_and_in_order(seed, shape):
+    random = np.random.default_rng(seed)
+    model = wild(network(shape), random, 2.0)
+    x = random.uniform(size=(1, shape[0])).astype("float32")
+    own = np.argmax(model.predict(x, verbose=0), axis=1)
+    for eps in (0.01, 0.1, 0.4):
+        exact = exact_margin(model, x[0], own[0], eps)
+        found = [margins(model, x, own, eps, "linf", method)[0] for method in METHODS]
+        assert found[0] <= exact + 1e-9
+        assert found[0] >= found[1] - 1e-9 or found[1] <= exact + 1e-9
+        assert found[1] >= found[2]
+        if eps == 0.01:
+            assert found[0] >= exact - 0.3
+
+
+@settings(max_examples=5)
+@given(seed=st.integers(0, 10_000), activation=st.sampled_from(ACTIVATIONS))
+def test_two_pixels_against_brute_force(seed, activation):
+    """Each point of a fine grid over a disc, as float32 computes it."""
+    random = np.random.default_rng(seed)
+    model = wild(dense_network((2, 6, 5, 3), activation), random, 3.0)
+    x = random.uniform(size=(1, 2)).astype("float32")
+    angle, length = np.meshgrid(np.linspace(0, 2 * np.pi, 61), np.linspace(0, 1, 21))
+    disc = np.stack([length * np.cos(angle), length * np.sin(angle)], axis=-1).reshape(-1, 2)
+    own = np.argmax(model.predict(x, verbose=0), axis=1)
+    for eps, method in itertools.product((0.05, 0.3), METHODS):
+        points = np.clip(x + eps * disc * (1 - 1e-6), 0, 1).astype("float32")
+        logits = model.predict(points, verbose=0).astype("float64")
+        others = np.delete(logits, own[0], axis=1).max(axis=1)
+        least = (logits[:, own[0]] - others).min()
+        assert margins(model, x, own, eps, "l2", method)[0] <= least
+        assert margins(model, x, own, eps, "l2", "crown")[0] >= least - 20 * eps
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10_000), activation=st.sampled_from(ACTIVATIONS))
+def test_no_perturbation_breaks_a_radius(seed, activation):
+    random = np.random.default_rng(seed)
+    model = wild(network(activation), random, 2.0)
+    x = random.uniform(size=(6, *IMAGE)).astype("float32")
+    for norm, method in itertools.product(("linf", "l2"), METHODS[1:]):
+        certificate = zoo.certify(model, x, norm=norm, method=method)
+        tested = 0
+        for x_adv in perturbations(x, certificate.radius, norm, random):
+            covered = sizes(x_adv.astype("float64") - x, norm) < certificate.radius
+            flipped = np.argmax(model.predict(x_adv, verbose=0), axis=1) != certificate.prediction
+            assert not (covered & flipped).any()
+            tested += covered.sum()
+        assert tested > 0
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10_000), activation=st.sampled_from(ACTIVATIONS))
+def test_boxes_hold_what_float32_computes(seed, activation):
+    """Large weights and a ball of no size: what is left is rounding."""
+    random = np.random.default_rng(seed)
+    model = wild(network(activation), random, 5.0)
+    x = random.uniform(size=(20, *IMAGE)).astype("float32")
+    bounds = NetworkBounds(model)
+    with double_precision():
+        for operator in bounds.operators:
+            operator.prepare()
+        region = Region(tensor(x), tensor(np.zeros(20)), "linf", True)
+        lower, upper = map(keras.ops.convert_to_numpy, boxes_of(bounds.operators, region)[-1])
+    logits = model.predict(x, verbose=0)
+    assert (lower <= logits).all()
+    assert (logits <= upper).all()
+    assert (upper - lower).max() < 0.02 * np.abs(logits).max()
+
+
+def test_bounds_of_an_affine_network_are_exact():
+    random = np.random.default_rng(0)
+    model = keras.Sequential(
+        [
+            keras.Input(IMAGE),
+            layers.Conv2D(3, 3, strides=2, padding="same"),
+            layers.BatchNormalization(),
+            layers.AveragePooling2D(2, 1),
+            layers.Flatten(),
+            layers.Dense(2),
+        ]
+    )
+    wild(model, random)
+    x = random.uniform(0.4, 0.6, size=(3, *IMAGE)).astype("float32")
+    base = model.predict(np.zeros((1, *IMAGE), "float32"), verbose=0)
+    impulses = np.eye(np.prod(IMAGE)).reshape(-1, *IMAGE).astype("float32")
+    columns = model.predict(impulses, verbose=0).astype("float64") - base
+    gradient = columns[:, 0] - columns[:, 1]
+    logits = model.predict(x, verbose=0).astype("float64")
+    at_center = logits[:, 0] - logits[:, 1]
+    for norm, dual in (("linf", np.abs(gradient).sum()), ("l2", np.linalg.norm(gradient))):
+        found = margins(model, x, np.zeros(3, int), 0.1, norm, "crown")
+        np.testing.assert_allclose(found, at_center - 0.1 * dual, atol=1e-4)
+
+
+def test_interval_bounds_fall_with_eps_and_tighter_methods_give_larger_radii():
+    random = np.random.default_rng(1)
+    model = wild(network("relu"), random, 2.0)
+    x = random.uniform(size=(4, *IMAGE)).astype("float32")
+    own = np.argmax(model.predict(x, verbose=0), axis=1)
+    for norm in ("linf", "l2"):
+        by_eps = [margins(model, x, own, e, norm, "interval") for e in (0, 0.01, 0.05, 0.2)]
+        assert (np.diff(by_eps, axis=0) < 0).all()
+        crown, mixed, interval = (
+            zoo.certify(model, x, norm=norm, method=method).radius for method in METHODS
+        )
+        assert (crown > mixed).all()
+        assert (mixed > interval).all()
+        assert (interval > 0).all()
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 10_000),
+    eps=st.floats(1e-4, 3.0),
+    norm=st.sampled_from(["linf", "l2"]),
+    clip=st.booleans(),
+)
+def test_the_least_over_a_region(seed, eps, norm, clip):
+    random = np.random.default_rng(seed)
+    x = random.choice([0.0, 1.0, 0.5], size=(2, 7)) * random.uniform(size=(2, 7))
+    rows = random.normal(size=(2, 3, 7)) * (random.uniform(size=(2, 3, 7)) < 0.8)
+    points = x[:, None] + eps * directions(random, norm)
+    if clip:
+        points = np.clip(points, 0, 1)
+    least = np.einsum("brn,bpn->brp", rows, points).min(axis=2)
+    with double_precision():
+        region = Region(tensor(x), tensor(np.full(2, eps)), norm, clip)
+        found = [keras.ops.convert_to_numpy(region.minimum(tensor(rows), i)) for i in (0, 1, 4, 20)]
+        ball = keras.ops.convert_to_numpy(
+            Region(region.center, region.eps, norm, False).minimum(tensor(rows))
+        )
+    for bound in found:
+        assert (bound <= least).all()
+    assert (found[-1] >= ball - 1e-9).all()
+    # As many steps as pixels reach the optimum, which a point of the region attains.
+    if norm == "l2" and clip:
+        for i, j in itertools.product(range(2), range(3)):
+            best = least_by_search(rows[i, j], x[i], eps)
+            assert found[-1][i, j] == pytest.approx(best, abs=1e-6)
+
+
+def directions(random, norm):
+    points = random.normal(size=(2, 500, 7)) * random.choice([0.1, 1, 10], size=(2, 500, 7))
+    if norm == "linf":
+        return np.sign(points) * random.uniform(size=(2, 500, 1))
+    return points / np.linalg.norm(points, axis=-1, keepdims=True)
+
+
+def least_by_search(row, x, eps):
+    """By bisection over how long the change is, pixels stopping at the ends of [0, 1]."""
+    low, high = 0.0, 1e9
+    for _ in range(200):
+        middle = (low + high) / 2
+        if np.linalg.norm(np.clip(x - middle * row, 0, 1) - x) <= eps:
+            low = middle
+        else:
+            high = middle
+    return row @ np.clip(x - low * row, 0, 1)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_windows_are_those_of_the_layer(padding):
+    layer = layers.MaxPooling2D((3, 2), (2, 1), padding=padding)
+    x = np.random.default_rng(0).normal(size=(2, 7, 6, 3))
+    pooling = MaxPooling(layer, (0,), x.shape[1:])
+    found = keras.ops.max(pooling._windows(x.astype("float32"), outside=-1e30), axis=-1)
+    expected = layer(x.astype("float32"))
+    np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (found, expected)))
+
+
+def test_blocks_change_nothing(monkeypatch):
+    random = np.random.default_rng(2)
+    model = wild(network("relu"), random, 2.0)
+    x = random.uniform(size=(5, *IMAGE)).astype("float32")
+    whole = zoo.certify(model, x, norm="l2", method="crown").radius
+    monkeypatch.setattr(relaxation, "_BLOCK", 500)
+    monkeypatch.setattr(network_bounds, "_BLOCK", 500)
+    parts = zoo.certify(model, x, norm="l2", method="crown", batch_size=2).radius
+    np.testing.assert_allclose(parts, whole, rtol=1e-5)
+
+
+def test_inputs_of_any_range_and_rank():
+    random = np.random.default_rng(3)
+    model = wild(dense_network((4, 8, 3)), random)
+    x = 10 * random.normal(size=(5, 4))
+    with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):
+        zoo.certify(model, x, norm="l2")
+    certificate = zoo.certify(model, x, norm="l2", clip=False)
+    assert (certificate.radius > 0).all()
+    # Where nothing is cut off there is more to fear.
+    x = random.uniform(size=(5, 4))
+    whole = zoo.certify(model, x, norm="l2", clip=False).radius
+    assert (zoo.certify(model, x, norm="l2").radius >= whole - 1e-6).all()
+
+
+def test_no_inputs_and_models_of_the_zoo(digits, digits_model):
+    model = dense_network((4, 8, 3))
+    assert len(zoo.certify(model, np.zeros((0, 4)), norm="linf")) == 0
+    x = digits.images[:5]
+    own = digits_model.certify(x)
+    again = zoo.certify(digits_model, x, norm="linf")
+    np.testing.assert_array_equal(again.radius, own.radius)
+    with pytest.raises(ValueError, match="clip"):
+        zoo.certify(digits_model, x, norm="linf", clip=False)
+
+
+def steep_relu(x):
+    return 100 * x
+
+
+steep_relu.__name__ = "relu"
+
+
+@pytest.mark.parametrize(
+    ("layer", "complaint"),
+    [
+        (lambda: layers.LayerNormalization(name="culprit"), "no bounds"),
+        (lambda: layers.Lambda(lambda x: 2 * x, name="culprit"), "no bounds"),
+        (lambda: layers.Activation("softmax", name="culprit"), "softmax"),
+        (lambda: layers.Dense(2, activation="gelu", name="culprit"), "gelu"),
+        (lambda: layers.Dense(2, activation=steep_relu, name="culprit"), "relu"),
+        (lambda: layers.Activation(steep_relu, name="culprit"), "relu"),
+        (lambda: layers.Conv2D(2, 1, groups=2, name="culprit"), "groups"),
+        (lambda: layers.ReLU(threshold=0.5, name="culprit"), "threshold"),
+        (lambda: layers.LeakyReLU(3.0, name="culprit"), "slope 3"),
+        (lambda: layers.BatchNormalization(axis=1, name="culprit"), "axis 1"),
+    ],
+)
+def test_unsupported_layers_are_named_with_what_is_supported(layer, complaint):
+    model = keras.Sequential([keras.Input(IMAGE), layer(), layers.Flatten(), layers.Dense(3)])
+    with pytest.raises(zoo.UnsupportedLayerError, match=f"culprit.*{complaint}.*Dense, Conv2D"):
+        zoo.certify(model, np.zeros((1, *IMAGE)), norm="linf")
+
+
+def test_bad_arguments_are_named():
+    model = dense_network((4, 8, 3))
+    x = np.zeros((1, 4))
+    with pytest.raises(ValueError, match="norm must be 'linf' or 'l2', got 'l1'"):
+        zoo.certify(model, x, norm="l1")
+    with pytest.raises(ValueError, match="method must be 'auto' or one of"):
+        zoo.certify(model, x, norm="l2", method="milp")
+    with pytest.raises(ValueError, match="shape"):
+        zoo.certify(model, np.zeros((1, 5)), norm="l2")
+    with pytest.raises(ValueError, match="logits"):
+        zoo.certify(keras.Sequential([keras.Input((4,)), layers.Dense(1)]), x, norm="l2")
+    with pytest.raises(TypeError, match="functional"):
+        zoo.certify("a name", x, norm="l2")
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="nothing of it depends on the backend")
+def test_half_precision_certifies_nothing():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = dense_network((4, 8, 3))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    with pytest.raises(ValueError, match="float32"):
+        zoo.certify(model, np.zeros((1, 4)), norm="l2")

@@ -1,0 +1,88 @@
+"""Radius by search over certificates that prove one budget at a time."""
+
+import math
+
+import numpy as np
+
+from zoo.certificates.certificate import round_down
+
+
+def largest_certified(is_certified, start, *, upper=1.0, tolerance=1e-5):
+    """Largest budget, per image, that a certificate proves.
+
+    Every returned budget was itself proved, or is the given start: stopping early or a certificate
+    that is not monotone makes the result smaller, never wrong.
+
+    Args:
+        is_certified: function of a float32 array ``(n,)`` of budgets to a bool array ``(n,)``.
+        start: float array ``(n,)`` of budgets known to be certified.
+        upper: budget beyond which there is nothing to prove; 1 is the whole [0, 1] box in ℓ∞.
+        tolerance: width of the last bracket; no finer than float32.
+
+    Returns:
+        float32 array ``(n,)``.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from zoo.certificates import largest_certified
+    >>> round(float(largest_certified(lambda e: e <= 0.3, np.zeros(1))[0]), 4)
+    0.3
+    """
+    low = round_down(start)
+    high = np.maximum(low, np.float32(upper))
+    # As many halvings for every image: its radius must not depend on its neighbours.
+    for _ in range(min(24, math.ceil(math.log2(max(1.0, upper / tolerance))))):
+        middle = (low + high) / np.float32(2)
+        proved = np.asarray(is_certified(middle), bool)
+        low, high = np.where(proved, middle, low), np.where(proved, high, middle)
+    return low
+
+
+def largest_by_margin(margin, at_zero, *, first, upper, steps=8):
+    """Largest budget, per image, at which a lower bound of the margin is proved to be positive.
+
+    As :func:`largest_certified`, for a bound that costs too much to be asked twenty times: where it
+    crosses zero is found by secants, kept away from the ends of the bracket. Every returned budget
+    was itself proved.
+
+    Args:
+        margin: function of a float64 array ``(n,)`` of budgets to lower bounds ``(n,)``.
+        at_zero: float array ``(n,)``, the margin without a perturbation; nothing is certified where
+            it is not positive.
+        first: budget to begin with, positive.
+        upper: budget beyond which there is nothing to prove.
+        steps: number of calls of ``margin``.
+
+    Returns:
+        float64 array ``(n,)``.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from zoo.certificates.bisection import largest_by_margin
+    >>> round(largest_by_margin(lambda e: 0.3 - e**2, np.array([0.3]), first=1e-3, upper=1.0)[0], 2)
+    0.55
+    """
+    low, high = np.zeros(len(at_zero)), np.full(len(at_zero), float(upper))
+    # Margins at both ends; the upper one only where it has been asked for.
+    f_low, f_high = np.asarray(at_zero, np.float64), np.full(len(low), np.nan)
+    slope = np.full(len(low), np.nan)
+    trial = np.minimum(np.full(len(low), float(first)), high)
+    for _ in range(steps):
+        found = np.asarray(margin(trial), np.float64)
+        proved = found > 0  # not where it is NaN
+        with np.errstate(all="ignore"):
+            slope = np.where(proved, (f_low - found) / (trial - low), slope)
+            # The end that stays counts for half: secants alone would creep up on one side.
+            f_high = np.where(proved, f_high / 2, found)
+            f_low = np.where(proved, found, f_low / 2)
+            low, high = np.where(proved, trial, low), np.where(proved, high, trial)
+            width = high - low
+            within = low + width * np.clip(f_low / (f_low - f_high), 0.1, 0.9)
+            # Where nothing has failed yet: along the last slope, short of where it meets zero.
+            beyond = np.clip(low + 0.8 * f_low / slope, 1.25 * low, 8.0 * low)
+            beyond = np.where(np.isfinite(beyond), beyond, 2.0 * low)
+            trial = np.where(np.isfinite(f_high), within, np.where(low > 0, beyond, high / 2))
+            trial = np.minimum(trial, high)
+    return np.where(np.asarray(at_zero) > 0, low, 0.0)

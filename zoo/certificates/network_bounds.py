@@ -1,0 +1,129 @@
+"""Radii of ordinary Keras models, by bounds of all differences of logits."""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from zoo.certificates.bisection import largest_by_margin
+from zoo.certificates.certificate import round_down
+from zoo.certificates.interval import boxes_of
+from zoo.certificates.lipschitz import margin
+from zoo.certificates.operators import Activation, operators_of
+from zoo.certificates.region import Region
+from zoo.certificates.relaxation import lower_bounds, relaxed_boxes
+from zoo.ops.precision import double_precision
+
+#: ``"crown"``: linear relaxation and linear relaxation's bounds of hidden layers; the tightest.
+#: ``"crown-interval"``: linear relaxation with interval bounds of the hidden layers.
+#: ``"interval"``: interval bounds, the cheapest.
+METHODS = ("crown", "crown-interval", "interval")
+# Networks with more hidden entries before activations than that are too large for "crown" unasked.
+_LARGE = 4096
+# Numbers in the largest tensor of a batch.
+_BLOCK = 1 << 23
+# Calls of the certificate in search of a radius.
+_STEPS = 10
+_FIRST = {"linf": 1e-3, "l2": 1e-2}
+
+
+class NetworkBounds:
+    """Sound radii for a ``keras.Sequential`` or functional classifier.
+
+    All bounds are computed in float64 and are of the network as float32 computes it: the rounding
+    of every layer is bounded and counted.
+
+    Args:
+        model: built, from one input to logits, of the layers in
+            :data:`zoo.certificates.operators.SUPPORTED`.
+
+    Raises:
+        TypeError, ValueError: if it is no such model.
+        zoo.UnsupportedLayerError: naming the first layer without bounds, and what is supported.
+    """
+
+    def __init__(self, model):
+        self.model, self.operators = model, operators_of(model)
+        if len(model.output_shape) != 2 or (model.output_shape[-1] or 0) < 2:
+            raise ValueError(
+                f"the model must end in logits (batch, classes), but ends in {model.output_shape}"
+            )
+
+    @property
+    def methods(self):
+        """Those of :data:`METHODS` that this network's size makes practical, tightest first."""
+        hidden = [o for o in self.operators if isinstance(o, Activation)]
+        entries = sum(math.prod(o.input_shape) for o in hidden)
+        return METHODS if entries <= _LARGE else METHODS[1:]
+
+    def certified_radius(self, x, norm, method, clip=True):
+        """Logits and radii of one batch.
+
+        Args:
+            x: float32 array ``(n, *input_shape)``.
+            norm: ``"linf"`` or ``"l2"``.
+            method: one of :data:`METHODS`.
+            clip: whether inputs lie in [0, 1], perturbed ones too.
+
+        Returns:
+            ``(logits, radius)``: float32 arrays ``(n, classes)`` and ``(n,)``.
+        """
+        logits = ops.convert_to_numpy(self.model(x, training=False))
+        upper = 1.0 if norm == "linf" else math.sqrt(math.prod(x.shape[1:]))
+        if not clip:
+            upper = 1e6
+        with double_precision():
+            for operator in self.operators:
+                operator.prepare()
+            size = logits.shape[1] * max(math.prod(o.input_shape) for o in self.operators)
+            step = max(1, _BLOCK // size)
+            radii = [
+                largest_by_margin(
+                    lambda eps, part=slice(i, i + step): self.margins(
+                        x[part], np.argmax(logits[part], axis=1), eps, norm, method, clip
+                    ),
+                    margin(logits[i : i + step]),
+                    first=_FIRST[norm],
+                    upper=upper,
+                    steps=_STEPS,
+                )
+                for i in range(0, len(x), step)
+            ]
+        return logits, round_down(np.concatenate(radii) if radii else np.zeros(0))
+
+    def margins(self, x, classes, eps, norm, method, clip=True):
+        """Lower bounds of a class's logit minus any other, over balls; weights as last prepared.
+
+        Args:
+            x: array ``(n, *input_shape)``.
+            classes: int array ``(n,)``.
+            eps: float array ``(n,)``, radii of the balls.
+            norm, method, clip: as for :meth:`certified_radius`.
+
+        Returns:
+            float64 array ``(n,)``: the least over all other classes.
+        """
+        center = ops.convert_to_tensor(np.asarray(x, np.float64), "float64")
+        region = Region(center, ops.convert_to_tensor(eps, "float64"), norm, clip)
+        rows = _differences(classes, self.model.output_shape[-1])
+        boxes = boxes_of(self.operators, region)
+        found = _over_box(rows, boxes[-1])
+        if method != "interval":
+            if method == "crown":
+                boxes = relaxed_boxes(self.operators, region)
+            rows = ops.convert_to_tensor(rows, "float64")
+            by_lines = lower_bounds(self.operators, region, rows, boxes)
+            found = np.maximum(found, ops.convert_to_numpy(by_lines))
+        return found.min(axis=1)
+
+
+def _differences(classes, count):
+    """Rows ``e_c − e_j`` for each class c and all j ≠ c: ``(n, count − 1, count)``."""
+    others = np.array([[j for j in range(count) if j != c] for c in range(count)])
+    identity = np.eye(count)
+    return identity[classes][:, None] - identity[others[classes]]
+
+
+def _over_box(rows, box):
+    lower, upper = (ops.convert_to_numpy(end)[:, None] for end in box)
+    return np.minimum(rows * lower, rows * upper).sum(axis=2) - 1e-12 * np.abs(upper).max(axis=2)

@@ -1,0 +1,80 @@
+"""The perturbed images that a certificate speaks of, and linear functions' least there."""
+
+import dataclasses
+from typing import Any
+
+from keras import ops
+
+# What float64 may have rounded away, relative to the sizes that were added.
+_SLACK = 1e-12
+_SMALLEST = 1e-300
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """Balls around inputs, cut off at [0, 1] or not.
+
+    Attributes:
+        center: float64 tensor ``(batch, *input_shape)``.
+        eps: float64 tensor ``(batch,)``.
+        norm: ``"linf"`` or ``"l2"``.
+        clip: whether inputs lie in [0, 1], perturbed ones too.
+    """
+
+    center: Any
+    eps: Any
+    norm: str
+    clip: bool
+
+    def box(self):
+        """``(lower, upper)``: the smallest box around each region."""
+        eps = ops.reshape(self.eps, (-1, *[1] * (len(self.center.shape) - 1)))
+        lower, upper = self.center - eps, self.center + eps
+        return (ops.maximum(lower, 0.0), ops.minimum(upper, 1.0)) if self.clip else (lower, upper)
+
+    def minimum(self, rows, iterations=4):
+        """Lower bound of each row's product with the inputs of the region.
+
+        Args:
+            rows: float64 tensor ``(batch, rows, *input_shape)``.
+            iterations: for L2 balls cut off at [0, 1]; any number gives a valid bound.
+
+        Returns:
+            Tensor ``(batch, rows)``.
+        """
+        rows = ops.reshape(rows, (*rows.shape[:2], -1))
+        center = ops.reshape(self.center, (self.center.shape[0], 1, -1))
+        at_center = ops.sum(rows * center, axis=-1)
+        size = ops.sum(ops.abs(rows * center), axis=-1)
+        if self.norm == "linf":
+            lower, upper = (ops.reshape(end, center.shape) - center for end in self.box())
+            change = ops.sum(ops.minimum(rows * lower, rows * upper), axis=-1)
+        elif self.clip:
+            change = self._least_in_ball_and_box(rows, center, iterations)
+        else:
+            change = -self.eps[:, None] * ops.sqrt(ops.sum(ops.square(rows), axis=-1))
+        return at_center + change - _SLACK * (size + ops.abs(change))
+
+    def _least_in_ball_and_box(self, rows, center, iterations):
+        """The dual of ``min rows · d`` over ``‖d‖ ≤ eps``, ``0 ≤ center + d ≤ 1``.
+
+        For any multiplier λ > 0, ``min over the box of rows · d + λ/2 (‖d‖² − eps²)`` is a lower
+        bound. The best λ is where the minimiser is as long as eps; it is approached from above, as
+        more and more pixels meet an end of [0, 1].
+        """
+        eps = self.eps[:, None]
+        multiplier = ops.sqrt(ops.sum(ops.square(rows), axis=-1)) / ops.maximum(eps, _SMALLEST)
+        for iteration in range(iterations + 1):
+            multiplier = ops.maximum(multiplier, _SMALLEST)
+            change = ops.clip(-rows / multiplier[..., None], -center, 1.0 - center)
+            lengths = ops.sum(ops.square(change), axis=-1)
+            if iteration == iterations:
+                break
+            free = (change > -center) & (change < 1.0 - center)
+            zeros = ops.zeros_like(rows)
+            steep = ops.sum(ops.where(free, ops.square(rows), zeros), axis=-1)
+            fixed = ops.sum(ops.where(free, zeros, ops.square(change)), axis=-1)
+            room = ops.maximum(ops.square(eps) - fixed, _SMALLEST)
+            multiplier = ops.minimum(multiplier, ops.sqrt(steep / room))
+        products = ops.sum(rows * change, axis=-1)
+        return products + multiplier * (lengths - ops.square(eps)) / 2.0

@@ -1,0 +1,85 @@
+"""Radii for any Keras classifier whose layers have bounds."""
+
+import numpy as np
+
+from zoo import checks
+from zoo.certificates import Certificate, margin
+from zoo.certificates.network_bounds import METHODS, NetworkBounds
+from zoo.models.base import CertifiedModel
+from zoo.ops.precision import require_float32
+from zoo.progress import track
+
+
+def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose=0):
+    """Prove, per input, how far an attacker of your own Keras model must go.
+
+    Bounds are pushed through the network layer by layer (interval bounds), or linear functions
+    backwards from the logits to the input (CROWN). They hold for every other class, for every input
+    within the radius, and for the network as float32 computes it.
+
+    Args:
+        model: a ``keras.Sequential`` or functional classifier, built, that ends in logits, of
+            layers in :data:`zoo.certificates.operators.SUPPORTED`. A model of the zoo is asked for
+            its own certificate.
+        x: inputs ``(n, *input_shape)``: floats in [0, 1], or uint8, which is divided by 255.
+        norm: of the perturbation, ``"linf"`` or ``"l2"``.
+        method: one of :data:`zoo.certificates.network_bounds.METHODS`; ``"auto"`` takes
+            ``"crown"``, and ``"crown-interval"`` where over 4,096 hidden activations make that
+            slow.
+        clip: whether inputs lie in [0, 1] and perturbed ones are known to. False takes any inputs,
+            and all of the ball.
+        batch_size: inputs at a time that the model itself is given; the bounds' own memory is
+            limited whatever it is.
+        verbose: 1 shows a progress bar.
+
+    Returns:
+        :class:`zoo.certificates.Certificate` with ``n`` entries; radii in units of the input.
+
+    Raises:
+        TypeError, ValueError: for a model or inputs that are not accepted, an unknown norm or
+            method, and a model that computes in less than float32.
+        zoo.UnsupportedLayerError: naming the first layer without bounds, and what is supported.
+
+    Example:
+
+    >>> import keras, numpy as np, zoo
+    >>> model = keras.Sequential([
+    ...     keras.Input((4, 4, 1)), keras.layers.Conv2D(4, 3, activation="relu"),
+    ...     keras.layers.Flatten(), keras.layers.Dense(3)])
+    >>> certificate = zoo.certify(model, np.full((2, 4, 4, 1), 0.5), norm="linf")
+    >>> len(certificate), certificate.method
+    (2, 'crown')
+
+    Reference:
+        Gowal et al., 2018 (interval bounds); Zhang et al., NeurIPS 2018 (CROWN); Zhang et al.,
+        ICLR 2020 (interval bounds within CROWN).
+    """
+    if isinstance(model, CertifiedModel):
+        if not clip:
+            raise ValueError("models of the zoo take images in [0, 1]; clip=False is not for them")
+        return model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
+    bounds = NetworkBounds(model)
+    if norm not in ("linf", "l2"):
+        raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
+    if method not in (*METHODS, "auto"):
+        raise ValueError(f"method must be 'auto' or one of {METHODS}, got {method!r}")
+    method = bounds.methods[0] if method == "auto" else method
+    x = checks.images(x, model.input_shape[1:], bounded=clip)
+    batch_size = checks.positive_integer(batch_size, "batch_size")
+    require_float32(model)
+    batches = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
+    found = [
+        bounds.certified_radius(batch, norm, method, clip)
+        for batch in track(batches, "certifying", show=verbose)
+    ]
+    classes = model.output_shape[-1]
+    logits = np.concatenate([np.zeros((0, classes)), *(part for part, _ in found)])
+    radii = np.concatenate([np.zeros(0), *(part for _, part in found)])
+    return Certificate(
+        prediction=np.argmax(logits, axis=1).astype(np.int64),
+        radius=radii.astype(np.float32),
+        margin=margin(logits).astype(np.float32),
+        norm=norm,
+        method=method,
+        num_classes=classes,
+    )

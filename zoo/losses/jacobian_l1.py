@@ -1,0 +1,72 @@
+"""The L1 norm of a classifier's input gradients, as a penalty."""
+
+from keras import ops
+
+from zoo.ops.gradients import input_gradient, input_jacobian
+
+#: ``"full"``: of each output; ``"summed"``: of the sum of all outputs.
+FORMS = ("full", "summed")
+#: What the gradients are of.
+OUTPUTS = ("logits", "probabilities")
+
+
+class JacobianL1:
+    """How much outputs change with each pixel, summed over pixels: small where they are flat.
+
+    ``"full"`` is ``Σ_i Σ_j |∂f_i/∂x_j|``, the entry-wise L1 norm of the Jacobian; one pass back
+    for all classes at once. ``"summed"`` is the cheaper ``Σ_j |Σ_i ∂f_i/∂x_j|``, one pass back for
+    the sum. The cheaper one says little: adding the same function to all logits changes no
+    probability, and can make it zero; of probabilities, which add up to 1, it is always zero.
+
+    Args:
+        form: ``"full"`` or ``"summed"``.
+        outputs: ``"logits"``, or ``"probabilities"`` for their softmax.
+
+    Call arguments:
+        function: from images to logits.
+        images: tensor ``(batch, height, width, channels)``.
+
+    Returns:
+        Tensor ``(batch,)``; differentiable with respect to the weights of ``function``.
+
+    Raises:
+        ValueError: if an argument is unknown, or the penalty would always be zero.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> kernel = np.array([[1.0, -1.0], [3.0, -4.0]])
+    >>> images = np.ones((1, 1, 2, 1))
+    >>> logits = lambda x: x[:, 0, :, 0] @ kernel
+    >>> [float(zoo.losses.JacobianL1(form)(logits, images)[0]) for form in ("full", "summed")]
+    [9.0, 1.0]
+
+    Reference:
+        Seck, Loosli, Canu: L1-norm double backpropagation adversarial defense, ESANN 2019,
+        equation 3 and section 4.2.
+    """
+
+    def __init__(self, form="full", outputs="logits"):
+        for value, argument, known in ((form, "form", FORMS), (outputs, "outputs", OUTPUTS)):
+            if value not in known:
+                raise ValueError(f"{argument} must be one of {known}, got {value!r}")
+        if (form, outputs) == ("summed", "probabilities"):
+            raise ValueError(
+                "probabilities add up to 1, so the summed form of their gradients is always zero; "
+                "take form='full' or outputs='logits'"
+            )
+        self.form, self.outputs = form, outputs
+
+    def __call__(self, function, images):
+        images = ops.convert_to_tensor(images)
+        if self.form == "summed":
+            return _absolute_sum(input_gradient(function, images))
+
+        def outputs(x):
+            return ops.softmax(function(x)) if self.outputs == "probabilities" else function(x)
+
+        return _absolute_sum(input_jacobian(outputs, images)[1])
+
+
+def _absolute_sum(tensor):
+    return ops.sum(ops.abs(tensor), axis=tuple(range(1, len(tensor.shape))))

@@ -1,0 +1,165 @@
+"""Networks trained to be flat around images, adversarial ones among them."""
+
+import keras
+from keras import ops
+
+from zoo.certificates.network_bounds import NetworkBounds
+from zoo.epsilon import Epsilon
+from zoo.losses import JacobianL1
+from zoo.models.base import CertifiedModel
+from zoo.models.double_backprop_networks import NETWORKS
+from zoo.models.wrapped_network import (
+    network_from,
+    require_images_to_logits,
+    with_new_last_layer,
+)
+from zoo.ops.gradients import input_gradient
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class DoubleBackpropNet(CertifiedModel):
+    """Your own Keras network, trained with its input gradients' L1 norm as a penalty.
+
+    Each image may be joined by the one that one step of the fast gradient sign method makes of it;
+    both have the same label and the same penalty. Such a training promises nothing by itself: the
+    certificate is the one that any Keras model has, see :func:`zoo.certify`.
+
+    Args:
+        network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits, of
+            layers that :func:`zoo.certify` supports. It is not copied. Or a table: ``name`` of one
+            of the paper's networks, ``"a"``, ``"b"`` or ``"c"``, and its arguments.
+        penalty_weight: λ, not negative.
+        form, outputs: as for :class:`zoo.losses.JacobianL1`.
+        epsilon: ℓ∞ budget of the adversarial images; None trains on the images alone.
+        label_smoothing: of the default loss, in [0, 1).
+
+    Raises:
+        TypeError, ValueError: if the network is no such model, or an argument is out of range.
+        zoo.UnsupportedLayerError: naming the first layer without bounds, and what is supported.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> network = {"name": "c", "image_shape": (8, 8, 1), "num_classes": 10, "hidden": [16]}
+    >>> model = zoo.models.DoubleBackpropNet(network, penalty_weight=0.01, epsilon=0.1)
+    >>> model.compile("adam")
+    >>> x, y = np.zeros((4, 8, 8, 1), "float32"), np.arange(4)
+    >>> _ = model.fit(x, y, verbose=0)
+    >>> len(model.certify(x, norm="linf"))
+    4
+
+    Reference:
+        Seck, Loosli, Canu: L1-norm double backpropagation adversarial defense, ESANN 2019.
+    """
+
+    def __init__(
+        self,
+        network,
+        penalty_weight=10.0,
+        *,
+        form="full",
+        outputs="logits",
+        epsilon=None,
+        label_smoothing=0.1,
+        **kwargs,
+    ):
+        network = network_from(network, NETWORKS)
+        bounds = NetworkBounds(network)
+        require_images_to_logits(network)
+        super().__init__(network.input_shape[1:], network.output_shape[-1], **kwargs)
+        if not penalty_weight >= 0:
+            raise ValueError(f"penalty_weight must not be negative, got {penalty_weight!r}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing!r}")
+        self.network = network
+        self.penalty_weight = float(penalty_weight)
+        self.penalty = JacobianL1(form, outputs)
+        self.epsilon = None if epsilon is None else Epsilon(epsilon)
+        self.label_smoothing = float(label_smoothing)
+        # Not to be tracked: the layers are the network's.
+        self._bounds = (bounds,)
+        self.built = True
+
+    @property
+    def certificates(self):
+        """As :data:`zoo.certificates.network_bounds.METHODS`, those this network's size allows."""
+        (bounds,) = self._bounds
+        return tuple((norm, method) for norm in ("linf", "l2") for method in bounds.methods)
+
+    @property
+    def architecture(self):
+        """One line for listings."""
+        return f"L1 double backpropagation, {self.network.name}"
+
+    def call(self, inputs, training=False):
+        return self.network(self._pixels(inputs), training=training)
+
+    def default_loss(self):
+        """Cross-entropy with label smoothing."""
+
+        def smoothed_cross_entropy(y_true, y_pred):
+            labels = ops.one_hot(ops.reshape(ops.cast(y_true, "int32"), (-1,)), self.num_classes)
+            return keras.losses.categorical_crossentropy(
+                labels, y_pred, from_logits=True, label_smoothing=self.label_smoothing
+            )
+
+        return smoothed_cross_entropy
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The compiled loss; in training with adversarial images and the penalty."""
+
+        def loss_of(logits):
+            # Named: on JAX the method of the base class has no defaults of its own to rely on.
+            return super(DoubleBackpropNet, self).compute_loss(
+                x=x, y=y, y_pred=logits, sample_weight=sample_weight, training=training
+            )
+
+        loss = loss_of(y_pred)
+        if not training:
+            return loss
+        images = self._pixels(x)
+        if self.epsilon is not None:
+            slope = input_gradient(lambda image: loss_of(self.network(image)), images)
+            adversarial = ops.clip(images + float(self.epsilon) * ops.sign(slope), 0.0, 1.0)
+            adversarial = ops.stop_gradient(adversarial)
+            loss = 0.5 * (loss + loss_of(self.network(adversarial, training=True)))
+            images = ops.concatenate([images, adversarial])
+        if self.penalty_weight:
+            loss = loss + self.penalty_weight * ops.mean(self.penalty(self.network, images))
+        return loss
+
+    def certified_radius(self, x, norm, method):
+        (bounds,) = self._bounds
+        return bounds.certified_radius(x, norm, method)
+
+    def with_new_head(self, num_classes):
+        """The same features under an untrained last layer, to be fine-tuned.
+
+        Args:
+            num_classes: of the new layer.
+
+        Returns:
+            A new model with a network of its own; this one is unchanged.
+
+        Raises:
+            ValueError: if the last layer is not a dense one without activation.
+        """
+        last = self.network.layers[-1]
+        if type(last) is not keras.layers.Dense or last.activation is not keras.activations.linear:
+            raise ValueError("the network's last layer is no dense layer that could be replaced")
+        network = with_new_last_layer(self.network, last, num_classes)
+        return type(self).from_config({**self.get_config(), "network": network})
+
+    def get_config(self):
+        config = super().get_config()
+        # The network's own.
+        del config["image_shape"], config["num_classes"]
+        return {
+            **config,
+            "network": keras.saving.serialize_keras_object(self.network),
+            "penalty_weight": self.penalty_weight,
+            "form": self.penalty.form,
+            "outputs": self.penalty.outputs,
+            "epsilon": None if self.epsilon is None else str(self.epsilon),
+            "label_smoothing": self.label_smoothing,
+        }

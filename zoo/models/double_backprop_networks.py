@@ -1,0 +1,45 @@
+"""The networks of the paper on L1-norm double backpropagation, as ordinary Keras models."""
+
+import keras
+
+
+def _convolutional(name, settings, hidden, image_shape, num_classes):
+    layers = [keras.Input(tuple(image_shape))]
+    for filters, size, strides, padding in settings:
+        layers.append(keras.layers.Conv2D(filters, size, strides, padding, activation="relu"))
+    return _dense(name, layers, hidden, num_classes)
+
+
+def _dense(name, layers, hidden, num_classes):
+    layers.append(keras.layers.Flatten())
+    layers += [keras.layers.Dense(units, activation="relu") for units in hidden]
+    return keras.Sequential([*layers, keras.layers.Dense(num_classes, name="head")], name=name)
+
+
+def model_a(image_shape, num_classes):
+    """Three convolutions: 710,218 parameters for 28 × 28 images of ten classes.
+
+    Args:
+        image_shape: ``(height, width, channels)``.
+        num_classes: number of logits.
+
+    Returns:
+        ``keras.Sequential``.
+    """
+    settings = [(64, 8, 2, "same"), (128, 6, 2, "valid"), (128, 5, 1, "valid")]
+    return _convolutional("model_a", settings, (), image_shape, num_classes)
+
+
+def model_b(image_shape, num_classes):
+    """Two convolutions and a hidden dense layer: 1,460,938 parameters; see :func:`model_a`."""
+    settings = [(128, 3, 1, "same"), (64, 3, 2, "valid")]
+    return _convolutional("model_b", settings, (128,), image_shape, num_classes)
+
+
+def model_c(image_shape, num_classes, hidden=(512, 256, 128)):
+    """Dense layers: 567,434 parameters; ``hidden`` are their units; see :func:`model_a`."""
+    return _dense("model_c", [keras.Input(tuple(image_shape))], hidden, num_classes)
+
+
+#: By name: functions of the image shape and the number of classes.
+NETWORKS = {"a": model_a, "b": model_b, "c": model_c}
