@@ -7,9 +7,14 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from training.tables import l2nnn, lc_lmt, linf_dist
+from training.tables import double_backprop, l2nnn, lc_lmt, linf_dist
 
-APPROACHES = {"l2nnn": l2nnn, "lc-lmt": lc_lmt, "linf-dist": linf_dist}
+APPROACHES = {
+    "double-backprop": double_backprop,
+    "l2nnn": l2nnn,
+    "lc-lmt": lc_lmt,
+    "linf-dist": linf_dist,
+}
 
 
 def main(arguments=None):
@@ -23,7 +28,7 @@ def main(arguments=None):
     parser.add_argument(
         "--train",
         action="store_true",
-        help="first train and measure, into runs/, the rows that have no result (l2nnn, lc-lmt)",
+        help="first train and measure, into runs/, the rows that have no result (not linf-dist)",
     )
     parser.add_argument("--plot", metavar="FILE", help="draw the results as well (l2nnn, lc-lmt)")
     options = parser.parse_args(arguments)

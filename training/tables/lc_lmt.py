@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from training.hardware import hardware
-from training.tables.results import fill, read
+from training.tables.results import fill, read, spread
 from zoo import checks, data
 from zoo.attacks.victim import victim
 from zoo.models import LipschitzMarginNet
@@ -262,24 +262,24 @@ def _met_from(run):
 
 def _figure_1(setting, runs):
     met = [_met_from(run) for run in runs]
-    met_by = _spread(met) if all(met) else f"never in {sum(e is None for e in met)} of {len(met)}"
+    met_by = spread(met) if all(met) else f"never in {sum(e is None for e in met)} of {len(met)}"
     row = {"training": setting.label, "bound met from epoch": met_by if runs else None}
     for epoch in (1, 5, -1):
         name = "the last" if epoch == -1 else epoch
         index = epoch if epoch == -1 else epoch - 1
         for key in ("margin", "required", "loss"):
             values = [run[key][index] for run in runs if len(run[key]) > index]
-            row[f"{key}, epoch {name}"] = _spread(values)
+            row[f"{key}, epoch {name}"] = spread(values)
     return _trained(row, runs)
 
 
 def _figure_2(setting, runs):
-    row = {"training": setting.label, "clean": _spread([100 * run["test"] for run in runs])}
+    row = {"training": setting.label, "clean": spread([100 * run["test"] for run in runs])}
     for norm in _NORMS:
-        row[f"CW {norm:g}"] = _spread([100 * _left(run, [norm])[0] for run in runs])
+        row[f"CW {norm:g}"] = spread([100 * _left(run, [norm])[0] for run in runs])
     for eps in _BUDGETS:
         values = [100 * run["certified"][str(eps)] for run in runs]
-        row[f"certified {eps}"] = _spread(values)
+        row[f"certified {eps}"] = spread(values)
     return _trained(row, runs)
 
 
@@ -287,7 +287,7 @@ def _table_1(setting, runs):
     row = {"training": setting.label}
     row["paper: train"], row["paper: test"] = PAPER[setting.variant, setting.epsilon]
     for part in ("train", "test"):
-        row[f"CIFAR-10: {part}"] = _spread([100 * run[part] for run in runs])
+        row[f"CIFAR-10: {part}"] = spread([100 * run[part] for run in runs])
     row.update({"SVHN: train": None, "SVHN: test": None})
     return _trained(row, runs)
 
@@ -304,13 +304,6 @@ def _trained(row, runs):
 
 def _table(title, caption, rows):
     return {"title": title, "caption": caption, "text": ["training", "trained"], "rows": rows}
-
-
-def _spread(values):
-    if not values:
-        return None
-    values = np.asarray(values, float)
-    return f"{values.mean():.2f} ± {values.std(ddof=1) if len(values) > 1 else 0:.2f}"
 
 
 def _band(axes, runs, key, colour, style, label):

@@ -2,6 +2,8 @@
 
 import json
 
+import numpy as np
+
 from training.state import write_whole
 
 
@@ -28,3 +30,11 @@ def fill(path, measurements, verbose=1):
         found = {**read(path), name: result}
         lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in found.items()]
         write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def spread(values):
+    """``mean ± standard deviation`` over seeds, as text; None for no values."""
+    if not values:
+        return None
+    values = np.asarray(values, float)
+    return f"{values.mean():.2f} ± {values.std(ddof=1) if len(values) > 1 else 0:.2f}"

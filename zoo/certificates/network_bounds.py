@@ -11,7 +11,7 @@ from zoo.certificates.interval import boxes_of
 from zoo.certificates.lipschitz import margin
 from zoo.certificates.operators import Activation, operators_of
 from zoo.certificates.region import Region
-from zoo.certificates.relaxation import lower_bounds, relaxed_boxes
+from zoo.certificates.relaxation import Relaxations, lower_bounds, relaxed
 from zoo.ops.precision import double_precision
 
 #: ``"crown"``: linear relaxation and linear relaxation's bounds of hidden layers; the tightest.
@@ -109,10 +109,13 @@ class NetworkBounds:
         boxes = boxes_of(self.operators, region)
         found = _over_box(rows, boxes[-1])
         if method != "interval":
-            if method == "crown":
-                boxes = relaxed_boxes(self.operators, region)
+            relaxations = (
+                relaxed(self.operators, region)
+                if method == "crown"
+                else Relaxations(self.operators, boxes)
+            )
             rows = ops.convert_to_tensor(rows, "float64")
-            by_lines = lower_bounds(self.operators, region, rows, boxes)
+            by_lines = lower_bounds(self.operators, region, rows, relaxations)
             found = np.maximum(found, ops.convert_to_numpy(by_lines))
         return found.min(axis=1)
 

@@ -11,7 +11,25 @@ from zoo.certificates.operators import Activation, MaxPooling
 _BLOCK = 1 << 23
 
 
-def lower_bounds(operators, region, rows, boxes, iterations=4):
+class Relaxations:
+    """The lines of each operator over its input boxes, drawn when first asked for.
+
+    Args:
+        operators: prepared.
+        boxes: of the places, see :func:`zoo.certificates.interval.boxes_of`; it may still grow.
+    """
+
+    def __init__(self, operators, boxes):
+        self.operators, self.boxes, self.known = operators, boxes, {}
+
+    def __getitem__(self, index):
+        if index not in self.known:
+            operator = self.operators[index]
+            self.known[index] = operator.relax([self.boxes[i] for i in operator.inputs])
+        return self.known[index]
+
+
+def lower_bounds(operators, region, rows, relaxations, iterations=4):
     """Lower bounds of rows' products with a network's output, over a region.
 
     From the last operator to the first, each activation is replaced by the line below or above it
@@ -21,7 +39,7 @@ def lower_bounds(operators, region, rows, boxes, iterations=4):
         operators: prepared, up to the output that the rows are of.
         region: :class:`zoo.certificates.region.Region`.
         rows: float64 tensor ``(batch, rows, *output_shape)``.
-        boxes: of all places before the output, see :func:`zoo.certificates.interval.boxes_of`.
+        relaxations: :class:`Relaxations`.
         iterations: as for :meth:`zoo.certificates.region.Region.minimum`.
 
     Returns:
@@ -37,23 +55,22 @@ def lower_bounds(operators, region, rows, boxes, iterations=4):
         if rows is None:
             continue
         operator = operators[place - 1]
-        relaxed = operator.relax([boxes[i] for i in operator.inputs])
-        inputs, offset = operator.backward(rows, relaxed)
+        inputs, offset = operator.backward(rows, relaxations[place - 1])
         total = total + offset
         for i, part in zip(operator.inputs, inputs, strict=True):
             waiting[i] = waiting[i] + part if i in waiting else part
     return region.minimum(waiting[0], iterations) + total
 
 
-def relaxed_boxes(operators, region):
-    """Boxes of all places, those before an activation bounded by linear relaxation.
+def relaxed(operators, region):
+    """Relaxations over boxes that are themselves bounded by linear relaxation.
 
     Args:
         operators: prepared.
         region: :class:`zoo.certificates.region.Region`.
 
     Returns:
-        As :func:`zoo.certificates.interval.boxes_of`.
+        :class:`Relaxations`.
     """
     # Of a kink, the lines are exact on either side: only entries that may lie on both need more,
     # unless their boxes matter elsewhere.
@@ -65,14 +82,19 @@ def relaxed_boxes(operators, region):
     }
     largest = max(int(np.prod(o.input_shape)) for o in operators)
 
+    relaxations = Relaxations(operators, [])
+
     def tighten(boxes, place):
-        return _box_by_rows(operators[:place], region, boxes, only_crossing[place], largest)
+        relaxations.boxes = boxes
+        return _box_by_rows(operators[:place], region, relaxations, only_crossing[place], largest)
 
-    return boxes_of(operators, region, tighten)
+    relaxations.boxes = boxes_of(operators, region, tighten)
+    return relaxations
 
 
-def _box_by_rows(operators, region, boxes, only_crossing, largest):
+def _box_by_rows(operators, region, relaxations, only_crossing, largest):
     """A box around the last place, entry by entry."""
+    boxes = relaxations.boxes
     shape = boxes[-1][0].shape
     lower, upper = (ops.convert_to_numpy(end).reshape(shape[0], -1).copy() for end in boxes[-1])
     needed = (lower < 0) & (upper > 0) if only_crossing else np.ones(lower.shape, bool)
@@ -83,8 +105,8 @@ def _box_by_rows(operators, region, boxes, only_crossing, largest):
         rows = np.zeros((*part.shape, lower.shape[1]))
         np.put_along_axis(rows, part[..., None], 1.0, axis=2)
         rows = ops.reshape(ops.convert_to_tensor(rows, "float64"), (*part.shape, *shape[1:]))
-        below = ops.convert_to_numpy(lower_bounds(operators, region, rows, boxes, 1))
-        above = -ops.convert_to_numpy(lower_bounds(operators, region, -rows, boxes, 1))
+        below = ops.convert_to_numpy(lower_bounds(operators, region, rows, relaxations, 1))
+        above = -ops.convert_to_numpy(lower_bounds(operators, region, -rows, relaxations, 1))
         # Images that need fewer get some more; a radius must not depend on its neighbours.
         wanted = _at(needed, part)
         below = np.where(wanted, np.maximum(below, _at(lower, part)), _at(lower, part))

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from zoo import checks
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.epsilon import Epsilon
 from zoo.losses import JacobianL1
@@ -30,6 +31,8 @@ class DoubleBackpropNet(CertifiedModel):
             of the paper's networks, ``"a"``, ``"b"`` or ``"c"``, and its arguments.
         penalty_weight: λ, not negative.
         form, outputs: as for :class:`zoo.losses.JacobianL1`.
+        penalty_every: the penalty is of every k-th image of a batch: in shuffled batches a cheaper
+            estimate of the same mean.
         epsilon: ℓ∞ budget of the adversarial images; None trains on the images alone.
         label_smoothing: of the default loss, in [0, 1).
 
@@ -59,6 +62,7 @@ class DoubleBackpropNet(CertifiedModel):
         *,
         form="full",
         outputs="logits",
+        penalty_every=1,
         epsilon=None,
         label_smoothing=0.1,
         **kwargs,
@@ -74,6 +78,7 @@ class DoubleBackpropNet(CertifiedModel):
         self.network = network
         self.penalty_weight = float(penalty_weight)
         self.penalty = JacobianL1(form, outputs)
+        self.penalty_every = checks.positive_integer(penalty_every, "penalty_every")
         self.epsilon = None if epsilon is None else Epsilon(epsilon)
         self.label_smoothing = float(label_smoothing)
         # Not to be tracked: the layers are the network's.
@@ -109,7 +114,6 @@ class DoubleBackpropNet(CertifiedModel):
         """The compiled loss; in training with adversarial images and the penalty."""
 
         def loss_of(logits):
-            # Named: on JAX the method of the base class has no defaults of its own to rely on.
             return super(DoubleBackpropNet, self).compute_loss(
                 x=x, y=y, y_pred=logits, sample_weight=sample_weight, training=training
             )
@@ -118,14 +122,15 @@ class DoubleBackpropNet(CertifiedModel):
         if not training:
             return loss
         images = self._pixels(x)
+        penalised = images[:: self.penalty_every]
         if self.epsilon is not None:
             slope = input_gradient(lambda image: loss_of(self.network(image)), images)
             adversarial = ops.clip(images + float(self.epsilon) * ops.sign(slope), 0.0, 1.0)
             adversarial = ops.stop_gradient(adversarial)
             loss = 0.5 * (loss + loss_of(self.network(adversarial, training=True)))
-            images = ops.concatenate([images, adversarial])
+            penalised = ops.concatenate([penalised, adversarial[:: self.penalty_every]])
         if self.penalty_weight:
-            loss = loss + self.penalty_weight * ops.mean(self.penalty(self.network, images))
+            loss = loss + self.penalty_weight * ops.mean(self.penalty(self.network, penalised))
         return loss
 
     def certified_radius(self, x, norm, method):
@@ -160,6 +165,7 @@ class DoubleBackpropNet(CertifiedModel):
             "penalty_weight": self.penalty_weight,
             "form": self.penalty.form,
             "outputs": self.penalty.outputs,
+            "penalty_every": self.penalty_every,
             "epsilon": None if self.epsilon is None else str(self.epsilon),
             "label_smoothing": self.label_smoothing,
         }
