@@ -23,6 +23,9 @@ from zoo.ops.precision import double_precision
 
 IMAGE = (6, 6, 2)
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "softplus")
+slow_to_compile = pytest.mark.skipif(
+    BACKEND == "jax", reason="nothing of it depends on the backend; slow to compile"
+)
 tensor = functools.partial(keras.ops.convert_to_tensor, dtype="float64")
 
 
@@ -138,7 +141,7 @@ def test_two_pixels_against_brute_force(seed, activation):
         assert margins(model, x, own, eps, "l2", "crown")[0] >= least - 20 * eps
 
 
-@settings(max_examples=5)
+@settings(max_examples=5 if BACKEND == "tensorflow" else 2)
 @given(seed=st.integers(0, 10_000), activation=st.sampled_from(ACTIVATIONS))
 def test_no_perturbation_breaks_a_radius(seed, activation):
     random = np.random.default_rng(seed)
@@ -199,6 +202,7 @@ def test_bounds_of_an_affine_network_are_exact():
         np.testing.assert_allclose(found, at_center - 0.1 * dual, atol=1e-4)
 
 
+@slow_to_compile
 def test_interval_bounds_fall_with_eps_and_tighter_methods_give_larger_radii():
     random = np.random.default_rng(1)
     model = wild(network("relu"), random, 2.0)
@@ -275,6 +279,7 @@ def test_windows_are_those_of_the_layer(padding):
     np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (found, expected)))
 
 
+@slow_to_compile
 def test_blocks_change_nothing(monkeypatch):
     random = np.random.default_rng(2)
     model = wild(network("relu"), random, 2.0)

@@ -1,0 +1,146 @@
+"""L1 double backpropagation: the published networks, training, certificates, what is refused."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import zoo
+from tests.backend import BACKEND
+from tests.models.perturbations import assert_attacks_do_not_break
+from zoo.losses import JacobianL1
+from zoo.models import DoubleBackpropNet
+from zoo.models.double_backprop_networks import NETWORKS
+
+SMALL = {"name": "c", "image_shape": (8, 8, 1), "num_classes": 10, "hidden": [32, 16]}
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("a", 710_218), ("b", 1_460_938), ("c", 567_434)])
+def test_networks_have_the_published_number_of_parameters(name, parameters):
+    assert NETWORKS[name]((28, 28, 1), 10).count_params() == parameters
+
+
+def trained(penalty_weight, digits_train, **options):
+    keras.utils.set_random_seed(0)
+    model = DoubleBackpropNet(SMALL, penalty_weight, **options)
+    model.compile(keras.optimizers.Adam(0.005))
+    model.fit(digits_train.images, digits_train.labels, epochs=10, batch_size=64, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def digits_train():
+    return zoo.data.load("digits", "train")
+
+
+@pytest.mark.parametrize("epsilon", [None, 0.1])
+@pytest.mark.parametrize("outputs", ["logits", "probabilities"])
+def test_the_penalty_flattens(digits, digits_train, epsilon, outputs):
+    def slope(model):
+        penalty = JacobianL1("full", outputs)
+        return float(np.mean(penalty(model.network, digits.images[:100])))
+
+    without = trained(0.0, digits_train, outputs=outputs, epsilon=epsilon)
+    weight = 0.005 if outputs == "logits" else 0.1
+    flat = trained(weight, digits_train, outputs=outputs, epsilon=epsilon)
+    assert slope(flat) < 0.9 * slope(without)
+    x, y = digits.images, digits.labels
+    assert (np.argmax(flat.logits(x), axis=1) == y).mean() > 0.75
+
+
+def test_adversarial_images_make_it_withstand_them(digits, digits_train):
+    def left(model):
+        x_adv = model.attack(digits.images, digits.labels, "fgsm", eps=0.15, norm="linf")
+        return (np.argmax(model.logits(x_adv), axis=1) == digits.labels).mean()
+
+    plain, robust = (trained(0.0, digits_train, epsilon=e) for e in (None, 0.15))
+    assert left(robust) > left(plain) + 0.1
+
+
+def test_every_kth_image_estimates_the_same_penalty(digits_train):
+    x, y = digits_train.images[:64], digits_train.labels[:64]
+    losses = {}
+    for every in (1, 4):
+        keras.utils.set_random_seed(0)
+        model = DoubleBackpropNet(SMALL, 1.0, penalty_every=every)
+        model.compile(keras.optimizers.SGD(0.0))
+        model.fit(x, y, batch_size=64, verbose=0, shuffle=False)
+        logits = model(x, training=True)
+        losses[every] = float(model.compute_loss(x, y, logits, training=True))
+        plain = float(model.compute_loss(x, y, logits, training=False))
+        penalty = float(np.mean(JacobianL1()(model.network, x[::every])))
+        assert losses[every] - plain == pytest.approx(penalty, rel=1e-4)
+    assert losses[1] == pytest.approx(losses[4], rel=0.2)
+
+
+def test_attacks_do_not_break_its_certificates(digits, digits_train):
+    model = trained(0.01, digits_train, epsilon=0.1)
+    for norm in ("linf", "l2") if BACKEND == "tensorflow" else ("linf",):
+        certificate = assert_attacks_do_not_break(model, digits.images[:50], norm=norm)
+        assert np.median(certificate.radius) > 0.01
+    assert [method for norm, method in model.certificates if norm == "l2"] == [
+        "crown",
+        "crown-interval",
+        "interval",
+    ]
+
+
+def test_save_and_load(tmp_path):
+    model = DoubleBackpropNet(SMALL, 0.5, outputs="probabilities", epsilon="1/8", penalty_every=2)
+    zoo.save(model, tmp_path / "net")
+    again = zoo.load(tmp_path / "net")
+    for name in ("penalty_weight", "form", "outputs", "epsilon", "penalty_every"):
+        assert again.get_config()[name] == model.get_config()[name]
+    x = np.random.default_rng(0).uniform(size=(2, 8, 8, 1)).astype("float32")
+    np.testing.assert_array_equal(again.logits(x), model.logits(x))
+    np.testing.assert_array_equal(again.certify(x).radius, model.certify(x).radius)
+    assert zoo.load(tmp_path / "net", epsilon=0.3, penalty_weight=2.0).penalty_weight == 2.0
+    wider = zoo.load(tmp_path / "net", num_classes=12)
+    assert wider.certify(x).num_classes == 12
+    np.testing.assert_array_equal(
+        *(keras.ops.convert_to_numpy(m.network.layers[1].kernel) for m in (wider, model))
+    )
+
+
+@pytest.mark.skipif(
+    BACKEND == "jax", reason="nothing of it depends on the backend; slow to compile"
+)
+def test_your_own_network_with_large_layers_is_certified_in_a_practical_way():
+    network = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(8, 3, activation="softplus"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3),
+        ]
+    )
+    model = DoubleBackpropNet(network, epsilon=0.1)
+    assert model.certificates[0] == ("linf", "crown-interval")
+    certificate = model.certify(np.full((1, 28, 28, 1), 0.5))
+    assert certificate.method == "crown-interval"
+    with pytest.raises(ValueError, match="no certificate for norm='linf', method='crown'"):
+        model.certify(np.full((1, 28, 28, 1), 0.5), norm="linf", method="crown")
+    forced = zoo.certify(network, np.full((1, 28, 28, 1), 0.5), norm="linf", method="crown")
+    assert forced.radius >= certificate.radius - 1e-6
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match=r"network\.name must be one of a, b, c, got 'd'"):
+        DoubleBackpropNet({**SMALL, "name": "d"})
+    for change in (
+        {"penalty_weight": -1.0},
+        {"form": "half"},
+        {"outputs": "loss"},
+        {"penalty_every": 0},
+        {"label_smoothing": 1.0},
+        {"epsilon": "far"},
+    ):
+        with pytest.raises(ValueError, match=next(iter(change)).replace("epsilon", "eps")):
+            DoubleBackpropNet(SMALL, **change)
+    with pytest.raises(zoo.UnsupportedLayerError, match="GRU"):
+        DoubleBackpropNet(keras.Sequential([keras.Input((6, 2)), layers.GRU(3)]))
+    with pytest.raises(ValueError, match="images"):
+        DoubleBackpropNet(keras.Sequential([keras.Input((6,)), layers.Dense(3)]))
+    headless = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten()])
+    with pytest.raises(ValueError, match="no dense layer"):
+        DoubleBackpropNet(headless).with_new_head(5)
