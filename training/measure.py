@@ -11,6 +11,8 @@ from zoo.evaluation import evaluate
 from zoo.report.card import card
 
 PAPERS = {
+    "double-backprop": "Seck, Loosli, Canu: L1-norm double backpropagation adversarial defense, "
+    "ESANN 2019",
     "lc-lmt": "Ono, Takahashi, Kakizaki: Lightweight Lipschitz Margin Training for Certified "
     "Defense against Adversarial Examples, 2018",
     "l2nnn": "Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019",
@@ -91,29 +93,34 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
 
 
 def metrics_of(model, test, recipe, verbose=0):
-    """Clean, attacked and certified accuracy on all test images, as the manifest keeps them."""
+    """Clean, attacked and certified accuracy on test images, as the manifest keeps them."""
     settings = recipe["measure"]
+    test = test.take(settings.get("images", len(test)))
     parameters = {
-        "steps": settings["attack_steps"],
-        "restarts": settings["attack_restarts"],
-        "loss": "margin",
+        "fgsm": {"loss": "cross_entropy"},
+        "pgd": {
+            "steps": settings["attack_steps"],
+            "restarts": settings["attack_restarts"],
+            "loss": "margin",
+        },
     }
+    attacks = tuple(settings.get("attacks", ("pgd",)))
     report = evaluate(
         model,
         test.images,
         test.labels,
         eps=settings["eps"],
-        attacks=("pgd",),
-        params={"pgd": parameters},
+        attacks=attacks,
+        params={attack: parameters[attack] for attack in attacks},
         seed=recipe["seed"],
         verbose=verbose,
     )
     n, norm = report.n, report.norm
     certified = []
-    for norm, method in model.certificates:
+    for method in [method for own, method in model.certificates if own == norm]:
         certificate = (
             report.certificate
-            if (norm, method) == (report.norm, report.method)
+            if method == report.method
             else model.certify(test.images, norm=norm, method=method)
         )
         for row in report.rows:
@@ -125,12 +132,13 @@ def metrics_of(model, test, recipe, verbose=0):
         {
             "eps": row["eps"],
             "norm": report.norm,
-            "attack": "pgd",
-            "parameters": parameters,
-            "accuracy": row["attacked"]["pgd"],
+            "attack": attack,
+            "parameters": parameters[attack],
+            "accuracy": row["attacked"][attack],
             "n": n,
         }
         for row in report.rows
+        for attack in attacks
     ]
     return {
         "n": n,

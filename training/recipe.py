@@ -57,7 +57,12 @@ _SCHEMA = _table(
                 "eps": {"type": "array", "items": {"type": ["number", "string"]}},
                 "attack_steps": _COUNT,
                 "attack_restarts": _COUNT,
-            }
+            },
+            {
+                "attacks": {"type": "array", "items": {"enum": ["fgsm", "pgd"]}},
+                # Of the test set the first so many, where a certificate takes its time.
+                "images": _COUNT,
+            },
         ),
     },
     {

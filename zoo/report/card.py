@@ -17,14 +17,14 @@ certificate.prediction, certificate.radius
 
 ## Results
 
-All {n} test images; clean accuracy {clean:.2%}.
+{n} test images; clean accuracy {clean:.2%}.
 
-| eps ({norm}) | {attack_name} | certified |
-|---|---|---|
+| eps ({norm}) | {attack_names} | certified |
+|---|{dashes}---|
 {rows}
 
 The certified number is a lower bound under any attack, the attacked one an upper bound.
-Certificate: {method}. Attack parameters: {attack_parameters}.
+Certificate: {method}. Attack parameters, {attack_parameters}.
 
 ## Training
 
@@ -57,7 +57,8 @@ def card(entry):
     metrics, norm = entry["metrics"], entry["norm"]
     method = metrics["certified"][0]["method"]
     certified = [e for e in metrics["certified"] if (e["norm"], e["method"]) == (norm, method)]
-    attacked = {e["eps"]: e for e in metrics["attacked"]}
+    attacks = list(dict.fromkeys(e["attack"] for e in metrics["attacked"]))
+    attacked = {(e["eps"], e["attack"]): e for e in metrics["attacked"]}
 
     def result(metric, value):
         return EvalResult(
@@ -88,11 +89,15 @@ def card(entry):
             ),
         ],
     )
-    rows = "\n".join(
-        f"| {e['eps']} | {attacked[e['eps']]['accuracy']:.2%} | {e['accuracy']:.2%} |"
+    lines = [
+        [e["eps"], *(f"{attacked[e['eps'], a]['accuracy']:.2%}" for a in attacks)]
         for e in certified
+    ]
+    rows = "\n".join(
+        f"| {' | '.join(line)} | {e['accuracy']:.2%} |"
+        for line, e in zip(lines, certified, strict=True)
     )
-    first = next(iter(attacked.values()))
+    last = metrics["attacked"][-1]
     text = _TEXT.format(
         **{k: entry[k] for k in ("name", "architecture", "parameters", "dataset", "norm", "paper")},
         **{k: entry["training"][k] for k in ("epochs", "images", "seed", "seconds", "hardware")},
@@ -101,8 +106,10 @@ def card(entry):
         clean=metrics["clean"],
         rows=rows,
         method=method,
-        attack_name=first["attack"],
-        attack_parameters=", ".join(f"{k} {v}" for k, v in first["parameters"].items()),
+        attack_names=" | ".join(attacks),
+        dashes="---|" * len(attacks),
+        attack_parameters=f"{last['attack']}: "
+        + ", ".join(f"{k} {v}" for k, v in last["parameters"].items()),
         notes=entry["notes"],
     )
     return f"---\n{metadata.to_yaml()}\n---\n{text}"
