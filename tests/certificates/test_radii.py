@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import scipy.optimize
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from zoo.certificates import largest_certified, lipschitz_radius, pairwise_radius, round_down
+from zoo.certificates.bisection import largest_by_margin
 
 
 @given(arrays("float64", (5, 4), elements=st.floats(-3, 3)), st.floats(0.1, 5))
@@ -121,3 +123,32 @@ def test_rounding_is_never_up(radius):
     assert found.dtype == np.float32
     assert float(found) <= radius
     assert float(np.nextafter(found, np.float32(np.inf))) > radius
+
+
+@given(
+    at_zero=st.floats(0.01, 10),
+    slope=st.floats(0.01, 1000),
+    bend=st.floats(0, 1e5),
+    kink=st.floats(0, 1),
+)
+def test_the_search_by_margin_ends_close_below_the_root(at_zero, slope, bend, kink):
+    asked = []
+
+    def margin(eps):
+        values = at_zero - slope * eps - bend * np.maximum(eps - kink, 0) ** 2
+        asked.extend(zip(eps, values, strict=True))
+        return values
+
+    found = largest_by_margin(margin, np.array([at_zero]), first=1e-3, upper=1.0, steps=12)[0]
+    proved = [eps for eps, value in asked if value > 0]
+    assert found == max(proved, default=0.0)
+    root = scipy.optimize.brentq(lambda e: margin(np.array([e]))[0] if e else at_zero, 0, 1e4)
+    if root > 1e-3:
+        assert found >= 0.97 * min(root, 1.0)
+
+
+def test_the_search_by_margin_certifies_nothing_from_nothing():
+    found = largest_by_margin(
+        lambda eps: np.full(3, np.nan), np.array([1.0, 0.0, np.nan]), first=1e-3, upper=1.0
+    )
+    np.testing.assert_array_equal(found, 0.0)
