@@ -1,6 +1,7 @@
 """One file per approach: its networks, its certificate, its training loss."""
 
 from zoo.models.base import CertifiedModel
+from zoo.models.curvature import CurvatureNet
 from zoo.models.double_backprop import DoubleBackpropNet
 from zoo.models.l2_nonexpansive import L2NonexpansiveNet
 from zoo.models.linf_dist import LinfDistNet
@@ -9,6 +10,7 @@ from zoo.models.lipschitz_margin import LipschitzMarginNet
 
 __all__ = [
     "CertifiedModel",
+    "CurvatureNet",
     "DoubleBackpropNet",
     "L2NonexpansiveNet",
     "LinfDistMLP",

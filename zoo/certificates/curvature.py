@@ -1,0 +1,276 @@
+"""Second-order certificates: radii from bounds of a network's curvature."""
+
+import dataclasses
+
+import numpy as np
+import scipy.linalg
+from keras import ops
+
+from zoo.certificates.smooth_network import values_and_slopes
+from zoo.ops.precision import UNIT_ROUNDOFF, double_precision, sum_rounding
+
+# An eigenvalue in float64 is off by less, relative to the largest one.
+_SLACK = 1e-9
+# Search over multipliers, and inner steps at each: any number gives a valid radius.
+_SEARCH, _INNER, _POLISH = 14, 4, 4
+# Radii as close to a point of another class as this count as exact.
+_EXACT = 1e-2
+
+
+@dataclasses.dataclass(frozen=True)
+class Curvature:
+    """Bounds of the Hessian of each difference of logits ``f_c − f_j``, over all inputs.
+
+    Attributes:
+        lower, upper: float64 arrays ``(classes, classes)``: ``lower ≤ 0 ≤ upper``, and every
+            eigenvalue of the Hessian lies between them.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+
+
+def global_curvature(network):
+    """Curvature bounds of all pairs of classes.
+
+    Each hidden layer adds ``Jᵀ diag(d) J`` to the Hessian, with J the Jacobian of what goes into
+    its activation and d the derivative of the logits by what comes out times ``σ''``. Entries of d
+    lie between bounds that are pushed back from the head; the extreme eigenvalues of
+    ``W diag(d) Wᵀ`` are exact in float64; and the layers before stretch by their norms.
+
+    Args:
+        network: :class:`zoo.certificates.smooth_network.SmoothNetwork`, prepared.
+
+    Returns:
+        :class:`Curvature`.
+
+    Reference:
+        Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020,
+        theorems 3 and 4.
+    """
+    head, norms = network.kernels[-1], network.norms()
+    count = head.shape[1]
+    lower, upper = np.zeros((count, count)), np.zeros((count, count))
+    for c in range(count):
+        for j in range(c):
+            low, high = _extremes(network, norms, head[:, c] - head[:, j])
+            lower[c, j], upper[c, j] = low, high
+            lower[j, c], upper[j, c] = -high, -low
+    return Curvature(lower, upper)
+
+
+def _extremes(network, norms, head):
+    """Bounds of the Hessian's eigenvalues, for one combination of logits."""
+    slope_low = slope_high = head
+    total_low = total_high = 0.0
+    for index in reversed(range(len(network.activations))):
+        activation, kernel = network.activations[index], network.kernels[index]
+        products = [slope * bend for slope in (slope_low, slope_high) for bend in activation.bend]
+        stretch = 1.0
+        for before in range(index):
+            stretch *= (network.activations[before].steepest * norms[before]) ** 2
+        total_low += stretch * _least_eigenvalue(kernel, np.min(products, axis=0))
+        total_high -= stretch * _least_eigenvalue(kernel, -np.max(products, axis=0))
+        # What the activation lets through of each slope, and then the kernel.
+        passed_low = np.minimum(activation.steepest * slope_low, 0.0)
+        passed_high = np.maximum(activation.steepest * slope_high, 0.0)
+        positive, negative = np.maximum(kernel, 0.0), np.minimum(kernel, 0.0)
+        slope_low = positive @ passed_low + negative @ passed_high
+        slope_high = positive @ passed_high + negative @ passed_low
+    return total_low, total_high
+
+
+def _least_eigenvalue(kernel, diagonal):
+    """Lower bound, at most 0, of the least eigenvalue of ``W diag(d) Wᵀ``."""
+    if not (diagonal < 0).any():
+        return 0.0
+    matrix = (kernel * diagonal) @ kernel.T
+    (least,) = scipy.linalg.eigh(
+        matrix, eigvals_only=True, subset_by_index=[0, 0], check_finite=False
+    )
+    return min(float(least), 0.0) - _SLACK * float(np.abs(matrix).sum(axis=1).max())
+
+
+@dataclasses.dataclass(frozen=True)
+class Radii:
+    """What the dual proved for each row, and how loose it may be.
+
+    Attributes:
+        radius: float64 array ``(rows,)``: no nearer input has the other class.
+        nearest: float64 array ``(rows,)``: distance of an input that has it; ``inf`` if none was
+            met.
+    """
+
+    radius: np.ndarray
+    nearest: np.ndarray
+
+
+def radii(network, curvature, x, classes):
+    """L2 radius of every image against every other class.
+
+    For a multiplier η below ``1 / |lower|``, ``φ(x) = ½ ‖x − x0‖² + η f(x)`` is strongly convex
+    with modulus ``μ = 1 + η · lower``, and any x proves ``½ r² ≥ φ(x) − ‖∇φ(x)‖² / (2 μ)``. The
+    search for the best η and x is in float32; what is returned is computed in float64, with the
+    error that float32 makes in the network's logits taken off f first.
+
+    Args:
+        network: :class:`zoo.certificates.smooth_network.SmoothNetwork`, prepared.
+        curvature: :class:`Curvature` of it.
+        x: float array ``(n, inputs)``.
+        classes: int array ``(n,)``, as float32 predicts them.
+
+    Returns:
+        :class:`Radii` with arrays ``(n, classes − 1)``, the other classes in order.
+
+    Reference:
+        Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020,
+        theorem 1; the correction is strong convexity's (their certificate needs an exact minimum).
+    """
+    count = len(curvature.lower)
+    others = np.array([[j for j in range(count) if j != c] for c in range(count)])[classes]
+    own = np.repeat(classes, count - 1)
+    other = others.reshape(-1)
+    centers = np.repeat(np.asarray(x, np.float64), count - 1, axis=0)
+    head, bias = network.kernels[-1], network.biases[-1]
+    heads, offsets = (head[:, own] - head[:, other]).T, bias[own] - bias[other]
+    low, high = curvature.lower[own, other], curvature.upper[own, other]
+    limit = np.where(low < 0, (1.0 - 1e-6) / np.maximum(-low, 1e-12), 1e12)
+
+    rows = _Rows(network, centers, heads, offsets, low, high)
+    multiplier, point, squares = rows.search(limit)
+    reach = np.sqrt(np.maximum(squares, 0.0)) * (1.0 + 1e-6)
+    # Of both logits; f is what exact arithmetic would give.
+    error = _rounding(network, centers, reach, own, other)
+    squares, nearest = rows.polish(multiplier, point, error)
+    radius = np.sqrt(np.maximum(squares, 0.0)) * (1.0 - 1e-9)
+    # Beyond its reach the error is not known; NaN proves nothing.
+    radius = np.where(radius > 0, np.minimum(radius, reach), 0.0)
+    shape = (len(x), count - 1)
+    return Radii(radius.reshape(shape), nearest.reshape(shape))
+
+
+class _Rows:
+    """One row for each image and other class, at the work on its dual."""
+
+    def __init__(self, network, centers, heads, offsets, low, high):
+        self.network, self.centers = network, centers
+        self.heads, self.offsets, self.low, self.high = heads, offsets, low, high
+
+    def tensors(self, dtype):
+        """``(function, centers, lower, upper)``: the function gives values and gradients."""
+
+        def tensor(array):
+            return ops.convert_to_tensor(array, dtype)
+
+        hidden = (
+            [tensor(kernel) for kernel in self.network.kernels[:-1]],
+            [tensor(bias) for bias in self.network.biases[:-1]],
+            self.network.activations,
+        )
+        heads, offsets = tensor(self.heads), tensor(self.offsets)
+
+        def function(x):
+            return values_and_slopes(hidden, x, heads, offsets)
+
+        return function, tensor(self.centers), tensor(self.low), tensor(self.high)
+
+    def search(self, limit):
+        """The best multiplier and point that a search in float32 finds, and what they give."""
+        function, centers, low, high = self.tensors("float32")
+        limit = ops.convert_to_tensor(limit, "float32")
+        values, gradients = function(centers)
+        # Where a linear function of the same slope would vanish.
+        trial = values / ops.maximum(_squares(gradients), 1e-30)
+        trial = ops.minimum(ops.maximum(trial, 0.0), limit)
+        least, most = ops.zeros_like(limit), limit
+        failed = ops.zeros_like(limit)
+        x, best = centers, (ops.zeros_like(limit), centers, ops.zeros_like(limit))
+        for _ in range(_SEARCH):
+            for _ in range(_INNER):
+                x = _step(x, centers, trial, high, gradients)
+                values, gradients = function(x)
+            proved = _proved(x, centers, trial, low, values, gradients)
+            better = proved > best[2]
+            best = (
+                ops.where(better, trial, best[0]),
+                ops.where(better[:, None], x, best[1]),
+                ops.where(better, proved, best[2]),
+            )
+            # The dual rises with the multiplier for as long as f is positive at its minimum.
+            above = values > 0
+            least, most = ops.where(above, trial, least), ops.where(above, most, trial)
+            failed = ops.where(above, failed, 1.0)
+            trial = ops.where(failed > 0, (least + most) / 2.0, ops.minimum(2.0 * trial, limit))
+        return tuple(ops.convert_to_numpy(part).astype(np.float64) for part in best)
+
+    def polish(self, multiplier, point, error):
+        """Squares of radii, in float64, and how far the nearest point of the other class is."""
+        with double_precision():
+            function, centers, low, high = self.tensors("float64")
+            multiplier, x, error = (
+                ops.convert_to_tensor(part, "float64") for part in (multiplier, point, error)
+            )
+            best = ops.zeros_like(multiplier)
+            for _ in range(_POLISH):
+                values, gradients = function(x)
+                proved = _proved(x, centers, multiplier, low, values - error, gradients)
+                best = ops.maximum(best, proved)
+                x = _step(x, centers, multiplier, high, gradients)
+            change = x - centers
+            length, nearest = ops.sqrt(_squares(change)), np.inf
+            for stretch in (1.0, 1.001, 1.003, 1.01, 1.03, 1.1, 1.3):
+                values, _ = function(centers + stretch * change)
+                there = ops.convert_to_numpy(ops.where(values < 0, stretch * length, np.inf))
+                nearest = np.minimum(nearest, there)
+            return ops.convert_to_numpy(best), nearest
+
+
+def _step(x, centers, multiplier, high, gradients):
+    """One step towards the least of φ, which it never overshoots."""
+    multiplier, high = multiplier[:, None], high[:, None]
+    return (multiplier * high * x + centers - multiplier * gradients) / (1.0 + multiplier * high)
+
+
+def _proved(x, centers, multiplier, low, values, gradients):
+    """Twice what ``φ(x) − ‖∇φ(x)‖² / (2 μ)`` is: a lower bound of the square of the radius."""
+    change = x - centers
+    slope = _squares(change + multiplier[:, None] * gradients)
+    return _squares(change) + 2.0 * multiplier * values - slope / (1.0 + multiplier * low)
+
+
+def _squares(x):
+    return ops.sum(ops.square(x), axis=-1)
+
+
+def _rounding(network, centers, reach, own, other):
+    """Bound of float32's error in a difference of logits, anywhere within a distance of an image.
+
+    Args:
+        network: prepared.
+        centers: array ``(rows, inputs)``.
+        reach: array ``(rows,)``.
+        own, other: int arrays ``(rows,)``.
+
+    Returns:
+        float64 array ``(rows,)``.
+    """
+    size, spread = np.abs(centers), np.asarray(reach, np.float64)[:, None]
+    error = UNIT_ROUNDOFF * size
+    for index, activation in enumerate(network.activations):
+        kernel, bias = network.kernels[index], network.biases[index]
+        sizes = np.abs(kernel)
+        # Sizes before the activation, of the image and, by Cauchy–Schwarz, within reach of it.
+        z = size @ sizes + np.abs(bias)
+        if index == 0:
+            z = z + spread * np.linalg.norm(sizes, axis=0)
+        rounding = sum_rounding(len(kernel) + 3) * z
+        error = activation.steepest * (error @ sizes + rounding)
+        error = error + 32.0 * UNIT_ROUNDOFF * (1.0 + z)
+        size = np.ones_like(z) if activation.bounded else z + 1.0
+    head, bias = np.abs(network.kernels[-1]), np.abs(network.biases[-1])
+    total = 0.0
+    for classes in (own, other):
+        columns = head[:, classes].T
+        rounding = sum_rounding(len(head) + 3) * (np.sum(size * columns, axis=1) + bias[classes])
+        total = total + rounding + np.sum(error * columns, axis=1)
+    return 1.001 * total

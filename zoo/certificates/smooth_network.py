@@ -1,0 +1,168 @@
+"""A chain of linear maps and smooth activations, as matrices: what curvature is bounded of."""
+
+import dataclasses
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo.certificates.graph import nodes_of
+from zoo.errors import UnsupportedLayerError
+from zoo.ops.precision import double_precision
+from zoo.ops.singular_values import dense_norm
+
+SUPPORTED = (
+    "Flatten, Reshape and Dropout, one Conv2D as the first layer with weights, and Dense; "
+    "softplus, sigmoid or tanh after each but the last, which is a Dense layer without activation"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SmoothActivation:
+    """An activation whose first two derivatives are bounded.
+
+    Attributes:
+        value, slope: functions of a tensor.
+        steepest: upper bound of ``|σ'|``; σ' is not negative.
+        bend: bounds of ``σ''`` from below and above.
+        bounded: whether values lie in [-1, 1]; otherwise they exceed inputs by less than 1.
+    """
+
+    value: object
+    slope: object
+    steepest: float
+    bend: tuple
+    bounded: bool
+
+
+def _sigmoid_slope(x):
+    value = ops.sigmoid(x)
+    return value * (1.0 - value)
+
+
+def _tanh_slope(x):
+    return 1.0 - ops.square(ops.tanh(x))
+
+
+# The last digits are rounded away from zero: 1 / (6 √3) and 4 / (3 √3).
+ACTIVATIONS = (
+    (
+        keras.activations.softplus,
+        SmoothActivation(ops.softplus, ops.sigmoid, 1.0, (0.0, 0.25), False),
+    ),
+    (
+        keras.activations.sigmoid,
+        SmoothActivation(ops.sigmoid, _sigmoid_slope, 0.25, (-0.0962250449, 0.0962250449), True),
+    ),
+    (
+        keras.activations.tanh,
+        SmoothActivation(ops.tanh, _tanh_slope, 1.0, (-0.7698003590, 0.7698003590), True),
+    ),
+)
+
+
+class SmoothNetwork:
+    """The linear maps of a network, and the activations between them.
+
+    Args:
+        model: built ``keras.Sequential`` or functional model in one chain of the layers in
+            :data:`SUPPORTED`.
+
+    Attributes:
+        activations: :class:`SmoothActivation` after each linear map but the last.
+        kernels, biases: float64 arrays ``(inputs, outputs)`` and ``(outputs,)`` of each linear map,
+            as they were when :meth:`prepare` was last called.
+
+    Raises:
+        TypeError, ValueError: as :func:`zoo.certificates.graph.nodes_of`.
+        zoo.UnsupportedLayerError: naming the first layer that does not fit, and what does.
+    """
+
+    def __init__(self, model):
+        self.layers, self.activations = [], []
+        nodes = nodes_of(model)
+        for place, node in enumerate(nodes):
+            if node.inputs != (place,):
+                _refuse(node.layer, "is not in one chain with the others")
+            self._add(node)
+        if len(self.layers) < 2 or len(self.activations) != len(self.layers) - 1:
+            _refuse(nodes[-1].layer, "is no last layer after at least one with an activation")
+        self.kernels, self.biases = [], []
+
+    def _add(self, node):
+        layer, kind = node.layer, type(node.layer)
+        if kind in (keras.layers.Flatten, keras.layers.Reshape, keras.layers.Dropout):
+            return
+        convolution = kind is keras.layers.Conv2D and not self.layers
+        if convolution or (kind is keras.layers.Dense and len(node.input_shape) == 1):
+            if len(self.layers) != len(self.activations):
+                _refuse(layer, "follows a layer without activation")
+            self.layers.append((layer, node.input_shape))
+            if layer.activation is keras.activations.linear:
+                return
+        elif kind is not keras.layers.Activation or len(self.layers) != len(self.activations) + 1:
+            _refuse(layer, "does not fit")
+        known = [smooth for function, smooth in ACTIVATIONS if function is layer.activation]
+        if not known:
+            name = getattr(layer.activation, "__name__", type(layer.activation).__name__)
+            _refuse(layer, f"has the activation {name}")
+        self.activations.append(known[0])
+
+    def prepare(self):
+        """Read the weights as they are now."""
+        maps = [_matrix(layer, shape) for layer, shape in self.layers]
+        self.kernels, self.biases = map(list, zip(*maps, strict=True))
+
+    def norms(self):
+        """Upper bounds of the linear maps' L2 norms."""
+        return [dense_norm(kernel) for kernel in self.kernels]
+
+
+def values_and_slopes(network, x, heads, offsets):
+    """A combination of logits for each row, and its gradient.
+
+    Args:
+        network: ``(kernels, biases, activations)`` of all but the last layer; tensors.
+        x: tensor ``(rows, inputs)``.
+        heads: tensor ``(rows, units of the last hidden layer)``.
+        offsets: tensor ``(rows,)``.
+
+    Returns:
+        ``(values, gradients)``: tensors ``(rows,)`` and ``(rows, inputs)``.
+    """
+    slopes, a = [], x
+    for kernel, bias, activation in zip(*network, strict=True):
+        z = ops.matmul(a, kernel) + bias
+        a = activation.value(z)
+        slopes.append(activation.slope(z))
+    values, gradients = ops.sum(a * heads, axis=-1) + offsets, heads
+    for kernel, slope in zip(reversed(network[0]), reversed(slopes), strict=True):
+        gradients = ops.matmul(gradients * slope, ops.transpose(kernel))
+    return values, gradients
+
+
+def _matrix(layer, shape):
+    """A layer's linear map as a matrix, and its bias for each output."""
+    kernel = ops.convert_to_numpy(layer.kernel).astype(np.float64)
+    bias = ops.convert_to_numpy(layer.bias).astype(np.float64) if layer.use_bias else np.zeros(1)
+    if kernel.ndim == 4:
+        impulses = np.eye(int(np.prod(shape))).reshape(-1, *shape)
+        with double_precision():
+            images = ops.convert_to_tensor(impulses, "float64")
+            kernel = ops.conv(
+                images,
+                ops.convert_to_tensor(kernel, "float64"),
+                layer.strides,
+                layer.padding,
+                data_format="channels_last",
+            )
+            kernel = ops.convert_to_numpy(kernel)
+        bias = np.broadcast_to(bias, kernel.shape[1:]).reshape(-1)
+        kernel = kernel.reshape(len(impulses), -1)
+    return kernel, np.broadcast_to(bias, kernel.shape[1:])
+
+
+def _refuse(layer, reason):
+    raise UnsupportedLayerError(
+        f"{type(layer).__name__} {layer.name!r} {reason}; curvature is bounded of: {SUPPORTED}"
+    )

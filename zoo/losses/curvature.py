@@ -1,0 +1,100 @@
+"""Curvature of logits' differences, as a penalty: estimated from below, for training."""
+
+import numpy as np
+from keras import ops
+
+from zoo.ops.gradients import input_gradient
+
+_SMALLEST = 1e-12
+
+
+class PairCurvature:
+    """Largest eigenvalues of bounds of the Hessians of ``f_c − f_j``, for all pairs of classes.
+
+    As :func:`zoo.certificates.curvature.global_curvature`, with power iteration in place of
+    eigenvalues: gradients flow through the weights.
+
+    Args:
+        network: :class:`zoo.certificates.smooth_network.SmoothNetwork`.
+        num_classes: number of logits.
+
+    Attributes:
+        vector_shapes: of the vectors that :meth:`__call__` goes on from.
+
+    Reference:
+        Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020,
+        theorems 3 and 4.
+    """
+
+    def __init__(self, network, num_classes):
+        pairs = [(c, j) for c in range(num_classes) for j in range(num_classes)]
+        self.own, self.other = (np.array(part) for part in zip(*pairs, strict=True))
+        self.num_classes = num_classes
+        # Not to be tracked by whatever holds this: the layers are a network's.
+        self._network = (network,)
+        hidden = network.layers[:-1]
+        self.vector_shapes = [
+            *((len(pairs), *shape) for _, shape in hidden),
+            *((1, *shape) for _, shape in hidden[:-1]),
+        ]
+
+    def __call__(self, vectors):
+        """``(curvature, vectors)``: a tensor ``(classes, classes)``, and where to go on from."""
+        (network,) = self._network
+        count = len(network.activations)
+        pair_vectors, norm_vectors = vectors[:count], vectors[count:]
+        hidden, head = network.layers[:-1], ops.convert_to_tensor(network.layers[-1][0].kernel)
+        stretches, new_norms = [1.0], []
+        for (layer, _), activation, vector in zip(
+            hidden[:-1], network.activations[:-1], norm_vectors, strict=True
+        ):
+            square, vector = _largest(layer, None, vector)
+            stretches.append(stretches[-1] * activation.steepest**2 * square[0])
+            new_norms.append(vector)
+        columns = ops.transpose(head)
+        low = high = ops.take(columns, self.own, axis=0) - ops.take(columns, self.other, axis=0)
+        total, new_pairs = 0.0, [None] * count
+        for index in reversed(range(count)):
+            activation, (layer, _) = network.activations[index], hidden[index]
+            products = [slope * bend for slope in (low, high) for bend in activation.bend]
+            diagonal = products[0]
+            for product in products[1:]:
+                diagonal = ops.maximum(diagonal, product)
+            found, vector = _largest(layer, ops.maximum(diagonal, 0.0), pair_vectors[index])
+            total, new_pairs[index] = total + stretches[index] * found, vector
+            if index:
+                passed_low = ops.minimum(activation.steepest * low, 0.0)
+                passed_high = ops.maximum(activation.steepest * high, 0.0)
+                kernel = ops.transpose(ops.convert_to_tensor(layer.kernel))
+                positive, negative = ops.maximum(kernel, 0.0), ops.minimum(kernel, 0.0)
+                low = ops.matmul(passed_low, positive) + ops.matmul(passed_high, negative)
+                high = ops.matmul(passed_high, positive) + ops.matmul(passed_low, negative)
+        curvature = ops.reshape(total, (self.num_classes, self.num_classes))
+        return curvature, [*new_pairs, *new_norms]
+
+
+def _largest(layer, diagonal, vectors):
+    """Largest eigenvalues of ``W diag(d) Wᵀ``, one for each row, by a step of power iteration."""
+
+    def through(v):
+        return _linear(layer, v)
+
+    def weighted(z):
+        if diagonal is None:
+            return z
+        return z * ops.reshape(diagonal, (-1, *z.shape[1:]))
+
+    axes = tuple(range(1, len(vectors.shape)))
+    # Half the gradient of zᵀ diag(d) z.
+    vectors = input_gradient(lambda v: 0.5 * weighted(ops.square(through(v))), vectors)
+    lengths = ops.sqrt(ops.sum(ops.square(vectors), axis=axes, keepdims=True))
+    vectors = ops.stop_gradient(vectors / ops.maximum(lengths, _SMALLEST))
+    z = weighted(ops.square(through(vectors)))
+    return ops.sum(z, axis=tuple(range(1, len(z.shape)))), vectors
+
+
+def _linear(layer, tensor):
+    kernel = ops.convert_to_tensor(layer.kernel)
+    if len(kernel.shape) == 4:
+        return ops.conv(tensor, kernel, layer.strides, layer.padding, data_format="channels_last")
+    return ops.matmul(tensor, kernel)

@@ -1,0 +1,230 @@
+"""Smooth networks trained for small curvature, and certified by it."""
+
+import hashlib
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo.certificates import round_down
+from zoo.certificates.curvature import global_curvature, radii
+from zoo.certificates.smooth_network import SmoothNetwork
+from zoo.losses.curvature import PairCurvature
+from zoo.losses.worst_case import own_class
+from zoo.models.base import CertifiedModel
+from zoo.models.curvature_networks import NETWORKS
+from zoo.models.training_epsilon import TrainingEpsilon
+from zoo.models.wrapped_network import (
+    network_from,
+    require_images_to_logits,
+    with_new_last_layer,
+)
+from zoo.ops.gradients import input_gradient
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class CurvatureNet(TrainingEpsilon, CertifiedModel):
+    """Your own smooth Keras network, trained on worst points of an L2 ball and for small curvature.
+
+    Both follow from bounds of the Hessian of logits' differences. In training they are estimates,
+    from below; the certificate takes upper bounds of the weights as they are.
+
+    Args:
+        network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits, of the
+            layers in :data:`zoo.certificates.smooth_network.SUPPORTED`. It is not copied. Or a
+            table: ``name`` of a function in :mod:`zoo.models.curvature_networks`, and its
+            arguments.
+        epsilon: L2 radius ρ that training looks for worst points in; None trains on the images.
+        penalty_weight: γ, of the mean curvature bound of all pairs of classes; not negative.
+        attack_steps: steps of the search for a worst point.
+
+    Raises:
+        TypeError, ValueError: if the network is no such model, or an argument is out of range.
+        zoo.UnsupportedLayerError: naming the first layer that does not fit, and what does.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> network = {"name": "mlp", "image_shape": (8, 8, 1), "num_classes": 10, "hidden": [16]}
+    >>> model = zoo.models.CurvatureNet(network, epsilon=0.5)
+    >>> model.compile("adam")
+    >>> x, y = np.zeros((4, 8, 8, 1), "float32"), np.arange(4)
+    >>> _ = model.fit(x, y, verbose=0)
+    >>> len(model.certify(x))
+    4
+
+    Reference:
+        Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020.
+    """
+
+    #: ``curvature``: every other class by its own dual, the least of them.
+    certificates = (("l2", "curvature"),)
+
+    def __init__(self, network, epsilon=0.5, *, penalty_weight=0.01, attack_steps=10, **kwargs):
+        network = network_from(network, NETWORKS)
+        smooth = SmoothNetwork(network)
+        require_images_to_logits(network)
+        super().__init__(network.input_shape[1:], network.output_shape[-1], **kwargs)
+        if not penalty_weight >= 0:
+            raise ValueError(f"penalty_weight must not be negative, got {penalty_weight!r}")
+        self.network = network
+        self.penalty_weight = float(penalty_weight)
+        self.attack_steps = attack_steps
+        self.adversarial = epsilon is not None
+        self.add_epsilon(0.5 if epsilon is None else epsilon)
+        # Not to be tracked: the layers are the network's.
+        self._smooth = (smooth,)
+        self._pairs = PairCurvature(smooth, self.num_classes)
+        self._vectors = [
+            self.add_weight(
+                name=f"vector_{index}", shape=shape, initializer="random_normal", trainable=False
+            )
+            for index, shape in enumerate(self._pairs.vector_shapes)
+        ]
+        # Of the weights as they last were.
+        self._bounds = (None, None)
+        self.built = True
+
+    @property
+    def architecture(self):
+        """One line for listings."""
+        return f"curvature-bounded {self.network.name}"
+
+    def call(self, inputs, training=False):
+        return self.network(self._pixels(inputs), training=training)
+
+    def default_loss(self):
+        """Cross-entropy."""
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def estimate(self):
+        """Curvature of all pairs of classes, estimated: for training alone.
+
+        Each call takes a step of power iteration.
+
+        Returns:
+            Tensor ``(classes, classes)``: the largest eigenvalue for ``f_c − f_j`` at ``[c, j]``;
+            the least one is the negative of that at ``[j, c]``.
+        """
+        vectors = [vector.value for vector in self._vectors]
+        curvature, vectors = self._pairs(vectors)
+        for variable, vector in zip(self._vectors, vectors, strict=True):
+            variable.assign(vector)
+        return curvature
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The compiled loss; in training of worst points, with the curvature."""
+        if not training:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        curvature = self.estimate()
+        if self.adversarial:
+            rho = ops.convert_to_tensor(self._training_epsilon)
+            images, upper = self._pixels(x), ops.stop_gradient(curvature)
+            worst, _ = self._worst_points(images, y, y_pred, upper, rho, self.attack_steps)
+            y_pred = self.network(ops.stop_gradient(worst), training=True)
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        return loss + self.penalty_weight * ops.mean(curvature)
+
+    def worst_points(self, x, y, eps, steps=30):
+        """Solutions of the attack problem: images in a ball where the label's lead is least.
+
+        Args:
+            x: float32 array of images ``(n, height, width, channels)``.
+            y: int array ``(n,)``, labels.
+            eps: radius of the ball in L2, which may reach beyond [0, 1].
+            steps: of the search.
+
+        Returns:
+            ``(points, exact)``: a float32 array like ``x``, and a bool array ``(n,)``: where a
+            point lies on the sphere at a multiplier that makes the problem convex, and is
+            stationary, no point of the ball is worse for this pair of classes.
+
+        Reference:
+            Singla, Feizi, ICML 2020, section 4: the attack problem.
+        """
+        upper = ops.convert_to_tensor(self.curvature().upper, "float32")
+        logits = ops.convert_to_tensor(self.logits(x, batch_size=max(1, len(x))))
+        rho = ops.convert_to_tensor(eps, "float32")
+        points, exact = self._worst_points(ops.convert_to_tensor(x), y, logits, upper, rho, steps)
+        return ops.convert_to_numpy(points), ops.convert_to_numpy(exact)
+
+    def curvature(self):
+        """:class:`zoo.certificates.curvature.Curvature` of the weights as they are; kept."""
+        (smooth,) = self._smooth
+        weights = self.network.get_weights()
+        digest = hashlib.sha256(b"".join(np.asarray(w).tobytes() for w in weights)).digest()
+        if self._bounds[0] != digest:
+            smooth.prepare()
+            self._bounds = (digest, global_curvature(smooth))
+        return self._bounds[1]
+
+    def certified_radius(self, x, norm, method):
+        logits = ops.convert_to_numpy(self(x, training=False))
+        curvature = self.curvature()
+        (smooth,) = self._smooth
+        found = radii(smooth, curvature, x.reshape(len(x), -1), np.argmax(logits, axis=1))
+        diameter = math.sqrt(math.prod(self.image_shape))
+        radius = np.where(np.isfinite(logits).all(axis=1), found.radius.min(axis=1), 0.0)
+        return logits, round_down(np.minimum(radius, diameter))
+
+    def with_new_head(self, num_classes):
+        """The same features under an untrained last layer, to be fine-tuned.
+
+        Args:
+            num_classes: of the new layer.
+
+        Returns:
+            A new model with a network of its own; this one is unchanged.
+        """
+        network = with_new_last_layer(self.network, self.network.layers[-1], num_classes)
+        return type(self).from_config({**self.get_config(), "network": network})
+
+    def _worst_points(self, images, y, logits, upper, rho, steps):
+        """``(points, exact)`` for the label and the strongest other class of each image."""
+        own = own_class(y, logits)
+        rival = ops.one_hot(ops.argmax(logits - own * 1e9, axis=-1), self.num_classes)
+        heads = own - rival
+        # Of f_y − f_j from above and, by that of f_j − f_y, from below.
+        most = ops.sum(own * ops.matmul(rival, ops.transpose(upper)), axis=-1)
+        least = ops.sum(rival * ops.matmul(own, ops.transpose(upper)), axis=-1)
+        axes = tuple(range(1, len(images.shape)))
+
+        def spread(values):
+            return ops.reshape(values, (-1, *[1] * len(axes)))
+
+        def gradient(points):
+            return input_gradient(lambda x: heads * self.network(x, training=False), points)
+
+        def lengths(values):
+            return ops.sqrt(ops.maximum(ops.sum(ops.square(values), axis=axes), 1e-24))
+
+        slope = gradient(images)
+        low = least
+        high = least + most + lengths(slope) / rho
+        points, multiplier = images, low
+        for _ in range(steps):
+            step = slope + spread(multiplier) * (points - images)
+            points = points - step / spread(most + multiplier + 1e-6)
+            slope = gradient(points)
+            outside = lengths(points - images) > rho
+            low, high = ops.where(outside, multiplier, low), ops.where(outside, high, multiplier)
+            last, multiplier = multiplier, (low + high) / 2.0
+        change = points - images
+        length = lengths(change)
+        # Stationary: what is left of the gradient is small against the multiplier's part.
+        left = lengths(slope + spread(last) * change)
+        exact = (length > 0.99 * rho) & (length < 1.01 * rho) & (left < 0.05 * lengths(slope))
+        return images + change * spread(ops.minimum(1.0, rho / length)), exact
+
+    def get_config(self):
+        config = super().get_config()
+        # The network's own.
+        del config["image_shape"], config["num_classes"]
+        return {
+            **config,
+            "network": keras.saving.serialize_keras_object(self.network),
+            "epsilon": str(self.epsilon) if self.adversarial else None,
+            "penalty_weight": self.penalty_weight,
+            "attack_steps": self.attack_steps,
+        }

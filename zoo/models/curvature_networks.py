@@ -1,0 +1,43 @@
+"""The smooth networks of the paper on second-order defences, as ordinary Keras models."""
+
+import keras
+
+
+def mlp(image_shape, num_classes, hidden=(1024,), activation="softplus"):
+    """Dense layers: the published networks have one, two or three hidden layers of 1,024.
+
+    Args:
+        image_shape: ``(height, width, channels)``.
+        num_classes: number of logits.
+        hidden: units of the hidden layers.
+        activation: ``"softplus"``, ``"sigmoid"`` or ``"tanh"``.
+
+    Returns:
+        ``keras.Sequential``.
+    """
+    layers = [keras.Input(tuple(image_shape)), keras.layers.Flatten()]
+    layers += [keras.layers.Dense(units, activation) for units in hidden]
+    return keras.Sequential([*layers, keras.layers.Dense(num_classes, name="head")], name="mlp")
+
+
+def convnet(image_shape, num_classes, filters=32, kernel_size=5, strides=2, activation="tanh"):
+    """One convolution under one dense layer.
+
+    Args:
+        image_shape, num_classes, activation: as for :func:`mlp`.
+        filters, kernel_size, strides: of the convolution.
+
+    Returns:
+        ``keras.Sequential``.
+    """
+    layers = [
+        keras.Input(tuple(image_shape)),
+        keras.layers.Conv2D(filters, kernel_size, strides, "same", activation=activation),
+        keras.layers.Flatten(),
+        keras.layers.Dense(num_classes, name="head"),
+    ]
+    return keras.Sequential(layers, name="convnet")
+
+
+#: By name: functions of the image shape and the number of classes, with options.
+NETWORKS = {"mlp": mlp, "convnet": convnet}
