@@ -1,0 +1,244 @@
+"""Curvature bounds against sampled Hessians, radii against closed forms and brute force."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+import zoo
+from zoo.certificates import curvature as curvatures
+from zoo.certificates.curvature import global_curvature, radii
+from zoo.certificates.smooth_network import SmoothNetwork, values_and_slopes
+from zoo.ops.precision import double_precision
+
+ACTIVATIONS = ("softplus", "sigmoid", "tanh")
+
+
+def network(random, inputs, hidden, activation, classes=3, scale=1.5):
+    parts = [layers.Dense(units, activation) for units in hidden]
+    model = keras.Sequential([keras.Input((inputs,)), *parts, layers.Dense(classes)])
+    for weight in model.weights:
+        weight.assign(scale * random.normal(size=weight.shape) / np.sqrt(weight.shape[0]))
+    return model
+
+
+def prepared(model):
+    smooth = SmoothNetwork(model)
+    smooth.prepare()
+    return smooth
+
+
+def difference(smooth, x, own, other):
+    """Values and gradients of ``f_own − f_other`` in float64."""
+    with double_precision():
+
+        def tensor(array):
+            return keras.ops.convert_to_tensor(array, "float64")
+
+        hidden = (
+            [tensor(kernel) for kernel in smooth.kernels[:-1]],
+            [tensor(bias) for bias in smooth.biases[:-1]],
+            smooth.activations,
+        )
+        head, bias = smooth.kernels[-1], smooth.biases[-1]
+        heads = np.repeat((head[:, own] - head[:, other])[None], len(x), axis=0)
+        offsets = np.full(len(x), bias[own] - bias[other])
+        found = values_and_slopes(hidden, tensor(x), tensor(heads), tensor(offsets))
+        return [keras.ops.convert_to_numpy(part) for part in found]
+
+
+def hessian(smooth, x, own, other, step=1e-5):
+    """By central differences of the gradient."""
+    size = len(x)
+    ends = [difference(smooth, x + s * step * np.eye(size), own, other)[1] for s in (1, -1)]
+    found = (ends[0] - ends[1]) / (2 * step)
+    return (found + found.T) / 2
+
+
+@settings(max_examples=15)
+@given(
+    seed=st.integers(0, 10_000),
+    hidden=st.sampled_from([(6,), (5, 4), (4, 4, 3)]),
+    activation=st.sampled_from(ACTIVATIONS),
+)
+def test_no_sampled_hessian_exceeds_the_bounds(seed, hidden, activation):
+    random = np.random.default_rng(seed)
+    smooth = prepared(network(random, 4, hidden, activation))
+    bounds = global_curvature(smooth)
+    largest = 0.0
+    for own, other in itertools.permutations(range(3), 2):
+        low, high = bounds.lower[own, other], bounds.upper[own, other]
+        assert low <= 0 <= high
+        for x in random.normal(size=(10, 4)) * random.choice([0.3, 1, 3], size=(10, 1)):
+            eigenvalues = np.linalg.eigvalsh(hessian(smooth, x, own, other))
+            assert low - 1e-4 <= eigenvalues[0]
+            assert eigenvalues[-1] <= high + 1e-4
+            largest = max(largest, eigenvalues[-1] / max(high, 1e-9))
+    if len(hidden) == 1:
+        assert largest > 0.1
+
+
+def test_a_convolution_is_its_matrix():
+    random = np.random.default_rng(0)
+    model = keras.Sequential(
+        [
+            keras.Input((5, 4, 2)),
+            layers.Conv2D(3, 3, 2, "same"),
+            layers.Activation("tanh"),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
+    )
+    for weight in model.weights:
+        weight.assign(random.normal(size=weight.shape))
+    smooth = prepared(model)
+    x = random.uniform(size=(6, 5, 4, 2)).astype("float32")
+    logits = keras.ops.convert_to_numpy(model(x))
+    values, _ = difference(smooth, x.reshape(6, -1).astype("float64"), 0, 2)
+    np.testing.assert_allclose(values, logits[:, 0] - logits[:, 2], rtol=1e-4, atol=1e-4)
+    bounds = global_curvature(smooth)
+    for image in x[:3].reshape(3, -1):
+        eigenvalues = np.linalg.eigvalsh(hessian(smooth, image.astype("float64"), 0, 1))
+        assert bounds.lower[0, 1] - 1e-3 <= eigenvalues[0]
+        assert eigenvalues[-1] <= bounds.upper[0, 1] + 1e-3
+
+
+@settings(max_examples=10)
+@given(
+    seed=st.integers(0, 10_000),
+    hidden=st.sampled_from([(6,), (5, 4)]),
+    activation=st.sampled_from(ACTIVATIONS),
+)
+def test_two_pixels_against_brute_force(seed, hidden, activation):
+    """Of all points of a fine grid, as float32 classifies them, those of another class."""
+    random = np.random.default_rng(seed)
+    model = network(random, 2, hidden, activation, scale=3.0)
+    x = random.uniform(size=(4, 2)).astype("float32")
+    predicted = np.argmax(keras.ops.convert_to_numpy(model(x)), axis=1)
+    smooth = prepared(model)
+    found = radii(smooth, global_curvature(smooth), x, predicted)
+    grid = np.stack(np.meshgrid(*[np.linspace(-3, 4, 281)] * 2), axis=-1).reshape(-1, 2)
+    classes = np.argmax(keras.ops.convert_to_numpy(model(grid.astype("float32"))), axis=1)
+    for i in range(len(x)):
+        distance = np.linalg.norm(grid.astype("float32").astype("float64") - x[i], axis=1)
+        assert (distance[classes != predicted[i]] > found.radius[i].min()).all()
+        others = [j for j in range(3) if j != predicted[i]]
+        for j, radius, nearest in zip(others, found.radius[i], found.nearest[i], strict=True):
+            assert radius <= nearest
+            there = distance[classes == j]
+            if len(there):
+                assert there.min() > radius
+
+
+class Quadratic(curvatures._Rows):
+    """``f = offset + slope · d + ½ d · H d`` with ``d`` the change of the image."""
+
+    def __init__(self, hessians, slopes, offsets):
+        eigenvalues = np.linalg.eigvalsh(hessians)
+        low, high = np.minimum(eigenvalues[:, 0], 0), np.maximum(eigenvalues[:, -1], 0)
+        super().__init__(None, np.zeros_like(slopes), slopes, offsets, low, high)
+        self.hessians = hessians
+
+    def tensors(self, dtype):
+        def tensor(array):
+            return keras.ops.convert_to_tensor(array, dtype)
+
+        hessians, slopes, offsets = map(tensor, (self.hessians, self.heads, self.offsets))
+
+        def function(x):
+            bent = keras.ops.sum(hessians * x[:, None], axis=-1)
+            values = offsets + keras.ops.sum((slopes + bent / 2) * x, axis=-1)
+            return values, slopes + bent
+
+        return function, tensor(self.centers), tensor(self.low), tensor(self.high)
+
+
+@pytest.mark.parametrize("bend", [-0.5, 0.0, 0.2])
+def test_a_quadratic_has_its_closed_form(bend):
+    """Bent the same in all directions: the nearest zero lies along the slope."""
+    slopes = np.array([[0.6, 0.8], [0.0, 2.0]])
+    offsets = np.array([0.5, 0.7])
+    rows = Quadratic(np.repeat(bend * np.eye(2)[None], 2, axis=0), slopes, offsets)
+    limit = np.where(rows.low < 0, (1 - 1e-6) / np.maximum(-rows.low, 1e-12), 1e12)
+    multiplier, point, _ = rows.search(limit)
+    squares, nearest = rows.polish(multiplier, point, np.zeros(2))
+    steep = np.linalg.norm(slopes, axis=1)
+    expected = [
+        min(r.real for r in np.roots([bend / 2, -g, c] if bend else [-g, c]) if r.real > 0)
+        for g, c in zip(steep, offsets, strict=True)
+    ]
+    np.testing.assert_allclose(np.sqrt(squares), expected, rtol=2e-3)
+    assert (np.sqrt(squares) <= np.array(expected) * (1 + 1e-9)).all()
+    np.testing.assert_allclose(nearest, expected, rtol=5e-3)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_what_is_proved_grows_with_the_iterations_and_stays_below_the_truth(seed):
+    random = np.random.default_rng(seed)
+    hessian = random.normal(size=(2, 3, 3))
+    hessian = (hessian + hessian.transpose(0, 2, 1)) / 2
+    slopes, offsets = random.normal(size=(2, 3)), random.uniform(0.1, 1, size=2)
+    rows = Quadratic(hessian, slopes, offsets)
+    with double_precision():
+        function, centers, low, high = rows.tensors("float64")
+        multiplier = random.uniform(0.1, 0.9, size=2) / np.maximum(-rows.low, 0.1)
+        tensor = keras.ops.convert_to_tensor(multiplier, "float64")
+        x, proved = centers, []
+        for _ in range(30):
+            values, gradients = function(x)
+            found = curvatures._proved(x, centers, tensor, low, values, gradients)
+            proved.append(keras.ops.convert_to_numpy(found))
+            x = curvatures._step(x, centers, tensor, high, gradients)
+    assert (np.diff(proved, axis=0) >= -1e-9).all()
+    # The least of φ, from the linear equations that it solves.
+    for i in range(2):
+        matrix = np.eye(3) + multiplier[i] * hessian[i]
+        best = np.linalg.solve(matrix, -multiplier[i] * slopes[i])
+        least = best @ matrix @ best + 2 * multiplier[i] * (offsets[i] + slopes[i] @ best)
+        assert proved[-1][i] <= least + 1e-9
+
+
+@given(seed=st.integers(0, 10_000), activation=st.sampled_from(ACTIVATIONS))
+@settings(max_examples=15)
+def test_the_error_of_float32_is_within_its_bound(seed, activation):
+    random = np.random.default_rng(seed)
+    model = network(random, 30, (40, 20), activation, scale=5.0)
+    smooth = prepared(model)
+    x = random.uniform(size=(20, 30))
+    reach = random.uniform(0, 3, size=20)
+    there = random.normal(size=x.shape)
+    there = x + reach[:, None] * there / np.linalg.norm(there, axis=1, keepdims=True) * 0.999
+    there = there.astype("float32")
+    own, other = np.zeros(20, int), np.ones(20, int)
+    allowed = curvatures._rounding(smooth, x, reach + 1e-4, own, other)
+    logits = keras.ops.convert_to_numpy(model(there)).astype("float64")
+    exact, _ = difference(smooth, there.astype("float64"), 0, 1)
+    assert (np.abs(logits[:, 0] - logits[:, 1] - exact) <= allowed).all()
+    assert (allowed < 0.05 * np.abs(logits).max()).all()
+
+
+@pytest.mark.parametrize(
+    ("parts", "complaint"),
+    [
+        ([layers.Dense(4, "relu", name="culprit"), layers.Dense(3)], "culprit.*relu"),
+        ([layers.Dense(4, "tanh"), layers.Dense(3, "tanh", name="culprit")], "culprit"),
+        ([layers.Dense(4), layers.Dense(3, name="culprit")], "culprit.*without activation"),
+        ([layers.Dense(3, name="culprit")], "culprit"),
+        ([layers.BatchNormalization(name="culprit"), layers.Dense(3)], "culprit"),
+    ],
+)
+def test_what_has_no_curvature_bound_is_named(parts, complaint):
+    with pytest.raises(zoo.UnsupportedLayerError, match=f"{complaint}.*softplus, sigmoid or tanh"):
+        SmoothNetwork(keras.Sequential([keras.Input((5,)), *parts]))
+
+
+def test_branches_are_refused():
+    image = keras.Input((5,))
+    z = layers.Dense(4, "tanh")(image)
+    both = layers.Add(name="culprit")([z, layers.Dense(4, "tanh")(z)])
+    with pytest.raises(zoo.UnsupportedLayerError, match="chain"):
+        SmoothNetwork(keras.Model(image, layers.Dense(3)(both)))

@@ -1,0 +1,138 @@
+"""Curvature-based training: what it gains, soundness, the attack problem, what is refused."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import zoo
+from tests.backend import BACKEND
+from tests.models.perturbations import assert_attacks_do_not_break, assert_unbroken, perturbations
+from zoo.models import CurvatureNet
+
+SMALL = {"name": "mlp", "image_shape": (8, 8, 1), "num_classes": 10, "hidden": [24]}
+
+
+@functools.cache
+def trained(epsilon, penalty_weight, network="mlp", epochs=12):
+    keras.utils.set_random_seed(0)
+    settings = {**SMALL, "name": network}
+    if network == "convnet":
+        settings = {**settings, "filters": 4, "kernel_size": 3}
+        del settings["hidden"]
+    model = CurvatureNet(settings, epsilon, penalty_weight=penalty_weight)
+    model.compile(keras.optimizers.Adam(0.01))
+    train = zoo.data.load("digits", "train")
+    model.fit(train.images, train.labels, epochs=epochs, batch_size=64, verbose=0)
+    return model
+
+
+def test_training_enlarges_radii(digits):
+    plain, robust = (trained(epsilon, 0.0) for epsilon in (None, 0.5))
+    x, y = digits.images[:100], digits.labels[:100]
+    certificates = [model.certify(x) for model in (plain, robust)]
+    assert np.median(certificates[1].radius) > 1.2 * np.median(certificates[0].radius)
+    assert certificates[1].accuracy(y, 0.3) > 0.6
+
+
+def test_the_penalty_lowers_the_curvature(digits):
+    without, flat = (trained(None, weight) for weight in (0.0, 0.1))
+    assert flat.curvature().upper.mean() < 0.6 * without.curvature().upper.mean()
+    assert (np.argmax(flat.logits(digits.images), axis=1) == digits.labels).mean() > 0.85
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet"])
+def test_attacks_and_perturbations_do_not_break_it(digits, name):
+    model = trained(0.5, 0.01, name)
+    x = digits.images[:60]
+    certificate = assert_attacks_do_not_break(model, x)
+    assert np.median(certificate.radius) > 0.1
+    random = np.random.default_rng(0)
+    for x_adv in perturbations(x, certificate.radius, "l2", random):
+        assert_unbroken(model, certificate, x, x_adv)
+
+
+def test_estimates_approach_the_bounds_from_below():
+    for hidden in ([24], [16, 12]):
+        model = CurvatureNet({**SMALL, "hidden": hidden})
+        for _ in range(100):
+            estimate = keras.ops.convert_to_numpy(model.estimate())
+        upper = model.curvature().upper
+        off = ~np.eye(10, dtype=bool)
+        assert (estimate <= upper * (1 + 1e-4) + 1e-6).all()
+        assert (estimate[off] > 0.7 * upper[off]).all()
+
+
+def test_worst_points_lie_in_the_ball_and_exact_ones_are_the_worst(digits):
+    model = trained(0.5, 0.1)
+    x, y = digits.images[:40], digits.labels[:40]
+    points, exact = model.worst_points(x, y, 0.3)
+    distance = np.linalg.norm((points.astype("float64") - x).reshape(40, -1), axis=1)
+    assert (distance <= 0.3 * (1 + 1e-5)).all()
+    assert exact.mean() > 0.5
+    logits = model.logits(x).astype("float64")
+    rows = np.arange(40)
+    others = logits.copy()
+    others[rows, y] = -np.inf
+    rival = others.argmax(axis=1)
+
+    def lead(images):
+        found = model.logits(images.astype("float32")).astype("float64")
+        return found[rows, y] - found[rows, rival]
+
+    reached = lead(points)
+    assert (reached[exact] < lead(x)[exact]).all()
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        change = random.normal(size=x.shape) + 3 * random.normal() * (points - x)
+        change *= 0.3 / np.linalg.norm(change.reshape(40, -1), axis=1)[:, None, None, None]
+        assert (lead(x + change)[exact] >= reached[exact] - 0.01).all()
+
+
+def test_save_and_load(tmp_path):
+    model = CurvatureNet({**SMALL, "activation": "tanh"}, "1/3", penalty_weight=0.5)
+    zoo.save(model, tmp_path / "net")
+    again = zoo.load(tmp_path / "net")
+    for name in ("epsilon", "penalty_weight", "attack_steps"):
+        assert again.get_config()[name] == model.get_config()[name]
+    x = np.random.default_rng(0).uniform(size=(4, 8, 8, 1)).astype("float32")
+    np.testing.assert_array_equal(again.certify(x).radius, model.certify(x).radius)
+    assert zoo.load(tmp_path / "net", epsilon=0.7).training_epsilon == pytest.approx(0.7)
+    wider = zoo.load(tmp_path / "net", num_classes=5)
+    assert wider.certify(x).num_classes == 5
+    zoo.save(CurvatureNet(SMALL, None), tmp_path / "plain")
+    assert zoo.load(tmp_path / "plain").get_config()["epsilon"] is None
+
+
+def test_bounds_follow_the_weights():
+    model = CurvatureNet(SMALL)
+    before = model.curvature().upper.mean()
+    assert model.curvature() is model.curvature()
+    model.network.layers[-1].kernel.assign(3 * model.network.layers[-1].kernel)
+    assert model.curvature().upper.mean() == pytest.approx(3 * before, rel=1e-5)
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match=r"network\.name must be one of mlp, convnet"):
+        CurvatureNet({**SMALL, "name": "transformer"})
+    with pytest.raises(ValueError, match="penalty_weight"):
+        CurvatureNet(SMALL, penalty_weight=-1.0)
+    with pytest.raises(ValueError, match="eps"):
+        CurvatureNet(SMALL, "far")
+    relu = keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(4, "relu"), layers.Dense(3)]
+    )
+    with pytest.raises(zoo.UnsupportedLayerError, match="relu"):
+        CurvatureNet(relu)
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="nothing of it depends on the backend")
+def test_nan_weights_certify_nothing():
+    model = CurvatureNet(SMALL)
+    kernel = keras.ops.convert_to_numpy(model.network.layers[-1].kernel).copy()
+    kernel[0, 0] = np.nan
+    model.network.layers[-1].kernel.assign(kernel)
+    with pytest.raises(ValueError, match="NaN"):
+        model.certify(np.full((2, 8, 8, 1), 0.5))
