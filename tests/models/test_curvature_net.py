@@ -49,6 +49,8 @@ def test_attacks_and_perturbations_do_not_break_it(digits, name):
     x = digits.images[:60]
     certificate = assert_attacks_do_not_break(model, x)
     assert np.median(certificate.radius) > 0.1
+    assert (certificate.nearest >= certificate.radius).all()
+    assert certificate.exact.mean() > 0.5
     random = np.random.default_rng(0)
     for x_adv in perturbations(x, certificate.radius, "l2", random):
         assert_unbroken(model, certificate, x, x_adv)
@@ -89,6 +91,20 @@ def test_worst_points_lie_in_the_ball_and_exact_ones_are_the_worst(digits):
         change = random.normal(size=x.shape) + 3 * random.normal() * (points - x)
         change *= 0.3 / np.linalg.norm(change.reshape(40, -1), axis=1)[:, None, None, None]
         assert (lead(x + change)[exact] >= reached[exact] - 0.01).all()
+
+
+def test_the_attack_problem_is_an_attack(digits):
+    model = trained(0.5, 0.01)
+    x, y = digits.images[:50], digits.labels[:50]
+    x_adv = model.attack(x, y, "second_order", eps=0.8)
+    distance = np.linalg.norm((x_adv.astype("float64") - x).reshape(50, -1), axis=1)
+    assert (distance <= 0.8).all()
+    clean, left = ((np.argmax(model.logits(i), axis=1) == y).mean() for i in (x, x_adv))
+    assert left < clean - 0.3
+    with pytest.raises(ValueError, match="l2 norm"):
+        model.attack(x, y, "second_order", eps=0.1, norm="linf")
+    with pytest.raises(ValueError, match="CurvatureNet"):
+        zoo.load("l2nnn-digits").attack(x, y, "second_order", eps=0.1)
 
 
 def test_save_and_load(tmp_path):

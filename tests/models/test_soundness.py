@@ -71,11 +71,13 @@ def test_attacks_at_the_radius(name, count, restarts):
     costly_runs = [("cw", {"steps": 20, "search_steps": 2, "learning_rate": 0.05})]
     if certificate.norm == "linf":  # the only norm of this attack
         costly_runs.append(("spsa", {"steps": 5, "samples": 32}))
+    if hasattr(model, "worst_points"):  # the only models of this attack
+        costly_runs.append(("second_order", {}))
     for attack, params in costly_runs:
         eps = float(np.median(certificate.radius))
         x_adv = model.attack(x[few], certificate.prediction, attack, eps=eps, **params)
         tested += assert_unbroken(model, certificate, x[few], x_adv)
-    assert {attack for attack, _ in runs} | {"spsa", "cw"} == set(ATTACKS)
+    assert {attack for attack, _ in runs} | {"spsa", "cw", "second_order"} == set(ATTACKS)
     assert tested > 10 * count
 
 

@@ -8,6 +8,7 @@ from zoo import checks
 from zoo.attacks.carlini_wagner import carlini_wagner
 from zoo.attacks.gradient import fgsm, pgd
 from zoo.attacks.momentum import momentum
+from zoo.attacks.second_order import second_order
 from zoo.attacks.spsa import spsa
 from zoo.attacks.victim import victim
 from zoo.epsilon import Epsilon
@@ -20,6 +21,7 @@ ATTACKS = {
     "momentum": momentum,
     "cw": carlini_wagner,
     "spsa": spsa,
+    "second_order": second_order,
 }
 
 

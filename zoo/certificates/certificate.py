@@ -23,6 +23,9 @@ class Certificate:
         norm: of the perturbation, ``"linf"`` or ``"l2"``.
         method: how the radius was found, for example ``"interval"``.
         num_classes: number of classes the model knows.
+        nearest: float32 array ``(n,)``, where the method tells: the distance of an input, not
+            always within [0, 1], that the certificate takes for one of another class; ``inf`` where
+            it met none. None otherwise.
 
     Example:
 
@@ -40,6 +43,7 @@ class Certificate:
     norm: str
     method: str
     num_classes: int
+    nearest: np.ndarray | None = None
 
     def __len__(self):
         return len(self.prediction)
@@ -68,6 +72,16 @@ class Certificate:
         if not len(self):
             return float("nan")
         return float(np.mean((self.prediction == y) & self.certified(eps)))
+
+    @property
+    def exact(self):
+        """Where no certificate could be larger by over a hundredth: bool ``(n,)``, or None.
+
+        There the method's upper and lower bound of the distance meet (primal = dual).
+        """
+        if self.nearest is None:
+            return None
+        return (self.radius > 0) & (self.nearest <= 1.01 * self.radius)
 
     def curve(self, y):
         """Certified accuracy as a function of the budget.

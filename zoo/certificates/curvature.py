@@ -13,8 +13,6 @@ from zoo.ops.precision import UNIT_ROUNDOFF, double_precision, sum_rounding
 _SLACK = 1e-9
 # Search over multipliers, and inner steps at each: any number gives a valid radius.
 _SEARCH, _INNER, _POLISH = 14, 4, 4
-# Radii as close to a point of another class as this count as exact.
-_EXACT = 1e-2
 
 
 @dataclasses.dataclass(frozen=True)

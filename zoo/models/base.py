@@ -87,12 +87,13 @@ class CertifiedModel(keras.Model):
         batch_size = checks.positive_integer(batch_size, "batch_size")
         norm, method = self._choose_certificate(norm, method)
         require_float32(self)
-        predictions, radii, margins = [], [], []
+        predictions, radii, margins, nearest = [], [], [], []
         for batch in track(_batches(x, batch_size), "certifying", show=verbose):
-            logits, radius = self.certified_radius(batch, norm, method)
+            logits, radius, *distance = self.certified_radius(batch, norm, method)
             predictions.append(np.argmax(logits, axis=1))
             radii.append(radius)
             margins.append(margin(logits))
+            nearest += distance
         return Certificate(
             prediction=_joined(predictions, np.int64),
             radius=_joined(radii, np.float32),
@@ -100,6 +101,7 @@ class CertifiedModel(keras.Model):
             norm=norm,
             method=method,
             num_classes=self.num_classes,
+            nearest=_joined(nearest, np.float32) if nearest else None,
         )
 
     def certified_radius(self, x, norm, method):
@@ -110,7 +112,8 @@ class CertifiedModel(keras.Model):
             norm, method: a pair listed in ``certificates``.
 
         Returns:
-            ``(logits, radius)``: float32 arrays ``(n, classes)`` and ``(n,)``.
+            ``(logits, radius)``: float32 arrays ``(n, classes)`` and ``(n,)``; where the method
+            tells, the distance of the nearest known point of another class as well.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no certificate")
 

@@ -166,7 +166,7 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
         found = radii(smooth, curvature, x.reshape(len(x), -1), np.argmax(logits, axis=1))
         diameter = math.sqrt(math.prod(self.image_shape))
         radius = np.where(np.isfinite(logits).all(axis=1), found.radius.min(axis=1), 0.0)
-        return logits, round_down(np.minimum(radius, diameter))
+        return logits, round_down(np.minimum(radius, diameter)), found.nearest.min(axis=1)
 
     def with_new_head(self, num_classes):
         """The same features under an untrained last layer, to be fine-tuned.
