@@ -17,7 +17,7 @@ settings.register_profile(
     deadline=None,
     derandomize=True,
     # JAX compiles anew for every shape that is drawn.
-    max_examples=100 if keras.backend.backend() == "tensorflow" else 10,
+    max_examples=40 if keras.backend.backend() == "tensorflow" else 6,
     suppress_health_check=list(HealthCheck),
 )
 settings.load_profile("zoo")

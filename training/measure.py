@@ -11,6 +11,7 @@ from zoo.evaluation import evaluate
 from zoo.report.card import card
 
 PAPERS = {
+    "crt": "Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020",
     "double-backprop": "Seck, Loosli, Canu: L1-norm double backpropagation adversarial defense, "
     "ESANN 2019",
     "lc-lmt": "Ono, Takahashi, Kakizaki: Lightweight Lipschitz Margin Training for Certified "

@@ -21,13 +21,14 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
         model: a ``keras.Sequential`` or functional classifier, built, that ends in logits, of
             layers in :data:`zoo.certificates.operators.SUPPORTED`. A model of the zoo is asked for
             its own certificate.
-        x: inputs ``(n, *input_shape)``: floats in [0, 1], or uint8, which is divided by 255.
+        x: inputs ``(n, *input_shape)``: floats in [0, 1], or uint8, which is divided by 255. They
+            are rounded to float32, as is every perturbed input that the radius speaks of.
         norm: of the perturbation, ``"linf"`` or ``"l2"``.
         method: one of :data:`zoo.certificates.network_bounds.METHODS`; ``"auto"`` takes
             ``"crown"``, and ``"crown-interval"`` where over 4,096 hidden activations make that
             slow.
         clip: whether inputs lie in [0, 1] and perturbed ones are known to. False takes any inputs,
-            and all of the ball.
+            and all of the ball, up to a radius of 1e6.
         batch_size: inputs at a time that the model itself is given; the bounds' own memory is
             limited whatever it is.
         verbose: 1 shows a progress bar.
@@ -64,6 +65,8 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
     if method not in (*METHODS, "auto"):
         raise ValueError(f"method must be 'auto' or one of {METHODS}, got {method!r}")
     method = bounds.methods[0] if method == "auto" else method
+    if not clip and np.asarray(x).dtype == np.uint8:
+        raise ValueError("uint8 stands for [0, 1]; with clip=False pass floats as the model takes")
     x = checks.images(x, model.input_shape[1:], bounded=clip)
     batch_size = checks.positive_integer(batch_size, "batch_size")
     require_float32(model)

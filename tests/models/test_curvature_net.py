@@ -152,3 +152,12 @@ def test_nan_weights_certify_nothing():
     model.network.layers[-1].kernel.assign(kernel)
     with pytest.raises(ValueError, match="NaN"):
         model.certify(np.full((2, 8, 8, 1), 0.5))
+
+
+def test_layers_changed_afterwards_are_certified_as_they_are():
+    model = CurvatureNet(SMALL)
+    x = np.full((1, 8, 8, 1), 0.5)
+    model.certify(x)
+    model.network.layers[1].activation = keras.activations.gelu
+    with pytest.raises(zoo.UnsupportedLayerError, match="gelu"):
+        model.certify(x)

@@ -8,6 +8,7 @@ from keras import layers
 import zoo
 from tests.backend import BACKEND
 from tests.models.perturbations import assert_attacks_do_not_break
+from zoo.certificates import network_bounds
 from zoo.losses import JacobianL1
 from zoo.models import DoubleBackpropNet
 from zoo.models.double_backprop_networks import NETWORKS
@@ -102,10 +103,22 @@ def test_save_and_load(tmp_path):
     )
 
 
+def test_layers_changed_afterwards_are_certified_as_they_are():
+    model = DoubleBackpropNet(SMALL)
+    x = np.random.default_rng(0).uniform(size=(2, 8, 8, 1))
+    model.network.layers[1].activation = keras.activations.tanh
+    expected = zoo.certify(model.network, x, norm="linf").radius
+    np.testing.assert_array_equal(model.certify(x).radius, expected)
+    model.network.layers[1].activation = keras.activations.gelu
+    with pytest.raises(zoo.UnsupportedLayerError, match="gelu"):
+        model.certify(x)
+
+
 @pytest.mark.skipif(
     BACKEND == "jax", reason="nothing of it depends on the backend; slow to compile"
 )
-def test_your_own_network_with_large_layers_is_certified_in_a_practical_way():
+def test_your_own_network_with_large_layers_is_certified_in_a_practical_way(monkeypatch):
+    monkeypatch.setattr(network_bounds, "_STEPS", 3)
     network = keras.Sequential(
         [
             keras.Input((28, 28, 1)),

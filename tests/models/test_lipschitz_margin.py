@@ -230,3 +230,12 @@ def test_half_precision_certifies_nothing():
         keras.config.set_dtype_policy("float32")
     with pytest.raises(ValueError, match="float32"):
         model.certify(np.zeros((1, *IMAGE), "float32"))
+
+
+def test_layers_changed_afterwards_are_certified_as_they_are():
+    model = LipschitzMarginNet(dense_network())
+    x = np.full((1, *IMAGE), 0.5)
+    model.certify(x)
+    model.network.layers[-2].activation = keras.activations.gelu
+    with pytest.raises(zoo.UnsupportedLayerError, match="gelu"):
+        model.certify(x)

@@ -6,7 +6,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import zoo
@@ -23,39 +23,58 @@ SHIPPED = [
 ]
 
 
+EXAMPLES = 30 if BACKEND == "tensorflow" else 5
+# All of it takes an hour; every time, a part of it.
+thorough_or_not = pytest.mark.parametrize(
+    "thorough", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["part", "thorough"]
+)
+
+
+@functools.cache
+def shipped(name):
+    """One for all tests: its bounds take their time once. Do not change it."""
+    return zoo.load(name)
+
+
 def images_of(name, count):
     """The first test images of a shipped model's set, as floats."""
     images = datasets.load(catalog.info(name).dataset).take(count).images
     return images if images.dtype == np.float32 else images / np.float32(255)
 
 
+def certificates_of(model):
+    """Those that are quick enough for hundreds of images; the tightest one is attacked below."""
+    costly = isinstance(model, zoo.models.DoubleBackpropNet)
+    return [pair for pair in model.certificates if not (costly and pair[1] == "crown")]
+
+
+@thorough_or_not
 @pytest.mark.parametrize("name", SHIPPED)
-def test_random_perturbations(name):
-    model, x = zoo.load(name), images_of(name, 300)
-    for norm, method in model.certificates:
+def test_random_perturbations(name, thorough):
+    model, x = shipped(name), images_of(name, 300 if thorough else 40)
+    for norm, method in certificates_of(model):
         certificate = model.certify(x, norm=norm, method=method)
         random, tested = np.random.default_rng(0), 0
-        for _ in range(3):
+        for _ in range(3 if thorough else 1):
             for x_adv in perturbations(x, certificate.radius, norm, random):
                 tested += assert_unbroken(model, certificate, x, x_adv)
-        assert tested > 2000
+        assert tested > 2 * len(x) or not certificate.radius.any()
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="most attacks are for TensorFlow")
-@pytest.mark.parametrize(
-    ("count", "restarts"), [(30, 1), pytest.param(300, 3, marks=pytest.mark.slow)]
-)
+@thorough_or_not
 @pytest.mark.parametrize("name", SHIPPED)
-def test_attacks_at_the_radius(name, count, restarts):
+def test_attacks_at_the_radius(name, thorough):
     """Each image is attacked with just its own radius as budget, or some more, and projected."""
-    model, x = zoo.load(name), images_of(name, count)
+    model, x = shipped(name), images_of(name, 300 if thorough else 10)
     certificate = model.certify(x)
     tested = 0
-    budgets = np.quantile(certificate.radius[certificate.radius > 0], [0.25, 0.5, 0.75])
+    quantiles = [0.25, 0.5, 0.75] if thorough else [0.5]
+    budgets = np.quantile(certificate.radius[certificate.radius > 0], quantiles)
     runs = [
         ("fgsm", {"loss": "margin"}),
         ("fgsm", {"loss": "cross_entropy"}),
-        ("pgd", {"steps": 20, "restarts": restarts, "loss": "margin"}),
+        ("pgd", {"steps": 20, "restarts": 3 if thorough else 1, "loss": "margin"}),
         ("pgd", {"steps": 10, "restarts": 1, "loss": "cross_entropy"}),
         ("momentum", {"steps": 10}),
     ]
@@ -66,7 +85,7 @@ def test_attacks_at_the_radius(name, count, restarts):
         change = scaled(x_adv.astype("float64") - x, certificate.radius, certificate.norm)
         x_own = np.clip(x + change, 0, 1).astype("float32")
         tested += assert_unbroken(model, certificate, x, x_own)
-    few = slice(0, 12)
+    few = slice(0, 12 if thorough else 4)
     certificate = model.certify(x[few])
     costly_runs = [("cw", {"steps": 20, "search_steps": 2, "learning_rate": 0.05})]
     if certificate.norm == "linf":  # the only norm of this attack
@@ -78,24 +97,25 @@ def test_attacks_at_the_radius(name, count, restarts):
         x_adv = model.attack(x[few], certificate.prediction, attack, eps=eps, **params)
         tested += assert_unbroken(model, certificate, x[few], x_adv)
     assert {attack for attack, _ in runs} | {"spsa", "cw", "second_order"} == set(ATTACKS)
-    assert tested > 10 * count
+    assert tested > 3 * len(x) * len(budgets)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_radii_do_not_depend_on_the_batch_size(name):
-    model, x = zoo.load(name), images_of(name, 10)
-    for _, method in model.certificates:
-        whole = model.certify(x, method=method, batch_size=10)
-        parts = model.certify(x, method=method, batch_size=3)  # the last one is of one image
+    model, x = shipped(name), images_of(name, 7)
+    for norm, method in certificates_of(model):
+        whole = model.certify(x, norm=norm, method=method, batch_size=7)
+        parts = model.certify(x, norm=norm, method=method, batch_size=3)  # the last: one image
         # A matrix product may add up in another order; a distance has none.
-        tolerance = {"rtol": 0, "atol": 0 if whole.norm == "linf" else 2e-6}
+        exact = catalog.info(name).approach.startswith("linf-dist")
+        tolerance = {"rtol": 0 if exact else 1e-4, "atol": 0 if exact else 2e-6}
         np.testing.assert_allclose(parts.radius, whole.radius, **tolerance)
         np.testing.assert_array_equal(parts.prediction, whole.prediction)
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if catalog.info(name).norm == "linf"])
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith("linf-dist")])
 def test_interval_is_never_worse_than_lipschitz(name):
-    model, x = zoo.load(name), images_of(name, 300)
+    model, x = shipped(name), images_of(name, 40)
     interval, lipschitz = (
         model.certify(x, method=method).radius for method in ("interval", "lipschitz")
     )
@@ -144,6 +164,7 @@ def assert_no_point_flips(model, random):
     return tested
 
 
+@settings(max_examples=EXAMPLES)
 @given(
     seed=st.integers(0, 100_000),
     depth=st.integers(1, 4),
@@ -154,6 +175,7 @@ def test_small_networks_against_brute_force(seed, depth, width):
     assert assert_no_point_flips(random_network(random, depth, width), random) > 0
 
 
+@settings(max_examples=EXAMPLES)
 @given(seed=st.integers(0, 100_000), depth=st.integers(1, 3))
 def test_the_radius_ends_before_the_nearest_flip(seed, depth):
     """Of all points of a grid over the whole box, those of another class lie outside."""

@@ -34,8 +34,9 @@ def nodes_of(model):
 
     Raises:
         TypeError: if it is another kind of model.
-        ValueError: if it is not built, or has several inputs or outputs.
-        UnsupportedLayerError: if a layer is called with more than tensors, or is a bare operation.
+        ValueError: if it is not built, has several inputs or outputs, or one of unknown size.
+        UnsupportedLayerError: if a layer is called with more than tensors, or is a bare operation;
+            if inputs are not float32, or are added in different shapes.
 
     Example:
 
@@ -56,6 +57,8 @@ def nodes_of(model):
             f"the model must have one input and one output, "
             f"got {len(model.inputs)} and {len(model.outputs)}"
         )
+    if None in model.inputs[0].shape[1:]:
+        raise ValueError(f"the model's input has an unknown size: {tuple(model.inputs[0].shape)}")
     nodes = []
     output = _unfold(model, _Place(0, tuple(model.inputs[0].shape[1:])), nodes)
     if not nodes:
@@ -87,6 +90,11 @@ class _Place:
 
 def _unfold(model, place, nodes):
     """Append the nodes of a model given ``place``; return the place of its output."""
+    dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
+    if dtype != "float32":
+        raise UnsupportedLayerError(
+            f"the input of {model.name!r} is {dtype}: Keras rounds images to it; make it float32"
+        )
     if type(model) is keras.Sequential:
         for layer in model.layers:
             place = _call(layer, nodes, place)
@@ -121,6 +129,9 @@ def _call(layer, nodes, *args, **kwargs):
         return _unfold(layer, places[0], nodes)
     if isinstance(layer, keras.layers.InputLayer):
         return places[0]
+    if isinstance(layer, keras.layers.Add) and len({place.shape for place in places}) > 1:
+        given = " and ".join(str(place.shape) for place in places)
+        raise UnsupportedLayerError(f"Add {layer.name!r} adds {given}; shapes must be equal")
     nodes.append(Node(layer, tuple(place.index for place in places), places[0].shape))
     shapes = [(None, *place.shape) for place in places]
     shape = layer.compute_output_shape(shapes if isinstance(args[0], (list, tuple)) else shapes[0])

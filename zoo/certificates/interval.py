@@ -26,16 +26,17 @@ def boxes_of(operators, region, tighten=None):
     """
     followed = {o.inputs[0] for o in operators if isinstance(o, Activation)}
     boxes = [region.box()]
-    # Where the input only moved around: its center there, and the ball's radius.
-    balls = {0: (region.center, region.eps)} if region.norm == "l2" else {}
+    # Where the input only moved around: its center, the ball's radius, float32's error so far.
+    balls = {0: (region.center, region.eps, 0.0)} if region.norm == "l2" else {}
     for place, operator in enumerate(operators, start=1):
         inputs = [boxes[i] for i in operator.inputs]
         box = operator.interval(inputs)
         ball = balls.get(operator.inputs[0])
         if ball is not None and operator.isometry is not None:
-            center, eps = ball
+            center, eps, error = ball
+            error = operator.absolute(error + 0.0 * center) + operator.rounding(inputs)
             moved = operator.linear(center) + operator.offset
-            balls[place] = moved, eps * operator.isometry
+            balls[place] = moved, eps * operator.isometry, error
         elif ball is not None and isinstance(operator, Kernel):
             box = _intersection(box, _around(operator, ball, operator.rounding(inputs)))
         boxes.append(box)
@@ -45,7 +46,8 @@ def boxes_of(operators, region, tighten=None):
 
 
 def _around(operator, ball, rounding):
-    center, eps = ball
+    center, eps, error = ball
+    rounding = rounding + operator.absolute(error + 0.0 * center)
     lengths = operator.row_lengths()
     center = operator.linear(center) + operator.offset
     spread = ops.reshape(eps, (-1, *[1] * (len(lengths.shape) - 1))) * lengths * (1.0 + 1e-9)

@@ -12,7 +12,7 @@ from zoo.certificates.lipschitz import margin
 from zoo.certificates.operators import Activation, operators_of
 from zoo.certificates.region import Region
 from zoo.certificates.relaxation import Relaxations, lower_bounds, relaxed
-from zoo.ops.precision import double_precision
+from zoo.ops.precision import LARGEST, double_precision
 
 #: ``"crown"``: linear relaxation and linear relaxation's bounds of hidden layers; the tightest.
 #: ``"crown-interval"``: linear relaxation with interval bounds of the hidden layers.
@@ -44,6 +44,8 @@ class NetworkBounds:
 
     def __init__(self, model):
         self.model, self.operators = model, operators_of(model)
+        if not self.operators:
+            raise ValueError("the model computes nothing: there are no bounds of it")
         if len(model.output_shape) != 2 or (model.output_shape[-1] or 0) < 2:
             raise ValueError(
                 f"the model must end in logits (batch, classes), but ends in {model.output_shape}"
@@ -75,7 +77,7 @@ class NetworkBounds:
         with double_precision():
             for operator in self.operators:
                 operator.prepare()
-            size = logits.shape[1] * max(math.prod(o.input_shape) for o in self.operators)
+            size = logits.shape[1] * max(o.width for o in self.operators)
             step = max(1, _BLOCK // size)
             radii = [
                 largest_by_margin(
@@ -105,28 +107,32 @@ class NetworkBounds:
         """
         center = ops.convert_to_tensor(np.asarray(x, np.float64), "float64")
         region = Region(center, ops.convert_to_tensor(eps, "float64"), norm, clip)
-        rows = _differences(classes, self.model.output_shape[-1])
-        boxes = boxes_of(self.operators, region)
-        found = _over_box(rows, boxes[-1])
+        if method == "crown":
+            relaxations = relaxed(self.operators, region)
+        else:
+            relaxations = Relaxations(self.operators, boxes_of(self.operators, region))
+        count = self.model.output_shape[-1]
+        others = np.array([[j for j in range(count) if j != c] for c in range(count)])[classes]
+        lower, upper = map(ops.convert_to_numpy, relaxations.boxes[-1])
+        found = lower[np.arange(len(classes)), classes][:, None]
+        found = found - np.take_along_axis(upper, others, axis=1)
         if method != "interval":
-            relaxations = (
-                relaxed(self.operators, region)
-                if method == "crown"
-                else Relaxations(self.operators, boxes)
-            )
+            rows = np.eye(count)[classes][:, None] - np.eye(count)[others]
             rows = ops.convert_to_tensor(rows, "float64")
             by_lines = lower_bounds(self.operators, region, rows, relaxations)
             found = np.maximum(found, ops.convert_to_numpy(by_lines))
-        return found.min(axis=1)
+        return np.where(_all_finite(relaxations.boxes), found.min(axis=1), -np.inf)
 
 
-def _differences(classes, count):
-    """Rows ``e_c − e_j`` for each class c and all j ≠ c: ``(n, count − 1, count)``."""
-    others = np.array([[j for j in range(count) if j != c] for c in range(count)])
-    identity = np.eye(count)
-    return identity[classes][:, None] - identity[others[classes]]
-
-
-def _over_box(rows, box):
-    lower, upper = (ops.convert_to_numpy(end)[:, None] for end in box)
-    return np.minimum(rows * lower, rows * upper).sum(axis=2) - 1e-12 * np.abs(upper).max(axis=2)
+def _all_finite(boxes):
+    """Whether nothing overflows, for each image: what comes after an infinity proves nothing."""
+    finite = True
+    for lower, upper in boxes:
+        size = ops.max(
+            ops.maximum(ops.abs(lower), ops.abs(upper)), axis=tuple(range(1, len(lower.shape)))
+        )
+        # Also where one is NaN.
+        size = ops.convert_to_numpy(size)
+        total = ops.convert_to_numpy(ops.sum(lower + upper, axis=tuple(range(1, len(lower.shape)))))
+        finite = finite & (size < LARGEST) & np.isfinite(total)
+    return finite

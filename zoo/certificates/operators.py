@@ -10,7 +10,7 @@ from zoo.certificates.activation_lines import ACTIVATIONS, Piecewise
 from zoo.certificates.graph import nodes_of
 from zoo.errors import UnsupportedLayerError
 from zoo.ops.gradients import input_gradient
-from zoo.ops.precision import sum_rounding
+from zoo.ops.precision import LARGEST, SMALLEST_NORMAL, sum_rounding
 
 SUPPORTED = (
     "Dense, Conv2D without groups and dilation, BatchNormalization, Add, Flatten, Reshape, "
@@ -37,6 +37,11 @@ class Operator:
     """
 
     isometry = None
+
+    @property
+    def width(self):
+        """Numbers that one row takes on its way back."""
+        return math.prod(self.input_shape)
 
     def __init__(self, layer, inputs, input_shape):
         self.layer, self.inputs, self.input_shape = layer, inputs, input_shape
@@ -82,10 +87,13 @@ class Affine(Operator):
 
     offset = 0.0
     roundings = 0
+    # Of the factors, in size.
+    largest = 1.0
 
     def linear(self, tensor):
         """The linear part, of a tensor ``(batch, *input_shape)``."""
-        raise NotImplementedError
+        # Not by calling the layer, which would turn the tensor into float32.
+        return self.layer.call(tensor)
 
     def absolute(self, tensor):
         """The linear part with factors' sizes; by default none is negative."""
@@ -99,10 +107,19 @@ class Affine(Operator):
 
     def rounding(self, boxes):
         """Bound of float32's error: tensor ``(batch, *output_shape)``."""
+        return self._error(boxes, self.absolute(_sizes(boxes[0])) + abs(self.offset))
+
+    def _error(self, boxes, size):
+        """The bound where products' sizes add up to no more than ``size``."""
         if not self.roundings:
             return 0.0
-        size = self.absolute(ops.maximum(*map(ops.abs, boxes[0]))) + abs(self.offset)
-        return _SECOND_ORDER * sum_rounding(self.roundings) * size
+        inputs = _sizes(boxes[0])
+        inputs = ops.max(inputs, axis=tuple(range(1, len(inputs.shape))))
+        inputs = ops.reshape(inputs, (-1, *[1] * (len(size.shape) - 1)))
+        # Inputs, factors and results that are taken for zero.
+        flushed = self.roundings * SMALLEST_NORMAL * (1.0 + self.largest + inputs)
+        error = _SECOND_ORDER * sum_rounding(self.roundings) * size + flushed
+        return ops.where(self.roundings * size < LARGEST, error, np.inf)
 
     def relax(self, boxes):
         return self.rounding(boxes)
@@ -136,6 +153,7 @@ class Kernel(Affine):
         self.offset = float64(self.layer.bias) if self.layer.use_bias else np.zeros(1)
         self.offset = ops.convert_to_tensor(self.offset, "float64")
         self.roundings = math.prod(kernel.shape[:-1]) + 3
+        self.largest = float(np.abs(kernel).max())
 
     def apply(self, tensor, kernel):
         raise NotImplementedError
@@ -172,15 +190,12 @@ class Moved(Affine):
 
     isometry = 1.0
 
-    def linear(self, tensor):
-        # Not by calling the layer, which would turn the tensor into float32.
-        return self.layer.call(tensor)
+    def interval(self, boxes):
+        return tuple(self.linear(end) for end in boxes[0])
 
 
-class Unchanged(Affine):
+class Unchanged(Moved):
     """Does nothing at inference."""
-
-    isometry = 1.0
 
     def linear(self, tensor):
         return tensor
@@ -192,9 +207,6 @@ class Unchanged(Affine):
 class AveragePooling(Affine):
     def prepare(self):
         self.roundings = math.prod(getattr(self.layer, "pool_size", self.input_shape[:2])) + 3
-
-    def linear(self, tensor):
-        return self.layer.call(tensor)
 
 
 class Scaling(Affine):
@@ -213,6 +225,7 @@ class Scaling(Affine):
         self.factor = ops.convert_to_tensor(factor, "float64")
         self.offset = ops.convert_to_tensor(offset, "float64")
         self.roundings = roundings
+        self.largest = float(np.abs(factor).max())
 
 
 class Normalisation(Scaling):
@@ -234,26 +247,31 @@ class Normalisation(Scaling):
 
     def rounding(self, boxes):
         # Mean and offset may cancel each other: their sizes are added.
-        size = self.absolute(ops.maximum(*map(ops.abs, boxes[0]))) + self.size
-        return _SECOND_ORDER * sum_rounding(self.roundings) * size
+        return self._error(boxes, self.absolute(_sizes(boxes[0])) + self.size)
 
 
 class Rescaling(Scaling):
+    def check(self):
+        if np.ndim(self.layer.scale) or np.ndim(self.layer.offset):
+            refuse(self.layer, "has a scale or an offset for each channel")
+
     def prepare(self):
         scale, offset = np.float64(self.layer.scale), np.float64(self.layer.offset)
-        self.isometry = abs(float(scale)) if scale.ndim == 0 else None
+        self.isometry = abs(float(scale))
         self._set(scale, offset, 4)
 
 
 class Add(Affine):
+    def prepare(self):
+        self.roundings = len(self.inputs)
+
     def interval(self, boxes):
         error = self.rounding(boxes)
         lower, upper = (sum(box[end] for box in boxes) for end in (0, 1))
         return lower - error, upper + error
 
     def rounding(self, boxes):
-        size = sum(ops.maximum(*map(ops.abs, box)) for box in boxes)
-        return _SECOND_ORDER * sum_rounding(len(boxes)) * size
+        return self._error(boxes, sum(_sizes(box) for box in boxes))
 
     def backward(self, rows, relaxed):
         return [rows] * len(self.inputs), -_products(ops.abs(rows), relaxed)
@@ -268,12 +286,12 @@ class Activation(Operator):
 
     def interval(self, boxes):
         lower, upper = boxes[0]
-        error = self.kind.rounding(ops.maximum(ops.abs(lower), ops.abs(upper)))
+        error = self.kind.rounding(_sizes(boxes[0]))
         return self.kind.value(lower) - error, self.kind.value(upper) + error
 
     def relax(self, boxes):
         lower, upper = boxes[0]
-        error = self.kind.rounding(ops.maximum(ops.abs(lower), ops.abs(upper)))
+        error = self.kind.rounding(_sizes(boxes[0]))
         (a, b), (c, d) = self.kind.lines(lower, upper)
         return (a, b - error), (c, d + error)
 
@@ -293,14 +311,18 @@ class MaxPooling(Operator):
         self.size = self.input_shape[:2] if everything else layer.pool_size
         self.strides = self.size if everything else layer.strides
         self.padding = [(0, 0), (0, 0)]
-        self.counts = [(n - k) // s + 1 for n, k, s in self._sizes()]
+        self.counts = [(n - k) // s + 1 for n, k, s in self._along()]
         if not everything and layer.padding == "same":
-            self.counts = [math.ceil(n / s) for n, _, s in self._sizes()]
-            for axis, (n, k, s) in enumerate(self._sizes()):
+            self.counts = [math.ceil(n / s) for n, _, s in self._along()]
+            for axis, (n, k, s) in enumerate(self._along()):
                 missing = max((self.counts[axis] - 1) * s + k - n, 0)
                 self.padding[axis] = (missing // 2, missing - missing // 2)
 
-    def _sizes(self):
+    @property
+    def width(self):
+        return math.prod(self.counts) * math.prod(self.size) * self.input_shape[-1]
+
+    def _along(self):
         return zip(self.input_shape[:2], self.size, self.strides, strict=True)
 
     def interval(self, boxes):
@@ -412,6 +434,8 @@ def _activation_of(layer, known):
 
 def refuse(layer, reason):
     """Raise, naming the layer and what is supported."""
+    if reason.endswith("softmax"):
+        reason += ", which leaves the order of classes as it is: certify the model without it"
     raise UnsupportedLayerError(
         f"{type(layer).__name__} {layer.name!r} {reason}; supported are: {SUPPORTED}"
     )
@@ -420,6 +444,10 @@ def refuse(layer, reason):
 def float64(variable):
     """A weight as a NumPy array."""
     return ops.convert_to_numpy(variable).astype(np.float64)
+
+
+def _sizes(box):
+    return ops.maximum(*map(ops.abs, box))
 
 
 def _products(rows, offset):

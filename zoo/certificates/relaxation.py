@@ -80,7 +80,7 @@ def relaxed(operators, region):
         for o in operators
         if isinstance(o, Activation)
     }
-    largest = max(int(np.prod(o.input_shape)) for o in operators)
+    largest = max(o.width for o in operators)
 
     relaxations = Relaxations(operators, [])
 

@@ -1,6 +1,5 @@
 """Smooth networks trained for small curvature, and certified by it."""
 
-import hashlib
 import math
 
 import keras
@@ -16,6 +15,7 @@ from zoo.models.base import CertifiedModel
 from zoo.models.curvature_networks import NETWORKS
 from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.models.wrapped_network import (
+    digest_of,
     network_from,
     require_images_to_logits,
     with_new_last_layer,
@@ -73,8 +73,6 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
         self.attack_steps = attack_steps
         self.adversarial = epsilon is not None
         self.add_epsilon(0.5 if epsilon is None else epsilon)
-        # Not to be tracked: the layers are the network's.
-        self._smooth = (smooth,)
         self._pairs = PairCurvature(smooth, self.num_classes)
         self._vectors = [
             self.add_weight(
@@ -82,8 +80,8 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
             )
             for index, shape in enumerate(self._pairs.vector_shapes)
         ]
-        # Of the weights as they last were.
-        self._bounds = (None, None)
+        # Of the network as it last was.
+        self._bounds = (None, None, None)
         self.built = True
 
     @property
@@ -151,19 +149,17 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
 
     def curvature(self):
         """:class:`zoo.certificates.curvature.Curvature` of the weights as they are; kept."""
-        (smooth,) = self._smooth
-        weights = self.network.get_weights()
-        digest = hashlib.sha256(b"".join(np.asarray(w).tobytes() for w in weights)).digest()
+        digest = digest_of(self.network)
         if self._bounds[0] != digest:
+            smooth = SmoothNetwork(self.network)
             smooth.prepare()
-            self._bounds = (digest, global_curvature(smooth))
-        return self._bounds[1]
+            self._bounds = (digest, smooth, global_curvature(smooth))
+        return self._bounds[2]
 
     def certified_radius(self, x, norm, method):
         logits = ops.convert_to_numpy(self(x, training=False))
         curvature = self.curvature()
-        (smooth,) = self._smooth
-        found = radii(smooth, curvature, x.reshape(len(x), -1), np.argmax(logits, axis=1))
+        found = radii(self._bounds[1], curvature, x.reshape(len(x), -1), np.argmax(logits, axis=1))
         diameter = math.sqrt(math.prod(self.image_shape))
         radius = np.where(np.isfinite(logits).all(axis=1), found.radius.min(axis=1), 0.0)
         return logits, round_down(np.minimum(radius, diameter)), found.nearest.min(axis=1)

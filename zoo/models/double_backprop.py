@@ -1,5 +1,7 @@
 """Networks trained to be flat around images, adversarial ones among them."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -22,7 +24,8 @@ class DoubleBackpropNet(CertifiedModel):
     """Your own Keras network, trained with its input gradients' L1 norm as a penalty.
 
     Each image may be joined by the one that one step of the fast gradient sign method makes of it;
-    both have the same label and the same penalty. Such a training promises nothing by itself: the
+    both have the same label and the same penalty, which are of the network at inference (no
+    dropout, moving statistics). Such a training promises nothing by itself: the
     certificate is the one that any Keras model has, see :func:`zoo.certify`.
 
     Args:
@@ -68,11 +71,11 @@ class DoubleBackpropNet(CertifiedModel):
         **kwargs,
     ):
         network = network_from(network, NETWORKS)
-        bounds = NetworkBounds(network)
+        NetworkBounds(network)
         require_images_to_logits(network)
         super().__init__(network.input_shape[1:], network.output_shape[-1], **kwargs)
-        if not penalty_weight >= 0:
-            raise ValueError(f"penalty_weight must not be negative, got {penalty_weight!r}")
+        if not 0 <= penalty_weight < math.inf:
+            raise ValueError(f"penalty_weight must be a number from 0 on, got {penalty_weight!r}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing!r}")
         self.network = network
@@ -81,15 +84,13 @@ class DoubleBackpropNet(CertifiedModel):
         self.penalty_every = checks.positive_integer(penalty_every, "penalty_every")
         self.epsilon = None if epsilon is None else Epsilon(epsilon)
         self.label_smoothing = float(label_smoothing)
-        # Not to be tracked: the layers are the network's.
-        self._bounds = (bounds,)
         self.built = True
 
     @property
     def certificates(self):
         """As :data:`zoo.certificates.network_bounds.METHODS`, those this network's size allows."""
-        (bounds,) = self._bounds
-        return tuple((norm, method) for norm in ("linf", "l2") for method in bounds.methods)
+        methods = NetworkBounds(self.network).methods
+        return tuple((norm, method) for norm in ("linf", "l2") for method in methods)
 
     @property
     def architecture(self):
@@ -134,8 +135,8 @@ class DoubleBackpropNet(CertifiedModel):
         return loss
 
     def certified_radius(self, x, norm, method):
-        (bounds,) = self._bounds
-        return bounds.certified_radius(x, norm, method)
+        # Of the network as it is now: layers can be changed.
+        return NetworkBounds(self.network).certified_radius(x, norm, method)
 
     def with_new_head(self, num_classes):
         """The same features under an untrained last layer, to be fine-tuned.

@@ -1,6 +1,5 @@
 """Lipschitz-margin training of ordinary Keras networks: LMT and LC-LMT."""
 
-import hashlib
 import math
 
 import keras
@@ -15,12 +14,13 @@ from zoo.models.base import CertifiedModel
 from zoo.models.lipschitz_margin_networks import NETWORKS
 from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.models.wrapped_network import (
+    digest_of,
     network_from,
     require_images_to_logits,
     with_new_last_layer,
 )
 from zoo.ops import NormEstimate
-from zoo.ops.precision import sum_rounding
+from zoo.ops.precision import LARGEST, sum_rounding
 
 #: What the margin that training asks for is made from.
 MARGINS = ("global", "pairwise")
@@ -149,8 +149,9 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
             number, as in ``"dense #2"``. Along a chain they multiply; where branches are added, the
             products of the branches add up.
         """
-        bounds = zip(self._bounds, self._layer_constants(), strict=True)
-        return {bound.name: constants.lipschitz for bound, constants in bounds}
+        constants = self._layer_constants()
+        bounds = zip(self._bounds, constants, strict=True)
+        return {bound.name: found.lipschitz for bound, found in bounds}
 
     def network_lipschitz(self):
         """Upper bound of the L2 Lipschitz constant of all logits together, in float64."""
@@ -178,6 +179,8 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
             for place in bound.inputs:
                 # Of the inputs as computed, of this image and of every one within reach.
                 size = sizes[place] + 2.0 * errors[place] + gains[place] * reach
+                # What may overflow proves nothing.
+                size = np.where(size * max(1.0, constant.lipschitz) < LARGEST, size, np.inf)
                 error = error + constant.lipschitz * errors[place] + constant.per_size * size
             errors.append(error)
         # Of all logits together; of two of them, c and j, |error c| + |error j| is √2 times that.
@@ -209,16 +212,17 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
         return last if is_head and len(last.input_shape) == 1 else None
 
     def _layer_constants(self):
-        weights = self.network.get_weights()
-        digest = hashlib.sha256(b"".join(np.asarray(w).tobytes() for w in weights)).digest()
+        digest = digest_of(self.network)
         if self._constants[0] != digest:
+            # Layers can be changed after all; what is certified is what they are now.
+            self._bounds = tuple(layer_bounds(self.network))
             self._constants = (digest, [bound.constants() for bound in self._bounds])
         return self._constants[1]
 
     def _gains(self):
         """Upper bounds of the Lipschitz constants from the image to each place."""
-        gains = [1.0]
-        for bound, constants in zip(self._bounds, self._layer_constants(), strict=True):
+        gains, found = [1.0], self._layer_constants()
+        for bound, constants in zip(self._bounds, found, strict=True):
             gains.append(constants.lipschitz * sum(gains[place] for place in bound.inputs))
         return gains
 

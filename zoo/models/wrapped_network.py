@@ -1,6 +1,10 @@
 """Ordinary Keras models inside models of the zoo."""
 
+import hashlib
+import json
+
 import keras
+import numpy as np
 
 
 def network_from(network, known):
@@ -36,6 +40,14 @@ def require_images_to_logits(network):
             "the network must take images (batch, height, width, channels) to logits (batch, "
             f"classes), but takes {network.input_shape} to {network.output_shape}"
         )
+
+
+def digest_of(network):
+    """What a network is now: a hash of its layers' settings and of its weights."""
+    found = hashlib.sha256(json.dumps(network.get_config(), default=str).encode())
+    for weight in network.get_weights():
+        found.update(np.asarray(weight).tobytes())
+    return found.digest()
 
 
 def with_new_last_layer(network, last, num_classes):

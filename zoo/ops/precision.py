@@ -6,6 +6,10 @@ import keras
 
 #: A float32 operation is off by at most this much of its result.
 UNIT_ROUNDOFF = 2.0**-24
+#: Or by this much, where smaller numbers are taken for zero.
+SMALLEST_NORMAL = 2.0**-126
+#: Sums of sizes from here on may overflow.
+LARGEST = 1e38
 
 
 def sum_rounding(terms):
@@ -17,6 +21,8 @@ def sum_rounding(terms):
     Reference:
         Higham: Accuracy and Stability of Numerical Algorithms, 2002, lemma 3.1.
     """
+    if terms * UNIT_ROUNDOFF >= 0.5:
+        raise ValueError(f"a float32 sum of {terms} terms may be wrong by as much as it is")
     return terms * UNIT_ROUNDOFF / (1.0 - terms * UNIT_ROUNDOFF)
 
 
