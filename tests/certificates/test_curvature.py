@@ -242,3 +242,61 @@ def test_branches_are_refused():
     both = layers.Add(name="culprit")([z, layers.Dense(4, "tanh")(z)])
     with pytest.raises(zoo.UnsupportedLayerError, match="chain"):
         SmoothNetwork(keras.Model(image, layers.Dense(3)(both)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "complaint"),
+    [
+        (lambda: layers.Conv2D(2, 2, activation="tanh", dilation_rate=2, name="culprit"), "dilat"),
+        (lambda: layers.Conv2D(2, 1, activation="tanh", groups=2, name="culprit"), "groups"),
+        (lambda: layers.Flatten(data_format="channels_first", name="culprit"), "channels first"),
+    ],
+)
+def test_what_would_be_another_matrix_is_refused(layer, complaint):
+    parts = [layer(), layers.Flatten(), layers.Dense(4, "tanh"), layers.Dense(3)]
+    with pytest.raises(zoo.UnsupportedLayerError, match=f"culprit.*{complaint}"):
+        SmoothNetwork(keras.Sequential([keras.Input((4, 4, 2)), *parts]))
+
+
+def test_quantised_layers_are_refused():
+    parts = [layers.Dense(4, "softplus"), layers.Dense(3)]
+    model = keras.Sequential([keras.Input((5,)), *parts])
+    model.quantize("int8")
+    with pytest.raises(zoo.UnsupportedLayerError, match="quantised"):
+        SmoothNetwork(model)
+
+
+def test_activations_may_differ_from_layer_to_layer():
+    random = np.random.default_rng(0)
+    parts = [layers.Dense(5, "softplus"), layers.Dense(4, "sigmoid"), layers.Dense(4, "tanh")]
+    model = keras.Sequential([keras.Input((4,)), *parts, layers.Dense(3)])
+    for weight in model.weights:
+        weight.assign(random.normal(size=weight.shape))
+    smooth = prepared(model)
+    bounds = global_curvature(smooth)
+    for x in random.normal(size=(30, 4)):
+        eigenvalues = np.linalg.eigvalsh(hessian(smooth, x, 0, 1))
+        assert bounds.lower[0, 1] - 1e-4 <= eigenvalues[0]
+        assert eigenvalues[-1] <= bounds.upper[0, 1] + 1e-4
+
+
+def certified(kernel, bias, head, head_bias, x):
+    """The least radius of one softplus layer under a head."""
+    units = [layers.Dense(len(bias), "softplus"), layers.Dense(len(head_bias))]
+    model = keras.Sequential([keras.Input((len(kernel),)), *units])
+    model.set_weights([np.array(w, "float32") for w in (kernel, bias, head, head_bias)])
+    smooth = prepared(model)
+    x = np.array([x], "float32")
+    classes = np.argmax(keras.ops.convert_to_numpy(model(x)), axis=1)
+    return radii(smooth, global_curvature(smooth), x, classes).radius.min()
+
+
+def test_what_overflows_within_reach_proves_nothing():
+    radius = certified([[2e38], [2e38]], [0.0], [[1.2e-38, 0.0]], [10.0, 0.0], [0.8, 0.8])
+    assert radius < 0.28  # where logits are infinite
+
+
+def test_a_lead_of_the_size_of_rounding_proves_nothing():
+    lead = 1e-7
+    assert certified([[1.0]], [0.0], [[1.0, 1.0]], [lead, 0.0], [0.5]) == 0
+    assert certified([[1.0]], [0.0], [[1.0, 0.5]], [0.1, 0.0], [0.5]) > 0.1

@@ -147,7 +147,9 @@ def test_no_perturbation_breaks_a_radius(seed, activation):
     random = np.random.default_rng(seed)
     model = wild(network(activation), random, 2.0)
     x = random.uniform(size=(4, *IMAGE)).astype("float32")
-    for norm, method in [("linf", "crown"), *itertools.product(("linf", "l2"), METHODS[1:])]:
+    pairs = list(itertools.product(("linf", "l2"), METHODS[1:]))
+    # JAX compiles it anew for every number of entries that may be on both sides of zero.
+    for norm, method in pairs + [("linf", "crown")] * (BACKEND == "tensorflow"):
         certificate = zoo.certify(model, x, norm=norm, method=method)
         tested = 0
         for x_adv in perturbations(x, certificate.radius, norm, random):

@@ -122,6 +122,13 @@ def test_save_and_load(tmp_path):
     assert zoo.load(tmp_path / "plain").get_config()["epsilon"] is None
 
 
+def test_a_new_head_is_found_wherever_it_is():
+    inner = keras.Sequential([keras.Input((8,)), layers.Dense(3, name="head")])
+    parts = [layers.Flatten(), layers.Dense(8, "tanh"), inner, layers.Dropout(0.5)]
+    model = CurvatureNet(keras.Sequential([keras.Input((4, 4, 1)), *parts]))
+    assert model.with_new_head(5).certify(np.zeros((1, 4, 4, 1))).num_classes == 5
+
+
 def test_bounds_follow_the_weights():
     model = CurvatureNet(SMALL)
     before = model.curvature().upper.mean()

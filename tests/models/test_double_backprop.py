@@ -13,6 +13,8 @@ from zoo.losses import JacobianL1
 from zoo.models import DoubleBackpropNet
 from zoo.models.double_backprop_networks import NETWORKS
 
+# JAX compiles linear relaxation anew for every number of unstable neurons.
+COUNT = 50 if BACKEND == "tensorflow" else 8
 SMALL = {"name": "c", "image_shape": (8, 8, 1), "num_classes": 10, "hidden": [32, 16]}
 
 
@@ -77,7 +79,7 @@ def test_every_kth_image_estimates_the_same_penalty(digits_train):
 def test_attacks_do_not_break_its_certificates(digits, digits_train):
     model = trained(0.01, digits_train, epsilon=0.1)
     for norm in ("linf", "l2") if BACKEND == "tensorflow" else ("linf",):
-        certificate = assert_attacks_do_not_break(model, digits.images[:50], norm=norm)
+        certificate = assert_attacks_do_not_break(model, digits.images[:COUNT], norm=norm)
         assert np.median(certificate.radius) > 0.01
     assert [method for norm, method in model.certificates if norm == "l2"] == [
         "crown",

@@ -1,6 +1,7 @@
 """The papers' tables beside the zoo's numbers."""
 
 import json
+import pathlib
 
 import pytest
 
@@ -72,3 +73,11 @@ def test_command(capsys):
     with pytest.raises(SystemExit):
         command.main(["nothing"])
     assert "invalid choice: 'nothing'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("approach", ["lc-lmt"])
+def test_pages_show_the_results(approach):
+    page = pathlib.Path(linf_dist.__file__).parents[2] / "docs" / f"{approach.replace('-', '_')}.md"
+    text = page.read_text(encoding="utf-8")
+    for table in command.APPROACHES[approach].tables():
+        assert command.markdown(table) in text, table["title"]

@@ -25,6 +25,7 @@ def main(arguments=None):
     )
     parser.add_argument("approach", choices=sorted(APPROACHES))
     parser.add_argument("--json", action="store_true", help="JSON in place of tables")
+    parser.add_argument("--markdown", action="store_true", help="Markdown, for a page")
     parser.add_argument(
         "--train",
         action="store_true",
@@ -50,6 +51,9 @@ def main(arguments=None):
     if options.json:
         print(json.dumps(tables, indent=1, ensure_ascii=False))
         return 0
+    if options.markdown:
+        print("\n".join(map(markdown, tables)))
+        return 0
     # Into a file or a pipe, all columns, however many.
     console = Console(width=None if sys.stdout.isatty() else 200)
     for table in tables:
@@ -62,6 +66,15 @@ def main(arguments=None):
             shown.add_row(*(_cell(row[column]) for column in columns))
         console.print(shown)
     return 0
+
+
+def markdown(table):
+    """A table, as :func:`tables` of an approach returns it, for a page."""
+    columns = list(table["rows"][0])
+    rules = ["---" if column in table["text"] else "---:" for column in columns]
+    rows = [[_cell(row[column]) for column in columns] for row in table["rows"]]
+    lines = [f"| {' | '.join(cells)} |" for cells in (columns, rules, *rows)]
+    return "\n".join([f"**{table['title']}**", "", *lines, "", table["caption"], ""])
 
 
 def _cell(value):

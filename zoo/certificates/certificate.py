@@ -75,9 +75,10 @@ class Certificate:
 
     @property
     def exact(self):
-        """Where no certificate could be larger by over a hundredth: bool ``(n,)``, or None.
+        """Where no certificate for unrestricted inputs could be larger by over a hundredth.
 
-        There the method's upper and lower bound of the distance meet (primal = dual).
+        There the method's upper and lower bound of the distance meet (primal = dual). A bool array
+        ``(n,)``, or None where the method does not tell.
         """
         if self.nearest is None:
             return None
@@ -99,6 +100,8 @@ class Certificate:
     def to_dict(self):
         """The certificate in JSON's types."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.nearest is not None:  # JSON has no infinity
+            fields["nearest"] = [float(d) if np.isfinite(d) else None for d in self.nearest]
         return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
 
 

@@ -7,7 +7,13 @@ import scipy.linalg
 from keras import ops
 
 from zoo.certificates.smooth_network import values_and_slopes
-from zoo.ops.precision import UNIT_ROUNDOFF, double_precision, sum_rounding
+from zoo.ops.precision import (
+    LARGEST,
+    SMALLEST_NORMAL,
+    UNIT_ROUNDOFF,
+    double_precision,
+    sum_rounding,
+)
 
 # An eigenvalue in float64 is off by less, relative to the largest one.
 _SLACK = 1e-9
@@ -80,13 +86,15 @@ def _extremes(network, norms, head):
 
 def _least_eigenvalue(kernel, diagonal):
     """Lower bound, at most 0, of the least eigenvalue of ``W diag(d) Wᵀ``."""
-    if not (diagonal < 0).any():
+    if (diagonal == 0).all():
         return 0.0
-    matrix = (kernel * diagonal) @ kernel.T
-    (least,) = scipy.linalg.eigh(
-        matrix, eigvals_only=True, subset_by_index=[0, 0], check_finite=False
-    )
-    return min(float(least), 0.0) - _SLACK * float(np.abs(matrix).sum(axis=1).max())
+    # σ'' may vanish, so no entry is positive: the least eigenvalue is minus the largest one of a
+    # Gram matrix, of whichever side is smaller, in which nothing cancels.
+    factor = kernel * np.sqrt(-diagonal)
+    gram = factor @ factor.T if len(factor) <= factor.shape[1] else factor.T @ factor
+    last = len(gram) - 1
+    (largest,) = scipy.linalg.eigh(gram, eigvals_only=True, subset_by_index=[last, last])
+    return -float(largest) - _SLACK * float(np.abs(gram).sum(axis=1).max())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,7 +261,7 @@ def _rounding(network, centers, reach, own, other):
         float64 array ``(rows,)``.
     """
     size, spread = np.abs(centers), np.asarray(reach, np.float64)[:, None]
-    error = UNIT_ROUNDOFF * size
+    error, largest = UNIT_ROUNDOFF * size, np.zeros(len(centers))
     for index, activation in enumerate(network.activations):
         kernel, bias = network.kernels[index], network.biases[index]
         sizes = np.abs(kernel)
@@ -261,14 +269,22 @@ def _rounding(network, centers, reach, own, other):
         z = size @ sizes + np.abs(bias)
         if index == 0:
             z = z + spread * np.linalg.norm(sizes, axis=0)
-        rounding = sum_rounding(len(kernel) + 3) * z
-        error = activation.steepest * (error @ sizes + rounding)
+        count = len(kernel) + 3
+        flushed = count * SMALLEST_NORMAL * (1.0 + size.max(axis=1, keepdims=True) + sizes.max())
+        error = activation.steepest * (error @ sizes + sum_rounding(count) * z + flushed)
         error = error + 32.0 * UNIT_ROUNDOFF * (1.0 + z)
+        largest = np.maximum(largest, count * z.max(axis=1))
+        # Of what float32 computes.
         size = np.ones_like(z) if activation.bounded else z + 1.0
+        size = size + error
     head, bias = np.abs(network.kernels[-1]), np.abs(network.biases[-1])
-    total = 0.0
+    count, total = len(head) + 3, 0.0
+    flushed = count * SMALLEST_NORMAL * (1.0 + size.max(axis=1) + head.max())
     for classes in (own, other):
         columns = head[:, classes].T
-        rounding = sum_rounding(len(head) + 3) * (np.sum(size * columns, axis=1) + bias[classes])
+        sums = np.sum(size * columns, axis=1) + bias[classes]
+        rounding = sum_rounding(count) * sums + flushed
         total = total + rounding + np.sum(error * columns, axis=1)
-    return 1.001 * total
+        largest = np.maximum(largest, count * sums)
+    # What may overflow proves nothing.
+    return np.where(largest < LARGEST, 1.001 * total, np.inf)

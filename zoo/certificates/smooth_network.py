@@ -1,6 +1,7 @@
 """A chain of linear maps and smooth activations, as matrices: what curvature is bounded of."""
 
 import dataclasses
+import math
 
 import keras
 import numpy as np
@@ -91,6 +92,12 @@ class SmoothNetwork:
 
     def _add(self, node):
         layer, kind = node.layer, type(node.layer)
+        if getattr(layer, "data_format", "channels_last") == "channels_first":
+            _refuse(layer, "has its channels first")
+        if getattr(layer, "quantization_mode", None):
+            _refuse(layer, "is quantised")
+        if math.prod(getattr(layer, "dilation_rate", (1,))) * getattr(layer, "groups", 1) != 1:
+            _refuse(layer, "has groups or dilation")
         if kind in (keras.layers.Flatten, keras.layers.Reshape, keras.layers.Dropout):
             return
         convolution = kind is keras.layers.Conv2D and not self.layers
@@ -113,9 +120,13 @@ class SmoothNetwork:
         maps = [_matrix(layer, shape) for layer, shape in self.layers]
         self.kernels, self.biases = map(list, zip(*maps, strict=True))
 
+        for (layer, _), kernel, bias in zip(self.layers, self.kernels, self.biases, strict=True):
+            if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+                raise ValueError(f"layer {layer.name!r} has NaN or infinite weights")
+
     def norms(self):
-        """Upper bounds of the linear maps' L2 norms."""
-        return [dense_norm(kernel) for kernel in self.kernels]
+        """Upper bounds of the L2 norms of the linear maps before the last hidden layer's."""
+        return [dense_norm(kernel) for kernel in self.kernels[:-2]]
 
 
 def values_and_slopes(network, x, heads, offsets):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo import checks
 from zoo.certificates import round_down
 from zoo.certificates.curvature import global_curvature, radii
 from zoo.certificates.smooth_network import SmoothNetwork
@@ -128,19 +129,24 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
         """Solutions of the attack problem: images in a ball where the label's lead is least.
 
         Args:
-            x: float32 array of images ``(n, height, width, channels)``.
-            y: int array ``(n,)``, labels.
+            x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
+            y: integer labels ``(n,)``.
             eps: radius of the ball in L2, which may reach beyond [0, 1].
             steps: of the search.
 
         Returns:
             ``(points, exact)``: a float32 array like ``x``, and a bool array ``(n,)``: where a
             point lies on the sphere at a multiplier that makes the problem convex, and is
-            stationary, no point of the ball is worse for this pair of classes.
+            stationary, no point of the ball is worse for this pair of classes, up to the search's
+            tolerance (a hundredth of the radius, a twentieth of the gradient).
 
         Reference:
             Singla, Feizi, ICML 2020, section 4: the attack problem.
         """
+        x = checks.images(x, self.image_shape)
+        y = checks.labels(y, len(x), self.num_classes)
+        if not len(x):
+            return x, np.zeros(0, bool)
         upper = ops.convert_to_tensor(self.curvature().upper, "float32")
         logits = ops.convert_to_tensor(self.logits(x, batch_size=max(1, len(x))))
         rho = ops.convert_to_tensor(eps, "float32")
@@ -149,9 +155,10 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
 
     def curvature(self):
         """:class:`zoo.certificates.curvature.Curvature` of the weights as they are; kept."""
+        # Refuses what layers may have been changed to.
+        smooth = SmoothNetwork(self.network)
         digest = digest_of(self.network)
         if self._bounds[0] != digest:
-            smooth = SmoothNetwork(self.network)
             smooth.prepare()
             self._bounds = (digest, smooth, global_curvature(smooth))
         return self._bounds[2]
@@ -173,7 +180,8 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
         Returns:
             A new model with a network of its own; this one is unchanged.
         """
-        network = with_new_last_layer(self.network, self.network.layers[-1], num_classes)
+        last, _ = SmoothNetwork(self.network).layers[-1]
+        network = with_new_last_layer(self.network, last, num_classes)
         return type(self).from_config({**self.get_config(), "network": network})
 
     def _worst_points(self, images, y, logits, upper, rho, steps):
