@@ -220,7 +220,7 @@ def plot(path, results=RESULTS):
             _band(margins, own, "margin", colour, "-", f"{setting.label}: mean margin")
             _band(margins, own, "required", colour, "--", f"{setting.label}: required")
             _band(losses, own, "loss", colour, "-", setting.label)
-    margins.set(xlabel="epoch", ylabel="logits", yscale="symlog", title="1a: margin, MNIST, ε = 1")
+    margins.set(xlabel="epoch", ylabel="logits", title="1a: margin, MNIST, ε = 1")
     losses.set(xlabel="epoch", ylabel="training loss", title="1b: loss")
     grid = np.linspace(0, 5, 101)
     for setting in [*_FIRST, *_SECOND]:
