@@ -5,7 +5,7 @@ BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses certificates m
 	test_loading.py) \
 	tests/training/test_schedules.py
 
-.PHONY: demo test test-slow lint format bench clean
+.PHONY: demo test test-jax test-slow lint format bench clean
 
 # Each command sets up .venv by itself; the stamp is renewed when the dependencies change.
 .venv/installed: pyproject.toml
@@ -20,6 +20,8 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
+
+test-jax: .venv/installed
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow' $(BOTH_BACKENDS)
 
 test-slow: .venv/installed
