@@ -122,12 +122,14 @@ class Smooth:
         return slope, offset
 
 
-def _sigmoid_slope(x):
+def sigmoid_slope(x):
+    """Derivative of the sigmoid."""
     value = ops.sigmoid(x)
     return value * (1.0 - value)
 
 
-def _tanh_slope(x):
+def tanh_slope(x):
+    """Derivative of the hyperbolic tangent."""
     return 1.0 - ops.square(ops.tanh(x))
 
 
@@ -135,7 +137,7 @@ def _tanh_slope(x):
 ACTIVATIONS = (
     (keras.activations.relu, Piecewise()),
     (keras.activations.leaky_relu, Piecewise(0.2)),
-    (keras.activations.sigmoid, Smooth(ops.sigmoid, _sigmoid_slope)),
-    (keras.activations.tanh, Smooth(ops.tanh, _tanh_slope)),
+    (keras.activations.sigmoid, Smooth(ops.sigmoid, sigmoid_slope)),
+    (keras.activations.tanh, Smooth(ops.tanh, tanh_slope)),
     (keras.activations.softplus, Smooth(ops.softplus, ops.sigmoid, convex=True)),
 )

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.certificates.activation_lines import sigmoid_slope, tanh_slope
 from zoo.certificates.graph import nodes_of
 from zoo.errors import UnsupportedLayerError
 from zoo.ops.precision import double_precision
@@ -36,15 +37,6 @@ class SmoothActivation:
     bounded: bool
 
 
-def _sigmoid_slope(x):
-    value = ops.sigmoid(x)
-    return value * (1.0 - value)
-
-
-def _tanh_slope(x):
-    return 1.0 - ops.square(ops.tanh(x))
-
-
 # The last digits are rounded away from zero: 1 / (6 √3) and 4 / (3 √3).
 ACTIVATIONS = (
     (
@@ -53,11 +45,11 @@ ACTIVATIONS = (
     ),
     (
         keras.activations.sigmoid,
-        SmoothActivation(ops.sigmoid, _sigmoid_slope, 0.25, (-0.0962250449, 0.0962250449), True),
+        SmoothActivation(ops.sigmoid, sigmoid_slope, 0.25, (-0.0962250449, 0.0962250449), True),
     ),
     (
         keras.activations.tanh,
-        SmoothActivation(ops.tanh, _tanh_slope, 1.0, (-0.7698003590, 0.7698003590), True),
+        SmoothActivation(ops.tanh, tanh_slope, 1.0, (-0.7698003590, 0.7698003590), True),
     ),
 )
 
