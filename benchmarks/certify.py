@@ -35,7 +35,8 @@ def main():
     parser.add_argument("--n", type=int, default=16, help="images")
     options = parser.parse_args()
     x = zoo.data.load("mnist", "test").take(options.n).images
-    networks = {name: zoo.load(name).network for name in SHIPPED}
+    shipped = {record.name for record in zoo.list_models()}
+    networks = {name: zoo.load(name).network for name in SHIPPED if name in shipped}
     networks["plain 2x1024 ReLU"] = plain_network(zoo.data.load("mnist", "train"))
     table = Table(title=f"n = {options.n}; {hardware()}; keras {keras.__version__}")
     for column in ("network", "norm", "method", "median radius", "s/image"):
