@@ -51,6 +51,11 @@ def test_the_penalty_flattens(digits, digits_train, epsilon, outputs):
     assert (np.argmax(flat.logits(x), axis=1) == y).mean() > 0.75
 
 
+def test_the_published_weight_on_the_sum_leaves_a_constant(digits, digits_train):
+    flat = trained(10.0, digits_train)
+    assert (np.argmax(flat.logits(digits.images), axis=1) == digits.labels).mean() < 0.3
+
+
 def test_adversarial_images_make_it_withstand_them(digits, digits_train):
     def left(model):
         x_adv = model.attack(digits.images, digits.labels, "fgsm", eps=0.15, norm="linf")

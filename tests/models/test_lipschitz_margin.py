@@ -239,3 +239,13 @@ def test_layers_changed_afterwards_are_certified_as_they_are():
     model.network.layers[-2].activation = keras.activations.gelu
     with pytest.raises(zoo.UnsupportedLayerError, match="gelu"):
         model.certify(x)
+
+
+def test_what_overflows_within_reach_proves_nothing():
+    parts = [layers.Flatten(), layers.Dense(2)]
+    model = LipschitzMarginNet(keras.Sequential([keras.Input((1, 1, 1)), *parts]))
+    head = model.network.layers[-1]
+    head.set_weights([np.array([[3e38, 3.2e38]], "float32"), np.array([2e38, 2.5e38], "float32")])
+    x, near = (np.full((1, 1, 1, 1), value, "float32") for value in (0.2, 0.7))
+    assert not np.isfinite(model.logits(near)).all()
+    assert model.certify(x).radius[0] < 0.5

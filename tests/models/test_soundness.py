@@ -59,7 +59,7 @@ def test_random_perturbations(name, thorough):
         for _ in range(3 if thorough else 1):
             for x_adv in perturbations(x, certificate.radius, norm, random):
                 tested += assert_unbroken(model, certificate, x, x_adv)
-        assert tested > 2 * len(x) or not certificate.radius.any()
+        assert tested > 2 * len(x)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="most attacks are for TensorFlow")
@@ -108,8 +108,10 @@ def test_radii_do_not_depend_on_the_batch_size(name):
         whole = model.certify(x, norm=norm, method=method, batch_size=7)
         parts = model.certify(x, norm=norm, method=method, batch_size=3)  # the last: one image
         # A matrix product may add up in another order; a distance has none.
-        exact = catalog.info(name).approach.startswith("linf-dist")
-        tolerance = {"rtol": 0 if exact else 1e-4, "atol": 0 if exact else 2e-6}
+        # A search ends where it ends.
+        searched = catalog.info(name).approach in ("double-backprop", "crt")
+        exact = whole.norm == "linf" and not searched
+        tolerance = {"rtol": 1e-4 if searched else 0, "atol": 0 if exact else 2e-6}
         np.testing.assert_allclose(parts.radius, whole.radius, **tolerance)
         np.testing.assert_array_equal(parts.prediction, whole.prediction)
 

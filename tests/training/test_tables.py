@@ -75,6 +75,28 @@ def test_command(capsys):
     assert "invalid choice: 'nothing'" in capsys.readouterr().err
 
 
+def test_the_page_on_double_backpropagation_shows_the_manifest():
+    page = pathlib.Path(linf_dist.__file__).parents[2] / "docs" / "double_backprop.md"
+    cells = [line.strip("| ").split(" | ") for line in page.read_text("utf-8").splitlines()]
+    records = {r.name: r.metrics for r in catalog.list_models(approach="double-backprop")}
+    expected = []
+    for name, metrics in records.items():
+        method = metrics["certified"][0]["method"]
+        for entry in metrics["certified"]:
+            if entry["method"] == method:
+                attacked = {
+                    e["attack"]: f"{100 * e['accuracy']:.1f}"
+                    for e in metrics["attacked"]
+                    if e["eps"] == entry["eps"]
+                }
+                row = [name, f"{100 * metrics['clean']:.1f}", entry["eps"]]
+                certified = f"{100 * entry['accuracy']:.1f} ({method})"
+                expected.append([*row, attacked["fgsm"], attacked["pgd"], certified])
+    assert [row for row in cells if row[0] in records and len(row) == 6 and row[5][-1] == ")"] == (
+        expected
+    )
+
+
 @pytest.mark.parametrize("approach", ["lc-lmt"])
 def test_pages_show_the_results(approach):
     page = pathlib.Path(linf_dist.__file__).parents[2] / "docs" / f"{approach.replace('-', '_')}.md"

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from training.hardware import hardware
-from training.tables.results import fill, read, spread
-from zoo import checks, data
+from training.tables.results import fill, floats, read, spread
+from zoo import data
 from zoo.losses import JacobianL1
 from zoo.models import DoubleBackpropNet
 
@@ -129,15 +129,15 @@ def measure(setting, seed, train, test, epochs=EPOCHS, verbose=0):
     held_out = min(_VALIDATION, len(train) // 10)
     start = time.perf_counter()
     history = model.fit(
-        *_floats(train.take(len(train) - held_out)),
-        validation_data=_floats(train.take(len(train) - held_out, len(train))),
+        *floats(train.take(len(train) - held_out)),
+        validation_data=floats(train.take(len(train) - held_out, len(train))),
         batch_size=128,
         epochs=epochs,
         verbose=verbose,
         callbacks=[stopping_rule()],
     ).history
     seconds = time.perf_counter() - start
-    x, y = _floats(test)
+    x, y = floats(test)
     eps = setting.attack_epsilon
 
     def left(count, attack, **params):
@@ -232,7 +232,3 @@ def _row(setting, printed, found):
 
 def _key(setting, seed):
     return f"{setting.name}-seed{seed}"
-
-
-def _floats(images):
-    return checks.images(images.images, images.images.shape[1:]), images.labels

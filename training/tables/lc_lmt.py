@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from training.hardware import hardware
-from training.tables.results import fill, read, spread
-from zoo import checks, data
+from training.tables.results import fill, floats, read, spread
+from zoo import data
 from zoo.attacks.victim import victim
 from zoo.models import LipschitzMarginNet
 
@@ -122,14 +122,14 @@ def measure(setting, seed, train, test, epochs, verbose=0):
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True) if plain else None
     model.compile(keras.optimizers.Adam(1e-3), loss)
-    margins = MarginHistory(*_floats(test.take(1000)), setting.epsilon)
-    images, labels = _floats(train)
+    margins = MarginHistory(*floats(test.take(1000)), setting.epsilon)
+    images, labels = floats(train)
     start = time.perf_counter()
     history = model.fit(
         images, labels, batch_size=_BATCH, epochs=epochs, verbose=verbose, callbacks=[margins]
     ).history
     seconds = time.perf_counter() - start
-    x, y = _floats(test)
+    x, y = floats(test)
     certificate = model.certify(x)
     found = {
         "epochs": epochs,
@@ -320,7 +320,3 @@ def _seeds(found, setting):
 
 def _key(setting, seed):
     return f"{setting.name}-seed{seed}"
-
-
-def _floats(images):
-    return checks.images(images.images, images.images.shape[1:]), images.labels

@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from training.state import write_whole
+from zoo import checks
 
 
 def read(path):
@@ -30,6 +31,11 @@ def fill(path, measurements, verbose=1):
         found = {**read(path), name: result}
         lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in found.items()]
         write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def floats(images):
+    """``(images in [0, 1], labels)`` of a :class:`zoo.data.ImageSet`, as arrays for ``fit``."""
+    return checks.images(images.images, images.images.shape[1:]), images.labels
 
 
 def spread(values):

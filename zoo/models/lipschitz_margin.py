@@ -20,7 +20,7 @@ from zoo.models.wrapped_network import (
     with_new_last_layer,
 )
 from zoo.ops import NormEstimate
-from zoo.ops.precision import LARGEST, sum_rounding
+from zoo.ops.precision import LARGEST, UNIT_ROUNDOFF, sum_rounding
 
 #: What the margin that training asks for is made from.
 MARGINS = ("global", "pairwise")
@@ -175,14 +175,15 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
         reach = np.minimum(pairwise_radius(logits, kernel, lipschitz), diameter)
         errors = [np.full(len(x), sum_rounding(2) * diameter)]
         for bound, constant in zip(self._bounds, constants, strict=True):
-            error = constant.offset
+            error, added = 0.0, constant.offset
             for place in bound.inputs:
                 # Of the inputs as computed, of this image and of every one within reach.
                 size = sizes[place] + 2.0 * errors[place] + gains[place] * reach
-                # What may overflow proves nothing.
-                size = np.where(size * max(1.0, constant.lipschitz) < LARGEST, size, np.inf)
-                error = error + constant.lipschitz * errors[place] + constant.per_size * size
-            errors.append(error)
+                error = error + constant.lipschitz * errors[place]
+                added = added + constant.per_size * size
+            # Over the unit roundoff, no less than any sum on the way: what may overflow proves
+            # nothing.
+            errors.append(error + np.where(added < LARGEST * UNIT_ROUNDOFF, added, np.inf))
         # Of all logits together; of two of them, c and j, |error c| + |error j| is √2 times that.
         radius = pairwise_radius(logits, kernel, lipschitz, errors[-1] / math.sqrt(2.0))
         return logits, round_down(np.minimum(radius, diameter))
