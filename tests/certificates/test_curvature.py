@@ -140,7 +140,9 @@ class Quadratic(curvatures._Rows):
     def __init__(self, hessians, slopes, offsets):
         eigenvalues = np.linalg.eigvalsh(hessians)
         low, high = np.minimum(eigenvalues[:, 0], 0), np.maximum(eigenvalues[:, -1], 0)
-        super().__init__(None, np.zeros_like(slopes), slopes, offsets, low, high)
+        super().__init__(
+            None, np.zeros_like(slopes), slopes, offsets, low, high, np.full(len(slopes), np.inf)
+        )
         self.hessians = hessians
 
     def tensors(self, dtype):

@@ -53,31 +53,40 @@ def global_curvature(network):
         theorems 3 and 4.
     """
     head, norms = network.kernels[-1], network.norms()
+    ranges = [((0.0, activation.steepest), activation.bend) for activation in network.activations]
     count = head.shape[1]
     lower, upper = np.zeros((count, count)), np.zeros((count, count))
     for c in range(count):
         for j in range(c):
-            low, high = _extremes(network, norms, head[:, c] - head[:, j])
+            low, high = eigenvalue_bounds(network, norms, head[:, c] - head[:, j], ranges)
             lower[c, j], upper[c, j] = low, high
             lower[j, c], upper[j, c] = -high, -low
     return Curvature(lower, upper)
 
 
-def _extremes(network, norms, head):
-    """Bounds of the Hessian's eigenvalues, for one combination of logits."""
+def eigenvalue_bounds(network, norms, head, ranges):
+    """Bounds ``(lower, upper)`` of the Hessian's eigenvalues, for one combination of logits.
+
+    Args:
+        network: prepared.
+        norms: upper bounds of the L2 norms of its linear maps.
+        head: float64 array, of the last hidden layer's outputs the weights.
+        ranges: for each activation ``((σ' low, σ' high), (σ'' low, σ'' high))``, numbers or arrays.
+    """
     slope_low = slope_high = head
     total_low = total_high = 0.0
     for index in reversed(range(len(network.activations))):
-        activation, kernel = network.activations[index], network.kernels[index]
-        products = [slope * bend for slope in (slope_low, slope_high) for bend in activation.bend]
+        (least, steepest), bends = ranges[index]
+        kernel = network.kernels[index]
+        products = [slope * bend for slope in (slope_low, slope_high) for bend in bends]
         stretch = 1.0
         for before in range(index):
-            stretch *= (network.activations[before].steepest * norms[before]) ** 2
+            stretch *= (np.max(ranges[before][0][1]) * norms[before]) ** 2
         total_low += stretch * _least_eigenvalue(kernel, np.min(products, axis=0))
         total_high -= stretch * _least_eigenvalue(kernel, -np.max(products, axis=0))
         # What the activation lets through of each slope, and then the kernel.
-        passed_low = np.minimum(activation.steepest * slope_low, 0.0)
-        passed_high = np.maximum(activation.steepest * slope_high, 0.0)
+        passed_low = np.minimum(least * slope_low, steepest * slope_low)
+        passed_high = np.maximum(least * slope_high, steepest * slope_high)
         positive, negative = np.maximum(kernel, 0.0), np.minimum(kernel, 0.0)
         slope_low = positive @ passed_low + negative @ passed_high
         slope_high = positive @ passed_high + negative @ passed_low
@@ -86,15 +95,19 @@ def _extremes(network, norms, head):
 
 def _least_eigenvalue(kernel, diagonal):
     """Lower bound, at most 0, of the least eigenvalue of ``W diag(d) Wᵀ``."""
-    if (diagonal == 0).all():
+    if (diagonal >= 0).all():
         return 0.0
-    # σ'' may vanish, so no entry is positive: the least eigenvalue is minus the largest one of a
-    # Gram matrix, of whichever side is smaller, in which nothing cancels.
-    factor = kernel * np.sqrt(-diagonal)
-    gram = factor @ factor.T if len(factor) <= factor.shape[1] else factor.T @ factor
-    last = len(gram) - 1
-    (largest,) = scipy.linalg.eigh(gram, eigvals_only=True, subset_by_index=[last, last])
-    return -float(largest) - _SLACK * float(np.abs(gram).sum(axis=1).max())
+    if (diagonal <= 0).all() and kernel.shape[1] < len(kernel):
+        # Minus the largest one of a Gram matrix, which is the same on its smaller side.
+        factor = kernel * np.sqrt(-diagonal)
+        matrix = -factor.T @ factor
+        sizes = np.abs(matrix)
+    else:
+        matrix = (kernel * diagonal) @ kernel.T
+        # In which terms of either sign may have cancelled.
+        sizes = (np.abs(kernel) * np.abs(diagonal)) @ np.abs(kernel).T
+    (least,) = scipy.linalg.eigh(matrix, eigvals_only=True, subset_by_index=[0, 0])
+    return min(0.0, float(least)) - _SLACK * float(sizes.sum(axis=1).max())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,35 +145,63 @@ def radii(network, curvature, x, classes):
         Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020,
         theorem 1; the correction is strong convexity's (their certificate needs an exact minimum).
     """
-    count = len(curvature.lower)
-    others = np.array([[j for j in range(count) if j != c] for c in range(count)])[classes]
-    own = np.repeat(classes, count - 1)
-    other = others.reshape(-1)
-    centers = np.repeat(np.asarray(x, np.float64), count - 1, axis=0)
+    own, other = pairs_of(classes, len(curvature.lower))
+    centers = np.repeat(np.asarray(x, np.float64), len(curvature.lower) - 1, axis=0)
+    low, high = curvature.lower[own, other], curvature.upper[own, other]
+    found = row_radii(network, centers, own, other, low, high)
+    shape = (len(x), -1)
+    return Radii(found.radius.reshape(shape), found.nearest.reshape(shape))
+
+
+def pairs_of(classes, count):
+    """``(own, other)``: for each image its class and, one row each, all others in order."""
+    others = np.array([[j for j in range(count) if j != c] for c in range(count)])
+    return np.repeat(classes, count - 1), others[classes].reshape(-1)
+
+
+def row_radii(network, centers, own, other, low, high, ball=np.inf):
+    """Radius of one image against one class, for each row.
+
+    Args:
+        network: prepared.
+        centers: float64 array ``(rows, inputs)``: the images.
+        own, other: int arrays ``(rows,)``.
+        low, high: float64 arrays ``(rows,)``, of the Hessian of ``f_own − f_other``.
+        ball: distance, or float64 array ``(rows,)``, within which these bounds hold. No radius
+            exceeds it.
+
+    Returns:
+        :class:`Radii` with arrays ``(rows,)``.
+    """
     head, bias = network.kernels[-1], network.biases[-1]
     heads, offsets = (head[:, own] - head[:, other]).T, bias[own] - bias[other]
-    low, high = curvature.lower[own, other], curvature.upper[own, other]
     limit = np.where(low < 0, (1.0 - 1e-6) / np.maximum(-low, 1e-12), 1e12)
+    ball = np.broadcast_to(np.asarray(ball, np.float64), (len(centers),))
 
-    rows = _Rows(network, centers, heads, offsets, low, high)
+    rows = _Rows(network, centers, heads, offsets, low, high, ball)
     multiplier, point, squares = rows.search(limit)
-    reach = np.sqrt(np.maximum(squares, 0.0)) * (1.0 + 1e-6)
+    reach = np.minimum(np.sqrt(np.maximum(squares, 0.0)) * (1.0 + 1e-6), ball)
     # Of both logits; f is what exact arithmetic would give.
     error = _rounding(network, centers, reach, own, other)
     squares, nearest = rows.polish(multiplier, point, error)
     radius = np.sqrt(np.maximum(squares, 0.0)) * (1.0 - 1e-9)
     # Beyond its reach the error is not known; NaN proves nothing.
-    radius = np.where(radius > 0, np.minimum(radius, reach), 0.0)
-    shape = (len(x), count - 1)
-    return Radii(radius.reshape(shape), nearest.reshape(shape))
+    return Radii(np.where(radius > 0, np.minimum(radius, reach), 0.0), nearest)
 
 
 class _Rows:
     """One row for each image and other class, at the work on its dual."""
 
-    def __init__(self, network, centers, heads, offsets, low, high):
-        self.network, self.centers = network, centers
+    def __init__(self, network, centers, heads, offsets, low, high, ball):
+        self.network, self.centers, self.ball = network, centers, ball
         self.heads, self.offsets, self.low, self.high = heads, offsets, low, high
+
+    def proved(self, x, centers, multiplier, low, values, gradients):
+        """As :func:`_proved`; nothing by a point outside the ball, where φ may not be convex."""
+        found = _proved(x, centers, multiplier, low, values, gradients)
+        ball = ops.cast(ops.convert_to_tensor(self.ball, "float64"), x.dtype)
+        inside = _squares(x - centers) <= ball * ball
+        return ops.where(inside, found, 0.0), inside
 
     def tensors(self, dtype):
         """``(function, centers, lower, upper)``: the function gives values and gradients."""
@@ -195,7 +236,7 @@ class _Rows:
             for _ in range(_INNER):
                 x = _step(x, centers, trial, high, gradients)
                 values, gradients = function(x)
-            proved = _proved(x, centers, trial, low, values, gradients)
+            proved, inside = self.proved(x, centers, trial, low, values, gradients)
             better = proved > best[2]
             best = (
                 ops.where(better, trial, best[0]),
@@ -203,7 +244,7 @@ class _Rows:
                 ops.where(better, proved, best[2]),
             )
             # The dual rises with the multiplier for as long as f is positive at its minimum.
-            above = values > 0
+            above = (values > 0) & inside
             least, most = ops.where(above, trial, least), ops.where(above, most, trial)
             failed = ops.where(above, failed, 1.0)
             trial = ops.where(failed > 0, (least + most) / 2.0, ops.minimum(2.0 * trial, limit))
@@ -219,7 +260,7 @@ class _Rows:
             best = ops.zeros_like(multiplier)
             for _ in range(_POLISH):
                 values, gradients = function(x)
-                proved = _proved(x, centers, multiplier, low, values - error, gradients)
+                proved, _ = self.proved(x, centers, multiplier, low, values - error, gradients)
                 best = ops.maximum(best, proved)
                 x = _step(x, centers, multiplier, high, gradients)
             change = x - centers

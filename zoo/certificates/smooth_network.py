@@ -6,6 +6,7 @@ import math
 import keras
 import numpy as np
 from keras import ops
+from scipy.special import expit
 
 from zoo.certificates.activation_lines import sigmoid_slope, tanh_slope
 from zoo.certificates.graph import nodes_of
@@ -25,31 +26,92 @@ class SmoothActivation:
 
     Attributes:
         value, slope: functions of a tensor.
+        exact: the value as a function of a float64 array.
         steepest: upper bound of ``|σ'|``; σ' is not negative.
         bend: bounds of ``σ''`` from below and above.
+        derivatives: σ' and ``σ''`` as functions of a float64 array.
+        turns: for each of the two, the points where it turns from rising to falling or back.
         bounded: whether values lie in [-1, 1]; otherwise they exceed inputs by less than 1.
     """
 
     value: object
     slope: object
+    exact: object
     steepest: float
     bend: tuple
+    derivatives: tuple
+    turns: tuple
     bounded: bool
+
+    def ranges(self, low, high):
+        """What σ' and ``σ''`` lie between, for inputs between two arrays: ``((low, high), …)``."""
+        return tuple(map(_range, self.derivatives, self.turns, (low, low), (high, high)))
+
+
+def _range(function, turns, low, high):
+    values = [function(low), function(high)]
+    inside = [(low <= turn) & (turn <= high) for turn in turns]
+    values += [np.where(w, function(t), values[0]) for w, t in zip(inside, turns, strict=True)]
+    # All these values are of size 1 or less.
+    return np.min(values, axis=0) - 1e-12, np.max(values, axis=0) + 1e-12
+
+
+def _logistic_slope(z):
+    return expit(z) * expit(-z)
+
+
+def _logistic_bend(z):
+    return _logistic_slope(z) * (expit(-z) - expit(z))
+
+
+def _tanh_slope(z):
+    return 1.0 - np.tanh(z) ** 2
+
+
+def _tanh_bend(z):
+    return -2.0 * np.tanh(z) * _tanh_slope(z)
 
 
 # The last digits are rounded away from zero: 1 / (6 √3) and 4 / (3 √3).
 ACTIVATIONS = (
     (
         keras.activations.softplus,
-        SmoothActivation(ops.softplus, ops.sigmoid, 1.0, (0.0, 0.25), False),
+        SmoothActivation(
+            ops.softplus,
+            ops.sigmoid,
+            lambda z: np.logaddexp(0.0, z),
+            1.0,
+            (0.0, 0.25),
+            (expit, _logistic_slope),
+            ((), (0.0,)),
+            False,
+        ),
     ),
     (
         keras.activations.sigmoid,
-        SmoothActivation(ops.sigmoid, sigmoid_slope, 0.25, (-0.0962250449, 0.0962250449), True),
+        SmoothActivation(
+            ops.sigmoid,
+            sigmoid_slope,
+            expit,
+            0.25,
+            (-0.0962250449, 0.0962250449),
+            (_logistic_slope, _logistic_bend),
+            ((0.0,), (-math.log(2 + math.sqrt(3)), math.log(2 + math.sqrt(3)))),
+            True,
+        ),
     ),
     (
         keras.activations.tanh,
-        SmoothActivation(ops.tanh, tanh_slope, 1.0, (-0.7698003590, 0.7698003590), True),
+        SmoothActivation(
+            ops.tanh,
+            tanh_slope,
+            np.tanh,
+            1.0,
+            (-0.7698003590, 0.7698003590),
+            (_tanh_slope, _tanh_bend),
+            ((0.0,), (-math.atanh(1 / math.sqrt(3)), math.atanh(1 / math.sqrt(3)))),
+            True,
+        ),
     ),
 )
 

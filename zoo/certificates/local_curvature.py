@@ -1,0 +1,90 @@
+"""Second-order certificates from curvature within a ball, which is less than everywhere."""
+
+import numpy as np
+
+from zoo.certificates.curvature import Radii, eigenvalue_bounds, pairs_of, row_radii
+
+# Balls tried for an image, and how near each other two radii end the search.
+_BALLS, _CLOSE = 8, 1.01
+
+
+def enlarged(network, x, classes, found):
+    """Larger L2 radii, from curvature bounds that hold within a ball around each image.
+
+    Whatever is proved of a ball is a radius up to the ball's own. Each step takes, for every image,
+    the class that is nearest so far, and a ball between what is proved and what may be.
+
+    Args:
+        network: :class:`zoo.certificates.smooth_network.SmoothNetwork`, prepared.
+        x: float array ``(n, inputs)``.
+        classes: int array ``(n,)``, as float32 predicts them.
+        found: :class:`zoo.certificates.curvature.Radii` from global bounds.
+
+    Returns:
+        :class:`Radii` of the same form, no radius smaller. Each ball costs two eigenvalues of a
+        matrix of the size of the image for each hidden layer.
+
+    Reference:
+        Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020, the
+        table of local curvature bounds.
+    """
+    x = np.asarray(x, np.float64)
+    classes = np.asarray(classes)
+    radius, nearest = found.radius.copy(), found.nearest.copy()
+    others = pairs_of(classes, radius.shape[1] + 1)[1].reshape(radius.shape)
+    norms = network.norms()
+    # No ball beyond is worth a try.
+    most = np.minimum(nearest, np.sqrt(x.shape[1]))
+    for _ in range(_BALLS):
+        worst = radius.argmin(axis=1)
+        places = np.arange(len(x)), worst
+        images = np.flatnonzero((radius[places] > 0) & (most[places] > _CLOSE * radius[places]))
+        if not len(images):
+            break
+        places = images, worst[images]
+        ball = np.minimum((radius[places] + most[places]) / 2.0, 1.5 * radius[places])
+        own, other = classes[images], others[places]
+        head = network.kernels[-1]
+        low, high = np.transpose(
+            [
+                eigenvalue_bounds(network, norms, head[:, c] - head[:, j], within(network, *place))
+                for c, j, place in zip(own, other, _balls(x[images], ball, norms), strict=True)
+            ]
+        )
+        rows = row_radii(network, x[images], own, other, low, high, ball)
+        # What proves less than its ball proves less of any larger one.
+        most[places] = np.where(rows.radius < ball * (1.0 - 1e-6), ball, most[places])
+        most[places] = np.minimum(most[places], rows.nearest)
+        nearest[places] = np.minimum(nearest[places], rows.nearest)
+        radius[places] = np.maximum(radius[places], rows.radius)
+    return Radii(radius, nearest)
+
+
+def _balls(centers, radii, norms):
+    return [(center, radius, norms) for center, radius in zip(centers, radii, strict=True)]
+
+
+def within(network, center, ball, norms):
+    """What the activations' derivatives lie between, for all inputs within an L2 ball.
+
+    Args:
+        network: prepared.
+        center: float64 array ``(inputs,)``.
+        ball: its radius.
+        norms: upper bounds of the L2 norms of the linear maps before the last hidden layer's.
+
+    Returns:
+        For each activation ``((σ' low, σ' high), (σ'' low, σ'' high))``, arrays.
+    """
+    ranges, a, spread = [], center, ball
+    for index, activation in enumerate(network.activations):
+        kernel = network.kernels[index]
+        z = a @ kernel + network.biases[index]
+        reach = spread * np.linalg.norm(kernel, axis=0)
+        # Float64 rounds: by far less than this.
+        reach = reach + 1e-9 * (1.0 + np.abs(a) @ np.abs(kernel) + reach)
+        ranges.append(activation.ranges(z - reach, z + reach))
+        if index < len(norms):
+            spread = spread * norms[index] * ranges[-1][0][1].max()
+            a = activation.exact(z)
+    return ranges
