@@ -60,6 +60,8 @@ _SCHEMA = _table(
             },
             {
                 "attacks": {"type": "array", "items": {"enum": ["fgsm", "pgd"]}},
+                # Of the certificates of its norm; all, without it.
+                "methods": {"type": "array", "items": {"type": "string"}, "minItems": 1},
                 # Of the test set the first so many, where a certificate takes its time.
                 "images": _COUNT,
             },

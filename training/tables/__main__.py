@@ -7,13 +7,14 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from training.tables import double_backprop, l2nnn, lc_lmt, linf_dist
+from training.tables import double_backprop, l2nnn, lc_lmt, linf_dist, second_order
 
 APPROACHES = {
     "double-backprop": double_backprop,
     "l2nnn": l2nnn,
     "lc-lmt": lc_lmt,
     "linf-dist": linf_dist,
+    "second-order": second_order,
 }
 
 
