@@ -37,7 +37,7 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
             layers in :data:`zoo.certificates.smooth_network.SUPPORTED`. It is not copied. Or a
             table: ``name`` of a function in :mod:`zoo.models.curvature_networks`, and its
             arguments.
-        epsilon: L2 radius ρ that training looks for worst points in; None trains on the images.
+        epsilon: L2 radius ρ that training looks for worst points in; None or 0 trains on the images.
         penalty_weight: γ, of the mean curvature bound of all pairs of classes; not negative.
         attack_steps: steps of the search for a worst point.
 
@@ -74,8 +74,8 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
         self.network = network
         self.penalty_weight = float(penalty_weight)
         self.attack_steps = attack_steps
-        self.adversarial = epsilon is not None
-        self.add_epsilon(0.5 if epsilon is None else epsilon)
+        self.adversarial = epsilon not in (None, 0)
+        self.add_epsilon(epsilon if self.adversarial else 0.5)
         self._pairs = PairCurvature(smooth, self.num_classes)
         self._vectors = [
             self.add_weight(
