@@ -8,9 +8,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import pytest
+from huggingface_hub import constants
 from hypothesis import HealthCheck, settings
 
 import zoo
+from tests.hub_server import HubServer
 
 settings.register_profile(
     "zoo",
@@ -49,3 +51,21 @@ def small_model():
 @pytest.fixture
 def small_images():
     return np.random.default_rng(0).uniform(size=(20, 4, 4, 1)).astype(np.float32)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """The Hub on the loopback, and a client that knows no other."""
+    server = HubServer()
+    for name in ("HF_HUB_OFFLINE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    # The client reads its environment when it is imported.
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    # Large files go by Git's protocol, which the server speaks.
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    yield server
+    server.close()

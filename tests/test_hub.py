@@ -13,26 +13,10 @@ import pytest
 from huggingface_hub import constants
 
 import zoo
-from tests.hub_server import HubServer
 from zoo import catalog, hub
 
 REPO = "zoo-tests/small-net"
 WEIGHTS = "model.weights.h5"
-
-
-@pytest.fixture
-def server(monkeypatch):
-    server = HubServer()
-    for name in ("HF_HUB_OFFLINE", "HF_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    # The client reads its environment when it is imported.
-    monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setenv("HF_ENDPOINT", server.url)
-    yield server
-    server.close()
 
 
 @pytest.fixture

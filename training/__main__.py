@@ -34,10 +34,22 @@ def main(arguments=None):
         action="store_true",
         help="then measure on the test set, ship the weights and write the manifest entry",
     )
+    parser.add_argument(
+        "--cost",
+        action="store_true",
+        help="no training: time the certificate of the shipped checkpoint, write it into its entry",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
     try:
         recipe = recipes.load(options.recipe)
+        if options.cost:
+            from training.measure import measure_cost
+
+            name = recipe["name"]
+            cost = measure_cost(name)["metrics"]["cost"]
+            print("{}: {milliseconds} ms an image, {method}, n = {n}".format(name, **cost))
+            return 0
         from training.run import train
 
         verbose = 0 if options.quiet else 1

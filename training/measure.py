@@ -6,7 +6,8 @@ import shutil
 
 import numpy as np
 
-from zoo import catalog, checkpoint, data, hub
+from training.cost import cost
+from zoo import catalog, checkpoint, data, golden, hub, loading
 from zoo.evaluation import evaluate
 from zoo.report.card import card
 
@@ -59,7 +60,7 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
     # The stored file is what is measured: its rounding is part of the result.
     model = checkpoint.load(folder)
     test = data.load(data_file or recipe["data"]["name"], "test")
-    metrics = metrics_of(model, test, recipe, verbose)
+    metrics = {**metrics_of(model, test, recipe, verbose), "cost": cost(model, test.images)}
     target = pathlib.Path(weights or catalog.WEIGHTS) / recipe["name"]
     target.mkdir(parents=True, exist_ok=True)
     entry = {
@@ -83,12 +84,30 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
         "paper": paper,
         "license": "apache-2.0",
         "notes": recipe.get("notes", ""),
+        "golden": golden.logits(model),
     }
     (target / "README.md").write_text(card(entry), encoding="utf-8")
     for name in (checkpoint.CONFIG, checkpoint.WEIGHTS):
         shutil.copyfile(folder / name, target / name)
         size, sha256 = hub.digest(target / name)
         entry["files"].append({"path": name, "size": size, "sha256": sha256})
+    catalog.write(entry)
+    return entry
+
+
+def measure_cost(name):
+    """Time a shipped checkpoint's certificate anew, and write its entry with the golden logits.
+
+    Args:
+        name: in the catalog.
+
+    Returns:
+        The manifest entry.
+    """
+    entry = catalog.info(name).to_dict()
+    model, test = loading.load(name), data.load(entry["dataset"], "test")
+    entry["metrics"]["cost"] = cost(model, test.images)
+    entry["golden"] = golden.logits(model)
     catalog.write(entry)
     return entry
 

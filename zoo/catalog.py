@@ -34,6 +34,7 @@ class Record:
         metrics: ``{clean, certified: […], attacked: […], …}``, every number measured.
         training: ``{recipe, epochs, seconds, hardware, …}``.
         paper, license, notes: text.
+        golden: logits for the images of :mod:`zoo.golden`.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Record:
     paper: str
     license: str
     notes: str
+    golden: list | None = None
 
     @property
     def size(self):

@@ -74,6 +74,16 @@ def _parser():
     download.add_argument("--revision", help="of the Hub repository")
     download.add_argument("--cache-dir", help="in place of the Hub client's cache")
 
+    publish = command("publish", _publish, "Audit a model and publish it on the Hugging Face Hub.")
+    publish.add_argument("name")
+    publish.add_argument("--to", required=True, metavar="ORG", help="organisation or user")
+    publish.add_argument("--private", action="store_true", help="if the repository is created")
+    publish.add_argument("--dry-run", action="store_true", help="stage and audit, send nothing")
+    publish.add_argument(
+        "--sample", type=int, default=100, help="test images to measure again (%(default)s)"
+    )
+    publish.add_argument("--data", help=".npz file in place of the model's test set")
+
     verify = command("verify", _verify, "Check the files of all models, or of one, and load them.")
     verify.add_argument("name", nargs="?", help="(default: all)")
     return parser
@@ -184,6 +194,34 @@ def _download(options):
 
     folder = hub.fetch(options.name, revision=options.revision, cache_dir=options.cache_dir)
     return {"name": options.name, "folder": str(folder)}, str(folder)
+
+
+def _publish(options):
+    from zoo.publishing import publish
+
+    result = publish(
+        options.name,
+        options.to,
+        private=options.private,
+        dry_run=options.dry_run,
+        sample=options.sample,
+        data=options.data,
+    )
+    measured, sizes = result["audit"], result["files"]
+    where = (
+        f"would be published as {result['repo_id']}"
+        if options.dry_run
+        else f"is published: hf://{result['repo_id']}@{result['revision']}"
+    )
+    return result, "\n".join(
+        [
+            f"{options.name} {where}",
+            *(f"  {file}: {size:,} bytes" for file, size in sizes.items()),
+            f"  audit of {measured['n']} test images in a fresh process: clean "
+            f"{measured['clean']:.2%}, certified "
+            + ", ".join(f"{a:.2%} at {eps}" for eps, a in measured["certified"].items()),
+        ]
+    )
 
 
 def _verify(options):

@@ -27,3 +27,11 @@ class SoundnessError(ZooError):
 
 class UnsupportedLayerError(ZooError, ValueError):
     """A layer of a Keras model has no sound bound; the message names those that have."""
+
+
+class AuditError(ZooError):
+    """A checkpoint folder does not agree with what the catalog says of it."""
+
+
+class PublishError(ZooError):
+    """The Hub refused a checkpoint, or there is no token."""

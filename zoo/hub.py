@@ -120,7 +120,7 @@ def _download(repo, file, revision, cache_dir, local_files_only):
         why = (
             "and downloads are switched off"
             if offline
-            else f"and the Hub did not answer: {_line(error)}"
+            else f"and the Hub did not answer: {line(error)}"
         )
         raise DownloadError(f"{what} is not in the cache {why}") from error
     except errors.RevisionNotFoundError as error:
@@ -130,7 +130,7 @@ def _download(repo, file, revision, cache_dir, local_files_only):
     except errors.RepositoryNotFoundError as error:
         raise DownloadError(f"{what}: there is no such repository, or it is private") from error
     except Exception as error:  # the client, its HTTP library and the file system raise many kinds
-        raise DownloadError(f"{what} could not be fetched: {_line(error)}") from error
+        raise DownloadError(f"{what} could not be fetched: {line(error)}") from error
 
 
 def _verify_download(path, file):
@@ -150,6 +150,7 @@ def _verify_download(path, file):
         raise
 
 
-def _line(error):
+def line(error):
+    """An exception as one line: its kind and the first line of its message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -37,7 +37,7 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
             layers in :data:`zoo.certificates.smooth_network.SUPPORTED`. It is not copied. Or a
             table: ``name`` of a function in :mod:`zoo.models.curvature_networks`, and its
             arguments.
-        epsilon: L2 radius ρ that training looks for worst points in; None or 0 trains on the images.
+        epsilon: L2 radius ρ that training looks for worst points in; None or 0 for the images.
         penalty_weight: γ, of the mean curvature bound of all pairs of classes; not negative.
         attack_steps: steps of the search for a worst point.
 

@@ -1,0 +1,49 @@
+"""Golden logits: what a checkpoint gives for two made-up images, to tell when that changes."""
+
+import math
+
+import numpy as np
+
+#: Absolute and, of the largest logit, relative difference that another machine may make.
+TOLERANCE = 1e-3
+
+
+def images(image_shape):
+    """Two images in [0, 1], the same on every machine: fractional parts of a golden sequence.
+
+    Args:
+        image_shape: ``(height, width, channels)``.
+
+    Returns:
+        float32 array ``(2, height, width, channels)``, in multiples of 1/256.
+
+    Example:
+
+    >>> from zoo import golden
+    >>> golden.images((1, 2, 1)).reshape(-1).tolist()
+    [0.0, 0.6171875, 0.234375, 0.8515625]
+    """
+    count = 2 * math.prod(image_shape)
+    values = np.arange(count, dtype=np.int64) * 158 % 256
+    return (values / np.float32(256)).astype("float32").reshape(2, *image_shape)
+
+
+def logits(model):
+    """The model's logits for :func:`images`, as lists of numbers."""
+    return [[round(float(v), 6) for v in row] for row in model.logits(images(model.image_shape))]
+
+
+def difference(model, expected):
+    """By how much the logits differ from expected ones, relative to the larger of 1 and these.
+
+    Args:
+        model: a :class:`zoo.models.CertifiedModel`.
+        expected: as :func:`logits` returned it.
+
+    Returns:
+        A number; above :data:`TOLERANCE` the model is not what it was.
+    """
+    found, expected = np.array(logits(model)), np.array(expected)
+    if found.shape != expected.shape:
+        return float("inf")
+    return float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
