@@ -37,9 +37,11 @@ The guarantee is about perturbations of one norm, added to the image the model i
 nothing about other changes, about images unlike the training data, or about whether the unperturbed
 prediction is right.
 
-## Reference
+## Licence and citation
 
-{paper}
+Weights and code: {license}. If you use them, please cite the paper whose method this is:
+
+> {paper}
 """
 
 
@@ -99,7 +101,8 @@ def card(entry):
     )
     last = metrics["attacked"][-1]
     text = _TEXT.format(
-        **{k: entry[k] for k in ("name", "architecture", "parameters", "dataset", "norm", "paper")},
+        **{k: entry[k] for k in ("name", "architecture", "parameters", "dataset", "norm")},
+        **{k: entry[k] for k in ("license", "paper")},
         **{k: entry["training"][k] for k in ("epochs", "images", "seed", "seconds", "hardware")},
         **{k: entry["training"][k] for k in ("backend", "recipe")},
         n=metrics["n"],
