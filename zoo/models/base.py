@@ -129,6 +129,56 @@ class CertifiedModel(keras.Model):
 
         return evaluation.evaluate(self, x, y, eps=eps, norm=norm, attacks=attacks, **options)
 
+    def constants(self):
+        """The certificate as a function of logits, where the approach has one.
+
+        Returns:
+            :class:`zoo.certificates.LogitCertificate`, which can be saved beside an exported
+            program.
+
+        Raises:
+            NotImplementedError: if the certificate takes more than logits.
+        """
+        raise NotImplementedError(
+            f"a {type(self).__name__}'s certificate takes more than logits; certify with the model"
+        )
+
+    def export(
+        self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs
+    ):
+        """Write an inference program: as :meth:`keras.Model.export`.
+
+        It takes float images in [0, 1], any number at a time, and gives logits. What it computes is
+        what the model computes at inference, in operations that a program may hold.
+
+        Args:
+            filepath: folder of a SavedModel, or file of another format.
+            format: ``"tf_saved_model"``, ``"onnx"`` (needs ``pip install certified-zoo[onnx]``) or
+                another that Keras knows.
+            verbose: whether Keras says what it wrote.
+            input_signature: in place of ``(None, height, width, channels)`` floats.
+            kwargs: passed on to Keras.
+
+        Example:
+
+        >>> import tempfile, zoo
+        >>> model = zoo.load("lc-lmt-digits")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = model.export(folder + "/program", verbose=False)
+        ...     model.constants().save(folder + "/certificate.npz")
+        """
+        if input_signature is None:
+            input_signature = [keras.InputSpec(shape=(None, *self.image_shape), dtype="float32")]
+        # Keras's own, of an ordinary model.
+        return self.exported().export(
+            filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs
+        )
+
+    def exported(self):
+        """The ordinary functional model that an export is made of."""
+        inputs = keras.Input(self.image_shape)
+        return keras.Model(inputs, self(inputs, training=False))
+
     def with_new_head(self, num_classes):
         """The same features under an untrained head, to be fine-tuned.
 

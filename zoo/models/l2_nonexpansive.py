@@ -1,6 +1,5 @@
 """L2-nonexpansive networks: no layer moves two inputs apart."""
 
-import dataclasses
 import hashlib
 import math
 
@@ -9,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from zoo import checks
-from zoo.certificates import pairwise_radius, round_down
+from zoo.certificates import LogitCertificate
 from zoo.epsilon import Epsilon
 from zoo.losses import ConfidenceGap, WorstCaseCrossEntropy
 from zoo.models import l2_networks
@@ -156,12 +155,14 @@ class L2NonexpansiveNet(CertifiedModel):
         """What the certificate takes from the weights, and all it takes besides the logits.
 
         Returns:
-            :class:`Constants`.
+            :class:`zoo.certificates.LogitCertificate`.
         """
         digest = hashlib.sha256(b"".join(np.asarray(w).tobytes() for w in self.get_weights()))
         if self._constants[0] != digest.digest():
             offset, slope = (self._rounding(np.array([size]))[0] for size in (0.0, 1.0))
-            constants = Constants(
+            constants = LogitCertificate(
+                "l2",
+                self.image_shape,
                 mean=np.asarray(self.mean),
                 kernel=ops.convert_to_numpy(self.head.effective_kernel()),
                 lipschitz=math.prod(layer.lipschitz() for layer in self.hidden),
@@ -174,6 +175,9 @@ class L2NonexpansiveNet(CertifiedModel):
     def certified_radius(self, x, norm, method):
         logits = ops.convert_to_numpy(self(x, training=False))
         return logits, self.constants().radius(logits, x)
+
+    def exported(self):
+        return self.condense()
 
     def condense(self):
         """An ordinary Keras model with the same logits, for inference.
@@ -222,34 +226,3 @@ class L2NonexpansiveNet(CertifiedModel):
             "omega": self.omega,
             "epsilon": str(self.epsilon),
         }
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Constants:
-    """The certificate of a network as a function of its logits.
-
-    Attributes:
-        mean: pixel mean, one number or one per channel.
-        kernel: float32 array ``(features, classes)``, the last layer's.
-        lipschitz: upper bound of the L2 Lipschitz constant of everything before.
-        error, error_per_size: float32's error in a logit is at most ``error + error_per_size ·
-            ‖x − mean‖₂``.
-    """
-
-    mean: np.ndarray
-    kernel: np.ndarray
-    lipschitz: float
-    error: float
-    error_per_size: float
-
-    def radius(self, logits, x):
-        """L2 radii, float32 ``(n,)``, of logits ``(n, classes)`` of images ``x (n, …)``."""
-        x = (np.asarray(x, np.float64) - self.mean).reshape(len(x), -1)
-        # Two images in [0, 1] are no further apart.
-        diameter = math.sqrt(x.shape[1])
-        radius = np.minimum(pairwise_radius(logits, self.kernel, self.lipschitz), diameter)
-        # The image that an attacker would need is no larger than this.
-        size = np.linalg.norm(x, axis=1) + radius
-        error = self.error + self.error_per_size * size
-        radius = pairwise_radius(logits, self.kernel, self.lipschitz, error)
-        return round_down(np.minimum(radius, diameter))

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from zoo import checks
-from zoo.certificates import largest_certified, lipschitz_radius, round_down
+from zoo.certificates import LogitCertificate, largest_certified, lipschitz_radius, round_down
 from zoo.layers import LinfDistance
 from zoo.losses import ClippedHingeMixture, WorstCaseCrossEntropy, WorstCaseHinge
 from zoo.models.linf_dist_features import LinfDistFeatures
@@ -140,6 +140,19 @@ class LinfDistNet(LinfDistFeatures):
             return own - high.max(axis=1) > 4.0 * error
 
         return logits, largest_certified(is_certified, radius)
+
+    def constants(self):
+        """The ``"lipschitz"`` certificate as a function of logits.
+
+        Returns:
+            :class:`zoo.certificates.LogitCertificate`.
+        """
+        return LogitCertificate(
+            "linf",
+            self.image_shape,
+            lipschitz=self.lipschitz(),
+            error=float(self._rounding_error()),
+        )
 
     def _rounding_error(self):
         """Bound of ``|computed − exact|`` of a logit in float32, for any image or box in [0, 1]."""

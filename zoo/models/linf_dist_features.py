@@ -130,6 +130,12 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
             lower, upper = layer.interval(lower, upper)
         return lower, upper
 
+    def exported(self):
+        # A compiled kernel of this machine cannot be part of a program.
+        portable = type(self).from_config({**self.get_config(), "implementation": "portable"})
+        portable.set_weights(self.get_weights())
+        return super(LinfDistFeatures, portable).exported()
+
     def _normalised(self, inputs):
         z = (self._pixels(inputs) - ops.array(self.mean, self.compute_dtype)) / self.std
         return ops.reshape(z, (-1, int(np.prod(self.image_shape))))

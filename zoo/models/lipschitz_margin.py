@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.certificates import pairwise_radius, round_down
+from zoo.certificates import LogitCertificate, pairwise_radius, round_down
 from zoo.certificates.layer_bounds import layer_bounds
 from zoo.losses import LipschitzMargin
 from zoo.losses.lipschitz_margin import VARIANTS
@@ -158,35 +158,88 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
         return self._gains()[-1]
 
     def certified_radius(self, x, norm, method):
-        constants, gains = self._layer_constants(), self._gains()
-        tensors = [self._pixels(ops.convert_to_tensor(x))]
-        for bound in self._bounds:
-            tensors.append(bound.outputs([tensors[place] for place in bound.inputs]))
+        gains = self._gains()
+        tensors = self._tensors(x)
         logits = ops.convert_to_numpy(tensors[-1])
         sizes = [_lengths(tensor) for tensor in tensors]
-        if self._head is None:
-            # Two of the network's own outputs.
-            kernel, lipschitz = np.eye(self.num_classes), gains[-1]
-        else:
-            kernel = ops.convert_to_numpy(self._head.layer.kernel)
-            lipschitz = gains[self._head.inputs[0]]
+        kernel, lipschitz = self._last_layer()
         # Two images in [0, 1] are no further apart.
         diameter = math.sqrt(math.prod(self.image_shape))
         reach = np.minimum(pairwise_radius(logits, kernel, lipschitz), diameter)
-        errors = [np.full(len(x), sum_rounding(2) * diameter)]
-        for bound, constant in zip(self._bounds, constants, strict=True):
+
+        def size(place, error):
+            # Of the inputs as computed, of this image and of every one within reach.
+            return sizes[place] + 2.0 * error + gains[place] * reach
+
+        radius = pairwise_radius(logits, kernel, lipschitz, self._error(size))
+        return logits, round_down(np.minimum(radius, diameter))
+
+    def constants(self):
+        """The certificate as a function of logits; float32's error is bounded from the image alone.
+
+        Returns:
+            :class:`zoo.certificates.LogitCertificate`. Its radii are smaller than those of
+            :meth:`certify`, by what that error is larger.
+        """
+        gains = self._gains()
+        black = [_lengths(tensor) for tensor in self._tensors(np.zeros((1, *self.image_shape)))]
+        kernel, lipschitz = self._last_layer()
+        diameter = math.sqrt(math.prod(self.image_shape))
+
+        def error_at(image_size):
+            def size(place, error):
+                return black[place] + 2.0 * error + gains[place] * image_size
+
+            return float(self._error(size)[0])
+
+        # It is affine in the size, where nothing overflows.
+        none, most = error_at(0.0), error_at(diameter)
+        return LogitCertificate(
+            "l2",
+            self.image_shape,
+            lipschitz=lipschitz,
+            kernel=np.asarray(kernel, np.float32),
+            error=none if np.isfinite(most) else np.inf,
+            error_per_size=(most - none) / diameter if np.isfinite(most) else 0.0,
+        )
+
+    def _tensors(self, x):
+        """What is computed at each place, the image first."""
+        self._layer_constants()
+        tensors = [self._pixels(ops.convert_to_tensor(x, "float32"))]
+        for bound in self._bounds:
+            tensors.append(bound.outputs([tensors[place] for place in bound.inputs]))
+        return tensors
+
+    def _last_layer(self):
+        """``(kernel, lipschitz)``: of the logits, and of what they are made of."""
+        gains = self._gains()
+        if self._head is None:
+            # Two of the network's own outputs.
+            return np.eye(self.num_classes), gains[-1]
+        return ops.convert_to_numpy(self._head.layer.kernel), gains[self._head.inputs[0]]
+
+    def _error(self, size):
+        """Bound of float32's error in a logit.
+
+        Args:
+            size: function of a place and the error so far: largest norm of what is computed there.
+
+        Returns:
+            float64 array, one for each image.
+        """
+        diameter = math.sqrt(math.prod(self.image_shape))
+        errors = [np.full(1, sum_rounding(2) * diameter)]
+        for bound, constant in zip(self._bounds, self._layer_constants(), strict=True):
             error, added = 0.0, constant.offset
             for place in bound.inputs:
-                # Of the inputs as computed, of this image and of every one within reach.
-                size = sizes[place] + 2.0 * errors[place] + gains[place] * reach
                 error = error + constant.lipschitz * errors[place]
-                added = added + constant.per_size * size
+                added = added + constant.per_size * size(place, errors[place])
             # Over the unit roundoff, no less than any sum on the way: what may overflow proves
             # nothing.
             errors.append(error + np.where(added < LARGEST * UNIT_ROUNDOFF, added, np.inf))
         # Of all logits together; of two of them, c and j, |error c| + |error j| is √2 times that.
-        radius = pairwise_radius(logits, kernel, lipschitz, errors[-1] / math.sqrt(2.0))
-        return logits, round_down(np.minimum(radius, diameter))
+        return errors[-1] / math.sqrt(2.0)
 
     def with_new_head(self, num_classes):
         """The same features under an untrained head, to be fine-tuned.
