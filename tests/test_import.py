@@ -22,6 +22,13 @@ def test_catalog_commands_load_no_backend():
     assert loaded_after("from zoo.cli import main; main(['info', 'linf-dist-digits'])") == []
 
 
+def test_the_leaderboard_loads_no_backend(tmp_path):
+    assert (
+        loaded_after(f"from zoo.cli import main; main(['leaderboard', '--out', {str(tmp_path)!r}])")
+        == []
+    )
+
+
 def test_public_names_exist():
     for name in zoo.__all__:
         assert getattr(zoo, name) is not None

@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 import zoo
+from zoo.report.leaderboard.page import page
 
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 
@@ -44,6 +45,17 @@ print(zoo.__file__, *[zoo.load(name, local_files_only=True).name for name in nam
         check=True,
     )
     assert run.stdout.startswith(str(unpacked))
+
+
+def test_the_wheel_writes_the_leaderboard(unpacked, tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "zoo.cli", "leaderboard", "--out", "site"],
+        env={**os.environ, "PYTHONPATH": str(unpacked)},
+        cwd=tmp_path,
+        check=True,
+    )
+    written = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert written == page(zoo.list_models())
 
 
 def test_the_wheel_has_the_schema_and_no_other_package(unpacked):

@@ -86,6 +86,10 @@ def _parser():
 
     verify = command("verify", _verify, "Check the files of all models, or of one, and load them.")
     verify.add_argument("name", nargs="?", help="(default: all)")
+
+    leaderboard = command("leaderboard", _leaderboard, "Write all models' numbers as a page.")
+    leaderboard.add_argument("--out", metavar="FOLDER", help="write index.html into this folder")
+    leaderboard.add_argument("--models", metavar="FILE", help="write Markdown tables to this file")
     return parser
 
 
@@ -233,6 +237,24 @@ def _verify(options):
         loading.load(record.name, verify=False)
     names = [record.name for record in records]
     return {"verified": names}, "\n".join(f"{name}: files as published, loads" for name in names)
+
+
+def _leaderboard(options):
+    from zoo.report.leaderboard.page import write
+    from zoo.report.models_page import models_page
+    from zoo.report.rows import rows
+    from zoo.report.whole_file import write_whole
+
+    if not (options.out or options.models):
+        raise ValueError("nothing to write; give --out FOLDER, --models FILE or both")
+    records = catalog.list_models()
+    written = []
+    if options.out:
+        written.append(str(write(options.out, records)))
+    if options.models:
+        write_whole(options.models, models_page(records))
+        written.append(options.models)
+    return {"written": written, "rows": rows(records)}, "\n".join(written)
 
 
 def _model_and_images(options):
