@@ -179,6 +179,11 @@ class CertifiedModel(keras.Model):
         inputs = keras.Input(self.image_shape)
         return keras.Model(inputs, self(inputs, training=False))
 
+    @property
+    def feature_layers(self):
+        """The layers under the head. To train the head alone, make each ``trainable = False``."""
+        return [layer for layer in self.layers if layer is not self.head]
+
     def with_new_head(self, num_classes):
         """The same features under an untrained head, to be fine-tuned.
 

@@ -176,6 +176,10 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
         radius = np.where(np.isfinite(logits).all(axis=1), found.radius.min(axis=1), 0.0)
         return logits, round_down(np.minimum(radius, diameter)), found.nearest.min(axis=1)
 
+    @property
+    def feature_layers(self):
+        return self.network.layers[:-1]
+
     def with_new_head(self, num_classes):
         """The same features under an untrained last layer, to be fine-tuned.
 

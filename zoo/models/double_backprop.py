@@ -138,6 +138,10 @@ class DoubleBackpropNet(CertifiedModel):
         # Of the network as it is now: layers can be changed.
         return NetworkBounds(self.network).certified_radius(x, norm, method)
 
+    @property
+    def feature_layers(self):
+        return self.network.layers[:-1]
+
     def with_new_head(self, num_classes):
         """The same features under an untrained last layer, to be fine-tuned.
 

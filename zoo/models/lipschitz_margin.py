@@ -241,6 +241,10 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
         # Of all logits together; of two of them, c and j, |error c| + |error j| is √2 times that.
         return errors[-1] / math.sqrt(2.0)
 
+    @property
+    def feature_layers(self):
+        return self.network.layers[:-1]
+
     def with_new_head(self, num_classes):
         """The same features under an untrained head, to be fine-tuned.
 

@@ -1,0 +1,82 @@
+"""Fine-tuning from one data set to another, against training from scratch for as many epochs.
+
+``python examples/fine_tune.py`` takes two models of MNIST to Fashion-MNIST; with ``--quick`` the
+embedded digits 0–4 are learned by models of all ten, in seconds and without a download.
+"""
+
+import argparse
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+import zoo
+
+# One model for ℓ∞ and one for L2; what each is measured at; and its learning rate.
+FULL = {"linf-dist-mlp-mnist": ("0.1", 3e-3), "lc-lmt-mnist": ("0.5", 2e-3)}
+QUICK = {"linf-dist-digits": ("0.1", 3e-3), "lc-lmt-digits": ("0.3", 5e-3)}
+
+
+def fine_tuned(name, num_classes, frozen):
+    """A pretrained model under a new head; ``frozen``: of which the head alone is trained."""
+    model = zoo.load(name, num_classes=num_classes)
+    for layer in model.feature_layers:
+        layer.trainable = not frozen
+    return model
+
+
+def from_scratch(name, num_classes):
+    """The same architecture without pretrained weights."""
+    return zoo.load(name, num_classes=num_classes, weights=False)
+
+
+def accuracies(model, images, eps):
+    """Clean and certified accuracy."""
+    certificate = model.certify(images.images)
+    clean = float((certificate.prediction == images.labels).mean())
+    return clean, certificate.accuracy(images.labels, eps)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=3, help="of each training (%(default)s)")
+    parser.add_argument("--images", type=int, default=6000, help="to train on (%(default)s)")
+    parser.add_argument("--test", type=int, default=1000, help="to measure on (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="the embedded digits alone")
+    options = parser.parse_args(arguments)
+    train, test = (
+        zoo.data.load("digits" if options.quick else "fashion-mnist", part)
+        for part in ("train", "test")
+    )
+    num_classes = 5 if options.quick else 10
+    train, test = (images_below(images, num_classes) for images in (train, test))
+    train, test = train.take(options.images), test.take(options.test)
+    results = {}
+    for name, (eps, learning_rate) in (QUICK if options.quick else FULL).items():
+        print(f"{name}, {options.epochs} epochs on {len(train)} images of {train.name}")
+        print(f"  {'':<18} clean   certified at {eps}")
+        ways = {
+            "head alone": lambda name=name: fine_tuned(name, num_classes, frozen=True),
+            "all layers": lambda name=name: fine_tuned(name, num_classes, frozen=False),
+            "from scratch": lambda name=name: from_scratch(name, num_classes),
+        }
+        for way, build in ways.items():
+            keras.utils.set_random_seed(0)
+            model = build()
+            model.compile(keras.optimizers.Adam(learning_rate))  # with the approach's own loss
+            model.fit(train.images, train.labels, batch_size=64, epochs=options.epochs, verbose=0)
+            results[name, way] = clean, certified = accuracies(model, test, eps)
+            print(f"  {way:<18} {clean:6.2%}  {certified:6.2%}", flush=True)
+    return results
+
+
+def images_below(images, num_classes):
+    """Those of the first classes."""
+    few = np.flatnonzero(images.labels < num_classes)
+    return type(images)(images.name, images.images[few], images.labels[few], num_classes)
+
+
+if __name__ == "__main__":
+    main()
