@@ -5,7 +5,7 @@ BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses certificates m
 	test_loading.py) \
 	tests/training/test_schedules.py
 
-.PHONY: demo test test-jax test-slow lint format bench clean
+.PHONY: demo test test-jax test-slow lint format bench docs clean
 
 # Each command sets up .venv by itself; the stamp is renewed when the dependencies change.
 .venv/installed: pyproject.toml
@@ -37,6 +37,9 @@ format: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/lp_distance.py
+
+docs: .venv/installed
+	$(BIN)/mkdocs build --strict --quiet --site-dir build/docs
 
 clean:
 	rm -rf .venv demo build dist

@@ -18,7 +18,7 @@ RESULTS = pathlib.Path(__file__).with_name("double-backprop.json")
 
 SEEDS = (0, 1, 2)
 #: Of each training, unless validation stalls before. The paper's end at 100 and 150.
-EPOCHS = 3
+EPOCHS = 2
 _VALIDATION = 5000
 # Model C is whole; the others take an accelerator.
 _MODEL = "c"

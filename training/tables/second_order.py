@@ -63,7 +63,7 @@ class Setting:
 
 
 def _sigmoid(layers, epsilon, penalty_weight):
-    epochs = {"2": 4, "3": 3, "4": 2}[layers] if epsilon else 4
+    epochs = {"2": 3, "3": 2, "4": 2}[layers]
     return Setting(layers, "sigmoid", epsilon, penalty_weight, epochs)
 
 
