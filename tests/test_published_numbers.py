@@ -5,18 +5,41 @@ import pytest
 
 import zoo
 from tests import datasets
-from zoo import catalog
+from zoo import catalog, golden, hub
 from zoo.report.card import card
 
-RECORDS = [
+RECORDS = [pytest.param(record, id=record.name) for record in catalog.list_models()]
+WITH_DATA = [
     pytest.param(r, id=r.name, marks=[] if r.dataset == "digits" else pytest.mark.slow)
     for r in catalog.list_models()
 ]
-# In points of accuracy: another machine may round a borderline image to the other side.
+# .05 points of accuracy: another machine may round a borderline image to the other side.
 TOLERANCE = 0.0005
 
 
 @pytest.mark.parametrize("record", RECORDS)
+def test_what_needs_no_data(record):
+    """Files, golden logits, parameters and card; and certified ≤ attacked ≤ clean."""
+    folder = catalog.WEIGHTS / record.name
+    for file in record.files:
+        hub.check_file(folder / file["path"], file["size"], file["sha256"])
+    model = zoo.load(record.name)
+    assert golden.difference(model, record.golden) <= golden.TOLERANCE
+    assert record.parameters == sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert record.architecture == model.architecture
+    assert (folder / "README.md").read_text(encoding="utf-8") == card(record.to_dict())
+    metrics = record.metrics
+    attacked = {}
+    for entry in metrics["attacked"]:
+        place = entry["norm"], entry["eps"]
+        attacked[place] = min(attacked.get(place, 1.0), entry["accuracy"])
+    assert attacked
+    assert max(attacked.values()) <= metrics["clean"]
+    for entry in metrics["certified"]:
+        assert entry["accuracy"] <= attacked[entry["norm"], entry["eps"]]
+
+
+@pytest.mark.parametrize("record", WITH_DATA)
 def test_clean_and_certified(record):
     test = datasets.load(record.dataset).take(record.metrics["n"])
     model = zoo.load(record.name)
@@ -31,10 +54,9 @@ def test_clean_and_certified(record):
                 assert measured == pytest.approx(entry["accuracy"], abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("record", catalog.list_models(), ids=lambda record: record.name)
-def test_parameters_and_card(record):
-    model = zoo.load(record.name)
-    assert record.parameters == sum(int(np.prod(w.shape)) for w in model.trainable_weights)
-    assert record.architecture == model.architecture
-    written = (catalog.WEIGHTS / record.name / "README.md").read_text(encoding="utf-8")
-    assert written == card(record.to_dict())
+def test_other_weights_have_other_golden_logits(small_model):
+    expected = golden.logits(small_model)
+    assert golden.difference(small_model, expected) <= 1e-6
+    small_model.set_weights([w * 1.01 for w in small_model.get_weights()])
+    assert golden.difference(small_model, expected) > golden.TOLERANCE
+    assert golden.difference(small_model, [row[:-1] for row in expected]) == float("inf")
