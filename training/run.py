@@ -11,8 +11,9 @@ from training.batches import Batches
 from training.clock import Clock
 from training.progress import TrainingProgress
 from training.schedules import EpsilonSchedule, LearningRateSchedule, PSchedule
-from training.state import RunState, write_whole
+from training.state import RunState
 from zoo import checkpoint, checks, data
+from zoo.whole_file import write_whole
 
 
 def build(recipe):

@@ -8,15 +8,9 @@ import re
 import keras
 
 from training.hardware import hardware
+from zoo.whole_file import write_whole
 
 _NAME = re.compile(r"epoch-(\d+)(?:-batch-(\d+))?\.weights\.h5")
-
-
-def write_whole(path, text):
-    """Write a text file so that it is never seen half-written."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 class RunState(keras.callbacks.Callback):

@@ -7,6 +7,7 @@ import json
 import pathlib
 
 from zoo.errors import UnknownModelError
+from zoo.whole_file import write_whole
 
 _PACKAGE = pathlib.Path(__file__).parent
 
@@ -162,9 +163,7 @@ def write(entry):
     models = [model for model in _read()["models"] if model["name"] != entry["name"]]
     manifest = {"models": sorted([*models, entry], key=lambda model: model["name"])}
     jsonschema.validate(manifest, json.loads(SCHEMA.read_text()))
-    partial = MANIFEST.with_name(MANIFEST.name + ".partial")
-    partial.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(MANIFEST)
+    write_whole(MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
 def _records():

@@ -243,7 +243,7 @@ def _leaderboard(options):
     from zoo.report.leaderboard.page import write
     from zoo.report.models_page import models_page
     from zoo.report.rows import rows
-    from zoo.report.whole_file import write_whole
+    from zoo.whole_file import write_whole
 
     if not (options.out or options.models):
         raise ValueError("nothing to write; give --out FOLDER, --models FILE or both")

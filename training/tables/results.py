@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from training.state import write_whole
 from zoo import checks
+from zoo.whole_file import write_whole
 
 
 def read(path):

@@ -6,7 +6,7 @@ import re
 
 from zoo.report.curves import curves
 from zoo.report.rows import rows
-from zoo.report.whole_file import write_whole
+from zoo.whole_file import write_whole
 
 _FILES = pathlib.Path(__file__).parent
 

@@ -19,7 +19,7 @@ def write_whole(path, text):
     Example:
 
     >>> import pathlib, tempfile
-    >>> from zoo.report.whole_file import write_whole
+    >>> from zoo.whole_file import write_whole
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_whole(pathlib.Path(folder, "new", "page.html"), "all of it")
     ...     pathlib.Path(folder, "new", "page.html").read_text()
