@@ -1,0 +1,76 @@
+"""A new head on pretrained features, frozen or not, by plain compile and fit, for every approach."""
+
+import importlib.util
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from tests import datasets
+from tests.models.perturbations import assert_unbroken
+from zoo import catalog
+
+EXAMPLE = pathlib.Path(zoo.__file__).parent.parent / "examples" / "fine_tune.py"
+NAMES = [record.name for record in catalog.list_models(dataset="digits")]
+
+
+@pytest.fixture(scope="module")
+def few():
+    """Training and test images of the first five classes."""
+    example = load_example()
+    parts = (zoo.data.load("digits", part) for part in ("train", "test"))
+    return [example.images_below(images, 5) for images in parts]
+
+
+def load_example():
+    spec = importlib.util.spec_from_file_location("fine_tune", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_each_approach_learns_and_stays_certified(name, frozen, few):
+    train, test = few
+    model = zoo.load(name, num_classes=5)
+    assert model.num_classes == 5
+    for layer in model.feature_layers:
+        layer.trainable = not frozen
+    if hasattr(model, "p"):
+        model.p = 24.0
+    features = [layer.get_weights() for layer in model.feature_layers]
+    model.compile(keras.optimizers.Adam(1e-2))
+    history = model.fit(train.images, train.labels, epochs=6, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    unchanged = [
+        np.array_equal(old, new)
+        for before, layer in zip(features, model.feature_layers, strict=True)
+        for old, new in zip(before, layer.get_weights(), strict=True)
+    ]
+    assert all(unchanged) == frozen
+    certificate = model.certify(test.images)
+    assert (certificate.prediction == test.labels).mean() > 0.4
+    eps = float(np.median(certificate.radius))
+    assert eps > 0
+    x, own = test.images[:20], certificate.prediction[:20]
+    x_adv = model.attack(x, own, "pgd", eps=eps, steps=10, restarts=1, loss="margin")
+    assert_unbroken(model, model.certify(x), x, x_adv)
+
+
+def test_the_tutorial_runs_at_small_size():
+    results = load_example().main(["--quick", "--epochs", "2", "--test", "100"])
+    assert {way for _, way in results} == {"head alone", "all layers", "from scratch"}
+    for clean, certified in results.values():
+        assert 0 <= certified <= clean <= 1
+
+
+@pytest.mark.slow
+def test_fine_tuning_beats_training_from_scratch():
+    datasets.load("fashion-mnist")  # or a skip that says why
+    results = load_example().main([])
+    for name in load_example().FULL:
+        tuned, scratch = (results[name, way] for way in ("all layers", "from scratch"))
+        assert tuned[1] > scratch[1]
