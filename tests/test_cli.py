@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import zoo
+from zoo import catalog
 from zoo.cli import main
 
 
@@ -133,3 +134,10 @@ def test_the_installed_command():
     )
     assert json.loads(result.stdout)
     assert result.stderr == ""
+
+
+def test_card_prints_what_is_shipped(capsys):
+    code, out, _ = run(capsys, "card", "linf-dist-digits")
+    assert code == 0
+    shipped = catalog.WEIGHTS / "linf-dist-digits" / "README.md"
+    assert out == shipped.read_text(encoding="utf-8") + "\n"

@@ -1,4 +1,4 @@
-"""A new head on pretrained features, frozen or not, by plain compile and fit, for every approach."""
+"""A new head on pretrained features, frozen or not, by plain compile and fit."""
 
 import importlib.util
 import pathlib

@@ -74,6 +74,9 @@ def _parser():
     download.add_argument("--revision", help="of the Hub repository")
     download.add_argument("--cache-dir", help="in place of the Hub client's cache")
 
+    carded = command("card", _card, "Print a model's card, as it is published.")
+    carded.add_argument("name")
+
     publish = command("publish", _publish, "Audit a model and publish it on the Hugging Face Hub.")
     publish.add_argument("name")
     publish.add_argument("--to", required=True, metavar="ORG", help="organisation or user")
@@ -198,6 +201,13 @@ def _download(options):
 
     folder = hub.fetch(options.name, revision=options.revision, cache_dir=options.cache_dir)
     return {"name": options.name, "folder": str(folder)}, str(folder)
+
+
+def _card(options):
+    from zoo.report.card import card
+
+    text = card(catalog.info(options.name).to_dict())
+    return {"name": options.name, "card": text}, text
 
 
 def _publish(options):
