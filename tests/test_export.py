@@ -1,5 +1,6 @@
 """Exported programs give the same logits, and certificates made from these are the same."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -83,6 +84,39 @@ def test_certificates_of_more_than_logits_say_so(name):
         zoo.load(name).constants()
 
 
+@pytest.mark.parametrize("name", ["l2nnn-digits", "lc-lmt-digits", "linf-dist-digits"])
+def test_a_model_in_half_precision_has_no_constants(name):
+    """Its error is far beyond what they bound."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = zoo.load(name)
+        with pytest.raises(ValueError, match="float16"):
+            model.constants()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    with pytest.raises(ValueError, match="half precision"):
+        LogitCertificate("linf", (8, 8, 1), lipschitz=1.0).radius(np.zeros((1, 3), "float16"))
+
+
+def test_the_attackers_image_may_be_larger_than_the_image():
+    """A bound of error per size is of any image where the radius is in no norm of sizes."""
+    black, logits = np.zeros((1, 28, 28, 1)), np.array([[20.0, 0.0]])
+    alone = LogitCertificate("l2", (28, 28, 1), lipschitz=1.0, error_per_size=0.05)
+    features = LogitCertificate(
+        "l2", (28, 28, 1), lipschitz=1.0, kernel=np.sqrt(2) * np.eye(2), error_per_size=0.05
+    )
+    assert alone.radius(logits, black) < 9
+    assert alone.radius(logits, black) <= features.radius(logits, black) + 1e-4
+    assert features.radius(logits) <= features.radius(logits, black)
+
+
+def test_a_program_takes_floats_alone(tmp_path):
+    model = zoo.load("lc-lmt-digits")
+    signature = [keras.InputSpec(shape=(None, 8, 8, 1), dtype="uint8")]
+    with pytest.raises(ValueError, match="float32.*uint8"):
+        model.export(str(tmp_path / "program"), input_signature=signature)
+
+
 def test_bad_files_and_shapes_are_named(tmp_path):
     certificate = LogitCertificate("linf", (4, 4, 1), lipschitz=1.0)
     with pytest.raises(ValueError, match=r"\(n, classes\)"):
@@ -92,3 +126,11 @@ def test_bad_files_and_shapes_are_named(tmp_path):
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     with pytest.raises(ValueError, match=r"other\.npz holds no certificate"):
         LogitCertificate.load(tmp_path / "other.npz")
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    with pytest.raises(ValueError, match=r"one\.npy holds no certificate"):
+        LogitCertificate.load(tmp_path / "one.npy")
+    certificate.save(tmp_path / "named-otherwise")
+    assert LogitCertificate.load(tmp_path / "named-otherwise").lipschitz == 1.0
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "named-otherwise").read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"cut\.npz holds no certificate"):
+        LogitCertificate.load(tmp_path / "cut.npz")

@@ -60,6 +60,35 @@ def test_each_approach_learns_and_stays_certified(name, frozen, few):
     assert_unbroken(model, model.certify(x), x, x_adv)
 
 
+def dense_chain(*end):
+    layers = [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(8, "tanh")]
+    return keras.Sequential([*layers, keras.layers.Dense(4, name="head"), *end])
+
+
+def test_the_head_is_what_is_replaced():
+    """Also where it is not the last of the layers, or inside another model."""
+    model = zoo.models.CurvatureNet(dense_chain(keras.layers.Dropout(0.5)))
+    inner = keras.Sequential([keras.layers.Dense(8, "relu"), keras.layers.Dense(4, name="head")])
+    nested = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), inner])
+    for model in (model, zoo.models.LipschitzMarginNet(nested)):
+        tuned = model.with_new_head(3)
+        for layer in tuned.feature_layers:
+            layer.trainable = False
+        assert [tuple(v.shape) for v in tuned.trainable_variables] == [(8, 3), (3,)]
+
+
+@pytest.mark.parametrize("kind", ["LipschitzMarginNet", "DoubleBackpropNet"])
+def test_without_a_head_there_are_no_features(kind):
+    z = image = keras.Input((4, 4, 1))
+    z = keras.layers.Flatten()(z)
+    both = [keras.layers.Dense(4)(z) for _ in range(2)]
+    model = getattr(zoo.models, kind)(keras.Model(image, keras.layers.Add()(both)))
+    with pytest.raises(ValueError, match="no dense layer"):
+        _ = model.feature_layers
+    with pytest.raises(ValueError, match="no dense layer"):
+        model.with_new_head(3)
+
+
 def test_the_tutorial_runs_at_small_size():
     results = load_example().main(["--quick", "--epochs", "2", "--test", "100"])
     assert {way for _, way in results} == {"head alone", "all layers", "from scratch"}

@@ -54,6 +54,14 @@ def test_clean_and_certified(record):
                 assert measured == pytest.approx(entry["accuracy"], abs=TOLERANCE)
 
 
+@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3)])
+def test_the_two_golden_images_differ_throughout(shape):
+    first, second = golden.images(shape).astype("float64").reshape(2, -1)
+    assert 0 <= min(first.min(), second.min()) <= max(first.max(), second.max()) < 1
+    assert (first != second).all()
+    assert len(np.unique(first)) == len(first)
+
+
 def test_other_weights_have_other_golden_logits(small_model):
     expected = golden.logits(small_model)
     assert golden.difference(small_model, expected) <= 1e-6

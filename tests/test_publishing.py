@@ -110,6 +110,26 @@ def test_private(server, token, private, monkeypatch, tmp_path, here):
         zoo.load(f"hf://{REPO}", cache_dir=tmp_path / "cache")
 
 
+def test_a_wrong_card_on_the_hub_is_not_pinned(server, token, here):
+    server.faults["README.md"] = "flipped"
+    with pytest.raises(zoo.IntegrityError, match=r"README\.md"):
+        publish()
+    assert catalog.info(NAME).hub is None
+
+
+def test_an_unwritable_catalog_is_noticed_first(server, token, monkeypatch):
+    monkeypatch.setattr(publishing.os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match=r"manifest\.json cannot be written"):
+        publish()
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("sample", [0, -5, 1.5])
+def test_samples_are_counted(sample):
+    with pytest.raises((TypeError, ValueError), match="sample"):
+        publishing.publish(NAME, "someone", dry_run=True, sample=sample)
+
+
 def test_without_a_token_nothing_is_sent(server):
     with pytest.raises(zoo.PublishError, match="token.*HF_TOKEN"):
         publish()

@@ -9,7 +9,7 @@ _SECONDS, _FEWEST, _MOST = 10.0, 8, 256
 
 
 def cost(model, images):
-    """Wall-clock time of the tightest certificate, after a first call that prepares its bounds.
+    """Wall-clock time of the ``"auto"`` certificate, after a first call that prepares its bounds.
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`.

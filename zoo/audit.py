@@ -8,7 +8,7 @@ import pathlib
 import subprocess
 import sys
 
-from zoo import hub
+from zoo import checks, hub
 from zoo.checkpoint import CONFIG, WEIGHTS
 from zoo.errors import AuditError
 
@@ -21,9 +21,9 @@ def audit(folder, record, *, sample=100, data=None):
     """Compare a staged folder with what the catalog says of it.
 
     Size and sha256 of every file; the card and its metadata; and, in a fresh process that knows the
-    folder alone, golden logits and the accuracies of the first test images, which must agree with
-    the recorded ones as far as a sample can tell, and with each other: certified ≤ attacked ≤
-    clean.
+    folder alone, golden logits and, of the first test images, clean accuracy and the first method's
+    certified ones, which must agree with the recorded ones as far as a sample can tell. FGSM and a
+    short PGD must break no certificate.
 
     Args:
         folder: with ``config.json``, ``model.weights.h5`` and ``README.md``, and nothing else.
@@ -38,6 +38,7 @@ def audit(folder, record, *, sample=100, data=None):
         zoo.AuditError, zoo.IntegrityError: naming what does not agree.
     """
     folder = pathlib.Path(folder)
+    sample = checks.positive_integer(sample, "sample")
     names = {path.name for path in folder.iterdir()}
     if names != {CONFIG, WEIGHTS, CARD}:
         raise AuditError(

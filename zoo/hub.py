@@ -43,7 +43,7 @@ def fetch(name, *, revision=None, cache_dir=None, local_files_only=False, verify
     match = _HUB_NAME.fullmatch(name)
     if match:
         revision = revision or match["revision"]
-        return _from_hub(match["repo"], revision, None, cache_dir, local_files_only, verify)
+        return from_hub(match["repo"], revision, None, cache_dir, local_files_only, verify)
     if name.startswith("hf://"):
         raise ValueError(f"a Hub name reads hf://org/repo or hf://org/repo@revision, got {name!r}")
     if explicit:
@@ -64,7 +64,7 @@ def fetch(name, *, revision=None, cache_dir=None, local_files_only=False, verify
         )
     files = record.files if revision in (None, record.hub["revision"]) else None
     revision = revision or record.hub["revision"]
-    return _from_hub(record.hub["repo_id"], revision, files, cache_dir, local_files_only, verify)
+    return from_hub(record.hub["repo_id"], revision, files, cache_dir, local_files_only, verify)
 
 
 def digest(path):
@@ -89,7 +89,14 @@ def check_file(path, size, sha256):
         )
 
 
-def _from_hub(repo, revision, files, cache_dir, local_files_only, verify):
+def from_hub(repo, revision, files, cache_dir, local_files_only=False, verify=True):
+    """Download files of a repository, or take them from the cache; returns their folder.
+
+    Args:
+        repo, revision: on the Hub.
+        files: list of ``{path, size, sha256}``, or None for those of a checkpoint.
+        cache_dir, local_files_only, verify: as for :func:`fetch`.
+    """
     files = files or [{"path": CONFIG}, {"path": WEIGHTS}]
     paths = []
     for file in files:

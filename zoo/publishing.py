@@ -1,5 +1,6 @@
 """Publishing a checkpoint on the Hugging Face Hub: staged, audited, uploaded, pinned."""
 
+import os
 import pathlib
 import re
 import shutil
@@ -37,6 +38,8 @@ def publish(name, to, *, private=False, dry_run=False, sample=100, data=None):
         zoo.UnknownModelError: for a name the catalog does not have.
         zoo.AuditError, zoo.IntegrityError: naming what does not agree; nothing is sent then.
         zoo.PublishError: without a token, or naming what the Hub refused.
+        zoo.DownloadError: if what was uploaded cannot be fetched again. It is not pinned then.
+        OSError: if the catalog cannot be written; tried before anything is sent.
 
     Example:
 
@@ -49,6 +52,8 @@ def publish(name, to, *, private=False, dry_run=False, sample=100, data=None):
         raise ValueError(f"to must be an organisation or user on the Hub, got {to!r}")
     repo = f"{to}/{name}"
     token = None if dry_run else _token()
+    if not (dry_run or os.access(catalog.MANIFEST, os.W_OK)):
+        raise PermissionError(f"{catalog.MANIFEST} cannot be written, so nothing could be pinned")
     with tempfile.TemporaryDirectory(prefix="zoo-publish-") as stage:
         stage = pathlib.Path(stage)
         source = hub.fetch(name)
@@ -60,7 +65,7 @@ def publish(name, to, *, private=False, dry_run=False, sample=100, data=None):
         revision = None
         if not dry_run:
             revision = _upload(stage, repo, private, token)
-            _check_upload(repo, revision, record)
+            _check_upload(repo, revision, stage)
             pinned = {"repo_id": repo, "revision": revision}
             if record.hub != pinned:
                 catalog.write({**record.to_dict(), "hub": pinned})
@@ -100,10 +105,11 @@ def _upload(stage, repo, private, token):
         raise PublishError(f"{repo} could not be published: {hub.line(error)}") from error
 
 
-def _check_upload(repo, revision, record):
+def _check_upload(repo, revision, stage):
     """Fetch what the Hub now has, past any cache, and compare."""
+    files = []
+    for path in stage.iterdir():
+        size, sha256 = hub.digest(path)
+        files.append({"path": path.name, "size": size, "sha256": sha256})
     with tempfile.TemporaryDirectory(prefix="zoo-publish-") as cache:
-        hub.fetch(f"hf://{repo}@{revision}", cache_dir=cache)
-        for file in record.files:
-            (path,) = pathlib.Path(cache).rglob(f"snapshots/*/{file['path']}")
-            hub.check_file(path, file["size"], file["sha256"])
+        hub.from_hub(repo, revision, files, cache)

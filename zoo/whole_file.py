@@ -6,7 +6,7 @@ import pathlib
 
 
 def write_whole(path, text):
-    """Write a text file under its name only once all of it is on the disk.
+    """Write a text file under its name only once all of it is written.
 
     Args:
         path: of the file; a file of that name is replaced. Missing folders are made.

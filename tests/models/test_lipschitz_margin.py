@@ -249,3 +249,30 @@ def test_what_overflows_within_reach_proves_nothing():
     x, near = (np.full((1, 1, 1, 1), value, "float32") for value in (0.2, 0.7))
     assert not np.isfinite(model.logits(near)).all()
     assert model.certify(x).radius[0] < 0.5
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [
+            (keras.layers.Dense(784, activation="relu", use_bias=False), [np.eye(784) * 1.5e-38]),
+            (keras.layers.Dense(2), [np.stack([np.zeros(784), np.full(784, 1e36)], 1), [9, 0]]),
+        ],
+        [(keras.layers.Dense(2), [np.full((784, 2), [1.5e-38, 0]), [0, 0]])],
+    ],
+    ids=["stretched", "alone"],
+)
+def test_what_float32_takes_for_zero_is_no_lead(layers):
+    """Numbers below the smallest normal one vanish, all at once or not at all."""
+    parts = [keras.Input((28, 28, 1)), keras.layers.Flatten(), *(layer for layer, _ in layers)]
+    network = keras.Sequential(parts)
+    for layer, weights in layers:
+        layer.set_weights([np.array(w, "float32") for w in weights])
+    model = zoo.models.LipschitzMarginNet(network)
+    x, other = (np.full((1, 28, 28, 1), value, "float32") for value in (0.7, 0.82))
+    certificate = model.certify(x)
+    logits = model.logits(other)
+    radius = max(certificate.radius[0], model.constants().radius(model.logits(x), x)[0])
+    if np.argmax(logits) != certificate.prediction[0] or logits[0, 0] == logits[0, 1]:
+        assert radius <= np.linalg.norm(other - x)
+    assert radius < 3

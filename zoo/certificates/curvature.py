@@ -73,6 +73,11 @@ def eigenvalue_bounds(network, norms, head, ranges):
         head: float64 array, of the last hidden layer's outputs the weights.
         ranges: for each activation ``((σ' low, σ' high), (σ'' low, σ'' high))``, numbers or arrays.
     """
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows proves nothing
+        return _eigenvalue_bounds(network, norms, head, ranges)
+
+
+def _eigenvalue_bounds(network, norms, head, ranges):
     slope_low = slope_high = head
     total_low = total_high = 0.0
     for index in reversed(range(len(network.activations))):
@@ -106,6 +111,8 @@ def _least_eigenvalue(kernel, diagonal):
         matrix = (kernel * diagonal) @ kernel.T
         # In which terms of either sign may have cancelled.
         sizes = (np.abs(kernel) * np.abs(diagonal)) @ np.abs(kernel).T
+    if not np.isfinite(sizes).all():
+        return -np.inf
     (least,) = scipy.linalg.eigh(matrix, eigvals_only=True, subset_by_index=[0, 0])
     return min(0.0, float(least)) - _SLACK * float(sizes.sum(axis=1).max())
 

@@ -12,7 +12,7 @@ from zoo.certificates.graph import nodes_of
 from zoo.errors import UnsupportedLayerError
 from zoo.layers.nonexpansive_operation import NonexpansiveOperation
 from zoo.ops.norm_estimate import power_iteration
-from zoo.ops.precision import sum_rounding
+from zoo.ops.precision import flushing, sum_rounding
 from zoo.ops.singular_values import average_pooling_norm, convolution_norm, dense_norm, overlaps
 
 SUPPORTED = (
@@ -70,6 +70,18 @@ class LayerBound:
         """Upper bounds in float64: :class:`Constants`."""
         raise NotImplementedError
 
+    def _constants(self, lipschitz, per_size, offset=0.0, *, terms=1, entries=None, weight=1.0):
+        """:class:`Constants` with what is lost of numbers too small for float32.
+
+        Args:
+            lipschitz, per_size, offset: without that.
+            terms, entries, weight: as for :func:`zoo.ops.precision.flushing`; by default as many
+                entries as go in.
+        """
+        entries = math.prod(self.input_shape) if entries is None else entries
+        lost_per_size, lost = flushing(terms, entries, weight)
+        return Constants(lipschitz, per_size + lost_per_size, offset + lost)
+
     def estimate(self):
         """The Lipschitz constant for training: a number, or a tensor."""
         return self.constants().lipschitz
@@ -100,7 +112,7 @@ class _Relu(LayerBound):
 
     def constants(self):
         slope = max(1.0, abs(float(getattr(self.layer, "negative_slope", 0.0))))
-        return Constants(slope, sum_rounding(1) * slope)
+        return self._constants(slope, sum_rounding(1) * slope, weight=slope)
 
 
 class _Activation(LayerBound):
@@ -109,7 +121,7 @@ class _Activation(LayerBound):
             self._refuse(f"computes {_name(self.layer.activation)}")
 
     def constants(self):
-        return Constants(1.0, sum_rounding(1))
+        return self._constants(1.0, sum_rounding(1))
 
 
 class _Linear(LayerBound):
@@ -148,17 +160,23 @@ class _Linear(LayerBound):
         kernel = _float64(self.layer.kernel)
         bias = np.linalg.norm(_float64(self.layer.bias)) if self.layer.use_bias else 0.0
         bias, absolute = bias * math.sqrt(self.positions), self.norm(np.abs(kernel))
-        local = sum_rounding(math.prod(kernel.shape[:-1]) + 3)
+        terms = math.prod(kernel.shape[:-1]) + 3
+        local = sum_rounding(terms)
         if self.normalisation is None:
             scale, largest, offset = 1.0, 1.0, 0.0
         else:
             local += sum_rounding(_NORMALISATION)
             scale, offset = _normalisation_constants(self.normalisation, self.positions)
             largest = np.abs(scale).max()
-        return Constants(
+        # Of the sums, which the normalisation may stretch, and of the normalisation.
+        weight = max(1.0, largest) * max(1.0, np.abs(kernel).max())
+        return self._constants(
             self.norm(kernel * scale),
             _SECOND_ORDER * local * largest * absolute,
             _SECOND_ORDER * (local * largest * bias + offset),
+            terms=(terms + _NORMALISATION) * max(1.0, largest),
+            entries=self.positions * kernel.shape[-1],
+            weight=weight,
         )
 
     def estimate(self, vector):
@@ -213,7 +231,10 @@ class _Normalisation(LayerBound):
     def constants(self):
         scale, offset = _normalisation_constants(self.layer, math.prod(self.input_shape[:-1]))
         largest = float(np.abs(scale).max())
-        return Constants(largest, sum_rounding(_NORMALISATION) * largest, offset)
+        rounding = sum_rounding(_NORMALISATION)
+        return self._constants(
+            largest, rounding * largest, offset, terms=_NORMALISATION, weight=largest
+        )
 
     def estimate(self):
         return ops.max(ops.abs(_normalisation_scale(self.layer)))
@@ -225,33 +246,35 @@ class _Rescaling(LayerBound):
         offset = np.broadcast_to(np.asarray(self.layer.offset, np.float64), self.input_shape)
         # The settings themselves are rounded to float32.
         rounding = sum_rounding(4)
-        return Constants(scale, rounding * scale, rounding * float(np.linalg.norm(offset)))
+        added = rounding * float(np.linalg.norm(offset))
+        return self._constants(scale, rounding * scale, added, terms=4, weight=scale)
 
 
 class _MaxPooling(LayerBound):
     """A pixel is the largest of at most as many windows as it lies in."""
 
     def constants(self):
-        return Constants(math.sqrt(overlaps(self.layer.pool_size, self.layer.strides)))
+        return self._constants(math.sqrt(overlaps(self.layer.pool_size, self.layer.strides)), 0.0)
 
 
 class _AveragePooling(LayerBound):
     def constants(self):
         settings = (self.layer.pool_size, self.layer.strides, self.layer.padding)
         norm = average_pooling_norm(self.input_shape[:2], *settings)
-        return Constants(norm, sum_rounding(math.prod(self.layer.pool_size) + 3) * norm)
+        terms = math.prod(self.layer.pool_size) + 3
+        return self._constants(norm, sum_rounding(terms) * norm, terms=terms)
 
 
 class _GlobalAverage(LayerBound):
     def constants(self):
         pixels = math.prod(self.input_shape[:-1])
         norm = (1.0 + 1e-15) / math.sqrt(pixels)
-        return Constants(norm, sum_rounding(pixels + 3) * norm)
+        return self._constants(norm, sum_rounding(pixels + 3) * norm, terms=pixels + 3)
 
 
 class _Add(LayerBound):
     def constants(self):
-        return Constants(1.0, sum_rounding(len(self.inputs)))
+        return self._constants(1.0, sum_rounding(len(self.inputs)), terms=len(self.inputs))
 
 
 class _Nonexpansive(LayerBound):

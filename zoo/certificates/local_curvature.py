@@ -21,8 +21,8 @@ def enlarged(network, x, classes, found):
         found: :class:`zoo.certificates.curvature.Radii` from global bounds.
 
     Returns:
-        :class:`Radii` of the same form, no radius smaller. Each ball costs two eigenvalues of a
-        matrix of the size of the image for each hidden layer.
+        :class:`Radii` of the same form, no radius smaller; those that are 0 stay 0. Each ball costs
+        two eigenvalues for each hidden layer, of a matrix of the size of that layer's inputs.
 
     Reference:
         Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020, the
@@ -52,7 +52,7 @@ def enlarged(network, x, classes, found):
             ]
         )
         rows = row_radii(network, x[images], own, other, low, high, ball)
-        # What proves less than its ball proves less of any larger one.
+        # What proves less than its ball will hardly prove more of a larger one.
         most[places] = np.where(rows.radius < ball * (1.0 - 1e-6), ball, most[places])
         most[places] = np.minimum(most[places], rows.nearest)
         nearest[places] = np.minimum(nearest[places], rows.nearest)

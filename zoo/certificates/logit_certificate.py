@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import zipfile
 
 import numpy as np
 
@@ -46,8 +47,8 @@ class LogitCertificate:
 
         Args:
             logits: array ``(n, classes)``, as the model or an exported program of it gave them.
-            x: the images ``(n, height, width, channels)`` in [0, 1], which make float32's error
-                smaller than for any image; None for any.
+            x: the images ``(n, height, width, channels)`` in [0, 1], whose size bounds float32's
+                error; None for any images.
 
         Returns:
             float32 array ``(n,)``, rounded down; 0 where nothing can be said.
@@ -59,8 +60,13 @@ class LogitCertificate:
             raise ValueError(
                 f"expected {len(logits)} images {self.image_shape}, got shape {np.shape(x)}"
             )
+        if logits.dtype == np.float16:
+            raise ValueError(
+                "logits in half precision are wrong by more than the certificate knows"
+            )
         if self.kernel is None:
-            return round_down(lipschitz_radius(logits, self.lipschitz, self._error(logits, x, 0.0)))
+            error = self._error(logits, None, 0.0)
+            return round_down(lipschitz_radius(logits, self.lipschitz, error))
         # Two images in [0, 1] are no further apart.
         diameter = math.sqrt(math.prod(self.image_shape))
         radius = np.minimum(pairwise_radius(logits, self.kernel, self.lipschitz), diameter)
@@ -70,18 +76,19 @@ class LogitCertificate:
 
     def _error(self, logits, x, reach):
         # The image that an attacker would need is no larger than this.
-        if x is None:
-            furthest = np.maximum(np.abs(self.mean), np.abs(1.0 - self.mean))
-            size = np.linalg.norm(np.broadcast_to(furthest, self.image_shape))
-        else:
+        furthest = np.maximum(np.abs(self.mean), np.abs(1.0 - self.mean))
+        size = np.linalg.norm(np.broadcast_to(furthest, self.image_shape))
+        if x is not None:
             change = np.asarray(x, np.float64) - self.mean
-            size = np.linalg.norm(change.reshape(len(logits), -1), axis=1) + reach
+            own = np.linalg.norm(change.reshape(len(logits), -1), axis=1) + reach
+            size = np.minimum(size, own)
         return self.error + self.error_per_size * size
 
     def save(self, path):
-        """Write it as a ``.npz`` file, which holds arrays alone."""
+        """Write it as an ``.npz`` file, which holds arrays alone, under just this name."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        np.savez(path, **{k: v for k, v in fields.items() if v is not None})
+        with open(path, "wb") as file:
+            np.savez(file, **{k: v for k, v in fields.items() if v is not None})
 
     @classmethod
     def load(cls, path):
@@ -103,5 +110,5 @@ class LogitCertificate:
                 error=float(found["error"]),
                 error_per_size=float(found["error_per_size"]),
             )
-        except (KeyError, ValueError, EOFError) as error:
+        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} holds no certificate of logits: {error}") from error

@@ -6,7 +6,7 @@ import math
 import keras
 from keras import ops
 
-from zoo.ops.precision import sum_rounding
+from zoo.ops.precision import flushing, sum_rounding
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -66,6 +66,7 @@ class ConvexResidual(keras.layers.Layer):
             shapes.append(tuple(shape))
         if shapes[0] != shapes[1]:
             raise ValueError(f"the branch returns {shapes[0]}, the shortcut {shapes[1]}")
+        self._entries = math.prod(shapes[0][1:])
         # t = sigmoid(logit): between 0 and 1 whatever the optimizer does.
         self.mixing_logit = self.add_weight(name="mixing_logit", shape=(), initializer="zeros")
 
@@ -106,6 +107,8 @@ class ConvexResidual(keras.layers.Layer):
         # t, the difference, the product and the sum; t itself is a few roundings off.
         t = self._t()
         local = sum_rounding(8) * (size_f + error_f + 2.0 * (size_s + error_s))
+        per_size, offset = flushing(8, self._entries)
+        local = local + per_size * (size_f + error_f + size_s + error_s) + offset
         error = t * error_f + (1.0 - t) * error_s + local
         return t * size_f + (1.0 - t) * size_s, error
 

@@ -16,7 +16,7 @@ from zoo.ops.blocked_matmul import (
     sum_of_halves,
 )
 from zoo.ops.parametrizations import PARAMETRIZATIONS, almost_orthogonal_sums, row_sums
-from zoo.ops.precision import UNIT_ROUNDOFF, sum_rounding
+from zoo.ops.precision import UNIT_ROUNDOFF, flushing, sum_rounding
 from zoo.ops.singular_values import dense_norm, gram_row_sums
 
 # Sums are no smaller: a kernel of zeros stays one.
@@ -130,7 +130,10 @@ class NonexpansiveKernel(keras.layers.Layer):
         # The sum's own, the bias and a zero in its place.
         local = sum_rounding(self._roundings + 2) * (self._norm(np.abs(kernel)) * computed + bias)
         local = local + self._kernel_rounding() * norm * computed
-        return norm * size + bias, norm * error + local
+        # The kernel's own entries may be lost as well: as many terms as it has.
+        entries = self._positions * kernel.shape[-1]
+        per_size, offset = flushing(kernel.size + 2, entries, np.abs(kernel).max())
+        return norm * size + bias, norm * error + local + per_size * computed + offset
 
     def _shifted(self, outputs):
         return outputs if self.bias is None else outputs + self.bias

@@ -23,7 +23,8 @@ class CertifiedModel(keras.Model):
         num_classes: at least 2.
     """
 
-    #: The (norm, method) pairs that ``certify`` supports; the first of a norm is the tightest.
+    #: The (norm, method) pairs that ``certify`` supports; the first of a norm is its ``"auto"``:
+    #: the tightest, but for those that take seconds an image.
     certificates = ()
 
     def __init__(self, image_shape, num_classes, **kwargs):
@@ -72,7 +73,7 @@ class CertifiedModel(keras.Model):
         Args:
             x: images ``(n, height, width, channels)``: floats in [0, 1], or uint8.
             norm: of the perturbation; by default the first in ``model.certificates``.
-            method: one of those listed for the norm, or ``"auto"`` for the tightest.
+            method: one of those listed for the norm, or ``"auto"`` for the first of them.
             batch_size: images at a time. It changes no radius by more than rounding.
             verbose: 1 shows a progress bar.
 
@@ -156,8 +157,11 @@ class CertifiedModel(keras.Model):
             format: ``"tf_saved_model"``, ``"onnx"`` (needs ``pip install certified-zoo[onnx]``) or
                 another that Keras knows.
             verbose: whether Keras says what it wrote.
-            input_signature: in place of ``(None, height, width, channels)`` floats.
+            input_signature: in place of ``(None, height, width, channels)``; of float32 as well.
             kwargs: passed on to Keras.
+
+        Raises:
+            ValueError: for a signature of another type: a program does not scale bytes.
 
         Example:
 
@@ -169,6 +173,9 @@ class CertifiedModel(keras.Model):
         """
         if input_signature is None:
             input_signature = [keras.InputSpec(shape=(None, *self.image_shape), dtype="float32")]
+        types = {str(spec.dtype) for spec in input_signature}
+        if types != {"float32"}:
+            raise ValueError(f"a program takes float32 images in [0, 1], got {', '.join(types)}")
         # Keras's own, of an ordinary model.
         return self.exported().export(
             filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs

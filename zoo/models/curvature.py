@@ -18,6 +18,7 @@ from zoo.models.curvature_networks import NETWORKS
 from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.models.wrapped_network import (
     digest_of,
+    layers_under,
     network_from,
     require_images_to_logits,
     with_new_last_layer,
@@ -178,7 +179,8 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
 
     @property
     def feature_layers(self):
-        return self.network.layers[:-1]
+        last, _ = SmoothNetwork(self.network).layers[-1]
+        return layers_under(last, self.network)
 
     def with_new_head(self, num_classes):
         """The same features under an untrained last layer, to be fine-tuned.

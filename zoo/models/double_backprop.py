@@ -12,6 +12,7 @@ from zoo.losses import JacobianL1
 from zoo.models.base import CertifiedModel
 from zoo.models.double_backprop_networks import NETWORKS
 from zoo.models.wrapped_network import (
+    layers_under,
     network_from,
     require_images_to_logits,
     with_new_last_layer,
@@ -140,7 +141,7 @@ class DoubleBackpropNet(CertifiedModel):
 
     @property
     def feature_layers(self):
-        return self.network.layers[:-1]
+        return layers_under(self._head, self.network)
 
     def with_new_head(self, num_classes):
         """The same features under an untrained last layer, to be fine-tuned.
@@ -154,11 +155,15 @@ class DoubleBackpropNet(CertifiedModel):
         Raises:
             ValueError: if the last layer is not a dense one without activation.
         """
-        last = self.network.layers[-1]
-        if type(last) is not keras.layers.Dense or last.activation is not keras.activations.linear:
-            raise ValueError("the network's last layer is no dense layer that could be replaced")
-        network = with_new_last_layer(self.network, last, num_classes)
+        network = with_new_last_layer(self.network, self._head, num_classes)
         return type(self).from_config({**self.get_config(), "network": network})
+
+    @property
+    def _head(self):
+        """The dense layer that the logits come from, if the last one is."""
+        last = self.network.layers[-1]
+        is_head = type(last) is keras.layers.Dense
+        return last if is_head and last.activation is keras.activations.linear else None
 
     def get_config(self):
         config = super().get_config()

@@ -13,7 +13,7 @@ from zoo.epsilon import Epsilon
 from zoo.losses import ConfidenceGap, WorstCaseCrossEntropy
 from zoo.models import l2_networks
 from zoo.models.base import CertifiedModel
-from zoo.ops.precision import sum_rounding
+from zoo.ops.precision import require_float32, sum_rounding
 
 _LOSSES = ("confidence_gap", "cross_entropy")
 
@@ -157,6 +157,7 @@ class L2NonexpansiveNet(CertifiedModel):
         Returns:
             :class:`zoo.certificates.LogitCertificate`.
         """
+        require_float32(self)
         digest = hashlib.sha256(b"".join(np.asarray(w).tobytes() for w in self.get_weights()))
         if self._constants[0] != digest.digest():
             offset, slope = (self._rounding(np.array([size]))[0] for size in (0.0, 1.0))

@@ -9,7 +9,7 @@ from zoo.certificates import LogitCertificate, largest_certified, lipschitz_radi
 from zoo.layers import LinfDistance
 from zoo.losses import ClippedHingeMixture, WorstCaseCrossEntropy, WorstCaseHinge
 from zoo.models.linf_dist_features import LinfDistFeatures
-from zoo.ops.precision import UNIT_ROUNDOFF
+from zoo.ops.precision import UNIT_ROUNDOFF, require_float32
 
 _LOSSES = ("mixture", "hinge", "cross_entropy")
 
@@ -147,6 +147,7 @@ class LinfDistNet(LinfDistFeatures):
         Returns:
             :class:`zoo.certificates.LogitCertificate`.
         """
+        require_float32(self)
         return LogitCertificate(
             "linf",
             self.image_shape,

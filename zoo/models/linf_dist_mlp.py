@@ -9,7 +9,7 @@ from zoo.certificates import largest_certified
 from zoo.layers import EqualizedDense
 from zoo.losses.worst_case import own_class
 from zoo.models.linf_dist_features import LinfDistFeatures
-from zoo.ops.precision import sum_rounding
+from zoo.ops.precision import flushing, sum_rounding
 
 # float32's tanh, on any backend, is off by less: a few units in the last place of one.
 _TANH_ERROR = 2.0**-20
@@ -183,7 +183,9 @@ class _Head:
         )
         # A sum of n products in float32, in any order: factor and product round too.
         self.rounding1, self.rounding2 = (sum_rounding(len(w) + 4) for w in (self.w1, self.w2))
-        self.logit_error = self.rounding2 * (np.abs(self.w2).sum(axis=0) + np.abs(self.b2))
+        # Nor may what is lost of numbers too small for float32 make a difference.
+        lost = sum(flushing(len(self.w2) + 4, 1, np.abs(self.w2).max()))
+        self.logit_error = self.rounding2 * (np.abs(self.w2).sum(axis=0) + np.abs(self.b2)) + lost
 
     def margin(self, lower, upper, predicted):
         """Lower bound of ``min_j f_c − f_j`` as float32 computes it, over a box of features.

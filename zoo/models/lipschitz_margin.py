@@ -15,12 +15,13 @@ from zoo.models.lipschitz_margin_networks import NETWORKS
 from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.models.wrapped_network import (
     digest_of,
+    layers_under,
     network_from,
     require_images_to_logits,
     with_new_last_layer,
 )
 from zoo.ops import NormEstimate
-from zoo.ops.precision import LARGEST, UNIT_ROUNDOFF, sum_rounding
+from zoo.ops.precision import LARGEST, UNIT_ROUNDOFF, require_float32, sum_rounding
 
 #: What the margin that training asks for is made from.
 MARGINS = ("global", "pairwise")
@@ -179,8 +180,9 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
 
         Returns:
             :class:`zoo.certificates.LogitCertificate`. Its radii are smaller than those of
-            :meth:`certify`, by what that error is larger.
+            :meth:`certify`, by what that error is larger; up to rounding never larger.
         """
+        require_float32(self)
         gains = self._gains()
         black = [_lengths(tensor) for tensor in self._tensors(np.zeros((1, *self.image_shape)))]
         kernel, lipschitz = self._last_layer()
@@ -243,7 +245,7 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
 
     @property
     def feature_layers(self):
-        return self.network.layers[:-1]
+        return layers_under(self._head.layer if self._head else None, self.network)
 
     def with_new_head(self, num_classes):
         """The same features under an untrained head, to be fine-tuned.
@@ -257,9 +259,8 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
         Raises:
             ValueError: if the last layer is not a dense one without activation.
         """
-        if self._head is None:
-            raise ValueError("the network's last layer is no dense layer that could be replaced")
-        network = with_new_last_layer(self.network, self._head.layer, num_classes)
+        last = self._head.layer if self._head else None
+        network = with_new_last_layer(self.network, last, num_classes)
         return type(self).from_config({**self.get_config(), "network": network})
 
     @property

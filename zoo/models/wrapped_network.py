@@ -57,7 +57,11 @@ def with_new_last_layer(network, last, num_classes):
         network: a Sequential or functional model.
         last: its last layer, a dense one.
         num_classes: units of the new one.
+
+    Raises:
+        ValueError: if there is no such layer.
     """
+    _require_head(last)
 
     def resized(layer):
         config = layer.get_config()
@@ -75,3 +79,27 @@ def with_new_last_layer(network, last, num_classes):
         if old is not last and not isinstance(old, (keras.Sequential, keras.Model)):
             new.set_weights(old.get_weights())
     return copy
+
+
+def layers_under(last, network):
+    """All layers of a network, those of models inside it too, but for the last one.
+
+    Args:
+        last: its last layer, a dense one; None if there is no such layer.
+        network: a Sequential or functional model.
+
+    Raises:
+        ValueError: if there is no such layer.
+    """
+    _require_head(last)
+    layers = network._flatten_layers(include_self=False, recursive=True)
+    return [
+        layer
+        for layer in layers
+        if layer is not last and not isinstance(layer, (keras.Sequential, keras.Model))
+    ]
+
+
+def _require_head(last):
+    if last is None:
+        raise ValueError("the network's last layer is no dense layer that could be replaced")

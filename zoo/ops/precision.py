@@ -1,6 +1,7 @@
 """How exact float32 is, and refusing arithmetic too coarse to prove anything with."""
 
 import contextlib
+import math
 
 import keras
 
@@ -24,6 +25,23 @@ def sum_rounding(terms):
     if terms * UNIT_ROUNDOFF >= 0.5:
         raise ValueError(f"a float32 sum of {terms} terms may be wrong by as much as it is")
     return terms * UNIT_ROUNDOFF / (1.0 - terms * UNIT_ROUNDOFF)
+
+
+def flushing(terms, entries, weight=1.0):
+    """Bound of what float32 loses where it takes numbers below the smallest normal one for zero.
+
+    Of an array of sums of products with weights, in L2: results, partial sums and factors alike.
+
+    Args:
+        terms: of one sum.
+        entries: number of sums.
+        weight: largest weight's size.
+
+    Returns:
+        ``(per_size, offset)``: the loss is at most ``per_size · ‖inputs‖ + offset``.
+    """
+    each = terms * SMALLEST_NORMAL * math.sqrt(entries)
+    return each, each * (2.0 + weight)
 
 
 def require_float32(model):
