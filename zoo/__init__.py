@@ -13,6 +13,7 @@ _NAMES = {
     "list_models": "catalog",
     "Certificate": "certificates",
     "CheckpointError": "errors",
+    "ClusterError": "errors",
     "DownloadError": "errors",
     "IntegrityError": "errors",
     "SoundnessError": "errors",
@@ -31,6 +32,7 @@ _PACKAGES = (
     "losses",
     "models",
     "ops",
+    "scale_out",
 )
 
 __all__ = [*_NAMES, *_PACKAGES]
