@@ -12,7 +12,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m training",
         description="Train the checkpoint of a recipe. An interrupted run goes on from its "
-        "last state, saved every two minutes.",
+        "last state, saved every two minutes. With TF_CONFIG, as one of several workers.",
     )
     parser.add_argument("recipe", help="name of a recipe, or the path of a .toml file")
     parser.add_argument("--data", help="an .npz file with x_train, y_train, x_test, y_test")
@@ -39,7 +39,9 @@ def main(arguments=None):
     try:
         recipe = recipes.load(options.recipe)
         from training.run import train
+        from training.workers import Workers
 
+        workers = Workers.from_environment()
         verbose = 0 if options.quiet else 1
         folder = options.out or pathlib.Path("runs") / recipe["name"]
         train(
@@ -48,8 +50,11 @@ def main(arguments=None):
             data_file=options.data,
             epochs=options.epochs,
             minutes=options.minutes,
+            workers=workers,
             verbose=verbose,
         )
+        if not workers.is_chief:
+            return 0
         print(f"{recipe['name']}: checkpoint and run.json are in {folder}")
         if options.measure:
             from training.measure import measure
