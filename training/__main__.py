@@ -34,6 +34,11 @@ def main(arguments=None):
         action="store_true",
         help="then measure on the test set, ship the weights and write the manifest entry",
     )
+    parser.add_argument(
+        "--data-parallel",
+        action="store_true",
+        help="split each batch over all devices of this machine (KERAS_BACKEND=jax)",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
     try:
@@ -42,6 +47,10 @@ def main(arguments=None):
         from training.workers import Workers
 
         workers = Workers.from_environment()
+        if options.data_parallel:
+            from training.devices import use_all_devices
+
+            use_all_devices(recipe["training"]["batch_size"])
         verbose = 0 if options.quiet else 1
         folder = options.out or pathlib.Path("runs") / recipe["name"]
         train(
