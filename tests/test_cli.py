@@ -52,6 +52,21 @@ def test_evaluate_by_default_at_the_measured_budgets(capsys):
     assert [line.split()[0] for line in out.splitlines()[3:]] == measured
 
 
+def test_evaluate_several(capsys):
+    names = ["linf-dist-digits", "lc-lmt-digits"]
+    options = ["--n", "10", "--eps", "0.1", "--attacks", "fgsm", "--quiet"]
+    code, out, _ = run(capsys, "evaluate", *names, *options, "--json")
+    assert code == 0
+    together = json.loads(out)
+    for name, result in zip(names, together, strict=True):
+        code, out, _ = run(capsys, "evaluate", name, *options, "--json")
+        assert json.loads(out) == result
+    code, out, _ = run(capsys, "evaluate", *names, *options)
+    assert [table.split()[0] for table in out.split("\n\n")] == names
+    code, _, err = run(capsys, "evaluate", *names, "--plot", "curve.png")
+    assert (code, err) == (1, "error: --plot draws the curve of one model; give one name\n")
+
+
 def test_certify(capsys):
     code, out, _ = run(capsys, "certify", "linf-dist-digits", "--n", "5", "--json", "--quiet")
     assert code == 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import zoo
+from zoo import evaluation
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,37 @@ def test_a_broken_certificate_is_refused(digits_model, digits, monkeypatch):
         digits_model.evaluate_robustness(
             digits.images[:50], digits.labels[:50], eps=0.3, attacks="pgd"
         )
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_set_in_parts(digits, norm):
+    """Parts cut between batches, measured in any order, are the whole again, bit for bit."""
+    model = zoo.load("linf-dist-digits" if norm == "linf" else "crt-digits")
+    x, y = digits.images[:50], digits.labels[:50]
+    options = {"eps": [0.1, "8/255"], "batch_size": 20, "params": {"pgd": {"restarts": 2}}}
+    whole = evaluation.evaluate(model, x, y, **options)
+    places = [0, 20, 40]
+    outcomes = {
+        i: evaluation.measure(model, x[i : i + 20], y[i : i + 20], first=i, **options)
+        for i in reversed(places)
+    }
+    merged = evaluation.report(evaluation.joined([outcomes[i] for i in places]))
+    assert merged.to_dict() == whole.to_dict()
+    for name in ("prediction", "radius", "margin", "nearest"):
+        merged_array, array = (getattr(r.certificate, name) for r in (merged, whole))
+        np.testing.assert_array_equal(merged_array, array)
+
+
+def test_what_is_joined_must_be_sound(digits_model, digits):
+    """The whole is looked at once more: a part may come from a machine that computes wrongly."""
+    x, y = digits.images[:8], digits.labels[:8]
+    parts = [
+        evaluation.measure(digits_model, x[i : i + 4], y[i : i + 4], eps=0.01, attacks="fgsm")
+        for i in (0, 4)
+    ]
+    parts[1].fooled[0][1]["fgsm"][2] = True
+    with pytest.raises(zoo.SoundnessError, match=r"fgsm at linf eps 0\.01 fools image 6, whose"):
+        evaluation.report(evaluation.joined(parts))
 
 
 def test_params_of_no_attack_are_named(digits_model, digits):

@@ -67,10 +67,10 @@ def dense_chain(*end):
 
 def test_the_head_is_what_is_replaced():
     """Also where it is not the last of the layers, or inside another model."""
-    model = zoo.models.CurvatureNet(dense_chain(keras.layers.Dropout(0.5)))
+    ended = dense_chain(keras.layers.Dropout(0.5))
     inner = keras.Sequential([keras.layers.Dense(8, "relu"), keras.layers.Dense(4, name="head")])
     nested = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), inner])
-    for model in (model, zoo.models.LipschitzMarginNet(nested)):
+    for model in (zoo.models.CurvatureNet(ended), zoo.models.LipschitzMarginNet(nested)):
         tuned = model.with_new_head(3)
         for layer in tuned.feature_layers:
             layer.trainable = False

@@ -7,7 +7,7 @@ import zoo
 
 
 def loaded_after(code):
-    heavy = "('tensorflow', 'jax', 'keras')"
+    heavy = "('tensorflow', 'jax', 'keras', 'ray')"
     check = f"import sys\n{code}\nprint(*[name for name in {heavy} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     return run.stdout.split("\n")[-2].split()

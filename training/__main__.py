@@ -12,7 +12,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m training",
         description="Train the checkpoint of a recipe. An interrupted run goes on from its "
-        "last state, saved every two minutes.",
+        "last state, saved every two minutes. With TF_CONFIG, as one of several workers.",
     )
     parser.add_argument("recipe", help="name of a recipe, or the path of a .toml file")
     parser.add_argument("--data", help="an .npz file with x_train, y_train, x_test, y_test")
@@ -39,6 +39,11 @@ def main(arguments=None):
         action="store_true",
         help="no training: time the certificate of the shipped checkpoint, write it into its entry",
     )
+    parser.add_argument(
+        "--data-parallel",
+        action="store_true",
+        help="split each batch over all devices of this machine (KERAS_BACKEND=jax)",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
     try:
@@ -51,7 +56,13 @@ def main(arguments=None):
             print("{}: {milliseconds} ms an image, {method}, n = {n}".format(name, **cost))
             return 0
         from training.run import train
+        from training.workers import Workers
 
+        workers = Workers.from_environment()
+        if options.data_parallel:
+            from training.devices import use_all_devices
+
+            use_all_devices(recipe["training"]["batch_size"])
         verbose = 0 if options.quiet else 1
         folder = options.out or pathlib.Path("runs") / recipe["name"]
         train(
@@ -60,8 +71,11 @@ def main(arguments=None):
             data_file=options.data,
             epochs=options.epochs,
             minutes=options.minutes,
+            workers=workers,
             verbose=verbose,
         )
+        if not workers.is_chief:
+            return 0
         print(f"{recipe['name']}: checkpoint and run.json are in {folder}")
         if options.measure:
             from training.measure import measure

@@ -17,15 +17,27 @@ class Batches(keras.utils.PyDataset):
         seed: integer.
         shift: pixels by which an image may move each way; the edge fills the gap.
         flip: whether to mirror images left to right at random.
+        share: slice of each batch that is given out; by default all of it.
     """
 
-    def __init__(self, images, labels, *, batch_size, seed, shift=0, flip=False, **kwargs):
+    def __init__(
+        self,
+        images,
+        labels,
+        *,
+        batch_size,
+        seed,
+        shift=0,
+        flip=False,
+        share=slice(None),
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if len(images) < batch_size:
             raise ValueError(f"{len(images)} images do not fill a batch of {batch_size}")
         self.images, self.labels = images, labels
         self.batch_size, self.seed = batch_size, seed
-        self.shift, self.flip = shift, flip
+        self.shift, self.flip, self.share = shift, flip, share
         self.steps_per_epoch = len(images) // batch_size
         self.start(0)
 
@@ -39,7 +51,8 @@ class Batches(keras.utils.PyDataset):
         if images.dtype == np.uint8:
             images = images.astype(np.float32) / np.float32(255)
         random = np.random.default_rng([self.seed, self.epoch, index, 1])
-        return self._augmented(images, random), self.labels[chosen]
+        # Of the whole batch, so that a share is the same whatever the others are.
+        return self._augmented(images, random)[self.share], self.labels[chosen][self.share]
 
     def start(self, epoch, first=0):
         """Prepare the batches of an epoch, from the ``first`` on."""

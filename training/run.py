@@ -1,7 +1,6 @@
 """From a recipe to trained weights."""
 
 import json
-import pathlib
 import sys
 
 import keras
@@ -12,6 +11,7 @@ from training.clock import Clock
 from training.progress import TrainingProgress
 from training.schedules import EpsilonSchedule, LearningRateSchedule, PSchedule
 from training.state import RunState
+from training.workers import Workers
 from zoo import checkpoint, checks, data
 from zoo.whole_file import write_whole
 
@@ -48,7 +48,15 @@ def splits(recipe, data_file=None):
 
 
 def train(
-    recipe, folder, *, data_file=None, epochs=None, minutes=None, save_every=120.0, verbose=1
+    recipe,
+    folder,
+    *,
+    data_file=None,
+    epochs=None,
+    minutes=None,
+    save_every=120.0,
+    workers=None,
+    verbose=1,
 ):
     """Run a recipe, or go on with an interrupted run of it.
 
@@ -62,21 +70,41 @@ def train(
             over the time, whatever the number of epochs. It counts the training alone, from the
             compilation of the first step; data, checkpoint and validation come on top.
         save_every: seconds between two states to resume from.
-        verbose: 1 shows a progress bar and a line per epoch.
+        workers: the :class:`training.workers.Workers` that train together; by default those of
+            ``TF_CONFIG``. Each calls this function; the chief alone reads and writes the folder.
+        verbose: 1 shows a progress bar and a line per epoch, of the chief.
 
     Returns:
         The trained model, as the checkpoint stores it.
 
     Raises:
-        ValueError: if the folder holds a run of another recipe, or with another limit.
+        ValueError: if the folder holds a run of another recipe, or with another limit; if several
+            workers cannot share the recipe's batches, or are given minutes, which are each one's
+            own.
     """
+    workers = Workers.from_environment() if workers is None else workers
+    if workers.count > 1 and minutes is not None:
+        raise ValueError("several workers train for a number of epochs, not for minutes")
+    with workers.folder(folder) as own:
+        return _train(
+            workers,
+            recipe,
+            own,
+            data_file=data_file,
+            epochs=epochs,
+            minutes=minutes,
+            save_every=save_every,
+            verbose=verbose if workers.is_chief else 0,
+        )
+
+
+def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, verbose):
     if epochs is not None:
         checks.positive_integer(epochs, "epochs")
     if minutes is not None:
         minutes = checks.positive_number(minutes, "minutes")
         if epochs is not None:
             raise ValueError("give epochs or minutes, not both: with minutes, the time alone ends")
-    folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, recipe, minutes)
     training, validation = splits(recipe, data_file)
@@ -86,6 +114,7 @@ def train(
         training.labels,
         batch_size=settings["batch_size"],
         seed=recipe["seed"],
+        share=workers.share(settings["batch_size"]),
         **recipe.get("augment", {}),
     )
     model = build(recipe)
@@ -97,16 +126,18 @@ def train(
     checks.labels(training.labels, len(training), model.num_classes)
     clock = Clock(settings["epochs"], batches.steps_per_epoch, minutes)
     schedules = _schedules(recipe, model, clock)
-    model.compile(optimizer=_optimizer(settings, clock))
+    model.compile(optimizer=workers.averaging(_optimizer(settings, clock)))
     state = RunState(folder, clock, save_every)
     state.restore(model)
+    workers.start_like_chief(model, clock)
     last = min(epochs or settings["epochs"], settings["epochs"])
     if minutes is not None:
         last = clock.epoch if clock.is_over else sys.maxsize
     if clock.epoch < last:
         (folder / "run.json").unlink(missing_ok=True)  # of fewer epochs
     progress = TrainingProgress(clock, last)
-    callbacks = [clock, batches.follow(clock), *schedules, state, *([progress] if verbose else [])]
+    callbacks = [clock, batches.follow(clock), *schedules, *workers.callbacks(), state]
+    callbacks += [progress] if verbose else []
     try:
         # Keras counts the batches once a fit: the rest of an epoch is a fit of its own.
         for end in (min(clock.epoch + 1, last), last) if clock.batch else (last,):
@@ -133,11 +164,12 @@ def train(
         "hardware": _all_of(state.records, "hardware"),
         "backend": _all_of(state.records, "backend"),
         "images": len(training),
+        **({"workers": workers.count} if workers.count > 1 else {}),
     }
     model = checkpoint.load(folder)
     if (folder / "run.json").exists():
         return model
-    if len(validation):
+    if len(validation) and workers.is_chief:
         record["validation"] = _validate(model, validation, recipe["measure"]["eps"], verbose)
     write_whole(folder / "run.json", json.dumps(record, indent=1) + "\n")
     return model

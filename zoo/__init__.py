@@ -14,6 +14,7 @@ _NAMES = {
     "Certificate": "certificates",
     "AuditError": "errors",
     "CheckpointError": "errors",
+    "ClusterError": "errors",
     "DownloadError": "errors",
     "IntegrityError": "errors",
     "PublishError": "errors",
@@ -33,6 +34,7 @@ _PACKAGES = (
     "losses",
     "models",
     "ops",
+    "scale_out",
 )
 
 __all__ = [*_NAMES, *_PACKAGES]

@@ -50,12 +50,23 @@ def _parser():
     info.add_argument("name")
 
     evaluate = command("evaluate", _evaluate, "Measure clean ≥ attacked ≥ certified accuracy.")
-    _add_model_and_images(evaluate)
+    _add_model_and_images(evaluate, many=True)
     _add_eps(evaluate, many=True)
     evaluate.add_argument(
         "--attacks", default="fgsm,pgd", help="comma-separated (default: %(default)s)"
     )
     evaluate.add_argument("--plot", help="draw the certified-accuracy curve into this file")
+    evaluate.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="on a Ray cluster: host:port, ray://host:port, auto, or local for this machine alone",
+    )
+    evaluate.add_argument(
+        "--task-cpus", type=float, help="of a task on the cluster, which is a batch (default: 1)"
+    )
+    evaluate.add_argument(
+        "--task-gpus", type=float, help="of a task on the cluster, or a part of one (default: 0)"
+    )
 
     certify = command("certify", _certify, "Prove a radius for each image.")
     _add_model_and_images(certify)
@@ -96,8 +107,9 @@ def _parser():
     return parser
 
 
-def _add_model_and_images(parser):
-    parser.add_argument("name", help="model name, hf://org/repo[@revision], or folder")
+def _add_model_and_images(parser, many=False):
+    model = "model name, hf://org/repo[@revision], or folder"
+    parser.add_argument("name", nargs="+" if many else None, help=model)
     parser.add_argument("--data", help="image set or .npz file (default: the model's test set)")
     parser.add_argument("--n", type=int, help="only the first N images")
     parser.add_argument("--norm", choices=("linf", "l2"), help="of the perturbation")
@@ -127,24 +139,56 @@ def _info(options):
 
 
 def _evaluate(options):
-    model, images = _model_and_images(options)
-    report = model.evaluate_robustness(
-        images.images,
-        images.labels,
-        eps=options.eps or _measured_eps(options.name),
-        norm=options.norm,
-        attacks=tuple(options.attacks.split(",")),
-        batch_size=options.batch_size,
-        verbose=not options.quiet,
-    )
-    if options.plot:
-        report.plot(options.plot)
-    result = {"model": options.name, "data": images.name, **report.to_dict()}
-    return result, f"{options.name} on {images.name}\n{report}"
+    if options.plot and len(options.name) > 1:
+        raise ValueError("--plot draws the curve of one model; give one name")
+    if options.ray is None and (options.task_cpus, options.task_gpus) != (None, None):
+        raise ValueError("--task-cpus and --task-gpus are for --ray")
+    reports = (_evaluate_on_ray if options.ray else _evaluate_here)(options)
+    results, texts = [], []
+    for name, data, report in reports:
+        if options.plot:
+            report.plot(options.plot)
+        results.append({"model": name, "data": data, **report.to_dict()})
+        texts.append(f"{name} on {data}\n{report}")
+    return results if len(results) > 1 else results[0], "\n\n".join(texts)
+
+
+def _evaluate_here(options):
+    for name in options.name:
+        model, images = _model_and_images(options, name)
+        settings = {**_evaluation_settings(options, name), "verbose": not options.quiet}
+        yield name, images.name, model.evaluate_robustness(images.images, images.labels, **settings)
+
+
+def _evaluate_on_ray(options):
+    from zoo import scale_out
+
+    data = []
+
+    def jobs():
+        for name in options.name:
+            model, images = _model_and_images(options, name)
+            data.append(images.name)
+            settings = _evaluation_settings(options, name)
+            yield scale_out.Job(name, model, images.images, images.labels, settings)
+
+    takes = {"cpus": options.task_cpus, "gpus": options.task_gpus}
+    takes = {kind: number for kind, number in takes.items() if number is not None}
+    reports = scale_out.evaluate(jobs(), options.ray, **takes, verbose=not options.quiet)
+    return zip(options.name, data, reports, strict=True)
+
+
+def _evaluation_settings(options, name):
+    return {
+        "eps": options.eps or _measured_eps(name),
+        "norm": options.norm,
+        "attacks": tuple(options.attacks.split(",")),
+        "batch_size": options.batch_size,
+    }
 
 
 def _certify(options):
-    model, images = _model_and_images(options)
+    model, images = _model_and_images(options, options.name)
     certificate = model.certify(
         images.images,
         norm=options.norm,
@@ -164,7 +208,7 @@ def _certify(options):
 def _attack(options):
     import numpy as np
 
-    model, images = _model_and_images(options)
+    model, images = _model_and_images(options, options.name)
     params = {k: v for k in ("steps", "restarts") if (v := getattr(options, k)) is not None}
     eps = options.eps or _measured_eps(options.name)[0]
     x_adv = model.attack(
@@ -267,13 +311,13 @@ def _leaderboard(options):
     return {"written": written, "rows": rows(records)}, "\n".join(written)
 
 
-def _model_and_images(options):
+def _model_and_images(options, name):
     from zoo import data, loading
 
     if options.n is not None and options.n < 1:
         raise ValueError(f"--n must be at least 1, got {options.n}")
-    source = options.data or _record(options.name, "--data").dataset
-    model = loading.load(options.name)
+    source = options.data or _record(name, "--data").dataset
+    model = loading.load(name)
     images = data.load(source, "test")
     return model, images if options.n is None else images.take(options.n)
 

@@ -25,6 +25,10 @@ class SoundnessError(ZooError):
     """An attack broke a certificate: a bug in the certificate, never an acceptable result."""
 
 
+class ClusterError(ZooError):
+    """No cluster answered, or a task on it failed for good."""
+
+
 class UnsupportedLayerError(ZooError, ValueError):
     """A layer of a Keras model has no sound bound; the message names those that have."""
 

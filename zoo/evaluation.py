@@ -101,20 +101,80 @@ def evaluate(
         zoo.SoundnessError: if an attack changed a prediction within its certified radius, naming
             the image's index.
     """
-    from zoo.attacks import attack
-
     x = checks.images(x, model.image_shape)
     y = checks.labels(y, len(x), model.num_classes)
+    return report(
+        measure(
+            model,
+            x,
+            y,
+            eps=eps,
+            norm=norm,
+            attacks=attacks,
+            method=method,
+            params=params,
+            batch_size=batch_size,
+            seed=seed,
+            verbose=verbose,
+        )
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of each image of a set, or of a part of it.
+
+    Attributes:
+        certificate: the :class:`zoo.certificates.Certificate`.
+        labels: int64 array ``(n,)``.
+        fooled: per budget a pair of the :class:`zoo.epsilon.Epsilon` and a dictionary of attack to
+            bool array ``(n,)``: where the attacked image is classified other than its label.
+    """
+
+    certificate: object
+    labels: np.ndarray
+    fooled: list
+
+
+def measure(
+    model,
+    x,
+    y,
+    *,
+    eps,
+    norm=None,
+    attacks=("fgsm", "pgd"),
+    method="auto",
+    params=None,
+    batch_size=256,
+    seed=0,
+    first=0,
+    verbose=0,
+):
+    """Certify and attack images; the part of :func:`evaluate` that may be done in parts.
+
+    Args:
+        model, x, y, eps, norm, attacks, method, params, batch_size, seed, verbose: as for
+            :func:`evaluate`.
+        first: place of ``x[0]`` in the whole set, a multiple of ``batch_size``.
+
+    Returns:
+        :class:`Outcome`.
+
+    Raises:
+        zoo.SoundnessError: as :func:`evaluate`.
+    """
+    from zoo.attacks import attack
+
     budgets = [Epsilon(e) for e in (eps if isinstance(eps, (list, tuple, np.ndarray)) else [eps])]
     attacks = (attacks,) if isinstance(attacks, str) else tuple(attacks)
     unknown = set(params or {}) - set(attacks)
     if unknown:
         raise ValueError(f"params for {sorted(unknown)}, which are not among the attacks {attacks}")
     certificate = model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
-    right = certificate.prediction == y
-    rows = []
+    fooled = []
     for budget in budgets:
-        withstood, attacked = right.copy(), {}
+        by_attack = {}
         for name in attacks:
             x_adv = attack(
                 model,
@@ -125,19 +185,73 @@ def evaluate(
                 norm=certificate.norm,
                 batch_size=batch_size,
                 seed=seed,
+                first=first,
                 verbose=verbose,
                 **(params or {}).get(name, {}),
             )
-            fooled = np.argmax(model.logits(x_adv, batch_size=batch_size), axis=1) != y
-            _require_sound(certificate, right & fooled, budget, name)
+            by_attack[name] = np.argmax(model.logits(x_adv, batch_size=batch_size), axis=1) != y
+            _require_sound(certificate, y, by_attack[name], budget, name, first)
+        fooled.append((budget, by_attack))
+    return Outcome(certificate, y, fooled)
+
+
+def joined(outcomes):
+    """The outcome of a whole set from those of its parts.
+
+    Args:
+        outcomes: list of :class:`Outcome`, in the order of the images, of the same model, budgets
+            and attacks; at least one.
+
+    Returns:
+        :class:`Outcome`.
+    """
+    certificates = [outcome.certificate for outcome in outcomes]
+
+    def together(arrays):
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    certificate = dataclasses.replace(
+        certificates[0],
+        **{
+            name: together([getattr(part, name) for part in certificates])
+            for name in ("prediction", "radius", "margin", "nearest")
+        },
+    )
+    fooled = [
+        (budget, {name: together([o.fooled[i][1][name] for o in outcomes]) for name in by_attack})
+        for i, (budget, by_attack) in enumerate(outcomes[0].fooled)
+    ]
+    return Outcome(certificate, together([o.labels for o in outcomes]), fooled)
+
+
+def report(outcome):
+    """Count what became of the images.
+
+    Args:
+        outcome: :class:`Outcome` of the whole set.
+
+    Returns:
+        :class:`RobustnessReport`.
+
+    Raises:
+        zoo.SoundnessError: if an attack changed a prediction within its certified radius, naming
+            the image's index.
+    """
+    certificate, y = outcome.certificate, outcome.labels
+    right = certificate.prediction == y
+    rows = []
+    for budget, by_attack in outcome.fooled:
+        withstood, attacked = right.copy(), {}
+        for name, fooled in by_attack.items():
+            _require_sound(certificate, y, fooled, budget, name)
             attacked[name] = _mean(right & ~fooled)
             withstood &= ~fooled
-        if len(attacks) > 1:
+        if len(attacked) > 1:
             attacked["all"] = _mean(withstood)
         certified = certificate.accuracy(y, budget)
         rows.append({"eps": str(budget), "attacked": attacked, "certified": certified})
     return RobustnessReport(
-        n=len(x),
+        n=len(y),
         norm=certificate.norm,
         method=certificate.method,
         clean=_mean(right),
@@ -147,13 +261,14 @@ def evaluate(
     )
 
 
-def _require_sound(certificate, fooled, budget, attack):
-    broken = np.flatnonzero(fooled & certificate.certified(budget))
+def _require_sound(certificate, y, fooled, budget, attack, first=0):
+    right = certificate.prediction == y
+    broken = np.flatnonzero(right & fooled & certificate.certified(budget))
     if len(broken):
         index = int(broken[0])
         raise SoundnessError(
             f"the certificate is wrong: {attack} at {certificate.norm} eps {budget} fools image "
-            f"{index}, whose certified radius is {certificate.radius[index]:.6g}"
+            f"{first + index}, whose certified radius is {certificate.radius[index]:.6g}"
             f" ({len(broken)} images in all). This is a bug in zoo; please report it"
         )
 

@@ -63,6 +63,26 @@ def test_the_seed_decides(digits_model, images, name):
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_part_is_attacked_as_within_the_set(digits_model, images, name, norm):
+    """Bit for bit, whatever is random, and in any order."""
+    if (name, norm) == ("spsa", "l2"):
+        return
+    x, y = images[0][:10], images[1][:10]
+    params = {**QUICK[name], **({"restarts": 2} if name == "pgd" else {})}
+
+    def attacked(chosen, **options):
+        return digits_model.attack(
+            x[chosen], y[chosen], name, eps=0.2, norm=norm, batch_size=4, **options, **params
+        )
+
+    whole = attacked(slice(None))
+    for first in (8, 0, 4):
+        chosen = slice(first, first + 4)
+        np.testing.assert_array_equal(attacked(chosen, first=first), whole[chosen])
+
+
 def test_no_labels_means_the_predictions(digits_model, images):
     x, _ = images
     predicted = np.argmax(digits_model.logits(x), axis=1)
@@ -88,6 +108,7 @@ def test_eps_zero_changes_nothing(digits_model, images):
         ({"attack": "pgd", "steps": 0}, ValueError, "steps must be a positive integer"),
         ({"attack": "pgd", "loss": "hinge"}, ValueError, "loss must be one of"),
         ({"batch_size": 0}, ValueError, "batch_size"),
+        ({"first": 100}, ValueError, "first must be a multiple of batch_size, 256, got 100"),
     ],
 )
 def test_bad_arguments_are_named(digits_model, images, options, error, message):

@@ -6,10 +6,10 @@ import numpy as np
 
 from zoo import checks
 from zoo.attacks.carlini_wagner import carlini_wagner
-from zoo.attacks.gradient import fgsm, pgd
+from zoo.attacks.gradient import fgsm, pgd, skip_pgd
 from zoo.attacks.momentum import momentum
 from zoo.attacks.second_order import second_order
-from zoo.attacks.spsa import spsa
+from zoo.attacks.spsa import skip_spsa, spsa
 from zoo.attacks.victim import victim
 from zoo.epsilon import Epsilon
 from zoo.progress import track
@@ -23,10 +23,23 @@ ATTACKS = {
     "spsa": spsa,
     "second_order": second_order,
 }
+# Those that draw at random: how to draw what one batch takes.
+_SKIPS = {"pgd": skip_pgd, "spsa": skip_spsa}
 
 
 def attack(
-    model, x, y, attack="pgd", *, eps, norm=None, batch_size=256, seed=0, verbose=0, **params
+    model,
+    x,
+    y,
+    attack="pgd",
+    *,
+    eps,
+    norm=None,
+    batch_size=256,
+    seed=0,
+    first=0,
+    verbose=0,
+    **params,
 ):
     """Images near ``x`` that the model should get wrong.
 
@@ -39,6 +52,8 @@ def attack(
         norm: ``"linf"`` or ``"l2"``; by default the first that the model certifies.
         batch_size: images at a time.
         seed: of whatever is random in the attack.
+        first: place of ``x[0]`` in the set that ``x`` is a part of, a multiple of ``batch_size``:
+            the part is attacked exactly as it is within the set, whatever becomes of the rest.
         verbose: 1 shows a progress bar.
         params: of the attack: see ``help(zoo.attacks.ATTACKS[attack])``.
 
@@ -67,10 +82,15 @@ def attack(
     if attack not in ATTACKS:
         raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {attack!r}")
     _check_params(attack, params)
+    if first % batch_size:
+        raise ValueError(f"first must be a multiple of batch_size, {batch_size}, got {first!r}")
     if y is None:
         y = np.argmax(model.logits(x, batch_size=batch_size), axis=1)
     y = checks.labels(y, len(x), model.num_classes)
     random = np.random.default_rng(seed)
+    if attack in _SKIPS:
+        for _ in range(first // batch_size):
+            _SKIPS[attack](random, (batch_size, *x.shape[1:]), norm, **params)
     found = []
     for i in track(range(0, len(x), batch_size), attack, show=verbose):
         chosen = slice(i, i + batch_size)

@@ -1,5 +1,7 @@
 """Projection onto the perturbation ball and the [0, 1] box, exact in floating point."""
 
+import math
+
 import numpy as np
 
 from zoo.epsilon import Epsilon
@@ -57,14 +59,17 @@ def random_start(x, eps, norm, random):
         eps, norm: of the ball.
         random: :class:`numpy.random.Generator`.
     """
-    budget = Epsilon(eps).below
+    return project(x + random_change(x.shape, Epsilon(eps).below, norm, random), x, eps, norm)
+
+
+def random_change(shape, budget, norm, random):
+    """Points drawn uniformly from the ball around 0: float64 array of this shape, ``(n, …)``."""
     if norm == "linf":
-        change = random.uniform(-budget, budget, x.shape)
-    else:
-        change = random.normal(size=x.shape)
-        reach = random.uniform(size=(len(x),) + (1,) * (x.ndim - 1)) ** (1.0 / x[0].size)
-        change *= budget * reach / _length(change)
-    return project(x + change, x, eps, norm)
+        return random.uniform(-budget, budget, shape)
+    change = random.normal(size=shape)
+    reach = random.uniform(size=(shape[0],) + (1,) * (len(shape) - 1))
+    reach = reach ** (1.0 / math.prod(shape[1:]))
+    return change * (budget * reach / _length(change))
 
 
 def _length(change):

@@ -44,15 +44,22 @@ def spsa(
         raise ValueError(f"samples must be a positive even number, got {samples!r}")
     import tensorflow as tf
 
-    tf.random.set_seed(int(random.integers(2**31)))
+    tf.random.set_seed(_seed(random))
     if learning_rate is None:
         learning_rate = 2.5 * eps.below / steps
-    settings = (eps.below, steps, samples, learning_rate, delta)
-    if settings not in victim.compiled:
-        victim.compiled[settings] = _compiled(victim, *settings)
-    one = victim.compiled[settings]
+    # Compiled for each batch: the seed of a compiled function is the one it was compiled under.
+    one = _compiled(victim, eps.below, steps, samples, learning_rate, delta)
     x_adv = [one(image[None], label[None])[0] for image, label in zip(x, y, strict=True)]
     return project(np.array(x_adv, np.float32).reshape(x.shape), x, eps, norm)
+
+
+def skip_spsa(random, shape, norm, **_):
+    """Draw what :func:`spsa` draws for a batch, and leave it at that."""
+    _seed(random)
+
+
+def _seed(random):
+    return int(random.integers(2**31))
 
 
 def _compiled(victim, eps, steps, samples, learning_rate, delta):

@@ -17,8 +17,6 @@ class Victim:
 
     def __init__(self, model):
         self.model = model
-        #: What an attack compiled for this model, by its settings.
-        self.compiled = {}
 
     def __call__(self, images):
         return self.model(images, training=False)
