@@ -104,7 +104,11 @@ def test_attacks_at_the_radius(name, thorough):
     assert tested > 3 * len(x) * len(budgets)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize(
+    "name",
+    # Of the code more than of the weights: one of each approach every time.
+    [n if n.endswith("digits") else pytest.param(n, marks=pytest.mark.slow) for n in SHIPPED],
+)
 def test_radii_do_not_depend_on_the_batch_size(name):
     model, x = shipped(name), images_of(name, 7)
     for norm, method in certificates_of(model):
