@@ -32,7 +32,7 @@ def test_rows_are_trained_once_and_printed(tmp_path, monkeypatch):
     trained = [row for table in tables for row in table["rows"] if row["our clean"]]
     # The first of them stands in two tables.
     assert len(trained) == 3
-    assert all(row["trained"].startswith("2 seeds, 1 epochs") for row in trained)
+    assert all(row["trained"].startswith("2 seeds, 1 epoch,") for row in trained)
 
 
 def test_the_rule_stops_where_the_paper_does():

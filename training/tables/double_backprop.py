@@ -193,8 +193,8 @@ def tables(results=RESULTS):
     found = read(results)
     caption = (
         "Model C, MNIST, mean ± standard deviation over the seeds. λ is taken for the mean over "
-        "the entries of the gradients. PGD: 40 steps of 0.01, margin loss, first "
-        f"{_ATTACKED} test images. Certified: CROWN, ℓ∞, first {_CERTIFIED}. Slopes: the penalty's "
+        "the entries of the gradients. FGSM: all test images. PGD: 40 steps of 0.01, "
+        f"margin loss, first {_ATTACKED} test images. Certified: CROWN, ℓ∞, first {_CERTIFIED}. Slopes: the penalty's "
         "two forms, as sums, on clean images."
     )
     return [
@@ -227,7 +227,8 @@ def _row(setting, printed, found):
     if runs:
         seconds = round(np.mean([run["seconds"] for run in runs]))
         epochs = "–".join(map(str, sorted({run["epochs"] for run in runs})))
-        row["trained"] = f"{len(runs)} seeds, {epochs} epochs, {seconds} s each"
+        noun = "epoch" if epochs == "1" else "epochs"
+        row["trained"] = f"{len(runs)} seeds, {epochs} {noun}, {seconds} s each"
     return row
 
 
