@@ -194,8 +194,8 @@ def tables(results=RESULTS):
     caption = (
         "Model C, MNIST, mean ± standard deviation over the seeds. λ is taken for the mean over "
         "the entries of the gradients. FGSM: all test images. PGD: 40 steps of 0.01, "
-        f"margin loss, first {_ATTACKED} test images. Certified: CROWN, ℓ∞, first {_CERTIFIED}. Slopes: the penalty's "
-        "two forms, as sums, on clean images."
+        f"margin loss, first {_ATTACKED} test images. Certified: CROWN, ℓ∞, first {_CERTIFIED}. "
+        "Slopes: the penalty's two forms, as sums, on clean images."
     )
     return [
         {
