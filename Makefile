@@ -5,7 +5,7 @@ BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses certificates m
 	test_loading.py) \
 	tests/training/test_schedules.py
 
-.PHONY: demo test test-jax test-slow lint format bench docs clean
+.PHONY: demo test test-jax test-scale test-slow lint format bench docs clean
 
 # Each command sets up .venv by itself; the stamp is renewed when the dependencies change.
 .venv/installed: pyproject.toml
@@ -19,10 +19,13 @@ demo: .venv/installed
 	$(BIN)/python examples/demo.py
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not scale'
 
 test-jax: .venv/installed
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow' $(BOTH_BACKENDS)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not scale' $(BOTH_BACKENDS)
+
+test-scale: .venv/installed
+	$(BIN)/python -m pytest -m scale
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow --timeout=3600

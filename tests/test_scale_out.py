@@ -16,6 +16,8 @@ import zoo
 from zoo import evaluation, scale_out
 from zoo.cli import main
 
+pytestmark = pytest.mark.scale
+
 NAMES = ("linf-dist-digits", "crt-digits")
 SETTINGS = {"eps": [0.1, "8/255"], "params": {"pgd": {"restarts": 2, "steps": 10}}, "batch_size": 8}
 

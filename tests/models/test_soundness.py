@@ -62,7 +62,9 @@ def test_random_perturbations(name, thorough):
         for _ in range(3 if thorough else 1):
             for x_adv in perturbations(x, certificate.radius, norm, random):
                 tested += assert_unbroken(model, certificate, x, x_adv)
-        assert tested > 2 * len(x)
+        # A radius of the size of float32's steps leaves nothing to test.
+        assert tested >= 2 * np.count_nonzero(certificate.radius > 1e-3)
+        assert (certificate.radius > 0).any()
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="most attacks are for TensorFlow")

@@ -12,6 +12,8 @@ import pytest
 import zoo
 from training.__main__ import main
 
+pytestmark = pytest.mark.scale
+
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 
 RECIPE = """

@@ -19,6 +19,8 @@ from training import recipe as recipes
 from training.run import train
 from training.workers import Workers
 
+pytestmark = pytest.mark.scale
+
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 
 RECIPE = """
