@@ -22,9 +22,9 @@ def assert_unbroken(model, certificate, x, x_adv):
 
 
 def scaled(direction, radius, norm):
-    """Directions as long as each image's own radius, a little less."""
+    """Directions as long as each image's own radius, less by what float32 may round a pixel."""
     lengths = sizes(direction, norm).clip(1e-12)
-    factors = radius.astype("float64") * (1 - 1e-6) / lengths
+    factors = (radius.astype("float64") * (1 - 1e-6) - 1e-7).clip(0) / lengths
     return direction * factors.reshape(-1, *[1] * (direction.ndim - 1))
 
 
