@@ -38,7 +38,7 @@ def test_derivatives_are_those_of_the_value(activation):
     np.testing.assert_allclose(activation.value(tensor), activation.exact(z), atol=1e-5)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(
     seed=st.integers(0, 10_000),
     hidden=st.sampled_from([(6,), (5, 4), (4, 4, 3)]),
@@ -62,7 +62,7 @@ def test_no_hessian_in_the_ball_exceeds_its_bounds(seed, hidden, activation, bal
         assert eigenvalues[-1] <= high + 1e-4
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(
     seed=st.integers(0, 10_000),
     hidden=st.sampled_from([(6,), (5, 4)]),
