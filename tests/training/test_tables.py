@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -103,3 +104,17 @@ def test_pages_show_the_results(approach):
     text = page.read_text(encoding="utf-8")
     for table in command.APPROACHES[approach].tables():
         assert command.markdown(table) in text, table["title"]
+
+
+def test_the_page_on_second_order_certificates_shows_the_manifest():
+    page = pathlib.Path(linf_dist.__file__).parents[2] / "docs" / "second_order.md"
+    rows = re.findall(r"^\| (crt-\S+) \|[^|]*\| (.+) \|$", page.read_text("utf-8"), re.MULTILINE)
+    assert rows
+    for name, shown in rows:
+        clean, eps, attacked, certified = shown.split(" | ")
+        metrics = catalog.info(name).metrics
+        numbers = [metrics["clean"]] + [
+            next(entry["accuracy"] for entry in metrics[kind] if entry["eps"] == eps)
+            for kind in ("attacked", "certified")
+        ]
+        assert [clean, attacked, certified] == [f"{100 * number:.1f}" for number in numbers]

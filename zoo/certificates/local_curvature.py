@@ -44,13 +44,12 @@ def enlarged(network, x, classes, found):
         places = images, worst[images]
         ball = np.minimum((radius[places] + most[places]) / 2.0, 1.5 * radius[places])
         own, other = classes[images], others[places]
-        head = network.kernels[-1]
-        low, high = np.transpose(
-            [
-                eigenvalue_bounds(network, norms, head[:, c] - head[:, j], within(network, *place))
-                for c, j, place in zip(own, other, _balls(x[images], ball, norms), strict=True)
-            ]
-        )
+        heads = (network.kernels[-1][:, own] - network.kernels[-1][:, other]).T
+        bounds = []
+        for center, radius_of_ball, head in zip(x[images], ball, heads, strict=True):
+            ranges = within(network, center, radius_of_ball, norms)
+            bounds.append(eigenvalue_bounds(network, norms, head, ranges))
+        low, high = np.transpose(bounds)
         rows = row_radii(network, x[images], own, other, low, high, ball)
         # What proves less than its ball will hardly prove more of a larger one.
         most[places] = np.where(rows.radius < ball * (1.0 - 1e-6), ball, most[places])
@@ -58,10 +57,6 @@ def enlarged(network, x, classes, found):
         nearest[places] = np.minimum(nearest[places], rows.nearest)
         radius[places] = np.maximum(radius[places], rows.radius)
     return Radii(radius, nearest)
-
-
-def _balls(centers, radii, norms):
-    return [(center, radius, norms) for center, radius in zip(centers, radii, strict=True)]
 
 
 def within(network, center, ball, norms):
