@@ -111,6 +111,59 @@ CONVOLUTION = {
         0.03: (91.97, 72.89, 0.2547, 0.9162),
     }.items()
 }
+
+# Columns of the tables: which of the printed numbers, or which of a run's.
+_CERTIFIED_COLUMNS = {
+    "paper: clean": 0,
+    "paper: certified, runner-up": 1,
+    "our clean": "clean",
+    "CRC, runner-up": "certified runner-up",
+    "CRC": "certified",
+    "CROWN": "certified crown",
+}
+_MEAN_COLUMNS = {
+    "paper: CROWN": 0,
+    "paper: CRC, runner-up": 1,
+    "our clean, %": "clean",
+    "CROWN": "mean crown",
+    "CRC of those": "mean of those",
+    "CRC, runner-up": "mean runner-up",
+    "CRC": "mean",
+}
+_TIGHT_COLUMNS = {
+    "paper: clean": 0,
+    "paper: certificate, runner-up": 1,
+    "paper: attack": 2,
+    "our clean": "clean",
+    "certificate, runner-up": "tight runner-up",
+    "certificate": "tight",
+    "attack": "attack solved",
+}
+_LOCAL_COLUMNS = {
+    "paper: global, runner-up": 0,
+    "paper: local, runner-up": 1,
+    "our clean, %": "clean",
+    "global": "mean global of those",
+    "local": "mean local",
+}
+_CONVOLUTION_COLUMNS = {
+    "paper: clean, %": 0,
+    "paper: certified, runner-up, %": 1,
+    "paper: CNN-Cert": 2,
+    "paper: CRC, runner-up": 3,
+    "our clean, %": "clean",
+    "certified, runner-up, %": "certified runner-up",
+    "certified, %": "certified",
+    "CROWN": "mean crown",
+    "CRC of those": "mean of those",
+    "CRC, runner-up": "mean runner-up",
+    "CRC": "mean",
+}
+# Shares of images are printed in percent, all else is a radius.
+_SHARES = frozenset(
+    ["clean", "certified", "certified runner-up", "certified crown", "tight", "tight runner-up"]
+    + ["attack solved"]
+)
 #: All that are trained for the tables alone, the shallow ones first; each once.
 ROWS = sorted(
     dict.fromkeys([*LOCAL, *MEAN, *TIGHT, *CONVOLUTION]),
@@ -240,29 +293,29 @@ def tables(results=RESULTS):
     def table(title, caption, columns, settings):
         rows = []
         for key, printed in settings.items():
-            name = key if isinstance(key, str) else key.name
-            rows.append({"network": _label(key), **columns(printed, found.get(name))})
-            rows[-1]["trained"] = _trained(key, found.get(name))
+            run = found.get(key if isinstance(key, str) else key.name)
+            cells = {name: _cell(source, printed, run) for name, source in columns.items()}
+            rows.append({"network": _label(key), **cells, "trained": _trained(key, run)})
         return {"title": title, "caption": caption, "text": ["network", "trained"], "rows": rows}
 
     return [
-        table("Certified accuracy at ρ = 1.58, %", measured, _certified, CERTIFIED),
-        table("Mean certificates", measured, _mean, MEAN),
+        table("Certified accuracy at ρ = 1.58, %", measured, _CERTIFIED_COLUMNS, CERTIFIED),
+        table("Mean certificates", measured, _MEAN_COLUMNS, MEAN),
         table(
             "How often primal equals dual, %",
             "Certificate: an input of the other class within 1.01 times the radius. Attack "
             "problem at ρ = 0.5: the point found is on the sphere, stationary and convexly best. "
             + measured,
-            _tightness,
+            _TIGHT_COLUMNS,
             TIGHT,
         ),
         table(
             "Local and global curvature bounds, mean certificates",
             f"First {_LOCAL} test images. " + measured,
-            _locality,
+            _LOCAL_COLUMNS,
             LOCAL,
         ),
-        table("One convolution, tanh, ρ = 0.5", measured, _convolution, CONVOLUTION),
+        table("One convolution, tanh, ρ = 0.5", measured, _CONVOLUTION_COLUMNS, CONVOLUTION),
     ]
 
 
@@ -286,75 +339,10 @@ def _trained(key, run):
     return f"{run['epochs']} epochs, {run['seconds per epoch']:g} s each"
 
 
-def _percent(run, key):
-    return None if run is None else round(100 * run[key], 2)
-
-
-def _radius(run, key):
-    return None if run is None else round(run[key], 4)
-
-
-def _certified(printed, run):
-    clean, certified = printed
-    return {
-        "paper: clean": clean,
-        "paper: certified, runner-up": certified,
-        "our clean": _percent(run, "clean"),
-        "CRC, runner-up": _percent(run, "certified runner-up"),
-        "CRC": _percent(run, "certified"),
-        "CROWN": _percent(run, "certified crown"),
-    }
-
-
-def _mean(printed, run):
-    crown, crc = printed
-    return {
-        "paper: CROWN": crown,
-        "paper: CRC, runner-up": crc,
-        "our clean, %": _percent(run, "clean"),
-        "CROWN": _radius(run, "mean crown"),
-        "CRC of those": _radius(run, "mean of those"),
-        "CRC, runner-up": _radius(run, "mean runner-up"),
-        "CRC": _radius(run, "mean"),
-    }
-
-
-def _tightness(printed, run):
-    accuracy, certificate, attack = printed
-    return {
-        "paper: clean": accuracy,
-        "paper: certificate, runner-up": certificate,
-        "paper: attack": attack,
-        "our clean": _percent(run, "clean"),
-        "certificate, runner-up": _percent(run, "tight runner-up"),
-        "certificate": _percent(run, "tight"),
-        "attack": _percent(run, "attack solved"),
-    }
-
-
-def _locality(printed, run):
-    everywhere, local = printed
-    return {
-        "paper: global, runner-up": everywhere,
-        "paper: local, runner-up": local,
-        "our clean, %": _percent(run, "clean"),
-        "global": _radius(run, "mean global of those"),
-        "local": _radius(run, "mean local"),
-    }
-
-
-def _convolution(printed, run):
-    clean, certified, cnn_cert, crc = printed
-    return {
-        "paper: clean, %": clean,
-        "paper: certified, runner-up, %": certified,
-        "paper: CNN-Cert": cnn_cert,
-        "paper: CRC, runner-up": crc,
-        "our clean, %": _percent(run, "clean"),
-        "certified, runner-up, %": _percent(run, "certified runner-up"),
-        "certified, %": _percent(run, "certified"),
-        "CROWN": _radius(run, "mean crown"),
-        "CRC of those": _radius(run, "mean of those"),
-        "CRC, runner-up": _radius(run, "mean runner-up"),
-        "CRC": _radius(run, "mean"),
-    }
+def _cell(source, printed, run):
+    """A number of the paper by its place, or one of our run by its key."""
+    if isinstance(source, int):
+        return printed[source]
+    if run is None:
+        return None
+    return round(100 * run[source], 2) if source in _SHARES else round(run[source], 4)
