@@ -36,8 +36,7 @@ def digits_train():
     return zoo.data.load("digits", "train")
 
 
-@pytest.mark.parametrize("epsilon", [None, 0.1])
-@pytest.mark.parametrize("outputs", ["logits", "probabilities"])
+@pytest.mark.parametrize(("epsilon", "outputs"), [(None, "logits"), (0.1, "probabilities")])
 def test_the_penalty_flattens(digits, digits_train, epsilon, outputs):
     def slope(model):
         penalty = JacobianL1("full", outputs)

@@ -30,7 +30,11 @@ thorough_or_not = pytest.mark.parametrize(
 )
 
 
-@functools.cache
+# With a scope, the tests of a checkpoint follow each other.
+each_shipped = pytest.mark.parametrize("name", SHIPPED, scope="module")
+
+
+@functools.lru_cache(maxsize=1)
 def shipped(name):
     """One for all tests: its bounds take their time once. Do not change it."""
     return zoo.load(name)
@@ -52,9 +56,9 @@ def certificates_of(model):
 
 
 @thorough_or_not
-@pytest.mark.parametrize("name", SHIPPED)
+@each_shipped
 def test_random_perturbations(name, thorough):
-    few = 10 if name.startswith("double-backprop") else 40
+    few = 4 if name.startswith("double-backprop") else 40
     model, x = shipped(name), images_of(name, 300 if thorough else few)
     for norm, method in certificates_of(model):
         certificate = model.certify(x, norm=norm, method=method)
@@ -69,10 +73,10 @@ def test_random_perturbations(name, thorough):
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="most attacks are for TensorFlow")
 @thorough_or_not
-@pytest.mark.parametrize("name", SHIPPED)
+@each_shipped
 def test_attacks_at_the_radius(name, thorough):
     """Each image is attacked with just its own radius as budget, or some more, and projected."""
-    model, x = shipped(name), images_of(name, 300 if thorough else 10)
+    model, x = shipped(name), images_of(name, 300 if thorough else 8)
     certificate = model.certify(x)
     tested = 0
     quantiles = [0.25, 0.5, 0.75] if thorough else [0.5]
@@ -110,6 +114,7 @@ def test_attacks_at_the_radius(name, thorough):
     "name",
     # Of the code more than of the weights: one of each approach every time.
     [n if n.endswith("digits") else pytest.param(n, marks=pytest.mark.slow) for n in SHIPPED],
+    scope="module",
 )
 def test_radii_do_not_depend_on_the_batch_size(name):
     model, x = shipped(name), images_of(name, 7)

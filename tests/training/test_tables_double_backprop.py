@@ -15,11 +15,11 @@ def test_rows_are_trained_once_and_printed(tmp_path, monkeypatch):
     results = tmp_path / "results.json"
     monkeypatch.setattr(double_backprop, "_CERTIFIED", 3)
     monkeypatch.setattr(double_backprop, "_ATTACKED", 10)
-    rows = [double_backprop.ROWS[1], double_backprop.ROWS[-1]]
+    rows = [double_backprop.ROWS[1]]
     options = {"epochs": 1, "data_file": images, "results": results, "verbose": 0}
     double_backprop.run(None, rows, seeds=(0, 1), **options)
     found = json.loads(results.read_text())
-    assert len(found) == 4
+    assert len(found) == 2
     for measured in found.values():
         assert measured["epochs"] == 1
         assert 0 <= measured["certified"]["0.1"] <= measured["certified"]["0.01"] <= 1
@@ -30,8 +30,8 @@ def test_rows_are_trained_once_and_printed(tmp_path, monkeypatch):
     tables = double_backprop.tables(results)
     assert [len(table["rows"]) for table in tables] == [5, 8, 6]
     trained = [row for table in tables for row in table["rows"] if row["our clean"]]
-    # The first of them stands in two tables.
-    assert len(trained) == 3
+    # It stands in two tables.
+    assert len(trained) == 2
     assert all(row["trained"].startswith("2 seeds, 1 epoch,") for row in trained)
 
 

@@ -7,6 +7,7 @@ import scipy.linalg
 from keras import ops
 
 from zoo.certificates.smooth_network import values_and_slopes
+from zoo.ops.cores import on_all_cores
 from zoo.ops.precision import (
     LARGEST,
     SMALLEST_NORMAL,
@@ -55,12 +56,13 @@ def global_curvature(network):
     head, norms = network.kernels[-1], network.norms()
     ranges = [((0.0, activation.steepest), activation.bend) for activation in network.activations]
     count = head.shape[1]
+    own, other = np.tril_indices(count, -1)
+    heads = (head[:, own] - head[:, other]).T
+    bounds = on_all_cores(lambda row: eigenvalue_bounds(network, norms, row, ranges), heads)
+    low, high = np.transpose(bounds)
     lower, upper = np.zeros((count, count)), np.zeros((count, count))
-    for c in range(count):
-        for j in range(c):
-            low, high = eigenvalue_bounds(network, norms, head[:, c] - head[:, j], ranges)
-            lower[c, j], upper[c, j] = low, high
-            lower[j, c], upper[j, c] = -high, -low
+    lower[own, other], upper[own, other] = low, high
+    lower[other, own], upper[other, own] = -high, -low
     return Curvature(lower, upper)
 
 
@@ -104,17 +106,17 @@ def _least_eigenvalue(kernel, diagonal):
         return 0.0
     if (diagonal <= 0).all() and kernel.shape[1] < len(kernel):
         # Minus the largest one of a Gram matrix, which is the same on its smaller side.
-        factor = kernel * np.sqrt(-diagonal)
-        matrix = -factor.T @ factor
-        sizes = np.abs(matrix)
+        factor = np.sqrt(-diagonal)[:, None] * kernel.T
+        matrix, diagonal = -factor @ factor.T, np.ones(len(kernel))
     else:
-        matrix = (kernel * diagonal) @ kernel.T
-        # In which terms of either sign may have cancelled.
-        sizes = (np.abs(kernel) * np.abs(diagonal)) @ np.abs(kernel).T
-    if not np.isfinite(sizes).all():
+        factor, matrix = kernel, (kernel * diagonal) @ kernel.T
+    # Sums of rows without what cancels: float64 errs by a small part of them.
+    sizes = np.abs(factor)
+    largest = float((sizes @ (np.abs(diagonal) * sizes.sum(axis=0))).max())
+    if not np.isfinite(largest):
         return -np.inf
     (least,) = scipy.linalg.eigh(matrix, eigvals_only=True, subset_by_index=[0, 0])
-    return min(0.0, float(least)) - _SLACK * float(sizes.sum(axis=1).max())
+    return min(0.0, float(least)) - _SLACK * largest
 
 
 @dataclasses.dataclass(frozen=True)

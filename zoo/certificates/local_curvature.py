@@ -3,6 +3,7 @@
 import numpy as np
 
 from zoo.certificates.curvature import Radii, eigenvalue_bounds, pairs_of, row_radii
+from zoo.ops.cores import on_all_cores
 
 # Balls tried for an image, and how near each other two radii end the search.
 _BALLS, _CLOSE = 8, 1.01
@@ -45,10 +46,12 @@ def enlarged(network, x, classes, found):
         ball = np.minimum((radius[places] + most[places]) / 2.0, 1.5 * radius[places])
         own, other = classes[images], others[places]
         heads = (network.kernels[-1][:, own] - network.kernels[-1][:, other]).T
-        bounds = []
-        for center, radius_of_ball, head in zip(x[images], ball, heads, strict=True):
+
+        def bounds_of(center, radius_of_ball, head):
             ranges = within(network, center, radius_of_ball, norms)
-            bounds.append(eigenvalue_bounds(network, norms, head, ranges))
+            return eigenvalue_bounds(network, norms, head, ranges)
+
+        bounds = on_all_cores(bounds_of, x[images], ball, heads)
         low, high = np.transpose(bounds)
         rows = row_radii(network, x[images], own, other, low, high, ball)
         # What proves less than its ball will hardly prove more of a larger one.

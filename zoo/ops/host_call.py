@@ -1,10 +1,11 @@
 """Calling NumPy code from inside a graph, on either backend."""
 
 import functools
-import os
 
 import keras
 import numpy as np
+
+from zoo.ops.cores import cores
 
 
 def host_call(function, inputs, outputs):
@@ -61,10 +62,5 @@ def on_cpu():
         import jax
 
         # With a single thread, XLA waits for the callback and the callback for XLA.
-        return jax.default_backend() == "cpu" and _cores() > 1
+        return jax.default_backend() == "cpu" and cores() > 1
     return not any("GPU" in device.upper() for device in keras.distribution.list_devices())
-
-
-def _cores():
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
