@@ -1,0 +1,28 @@
+"""NumPy's heavy work on all cores, a whole task for each."""
+
+import concurrent.futures
+import os
+
+from threadpoolctl import threadpool_limits
+
+
+def cores():
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def on_all_cores(function, *arguments):
+    """``list(map(function, *arguments))``, with as many tasks at once as there are cores.
+
+    Linear algebra takes one core for each task: where it splits a task, its threads wait for each
+    other, for seconds if something else has a core meanwhile.
+
+    Args:
+        function: of NumPy arrays; most of its time goes by without the interpreter's lock.
+        arguments: iterables, one for each of its arguments.
+    """
+    with (
+        threadpool_limits(1, user_api="blas"),
+        concurrent.futures.ThreadPoolExecutor(cores()) as pool,
+    ):
+        return list(pool.map(function, *arguments))
