@@ -1,6 +1,7 @@
 """Curvature-based training: what it gains, soundness, the attack problem, what is refused."""
 
 import functools
+import warnings
 
 import keras
 import numpy as np
@@ -65,6 +66,50 @@ def test_estimates_approach_the_bounds_from_below():
         off = ~np.eye(10, dtype=bool)
         assert (estimate <= upper * (1 + 1e-4) + 1e-6).all()
         assert (estimate[off] > 0.7 * upper[off]).all()
+
+
+def test_a_pair_that_was_flat_once_is_estimated_again():
+    model = CurvatureNet(SMALL)
+    head = model.network.layers[-1].kernel
+    weights = keras.ops.convert_to_numpy(head)
+    head.assign(np.zeros_like(weights))
+    model.estimate()
+    head.assign(weights)
+    for _ in range(100):
+        estimate = keras.ops.convert_to_numpy(model.estimate())
+    off = ~np.eye(10, dtype=bool)
+    assert (estimate[off] > 0.7 * model.curvature().upper[off]).all()
+
+
+def test_without_a_use_for_it_no_curvature_is_estimated(digits):
+    model = CurvatureNet({**SMALL, "hidden": [6]}, None, penalty_weight=0)
+    before = [keras.ops.convert_to_numpy(vector) for vector in model._vectors]
+    model.compile("adam")
+    model.fit(digits.images[:64], digits.labels[:64], verbose=0)
+    for old, vector in zip(before, model._vectors, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(vector), old)
+
+
+def test_worst_points_take_budgets_as_everything_else_does():
+    model = CurvatureNet({**SMALL, "hidden": [6]})
+    x, y = np.full((2, *model.image_shape), 0.5, "float32"), [0, 1]
+    points, exact = model.worst_points(x, y, 0)
+    np.testing.assert_array_equal(points, x)
+    assert not exact.any()
+    np.testing.assert_array_equal(
+        model.worst_points(x, y, "1/2")[0], model.worst_points(x, y, 0.5)[0]
+    )
+    with pytest.raises(ValueError, match="eps must not be negative"):
+        model.worst_points(x, y, -1)
+
+
+def test_certifying_says_how_loose_it_is_and_warns_of_nothing(digits):
+    model = zoo.load("crt-digits")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        certificate = model.certify(digits.images[:50])
+    proved = certificate.radius > 0
+    assert (certificate.nearest[proved] < 2 * certificate.radius[proved]).all()
 
 
 def test_worst_points_lie_in_the_ball_and_exact_ones_are_the_worst(digits):

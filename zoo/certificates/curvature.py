@@ -208,7 +208,7 @@ class _Rows:
     def proved(self, x, centers, multiplier, low, values, gradients):
         """As :func:`_proved`; nothing by a point outside the ball, where φ may not be convex."""
         found = _proved(x, centers, multiplier, low, values, gradients)
-        ball = ops.cast(ops.convert_to_tensor(self.ball, "float64"), x.dtype)
+        ball = ops.convert_to_tensor(self.ball, x.dtype)
         inside = _squares(x - centers) <= ball * ball
         return ops.where(inside, found, 0.0), inside
 
@@ -274,7 +274,7 @@ class _Rows:
                 x = _step(x, centers, multiplier, high, gradients)
             change = x - centers
             length, nearest = ops.sqrt(_squares(change)), np.inf
-            for stretch in (1.0, 1.001, 1.003, 1.01, 1.03, 1.1, 1.3):
+            for stretch in (1.0, 1.003, 1.01, 1.05, 1.2, 1.5, 3.0):
                 values, _ = function(centers + stretch * change)
                 there = ops.convert_to_numpy(ops.where(values < 0, stretch * length, np.inf))
                 nearest = np.minimum(nearest, there)

@@ -86,9 +86,11 @@ def _largest(layer, diagonal, vectors):
 
     axes = tuple(range(1, len(vectors.shape)))
     # Half the gradient of zᵀ diag(d) z.
-    vectors = input_gradient(lambda v: 0.5 * weighted(ops.square(through(v))), vectors)
-    lengths = ops.sqrt(ops.sum(ops.square(vectors), axis=axes, keepdims=True))
-    vectors = ops.stop_gradient(vectors / ops.maximum(lengths, _SMALLEST))
+    found = input_gradient(lambda v: 0.5 * weighted(ops.square(through(v))), vectors)
+    lengths = ops.sqrt(ops.sum(ops.square(found), axis=axes, keepdims=True))
+    # From nothing no step leads on: where all is flat for once, the direction stays.
+    found = ops.where(lengths > _SMALLEST, found / ops.maximum(lengths, _SMALLEST), vectors)
+    vectors = ops.stop_gradient(found)
     z = weighted(ops.square(through(vectors)))
     return ops.sum(z, axis=tuple(range(1, len(z.shape)))), vectors
 

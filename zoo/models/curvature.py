@@ -11,6 +11,7 @@ from zoo.certificates import round_down
 from zoo.certificates.curvature import global_curvature, radii
 from zoo.certificates.local_curvature import enlarged
 from zoo.certificates.smooth_network import SmoothNetwork
+from zoo.epsilon import Epsilon
 from zoo.losses.curvature import PairCurvature
 from zoo.losses.worst_case import own_class
 from zoo.models.base import CertifiedModel
@@ -117,7 +118,7 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The compiled loss; in training of worst points, with the curvature."""
-        if not training:
+        if not (training and (self.adversarial or self.penalty_weight)):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         curvature = self.estimate()
         if self.adversarial:
@@ -134,7 +135,7 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
         Args:
             x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
             y: integer labels ``(n,)``.
-            eps: radius of the ball in L2, which may reach beyond [0, 1].
+            eps: radius of the ball in L2, which may reach beyond [0, 1]; a number or a string.
             steps: of the search.
 
         Returns:
@@ -148,8 +149,9 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
         """
         x = checks.images(x, self.image_shape)
         y = checks.labels(y, len(x), self.num_classes)
-        if not len(x):
-            return x, np.zeros(0, bool)
+        eps = Epsilon(eps).below
+        if not len(x) or eps == 0:
+            return x.copy(), np.zeros(len(x), bool)
         upper = ops.convert_to_tensor(self.curvature().upper, "float32")
         logits = ops.convert_to_tensor(self.logits(x, batch_size=max(1, len(x))))
         rho = ops.convert_to_tensor(eps, "float32")

@@ -2,8 +2,12 @@
 
 import concurrent.futures
 import os
+import threading
 
 from threadpoolctl import threadpool_limits
+
+# The limit is the process's: who restores it must be who set it.
+_LIMIT = threading.Lock()
 
 
 def cores():
@@ -22,6 +26,7 @@ def on_all_cores(function, *arguments):
         arguments: iterables, one for each of its arguments.
     """
     with (
+        _LIMIT,
         threadpool_limits(1, user_api="blas"),
         concurrent.futures.ThreadPoolExecutor(cores()) as pool,
     ):

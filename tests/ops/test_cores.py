@@ -1,0 +1,35 @@
+"""Threads of our own in place of those of the linear algebra."""
+
+import threading
+
+import threadpoolctl
+
+from zoo.ops.cores import on_all_cores
+
+
+def blas_threads():
+    return [
+        library["num_threads"]
+        for library in threadpoolctl.threadpool_info()
+        if library["user_api"] == "blas"
+    ]
+
+
+def test_results_are_in_order():
+    assert on_all_cores(lambda a, b: a - b, range(20), range(0, 40, 2)) == list(range(0, -20, -1))
+
+
+def test_each_task_has_one_core_and_calls_that_overlap_leave_all_of_them():
+    before = blas_threads()
+    seen = []
+    threads = [
+        threading.Thread(target=on_all_cores, args=(lambda _: seen.append(blas_threads()), [0] * 5))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 20
+    assert all(count == 1 for counts in seen for count in counts)
+    assert blas_threads() == before
