@@ -289,9 +289,9 @@ def tables(results=RESULTS):
     """The tables as ``{title, caption, text, rows}``; ``text`` names the text columns."""
     found = read(results)
     measured = (
-        f"Clean: 10,000 test images of MNIST. Certificates: L2, the first {_CERTIFIED}; against all "
-        "classes but where it says runner-up: the second largest logit alone, as in the paper, "
-        "which proves nothing about the others. Seed 0."
+        f"Clean: 10,000 test images of MNIST. Certificates: L2, the first {_CERTIFIED}, against "
+        "all classes but where it says runner-up: the second largest logit alone, as in the "
+        "paper, which proves nothing about the others. Seed 0."
     )
     crown = measured + (
         f" CROWN, its balls cut off at [0, 1], and CRC of those: the first {_RELAXED}."
