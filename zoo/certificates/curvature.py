@@ -301,40 +301,59 @@ def _squares(x):
 def _rounding(network, centers, reach, own, other):
     """Bound of float32's error in a difference of logits, anywhere within a distance of an image.
 
+    Sizes of sums follow from the image's own activations and, by Cauchy–Schwarz, from how far they
+    may move within reach; errors pass each layer by its L2 norm.
+
     Args:
         network: prepared.
-        centers: array ``(rows, inputs)``.
+        centers: float64 array ``(rows, inputs)``.
         reach: array ``(rows,)``.
         own, other: int arrays ``(rows,)``.
 
     Returns:
         float64 array ``(rows,)``.
     """
-    size, spread = np.abs(centers), np.asarray(reach, np.float64)[:, None]
-    error, largest = UNIT_ROUNDOFF * size, np.zeros(len(centers))
-    for index, activation in enumerate(network.activations):
-        kernel, bias = network.kernels[index], network.biases[index]
-        sizes = np.abs(kernel)
-        # Sizes before the activation, of the image and, by Cauchy–Schwarz, within reach of it.
-        z = size @ sizes + np.abs(bias)
-        if index == 0:
-            z = z + spread * np.linalg.norm(sizes, axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # what may overflow proves nothing
+        largest, total = _rounding_errors(network, centers, reach, own, other)
+        return np.where((largest < LARGEST) & np.isfinite(total), 1.001 * total, np.inf)
+
+
+def _rounding_errors(network, centers, reach, own, other):
+    """``(largest, total)``: of what float32 adds up the largest size, and the error."""
+    a, moved, bounded = centers, np.asarray(reach, np.float64)[:, None], False
+    error, largest = UNIT_ROUNDOFF * (_length(a) + moved), np.zeros(len(centers))
+
+    def sums_of(kernel, bias):
+        """Sizes of the terms in each sum, together, and what may be lost in adding them up."""
+        sizes, lengths = np.abs(kernel), np.linalg.norm(kernel, axis=0)
+        sums = np.abs(a) @ sizes + moved * lengths
+        if bounded:
+            sums = np.minimum(sums, sizes.sum(axis=0))
+        sums = sums + error * lengths + np.abs(bias)
         count = len(kernel) + 3
-        flushed = count * SMALLEST_NORMAL * (1.0 + size.max(axis=1, keepdims=True) + sizes.max())
-        error = activation.steepest * (error @ sizes + sum_rounding(count) * z + flushed)
-        error = error + 32.0 * UNIT_ROUNDOFF * (1.0 + z)
-        largest = np.maximum(largest, count * z.max(axis=1))
-        # Of what float32 computes.
-        size = np.ones_like(z) if activation.bounded else z + 1.0
-        size = size + error
-    head, bias = np.abs(network.kernels[-1]), np.abs(network.biases[-1])
-    count, total = len(head) + 3, 0.0
-    flushed = count * SMALLEST_NORMAL * (1.0 + size.max(axis=1) + head.max())
+        flushed = count * SMALLEST_NORMAL * (1.0 + _length(a) + moved + error + sizes.max())
+        return count * sums, sum_rounding(count) * sums + flushed
+
+    for kernel, bias, activation, norm in zip(
+        network.kernels[:-1], network.biases[:-1], network.activations, network.norms(), strict=True
+    ):
+        sizes, lost = sums_of(kernel, bias)
+        largest = np.maximum(largest, sizes.max(axis=1))
+        error = norm * error + _length(lost)
+        z, moves = a @ kernel + bias, moved * np.linalg.norm(kernel, axis=0)
+        activated = 32.0 * UNIT_ROUNDOFF * (1.0 + np.abs(z) + moves + error)
+        error = activation.steepest * error + _length(activated)
+        a, moved = activation.exact(z), activation.steepest * norm * moved
+        bounded = activation.bounded
+    head, bias = network.kernels[-1], network.biases[-1]
+    sizes, lost = sums_of(head, bias)
+    rows = np.arange(len(centers))
+    total = error[:, 0] * np.linalg.norm(head[:, own] - head[:, other], axis=0)
     for classes in (own, other):
-        columns = head[:, classes].T
-        sums = np.sum(size * columns, axis=1) + bias[classes]
-        rounding = sum_rounding(count) * sums + flushed
-        total = total + rounding + np.sum(error * columns, axis=1)
-        largest = np.maximum(largest, count * sums)
-    # What may overflow proves nothing.
-    return np.where(largest < LARGEST, 1.001 * total, np.inf)
+        largest = np.maximum(largest, sizes[rows, classes])
+        total = total + lost[rows, classes]
+    return largest, total
+
+
+def _length(x):
+    return np.linalg.norm(x, axis=1, keepdims=True)

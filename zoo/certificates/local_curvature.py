@@ -69,7 +69,7 @@ def within(network, center, ball, norms):
         network: prepared.
         center: float64 array ``(inputs,)``.
         ball: its radius.
-        norms: upper bounds of the L2 norms of the linear maps before the last hidden layer's.
+        norms: upper bounds of the L2 norms of its linear maps.
 
     Returns:
         For each activation ``((σ' low, σ' high), (σ'' low, σ'' high))``, arrays.
@@ -82,7 +82,7 @@ def within(network, center, ball, norms):
         # Float64 rounds: by far less than this.
         reach = reach + 1e-9 * (1.0 + np.abs(a) @ np.abs(kernel) + reach)
         ranges.append(activation.ranges(z - reach, z + reach))
-        if index < len(norms):
+        if index + 1 < len(network.activations):
             spread = spread * norms[index] * ranges[-1][0][1].max()
             a = activation.exact(z)
     return ranges

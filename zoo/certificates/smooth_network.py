@@ -173,14 +173,16 @@ class SmoothNetwork:
         """Read the weights as they are now."""
         maps = [_matrix(layer, shape) for layer, shape in self.layers]
         self.kernels, self.biases = map(list, zip(*maps, strict=True))
-
         for (layer, _), kernel, bias in zip(self.layers, self.kernels, self.biases, strict=True):
             if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
                 raise ValueError(f"layer {layer.name!r} has NaN or infinite weights")
+        self._norms = None
 
     def norms(self):
-        """Upper bounds of the L2 norms of the linear maps before the last hidden layer's."""
-        return [dense_norm(kernel) for kernel in self.kernels[:-2]]
+        """Upper bounds of the L2 norms of the linear maps but the last."""
+        if self._norms is None:
+            self._norms = [dense_norm(kernel) for kernel in self.kernels[:-1]]
+        return self._norms
 
 
 def values_and_slopes(network, x, heads, offsets):
