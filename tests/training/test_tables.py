@@ -98,7 +98,7 @@ def test_the_page_on_double_backpropagation_shows_the_manifest():
     )
 
 
-@pytest.mark.parametrize("approach", ["double-backprop", "lc-lmt"])
+@pytest.mark.parametrize("approach", ["double-backprop", "lc-lmt", "second-order"])
 def test_pages_show_the_results(approach):
     page = pathlib.Path(linf_dist.__file__).parents[2] / "docs" / f"{approach.replace('-', '_')}.md"
     text = page.read_text(encoding="utf-8")

@@ -343,7 +343,8 @@ def _trained(key, run):
         return f"not trained: python -m {command}{suffix} second-order --train"
     if isinstance(key, str):
         return "a checkpoint"
-    return f"{run['epochs']} epochs, {run['seconds per epoch']:g} s each"
+    noun = "epoch" if run["epochs"] == 1 else "epochs"
+    return f"{run['epochs']} {noun}, {run['seconds per epoch']:g} s each"
 
 
 def _cell(source, printed, run):
