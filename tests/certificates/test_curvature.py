@@ -207,12 +207,12 @@ def test_what_is_proved_grows_with_the_iterations_and_stays_below_the_truth(seed
 @given(
     seed=st.integers(0, 10_000),
     activation=st.sampled_from(ACTIVATIONS),
-    shape=st.sampled_from([((40, 20), 5.0), ((400, 400, 400), 1.0)]),
+    shape=st.sampled_from([((40, 20), 5.0, 0.05), ((400, 400, 400), 1.0, 0.2)]),
 )
 @settings(max_examples=15)
 def test_the_error_of_float32_is_within_its_bound(seed, activation, shape):
     """And a small part of the logits, also where many layers add up many terms."""
-    hidden, scale = shape
+    hidden, scale, part = shape
     random = np.random.default_rng(seed)
     model = network(random, 30, hidden, activation, scale=scale)
     smooth = prepared(model)
@@ -226,7 +226,7 @@ def test_the_error_of_float32_is_within_its_bound(seed, activation, shape):
     logits = keras.ops.convert_to_numpy(model(there)).astype("float64")
     exact, _ = difference(smooth, there.astype("float64"), 0, 1)
     assert (np.abs(logits[:, 0] - logits[:, 1] - exact) <= allowed).all()
-    assert (allowed < 0.2 * np.abs(logits).max()).all()
+    assert (allowed < part * np.abs(logits).max()).all()
 
 
 @pytest.mark.parametrize(
