@@ -2,6 +2,8 @@
 
 import importlib
 
+from zoo.registration import register, register_with_keras
+
 __version__ = "0.1.0"
 
 # `import zoo` loads neither a backend nor the rest: a name arrives when it is first used.
@@ -42,11 +44,17 @@ __all__ = [*_NAMES, *_PACKAGES]
 
 def __getattr__(name):
     if name in _PACKAGES:
-        return importlib.import_module(f"zoo.{name}")
-    if name in _NAMES:
-        return getattr(importlib.import_module(f"zoo.{_NAMES[name]}"), name)
-    raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+        found = importlib.import_module(f"zoo.{name}")
+    elif name in _NAMES:
+        found = getattr(importlib.import_module(f"zoo.{_NAMES[name]}"), name)
+    else:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    register()
+    return found
 
 
 def __dir__():
     return sorted([*globals(), *__all__])
+
+
+register_with_keras()

@@ -1,11 +1,15 @@
 """Radii for any Keras classifier whose layers have bounds."""
 
+import math
+
+import keras
 import numpy as np
 
 from zoo import checks
 from zoo.certificates import Certificate, margin
 from zoo.certificates.network_bounds import METHODS, NetworkBounds
 from zoo.models.base import CertifiedModel
+from zoo.models.wrapped_network import LARGEST_BYTE_SCALE
 from zoo.ops.precision import require_float32
 from zoo.progress import track
 
@@ -21,14 +25,17 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
         model: a ``keras.Sequential`` or functional classifier, built, that ends in logits, of
             layers in :data:`zoo.certificates.operators.SUPPORTED`. A model of the zoo is asked for
             its own certificate.
-        x: inputs ``(n, *input_shape)``: floats in [0, 1], or uint8, which is divided by 255. They
-            are rounded to float32, as is every perturbed input that the radius speaks of.
+        x: inputs ``(n, *input_shape)``, as ``model.predict`` takes them: floats within the bounds
+            that ``clip`` says. They are rounded to float32, as is every perturbed input that the
+            radius speaks of. Integers are accepted with explicit bounds or without any, as the
+            numbers that they are: Keras does not divide bytes by 255, and neither does this.
         norm: of the perturbation, ``"linf"`` or ``"l2"``.
         method: one of :data:`zoo.certificates.network_bounds.METHODS`; ``"auto"`` takes
             ``"crown"``, and ``"crown-interval"`` where over 4,096 hidden activations make that
             slow.
-        clip: whether inputs lie in [0, 1] and perturbed ones are known to. False takes any inputs,
-            and all of the ball, up to a radius of 1e6.
+        clip: the bounds that inputs are known to keep, perturbed ones too. True stands for [0, 1];
+            ``(0, 255)`` for a model that takes bytes; False for no bounds: all of the ball counts
+            then, up to a radius of 1e6.
         batch_size: inputs at a time that the model itself is given; the bounds' own memory is
             limited whatever it is.
         verbose: 1 shows a progress bar.
@@ -56,8 +63,8 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
         ICLR 2020 (interval bounds within CROWN).
     """
     if isinstance(model, CertifiedModel):
-        if not clip:
-            raise ValueError("models of the zoo take images in [0, 1]; clip=False is not for them")
+        if clip is not True:
+            raise ValueError("models of the zoo take images in [0, 1]; clip is not for them")
         return model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
     bounds = NetworkBounds(model)
     if norm not in ("linf", "l2"):
@@ -65,14 +72,15 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
     if method not in (*METHODS, "auto"):
         raise ValueError(f"method must be 'auto' or one of {METHODS}, got {method!r}")
     method = bounds.methods[0] if method == "auto" else method
-    if not clip and np.asarray(x).dtype == np.uint8:
-        raise ValueError("uint8 stands for [0, 1]; with clip=False pass floats as the model takes")
-    x = checks.images(x, model.input_shape[1:], bounded=clip)
+    limits = _bounds_of(clip)
+    if clip is True:
+        _refuse_bytes(bounds.operators, np.asarray(x))
+    x = checks.images(x, model.input_shape[1:], limits, integers="numbers")
     batch_size = checks.positive_integer(batch_size, "batch_size")
     require_float32(model)
     batches = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
     found = [
-        bounds.certified_radius(batch, norm, method, clip)
+        bounds.certified_radius(batch, norm, method, limits)
         for batch in track(batches, "certifying", show=verbose)
     ]
     classes = model.output_shape[-1]
@@ -86,3 +94,34 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
         method=method,
         num_classes=classes,
     )
+
+
+def _bounds_of(clip):
+    """``(low, high)``, or None where inputs have no bounds."""
+    if clip is True or clip is False:
+        return (0.0, 1.0) if clip else None
+    try:
+        low, high = (float(end) for end in clip)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"clip must be True, False or a pair (low, high), got {clip!r}")
+    return low, high
+
+
+def _refuse_bytes(operators, x):
+    """Raise where pixels of 0 to 255 are meant, and inputs in [0, 1] are asked for."""
+    advice = (
+        "pass pixels of 0 to 255 and clip=(0, 255); the radius is then in units of such a pixel"
+    )
+    if x.dtype.kind in "iub" and x.size:
+        raise ValueError(
+            f"x has dtype {x.dtype}, and inputs in [0, 1] were asked for. If the model was trained "
+            f"on pixels in [0, 1], divide them by 255 first; if on integers of 0 to 255, {advice}"
+        )
+    first = operators[0].layer
+    if type(first) is keras.layers.Rescaling and abs(float(first.scale)) < LARGEST_BYTE_SCALE:
+        raise ValueError(
+            f"the model begins with the layer {first.name!r}, which multiplies by "
+            f"{float(first.scale):.4g}, so it takes pixels of 0 to 255, not of [0, 1]; {advice}"
+        )

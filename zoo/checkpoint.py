@@ -24,6 +24,7 @@ def save(model, folder, *, float16=False):
             one: measure what :func:`zoo.load` returns, not ``model``.
 
     Raises:
+        TypeError: if it is not a model of the zoo.
         ValueError: if the class is not registered with Keras, so that nothing could load the
             folder, or a weight is too large for half precision.
 
@@ -40,6 +41,11 @@ def save(model, folder, *, float16=False):
 
     import zoo
 
+    if not isinstance(model, zoo.models.CertifiedModel):
+        raise TypeError(
+            f"zoo.save() takes a model of the zoo (a zoo.models.CertifiedModel), got "
+            f"{type(model).__name__}; an ordinary Keras model has a save() of its own"
+        )
     name = keras.saving.get_registered_name(type(model))
     if keras.saving.get_registered_object(name) is not type(model):
         raise ValueError(
@@ -93,7 +99,9 @@ def load(folder, *, weights=True, **overrides):
             f"({zoo.__version__}) does not have"
         )
     try:
-        model = kind.from_config({**config["config"], **overrides})
+        # Keras gives each model a name of its own, so that two can be parts of a third.
+        settings = {k: v for k, v in config["config"].items() if k != "name"}
+        model = kind.from_config({**settings, **overrides})
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"{folder / CONFIG} does not describe a {kind.__name__}: {error}"

@@ -6,13 +6,15 @@ import numbers
 import numpy as np
 
 
-def images(x, shape, bounded=True):
-    """``x`` as a float32 array of images in [0, 1], or of any inputs.
+def images(x, shape, bounds=(0.0, 1.0), integers="bytes"):
+    """``x`` as a float32 array of images in [0, 1], or of the inputs of another model.
 
     Args:
-        x: array-like ``(n, *shape)``; floats in [0, 1], or uint8, which is divided by 255.
-        shape: ``(height, width, channels)`` the model expects.
-        bounded: whether floats must lie in [0, 1].
+        x: array-like ``(n, *shape)``.
+        shape: ``(height, width, channels)`` the model expects, or the shape of another input.
+        bounds: ``(low, high)`` that floats must lie in; None for any finite ones.
+        integers: what integers mean. ``"bytes"``: uint8 stands for [0, 1] and is divided by 255,
+            and other integers are refused. ``"numbers"``: each is the number that it is.
 
     Returns:
         NumPy array ``(n, *shape)``, float32; ``n`` may be 0.
@@ -22,25 +24,53 @@ def images(x, shape, bounded=True):
         ValueError: naming what was expected and what came.
     """
     x = _array(x, "x")
+    require_images(x, shape, bounds, integers)
+    if x.dtype == np.uint8 and integers == "bytes":
+        return x.astype(np.float32) / np.float32(255)
+    return x.astype(np.float32)
+
+
+def require_images(x, shape, bounds=(0.0, 1.0), integers="bytes"):
+    """Raise unless :func:`images` takes an array, which is not copied.
+
+    Raises:
+        ValueError: naming what was expected and what came.
+    """
     expected = f"(n, {', '.join(map(str, shape))})"
     if x.shape[1:] != tuple(shape) or x.ndim != len(shape) + 1:
         hint = "; for a single image pass x[None]" if x.shape == tuple(shape) else ""
         raise ValueError(f"x must have shape {expected}, got {x.shape}{hint}")
-    if x.dtype == np.uint8:
-        return x.astype(np.float32) / np.float32(255)
-    if x.dtype.kind != "f":
-        kind = "floats in [0, 1] or uint8" if bounded else "floats or uint8"
-        raise ValueError(f"x must be {kind}, got dtype {x.dtype}")
-    if x.size:
-        low, high = x.min(), x.max()
-        if not np.isfinite(low + high):
-            raise ValueError("x must be finite, but has NaN or infinite pixels")
-        if bounded and (low < 0 or high > 1):
-            raise ValueError(
-                f"x must lie in [0, 1], but ranges over [{low:g}, {high:g}]; "
-                "divide pixels in 0..255 by 255, or pass them as uint8"
-            )
-    return x.astype(np.float32)
+    if integers == "bytes":
+        if x.dtype == np.uint8:
+            return
+        if x.dtype.kind != "f":
+            kind = "floats in [0, 1] or uint8" if bounds else "floats or uint8"
+            raise ValueError(f"x must be {kind}, got dtype {x.dtype}")
+    elif x.dtype.kind not in "fiu":
+        raise ValueError(f"x must be numbers, got dtype {x.dtype}")
+    if not x.size:
+        return
+    low, high = float(x.min()), float(x.max())
+    if not np.isfinite(low + high):
+        raise ValueError("x must be finite, but has NaN or infinite pixels")
+    if bounds and not bounds[0] <= low <= high <= bounds[1]:
+        raise ValueError(_outside(low, high, *bounds))
+
+
+def _outside(low, high, least, most):
+    """What to say of pixels outside the bounds, with as many digits as tell them apart."""
+    wanted, found = f"[{least:g}, {most:g}]", f"[{low!r}, {high!r}]"
+    # Resizing and float32 leave the bounds by rounding errors, byte images by far.
+    excess = max(least - low, high - most) / (most - least)
+    if excess < 1e-3:
+        return (
+            f"x must lie in {wanted}, but ranges over {found}, outside by a rounding error; "
+            f"np.clip(x, {least:g}, {most:g}) brings it back"
+        )
+    advice = ""
+    if (least, most) == (0, 1) and low >= 0:
+        advice = "; divide pixels in 0..255 by 255, or pass them as uint8"
+    return f"x must lie in {wanted}, but ranges over [{low:g}, {high:g}]{advice}"
 
 
 def labels(y, count, num_classes):
@@ -52,8 +82,9 @@ def labels(y, count, num_classes):
     """
     y = _array(y, "y")
     if y.shape != (count,):
+        hint = "; y.argmax(axis=1) turns one-hot rows into labels" if y.ndim == 2 else ""
         raise ValueError(
-            f"y must have shape ({count},), one integer label per image, got {y.shape}"
+            f"y must have shape ({count},), one integer label per image, got {y.shape}{hint}"
         )
     if y.dtype.kind not in "iu" and y.size:
         raise ValueError(f"y must be integer labels, got dtype {y.dtype}")

@@ -70,12 +70,12 @@ def logits_of(model, x):
     return keras.ops.convert_to_numpy(model(x, training=False))
 
 
-def margins(model, x, classes, eps, norm, method, clip=True):
+def margins(model, x, classes, eps, norm, method, limits=(0.0, 1.0)):
     bounds = NetworkBounds(model)
     with double_precision():
         for operator in bounds.operators:
             operator.prepare()
-        return bounds.margins(x, classes, np.full(len(x), eps), norm, method, clip)
+        return bounds.margins(x, classes, np.full(len(x), eps), norm, method, limits)
 
 
 def exact_margin(model, x, own, eps):
@@ -175,7 +175,7 @@ def test_boxes_hold_what_float32_computes(seed, activation, norm):
     with double_precision():
         for operator in bounds.operators:
             operator.prepare()
-        region = Region(tensor(x), tensor(np.zeros(20)), norm, True)
+        region = Region(tensor(x), tensor(np.zeros(20)), norm, (0.0, 1.0))
         lower, upper = map(keras.ops.convert_to_numpy, boxes_of(bounds.operators, region)[-1])
     logits = logits_of(model, x)
     assert (lower <= logits).all()
@@ -327,10 +327,10 @@ def test_the_least_over_a_region(seed, eps, norm, clip):
         points = np.clip(points, 0, 1)
     least = np.einsum("brn,bpn->brp", rows, points).min(axis=2)
     with double_precision():
-        region = Region(tensor(x), tensor(np.full(2, eps)), norm, clip)
+        region = Region(tensor(x), tensor(np.full(2, eps)), norm, (0.0, 1.0) if clip else None)
         found = [keras.ops.convert_to_numpy(region.minimum(tensor(rows), i)) for i in (0, 1, 4, 20)]
         ball = keras.ops.convert_to_numpy(
-            Region(region.center, region.eps, norm, False).minimum(tensor(rows))
+            Region(region.center, region.eps, norm, None).minimum(tensor(rows))
         )
     for bound in found:
         assert (bound <= least).all()
@@ -392,12 +392,47 @@ def test_inputs_of_any_range_and_rank():
         zoo.certify(model, x, norm="l2")
     certificate = zoo.certify(model, x, norm="l2", clip=False)
     assert (certificate.radius > 0).all()
-    with pytest.raises(ValueError, match="uint8"):
-        zoo.certify(model, np.zeros((1, 4), np.uint8), norm="l2", clip=False)
+    # Integers are the numbers that they are, as for Keras.
+    whole_numbers = np.arange(20).reshape(5, 4)
+    as_floats = zoo.certify(model, whole_numbers.astype(float), norm="l2", clip=False)
+    as_integers = zoo.certify(model, whole_numbers, norm="l2", clip=False)
+    np.testing.assert_array_equal(as_integers.radius, as_floats.radius)
     # Where nothing is cut off there is more to fear.
     x = random.uniform(size=(5, 4))
     whole = zoo.certify(model, x, norm="l2", clip=False).radius
     assert (zoo.certify(model, x, norm="l2").radius >= whole - 1e-6).all()
+
+
+def test_a_model_of_bytes_is_certified_in_units_of_bytes():
+    random = np.random.default_rng(7)
+    inner = wild(dense_network((4, 8, 3)), random)
+    rescaled = keras.Sequential([keras.Input((4,)), layers.Rescaling(1 / 255), *inner.layers])
+    x = random.integers(0, 256, size=(20, 4)).astype("uint8")
+    for norm in ("linf", "l2"):
+        found = zoo.certify(rescaled, x, norm=norm, clip=(0, 255))
+        expected = zoo.certify(inner, x / 255, norm=norm)
+        np.testing.assert_allclose(found.radius, 255 * expected.radius, rtol=0.02, atol=1e-3)
+        np.testing.assert_array_equal(found.prediction, rescaled.predict(x, verbose=0).argmax(1))
+        assert (found.radius > 0).any()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "bool"])
+def test_integers_are_not_taken_for_images_in_0_1(dtype):
+    model = dense_network((4, 8, 3))
+    with pytest.raises(ValueError, match=r"dtype .*clip=\(0, 255\)"):
+        zoo.certify(model, np.ones((1, 4), dtype), norm="linf")
+
+
+def test_a_model_of_bytes_is_not_asked_about_images_in_0_1():
+    model = keras.Sequential([keras.Input((4,)), layers.Rescaling(1 / 255), layers.Dense(3)])
+    with pytest.raises(ValueError, match=r"0\.003922, so it takes pixels of 0 to 255"):
+        zoo.certify(model, np.zeros((1, 4)), norm="linf")
+
+
+@pytest.mark.parametrize("clip", [None, (1, 0), (0,), (0, np.inf), "yes", 3])
+def test_bounds_that_are_none(clip):
+    with pytest.raises(ValueError, match="clip must be True, False or a pair"):
+        zoo.certify(dense_network((4, 8, 3)), np.zeros((1, 4)), norm="linf", clip=clip)
 
 
 def test_no_inputs_and_models_of_the_zoo(digits, digits_model):
@@ -423,7 +458,8 @@ steep_relu.__name__ = "relu"
     [
         (lambda: layers.LayerNormalization(name="culprit"), "no bounds"),
         (lambda: layers.Lambda(lambda x: 2 * x, name="culprit"), "no bounds"),
-        (lambda: layers.Activation("softmax", name="culprit"), "softmax"),
+        (lambda: layers.Activation("softmax", name="culprit"), "softmax, which leaves the order"),
+        (lambda: layers.Softmax(name="culprit"), "no bounds, which leaves the order"),
         (lambda: layers.Dense(2, activation="gelu", name="culprit"), "gelu"),
         (lambda: layers.Dense(2, activation=steep_relu, name="culprit"), "relu"),
         (lambda: layers.Activation(steep_relu, name="culprit"), "relu"),
@@ -439,6 +475,43 @@ def test_unsupported_layers_are_named_with_what_is_supported(layer, complaint):
         zoo.certify(model, np.zeros((1, *IMAGE)), norm="linf")
 
 
+class Doubled(layers.Layer):
+    def call(self, inputs):
+        return 2.0 * inputs
+
+
+class Subclassed(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(10)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+@pytest.mark.parametrize(
+    "certify",
+    [
+        lambda model: zoo.certify(model, np.zeros((1, *IMAGE)), norm="linf"),
+        zoo.models.LipschitzMarginNet,
+        zoo.models.DoubleBackpropNet,
+        zoo.models.CurvatureNet,
+    ],
+)
+def test_layers_that_tell_no_shape_are_named(certify):
+    inputs = keras.Input(IMAGE)
+    rows = layers.Reshape((6, 12))(inputs)
+    for culprit in (
+        Doubled(name="culprit")(inputs),
+        layers.MultiHeadAttention(1, 4, name="culprit")(rows, rows),
+        Subclassed(name="culprit")(inputs),
+        layers.LayerNormalization(name="culprit")(inputs),
+    ):
+        model = keras.Model(inputs, layers.Dense(10)(layers.Flatten()(culprit)))
+        with pytest.raises(zoo.UnsupportedLayerError, match="culprit"):
+            certify(model)
+
+
 def test_bad_arguments_are_named():
     model = dense_network((4, 8, 3))
     x = np.zeros((1, 4))
@@ -448,8 +521,17 @@ def test_bad_arguments_are_named():
         zoo.certify(model, x, norm="l2", method="milp")
     with pytest.raises(ValueError, match="shape"):
         zoo.certify(model, np.zeros((1, 5)), norm="l2")
-    with pytest.raises(ValueError, match="logits"):
+    with pytest.raises(ValueError, match="one output.*two logits"):
         zoo.certify(keras.Sequential([keras.Input((4,)), layers.Dense(1)]), x, norm="l2")
+    inputs = keras.Input((4,))
+    for outputs, kind in (
+        ({"a": layers.Dense(3)(inputs)}, "dict"),
+        ([layers.Dense(3)(inputs)], "list"),
+    ):
+        with pytest.raises(ValueError, match=f"returns a {kind}"):
+            zoo.certify(keras.Model(inputs, outputs), x, norm="l2")
+    with pytest.raises(ValueError, match="takes a dictionary"):
+        zoo.certify(keras.Model({"a": inputs}, layers.Dense(3)(inputs)), x, norm="l2")
     with pytest.raises(TypeError, match="functional"):
         zoo.certify("a name", x, norm="l2")
 

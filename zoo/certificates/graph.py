@@ -5,6 +5,7 @@ import functools
 
 import keras
 
+from zoo.certificates.model_state import require_own_methods
 from zoo.errors import UnsupportedLayerError
 
 
@@ -15,7 +16,8 @@ class Node:
     Attributes:
         layer: the Keras layer.
         inputs: which outputs go in: 0 is the model's input, ``i + 1`` is node ``i``'s output.
-        input_shape: of the first input, without the batch.
+        input_shape: of the first input, without the batch; None after a layer that does not tell
+            the shape of its output.
     """
 
     layer: keras.layers.Layer
@@ -36,7 +38,8 @@ def nodes_of(model):
         TypeError: if it is another kind of model.
         ValueError: if it is not built, has several inputs or outputs, or one of unknown size.
         UnsupportedLayerError: if a layer is called with more than tensors, or is a bare operation;
-            if inputs are not float32, or are added in different shapes.
+            if inputs are not float32, or are added in different shapes; if a method of a layer was
+            replaced.
 
     Example:
 
@@ -57,6 +60,11 @@ def nodes_of(model):
             f"the model must have one input and one output, "
             f"got {len(model.inputs)} and {len(model.outputs)}"
         )
+    for what, shape in (("takes", model.input_shape), ("returns", model.output_shape)):
+        if not isinstance(shape, tuple) or any(isinstance(part, tuple) for part in shape):
+            kind = {dict: "dictionary", list: "list"}.get(type(shape), "tuple")
+            raise ValueError(f"the model {what} a {kind} of tensors; it must be one tensor")
+    require_own_methods(model._flatten_layers())
     if None in model.inputs[0].shape[1:]:
         raise ValueError(f"the model's input has an unknown size: {tuple(model.inputs[0].shape)}")
     nodes = []
@@ -66,6 +74,21 @@ def nodes_of(model):
     if output.index != len(nodes):
         raise ValueError("the model runs layers that its output does not come from")
     return nodes
+
+
+def advice_on(layer):
+    """What to say of a layer that is refused, after its name: how to do without a softmax.
+
+    Args:
+        layer: the Keras layer.
+
+    Returns:
+        Text that begins with a comma, or is empty.
+    """
+    softmax = (keras.activations.softmax, keras.activations.log_softmax)
+    if type(layer) is keras.layers.Softmax or getattr(layer, "activation", None) in softmax:
+        return ", which leaves the order of classes as it is: certify the model without it"
+    return ""
 
 
 def _is_graph(model):
@@ -133,6 +156,17 @@ def _call(layer, nodes, *args, **kwargs):
         given = " and ".join(str(place.shape) for place in places)
         raise UnsupportedLayerError(f"Add {layer.name!r} adds {given}; shapes must be equal")
     nodes.append(Node(layer, tuple(place.index for place in places), places[0].shape))
-    shapes = [(None, *place.shape) for place in places]
-    shape = layer.compute_output_shape(shapes if isinstance(args[0], (list, tuple)) else shapes[0])
-    return _Place(len(nodes), tuple(shape[1:]))
+    return _Place(len(nodes), _output_shape(layer, places, isinstance(args[0], (list, tuple))))
+
+
+def _output_shape(layer, places, as_list):
+    """The shape of a layer's output without the batch; None where the layer cannot tell it.
+
+    A custom layer may have no ``compute_output_shape``, or one that fails. It has no bounds either,
+    and the caller refuses it by name.
+    """
+    try:
+        shapes = [(None, *place.shape) for place in places]
+        return tuple(layer.compute_output_shape(shapes if as_list else shapes[0])[1:])
+    except Exception:  # A user's layer may raise anything.
+        return None

@@ -8,11 +8,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.certificates.graph import nodes_of
+from zoo.certificates import batch_normalization
+from zoo.certificates.graph import advice_on, nodes_of
+from zoo.certificates.model_state import require_float32_weight
 from zoo.errors import UnsupportedLayerError
-from zoo.layers.nonexpansive_operation import NonexpansiveOperation
+from zoo.layers.flatten import Flatten
+from zoo.layers.max_min import MaxMin
+from zoo.layers.norm_pooling import NormPooling2D
+from zoo.layers.two_sided_relu import TwoSidedReLU
 from zoo.ops.norm_estimate import power_iteration
-from zoo.ops.precision import flushing, sum_rounding
+from zoo.ops.precision import LARGEST, flushing, sum_rounding
 from zoo.ops.singular_values import average_pooling_norm, convolution_norm, dense_norm, overlaps
 
 SUPPORTED = (
@@ -23,8 +28,6 @@ SUPPORTED = (
 )
 # The terms of a rounding that is the product of two are left out, and made up for by this.
 _SECOND_ORDER = 1.001
-# Roundings of one batch normalisation: its root, products and sums.
-_NORMALISATION = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +95,8 @@ class LayerBound:
 
     def _refuse(self, reason):
         raise UnsupportedLayerError(
-            f"{type(self.layer).__name__} {self.name!r} {reason}; supported are: {SUPPORTED}"
+            f"{type(self.layer).__name__} {self.name!r} {reason}{advice_on(self.layer)}; "
+            f"supported are: {SUPPORTED}"
         )
 
 
@@ -157,24 +161,28 @@ class _Linear(LayerBound):
         raise NotImplementedError
 
     def constants(self):
+        for name in ("kernel", "bias") if self.layer.use_bias else ("kernel",):
+            require_float32_weight(self.layer, name)
         kernel = _float64(self.layer.kernel)
         bias = np.linalg.norm(_float64(self.layer.bias)) if self.layer.use_bias else 0.0
         bias, absolute = bias * math.sqrt(self.positions), self.norm(np.abs(kernel))
         terms = math.prod(kernel.shape[:-1]) + 3
         local = sum_rounding(terms)
         if self.normalisation is None:
-            scale, largest, offset = 1.0, 1.0, 0.0
+            scale, largest, offset, flushed = 1.0, 1.0, 0.0, 0.0
         else:
-            local += sum_rounding(_NORMALISATION)
-            scale, offset = _normalisation_constants(self.normalisation, self.positions)
+            local += sum_rounding(batch_normalization.ROUNDINGS)
+            scale, flushed, offset = _normalisation_constants(self.normalisation, self.positions)
             largest = np.abs(scale).max()
+            if not np.isfinite(largest):
+                return Constants(math.inf, math.inf, math.inf)
         # Of the sums, which the normalisation may stretch, and of the normalisation.
         weight = max(1.0, largest) * max(1.0, np.abs(kernel).max())
         return self._constants(
             self.norm(kernel * scale),
-            _SECOND_ORDER * local * largest * absolute,
-            _SECOND_ORDER * (local * largest * bias + offset),
-            terms=(terms + _NORMALISATION) * max(1.0, largest),
+            _SECOND_ORDER * (local * largest + flushed) * absolute,
+            _SECOND_ORDER * ((local * largest + flushed) * bias + offset),
+            terms=(terms + batch_normalization.ROUNDINGS) * max(1.0, largest),
             entries=self.positions * kernel.shape[-1],
             weight=weight,
         )
@@ -229,18 +237,24 @@ class _Normalisation(LayerBound):
             self._refuse(f"normalises axis {self.layer.axis}, not the channels")
 
     def constants(self):
-        scale, offset = _normalisation_constants(self.layer, math.prod(self.input_shape[:-1]))
-        largest = float(np.abs(scale).max())
-        rounding = sum_rounding(_NORMALISATION)
-        return self._constants(
-            largest, rounding * largest, offset, terms=_NORMALISATION, weight=largest
-        )
+        positions = math.prod(self.input_shape[:-1])
+        scale, flushed, offset = _normalisation_constants(self.layer, positions)
+        largest, terms = float(np.abs(scale).max()), batch_normalization.ROUNDINGS
+        if not np.isfinite(largest):
+            return Constants(math.inf, math.inf, math.inf)
+        per_size = sum_rounding(terms) * largest + flushed
+        return self._constants(largest, per_size, offset, terms=terms, weight=largest)
 
     def estimate(self):
         return ops.max(ops.abs(_normalisation_scale(self.layer)))
 
 
 class _Rescaling(LayerBound):
+    def check(self):
+        settings = np.concatenate([np.ravel(self.layer.scale), np.ravel(self.layer.offset)])
+        if not (np.abs(settings.astype(np.float64)) < LARGEST).all():
+            self._refuse("has a scale or an offset that float32 cannot hold")
+
     def constants(self):
         scale = float(np.abs(np.asarray(self.layer.scale, np.float64)).max())
         offset = np.broadcast_to(np.asarray(self.layer.offset, np.float64), self.input_shape)
@@ -304,6 +318,10 @@ _BOUNDS = {
     keras.layers.Reshape: _Unchanged,
     keras.layers.SpatialDropout2D: _Unchanged,
     keras.layers.ZeroPadding2D: _Unchanged,
+    Flatten: _Nonexpansive,
+    MaxMin: _Nonexpansive,
+    NormPooling2D: _Nonexpansive,
+    TwoSidedReLU: _Nonexpansive,
 }
 
 
@@ -354,12 +372,10 @@ def _can_fold(bound):
 
 def _bound_of(node, inputs):
     kind = _BOUNDS.get(type(node.layer))
-    if kind is None and isinstance(node.layer, NonexpansiveOperation):
-        kind = _Nonexpansive
     if kind is None:
         raise UnsupportedLayerError(
             f"{type(node.layer).__name__} {node.layer.name!r} has no sound bound of its Lipschitz "
-            f"constant; supported are: {SUPPORTED}"
+            f"constant{advice_on(node.layer)}; supported are: {SUPPORTED}"
         )
     return kind(node.layer, inputs, node.input_shape)
 
@@ -379,14 +395,19 @@ def _float64(variable):
 
 
 def _normalisation_constants(layer, positions):
-    """Scale per channel, and the error in what is added, over all positions."""
-    scale = 1.0 / np.sqrt(_float64(layer.moving_variance) + layer.epsilon)
-    if layer.scale:
-        scale = scale * _float64(layer.gamma)
-    added = np.abs(_float64(layer.moving_mean) * scale)
-    if layer.center:
-        added = added + np.abs(_float64(layer.beta))
-    return scale, sum_rounding(_NORMALISATION) * float(np.linalg.norm(added)) * math.sqrt(positions)
+    """``(scale, flushed, offset)`` of a batch normalisation.
+
+    Scale per channel; the error that flushed factors add, per size of the inputs; and the error in
+    what is added, over all positions. All are infinite where float32 cannot hold a number that is
+    met on the way.
+    """
+    constants = batch_normalization.normalization_of(layer)
+    if not np.isfinite(constants.size).all():
+        return np.full_like(constants.factor, np.inf), math.inf, math.inf
+    error = sum_rounding(batch_normalization.ROUNDINGS) * constants.size
+    error = error + constants.flushed * constants.mean
+    offset = float(np.linalg.norm(error)) * math.sqrt(positions)
+    return constants.factor, float(constants.flushed.max()), offset
 
 
 def _normalisation_scale(layer):

@@ -66,8 +66,9 @@ def pairwise_radius(logits, kernel, lipschitz=1.0, error=0.0):
     for c in np.unique(own):
         rows = own == c
         # Rounded up: a norm in float64 is off by less.
-        steepness = lipschitz * np.linalg.norm(kernel[:, [c]] - kernel, axis=0) * (1.0 + 1e-9)
         with np.errstate(invalid="ignore", divide="ignore"):
+            distances = np.linalg.norm(kernel[:, [c]] - kernel, axis=0)
+            steepness = lipschitz * distances * (1.0 + 1e-9)
             gap = logits[rows, c][:, None] - logits[rows] - 4.0 * error[rows, None]
             meets = np.where(gap > 0, gap / steepness, 0.0)
         meets[:, c] = np.inf

@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 
+from zoo import checks
 from zoo.certificates.certificate import round_down
 from zoo.certificates.lipschitz import lipschitz_radius, pairwise_radius
 
@@ -23,7 +24,9 @@ class LogitCertificate:
             bounded alone.
         mean: that the model takes off the pixels, one number or one per channel.
         error, error_per_size: float32's error in a logit is at most ``error + error_per_size ·
-            ‖x − mean‖₂``.
+            ‖x − mean‖₂``. Sums of products in any order are counted, convolutions by way of
+            Winograd's or Fourier's transform are not.
+        num_classes: number of logits; None if any number is accepted.
 
     Example:
 
@@ -41,29 +44,40 @@ class LogitCertificate:
     mean: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(()))
     error: float = 0.0
     error_per_size: float = 0.0
+    num_classes: int | None = None
 
     def radius(self, logits, x=None):
         """Certified radii.
 
         Args:
-            logits: array ``(n, classes)``, as the model or an exported program of it gave them.
-            x: the images ``(n, height, width, channels)`` in [0, 1], whose size bounds float32's
-                error; None for any images.
+            logits: float32 or float64 array ``(n, classes)``, as the model or an exported program
+                of it gave them.
+            x: the images ``(n, height, width, channels)``, floats in [0, 1] or uint8, whose size
+                bounds float32's error; None for any images.
 
         Returns:
             float32 array ``(n,)``, rounded down; 0 where nothing can be said.
+
+        Raises:
+            TypeError, ValueError: naming what was expected of the logits or the images, and what
+                came.
         """
         logits = np.asarray(logits)
-        if logits.ndim != 2 or logits.shape[1] < 2:
-            raise ValueError(f"expected logits (n, classes), got shape {logits.shape}")
-        if x is not None and np.shape(x) != (len(logits), *self.image_shape):
+        if logits.dtype not in (np.float32, np.float64):
             raise ValueError(
-                f"expected {len(logits)} images {self.image_shape}, got shape {np.shape(x)}"
+                f"logits must be float32 or float64, got {logits.dtype}: they were rounded by more "
+                "than the certificate knows"
             )
-        if logits.dtype == np.float16:
+        classes = self.num_classes if self.kernel is None else self.kernel.shape[1]
+        if logits.ndim != 2 or logits.shape[1] < 2 or classes not in (None, logits.shape[1]):
             raise ValueError(
-                "logits in half precision are wrong by more than the certificate knows"
+                f"expected logits (n, {classes or 'classes'}), got shape {logits.shape}"
+                + (f"; the model has {classes} classes" if classes else "")
             )
+        if x is not None:
+            x = checks.images(x, self.image_shape)
+            if len(x) != len(logits):
+                raise ValueError(f"expected {len(logits)} images, one per row, got {len(x)}")
         if self.kernel is None:
             error = self._error(logits, None, 0.0)
             return round_down(lipschitz_radius(logits, self.lipschitz, error))
@@ -109,6 +123,7 @@ class LogitCertificate:
                 mean=found["mean"],
                 error=float(found["error"]),
                 error_per_size=float(found["error_per_size"]),
+                num_classes=int(found["num_classes"]) if "num_classes" in found else None,
             )
         except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} holds no certificate of logits: {error}") from error

@@ -46,6 +46,11 @@ class NetworkBounds:
         self.model, self.operators = model, operators_of(model)
         if not self.operators:
             raise ValueError("the model computes nothing: there are no bounds of it")
+        if model.output_shape[1:] == (1,):
+            raise ValueError(
+                "the model has one output; a certificate compares the logits of two classes or "
+                "more. Let a binary classifier end in two logits, such as (0, z) for one logit z"
+            )
         if len(model.output_shape) != 2 or (model.output_shape[-1] or 0) < 2:
             raise ValueError(
                 f"the model must end in logits (batch, classes), but ends in {model.output_shape}"
@@ -58,21 +63,22 @@ class NetworkBounds:
         entries = sum(math.prod(o.input_shape) for o in hidden)
         return METHODS if entries <= _LARGE else METHODS[1:]
 
-    def certified_radius(self, x, norm, method, clip=True):
+    def certified_radius(self, x, norm, method, bounds=(0.0, 1.0)):
         """Logits and radii of one batch.
 
         Args:
             x: float32 array ``(n, *input_shape)``.
             norm: ``"linf"`` or ``"l2"``.
             method: one of :data:`METHODS`.
-            clip: whether inputs lie in [0, 1], perturbed ones too.
+            bounds: ``(low, high)`` that inputs lie between, perturbed ones too; None for any.
 
         Returns:
             ``(logits, radius)``: float32 arrays ``(n, classes)`` and ``(n,)``.
         """
         logits = ops.convert_to_numpy(self.model(x, training=False))
-        upper = 1.0 if norm == "linf" else math.sqrt(math.prod(x.shape[1:]))
-        if not clip:
+        extent = 1.0 if bounds is None else bounds[1] - bounds[0]
+        upper = extent * (1.0 if norm == "linf" else math.sqrt(math.prod(x.shape[1:])))
+        if bounds is None:
             upper = 1e6
         with double_precision():
             for operator in self.operators:
@@ -82,10 +88,10 @@ class NetworkBounds:
             radii = [
                 largest_by_margin(
                     lambda eps, part=slice(i, i + step): self.margins(
-                        x[part], np.argmax(logits[part], axis=1), eps, norm, method, clip
+                        x[part], np.argmax(logits[part], axis=1), eps, norm, method, bounds
                     ),
                     margin(logits[i : i + step]),
-                    first=_FIRST[norm],
+                    first=_FIRST[norm] * extent,
                     upper=upper,
                     steps=_STEPS,
                 )
@@ -93,20 +99,20 @@ class NetworkBounds:
             ]
         return logits, round_down(np.concatenate(radii) if radii else np.zeros(0))
 
-    def margins(self, x, classes, eps, norm, method, clip=True):
+    def margins(self, x, classes, eps, norm, method, bounds=(0.0, 1.0)):
         """Lower bounds of a class's logit minus any other, over balls; weights as last prepared.
 
         Args:
             x: array ``(n, *input_shape)``.
             classes: int array ``(n,)``.
             eps: float array ``(n,)``, radii of the balls.
-            norm, method, clip: as for :meth:`certified_radius`.
+            norm, method, bounds: as for :meth:`certified_radius`.
 
         Returns:
             float64 array ``(n,)``: the least over all other classes.
         """
         center = ops.convert_to_tensor(np.asarray(x, np.float64), "float64")
-        region = Region(center, ops.convert_to_tensor(eps, "float64"), norm, clip)
+        region = Region(center, ops.convert_to_tensor(eps, "float64"), norm, bounds)
         if method == "crown":
             relaxations = relaxed(self.operators, region)
         else:

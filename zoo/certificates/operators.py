@@ -6,8 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.certificates import batch_normalization
 from zoo.certificates.activation_lines import ACTIVATIONS, Piecewise
-from zoo.certificates.graph import nodes_of
+from zoo.certificates.graph import advice_on, nodes_of
+from zoo.certificates.model_state import require_float32_weight
 from zoo.errors import UnsupportedLayerError
 from zoo.ops.gradients import input_gradient
 from zoo.ops.precision import LARGEST, SMALLEST_NORMAL, sum_rounding
@@ -18,8 +20,6 @@ SUPPORTED = (
     "GlobalAveragePooling2D, MaxPooling2D, GlobalMaxPooling2D, ReLU, LeakyReLU, and Activation "
     "(linear, relu, leaky_relu, sigmoid, tanh, softplus, also in Dense and Conv2D)"
 )
-# Roundings of one batch normalisation: its root, products and sums.
-_NORMALISATION = 16
 # Errors are bounded to first order; what is left out is less than this.
 _SECOND_ORDER = 1.001
 
@@ -147,6 +147,8 @@ class Kernel(Affine):
             refuse(self.layer, "has groups or dilation")
 
     def prepare(self):
+        for name in ("kernel", "bias") if self.layer.use_bias else ("kernel",):
+            require_float32_weight(self.layer, name)
         kernel = float64(self.layer.kernel)
         self.kernel = ops.convert_to_tensor(kernel, "float64")
         self.sizes = ops.abs(self.kernel)
@@ -236,24 +238,23 @@ class Normalisation(Scaling):
             refuse(self.layer, f"normalises axis {self.layer.axis}, not the channels")
 
     def prepare(self):
-        layer = self.layer
-        factor = 1.0 / np.sqrt(float64(layer.moving_variance) + layer.epsilon)
-        factor = factor * float64(layer.gamma) if layer.scale else factor
-        shift = -float64(layer.moving_mean) * factor
-        self.size = np.abs(shift)
-        if layer.center:
-            shift, self.size = shift + float64(layer.beta), self.size + np.abs(float64(layer.beta))
-        self._set(factor, shift, _NORMALISATION)
+        constants = batch_normalization.normalization_of(self.layer)
+        self.size, self.flushed, self.mean = constants.size, constants.flushed, constants.mean
+        self._set(constants.factor, constants.shift, batch_normalization.ROUNDINGS)
 
     def rounding(self, boxes):
-        # Mean and offset may cancel each other: their sizes are added.
-        return self._error(boxes, self.absolute(_sizes(boxes[0])) + self.size)
+        sizes = _sizes(boxes[0])
+        error = self._error(boxes, self.absolute(sizes) + self.size)
+        return error + self.flushed * (sizes + self.mean)
 
 
 class Rescaling(Scaling):
     def check(self):
         if np.ndim(self.layer.scale) or np.ndim(self.layer.offset):
             refuse(self.layer, "has a scale or an offset for each channel")
+
+        if not max(abs(self.layer.scale), abs(self.layer.offset)) < LARGEST:
+            refuse(self.layer, "has a scale or an offset that float32 cannot hold")
 
     def prepare(self):
         scale, offset = np.float64(self.layer.scale), np.float64(self.layer.offset)
@@ -415,29 +416,24 @@ def _activation_of(layer, known):
         if not 0 <= slope <= 1:
             refuse(layer, f"has the slope {slope:g} below zero, outside of [0, 1]")
         return Piecewise(slope)
+    if not known and type(layer) is not keras.layers.Activation:
+        refuse(layer, "has no bounds")
     activation = getattr(layer, "activation", None)
-    if known and activation in (None, keras.activations.linear):
+    if activation is keras.activations.linear or (known and activation is None):
         return None
-    if known or type(layer) is keras.layers.Activation:
-        if activation is keras.activations.linear:
-            return None
-        # By identity: anyone's function may have the same name.
-        kind = next((k for known, k in ACTIVATIONS if known is activation), None)
-        if kind is None:
-            name = getattr(activation, "__name__", type(activation).__name__)
-            refuse(layer, f"has the activation {name}")
-        return kind
-    raise UnsupportedLayerError(
-        f"{type(layer).__name__} {layer.name!r} has no bounds; supported are: {SUPPORTED}"
-    )
+    # By identity: anyone's function may have the same name.
+    kind = next((k for known, k in ACTIVATIONS if known is activation), None)
+    if kind is None:
+        name = getattr(activation, "__name__", type(activation).__name__)
+        refuse(layer, f"has the activation {name}")
+    return kind
 
 
 def refuse(layer, reason):
     """Raise, naming the layer and what is supported."""
-    if reason.endswith("softmax"):
-        reason += ", which leaves the order of classes as it is: certify the model without it"
     raise UnsupportedLayerError(
-        f"{type(layer).__name__} {layer.name!r} {reason}; supported are: {SUPPORTED}"
+        f"{type(layer).__name__} {layer.name!r} {reason}{advice_on(layer)}; "
+        f"supported are: {SUPPORTED}"
     )
 
 

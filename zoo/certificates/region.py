@@ -12,32 +12,35 @@ _SMALLEST = 1e-300
 
 @dataclasses.dataclass(frozen=True)
 class Region:
-    """Balls around inputs, cut off at [0, 1] or not.
+    """Balls around inputs, cut off at the bounds of the inputs if they have any.
 
     Attributes:
         center: float64 tensor ``(batch, *input_shape)``.
         eps: float64 tensor ``(batch,)``.
         norm: ``"linf"`` or ``"l2"``.
-        clip: whether inputs lie in [0, 1], perturbed ones too.
+        bounds: ``(low, high)`` that every entry of an input lies between, perturbed or not; None
+            for inputs without bounds.
     """
 
     center: Any
     eps: Any
     norm: str
-    clip: bool
+    bounds: tuple | None
 
     def box(self):
         """``(lower, upper)``: the smallest box around each region."""
         eps = ops.reshape(self.eps, (-1, *[1] * (len(self.center.shape) - 1)))
         lower, upper = self.center - eps, self.center + eps
-        return (ops.maximum(lower, 0.0), ops.minimum(upper, 1.0)) if self.clip else (lower, upper)
+        if self.bounds is None:
+            return lower, upper
+        return ops.maximum(lower, self.bounds[0]), ops.minimum(upper, self.bounds[1])
 
     def minimum(self, rows, iterations=4):
         """Lower bound of each row's product with the inputs of the region.
 
         Args:
             rows: float64 tensor ``(batch, rows, *input_shape)``.
-            iterations: for L2 balls cut off at [0, 1]; any number gives a valid bound.
+            iterations: for L2 balls cut off at bounds; any number gives a valid bound.
 
         Returns:
             Tensor ``(batch, rows)``.
@@ -49,28 +52,29 @@ class Region:
         if self.norm == "linf":
             lower, upper = (ops.reshape(end, center.shape) - center for end in self.box())
             change = ops.sum(ops.minimum(rows * lower, rows * upper), axis=-1)
-        elif self.clip:
+        elif self.bounds is not None:
             change = self._least_in_ball_and_box(rows, center, iterations)
         else:
             change = -self.eps[:, None] * ops.sqrt(ops.sum(ops.square(rows), axis=-1))
         return at_center + change - _SLACK * (size + ops.abs(change))
 
     def _least_in_ball_and_box(self, rows, center, iterations):
-        """The dual of ``min rows · d`` over ``‖d‖ ≤ eps``, ``0 ≤ center + d ≤ 1``.
+        """The dual of ``min rows · d`` over ``‖d‖ ≤ eps``, ``low ≤ center + d ≤ high``.
 
         For any multiplier λ > 0, ``min over the box of rows · d + λ/2 (‖d‖² − eps²)`` is a lower
         bound. The best λ is where the minimiser is as long as eps; it is approached from above, as
-        more and more pixels meet an end of [0, 1].
+        more and more pixels meet a bound.
         """
         eps = self.eps[:, None]
+        least, most = self.bounds[0] - center, self.bounds[1] - center
         multiplier = ops.sqrt(ops.sum(ops.square(rows), axis=-1)) / ops.maximum(eps, _SMALLEST)
         for iteration in range(iterations + 1):
             multiplier = ops.maximum(multiplier, _SMALLEST)
-            change = ops.clip(-rows / multiplier[..., None], -center, 1.0 - center)
+            change = ops.clip(-rows / multiplier[..., None], least, most)
             lengths = ops.sum(ops.square(change), axis=-1)
             if iteration == iterations:
                 break
-            free = (change > -center) & (change < 1.0 - center)
+            free = (change > least) & (change < most)
             zeros = ops.zeros_like(rows)
             steep = ops.sum(ops.where(free, ops.square(rows), zeros), axis=-1)
             fixed = ops.sum(ops.where(free, zeros, ops.square(change)), axis=-1)

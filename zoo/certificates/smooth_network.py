@@ -9,7 +9,8 @@ from keras import ops
 from scipy.special import expit
 
 from zoo.certificates.activation_lines import sigmoid_slope, tanh_slope
-from zoo.certificates.graph import nodes_of
+from zoo.certificates.graph import advice_on, nodes_of
+from zoo.certificates.model_state import require_float32_weight
 from zoo.errors import UnsupportedLayerError
 from zoo.ops.precision import double_precision
 from zoo.ops.singular_values import dense_norm
@@ -210,6 +211,8 @@ def values_and_slopes(network, x, heads, offsets):
 
 def _matrix(layer, shape):
     """A layer's linear map as a matrix, and its bias for each output."""
+    for name in ("kernel", "bias") if layer.use_bias else ("kernel",):
+        require_float32_weight(layer, name)
     kernel = ops.convert_to_numpy(layer.kernel).astype(np.float64)
     bias = ops.convert_to_numpy(layer.bias).astype(np.float64) if layer.use_bias else np.zeros(1)
     if kernel.ndim == 4:
@@ -231,5 +234,6 @@ def _matrix(layer, shape):
 
 def _refuse(layer, reason):
     raise UnsupportedLayerError(
-        f"{type(layer).__name__} {layer.name!r} {reason}; curvature is bounded of: {SUPPORTED}"
+        f"{type(layer).__name__} {layer.name!r} {reason}{advice_on(layer)}; "
+        f"curvature is bounded of: {SUPPORTED}"
     )

@@ -44,7 +44,7 @@ class ConvexResidual(keras.layers.Layer):
 
     def __init__(self, branch, shortcut=(), **kwargs):
         super().__init__(**kwargs)
-        self.branch, self.shortcut = list(branch), list(shortcut)
+        self.branch, self.shortcut = tuple(branch), tuple(shortcut)
         if not self.branch:
             raise ValueError("branch must have at least one layer")
         for layer in [*self.branch, *self.shortcut]:

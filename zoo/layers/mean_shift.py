@@ -16,7 +16,9 @@ class MeanShift(keras.layers.Layer):
 
     Call arguments:
         inputs: tensor of shape ``(batch, …, features)``; the mean is over all axes but the last.
-        training: whether to subtract the batch mean and update the running one.
+        training: whether to subtract the batch mean and update the running one. A layer with
+            ``trainable = False`` subtracts the running mean in training too, as Keras's batch
+            normalisation does.
 
     Returns:
         Tensor of the shape of ``inputs``.
@@ -44,11 +46,10 @@ class MeanShift(keras.layers.Layer):
         )
 
     def call(self, inputs, training=False):
-        if not training:
+        if not (training and self.trainable):
             return inputs - self.mean
         mean = ops.mean(inputs, axis=tuple(range(len(inputs.shape) - 1)))
-        if self.trainable:
-            self.mean.assign(self.momentum * self.mean + (1.0 - self.momentum) * mean)
+        self.mean.assign(self.momentum * self.mean + (1.0 - self.momentum) * mean)
         return inputs - mean
 
     def interval(self, lower, upper):

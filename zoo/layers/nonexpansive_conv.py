@@ -154,7 +154,11 @@ class NonexpansiveConv2D(NonexpansiveKernel):
 
     def compute_output_shape(self, input_shape):
         return keras.layers.Conv2D(
-            self.filters, self.kernel_size, self.strides, self.padding
+            self.filters,
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            data_format="channels_last",
         ).compute_output_shape(input_shape)
 
     def get_config(self):

@@ -85,7 +85,9 @@ class NormPooling2D(NonexpansiveOperation):
 
     def compute_output_shape(self, input_shape):
         inputs = keras.KerasTensor(input_shape)
-        return ops.max_pool(inputs, self.pool_size, self.strides, self.padding).shape
+        return ops.max_pool(
+            inputs, self.pool_size, self.strides, self.padding, data_format="channels_last"
+        ).shape
 
     def get_config(self):
         return {

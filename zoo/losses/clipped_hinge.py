@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from zoo.losses.worst_case import checked_epsilon, largest_gap
+from zoo.losses.worst_case import as_number, checked_epsilon, largest_gap
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -43,4 +43,4 @@ class ClippedHinge(keras.losses.Loss):
         return ops.clip(gap / (2.0 * self.epsilon) + 1.0, 0.0, 1.0)
 
     def get_config(self):
-        return {**super().get_config(), "epsilon": float(self.epsilon)}
+        return {**super().get_config(), "epsilon": as_number(self.epsilon)}

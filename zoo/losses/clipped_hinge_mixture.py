@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from zoo.losses.clipped_hinge import ClippedHinge
+from zoo.losses.worst_case import as_number
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -55,6 +56,6 @@ class ClippedHingeMixture(ClippedHinge):
     def get_config(self):
         return {
             **super().get_config(),
-            "weight": float(self.weight),
-            "scale": float(self.scale),
+            "weight": as_number(self.weight),
+            "scale": as_number(self.scale),
         }

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from zoo.losses.worst_case import own_class
+from zoo.losses.worst_case import as_number, own_class
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -76,7 +76,7 @@ class ConfidenceGap(keras.losses.Loss):
         return {
             **super().get_config(),
             "u": ops.convert_to_numpy(self.u).tolist(),
-            "v": float(self.v),
+            "v": as_number(self.v),
             "z": self.z,
             "gamma": self.gamma,
             "omega": self.omega,

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from zoo.losses.worst_case import checked_epsilon, own_class
+from zoo.losses.worst_case import as_number, checked_epsilon, own_class
 from zoo.ops.norm_estimate import NormEstimate
 
 #: Which logits rise: all but the label's, or only the largest of them.
@@ -21,7 +21,9 @@ class LipschitzMargin(keras.losses.Loss):
         lipschitz: function without arguments that returns a :class:`zoo.ops.NormEstimate` of how
             fast two logits can move apart: ``√2`` times the network's Lipschitz constant, a scalar,
             or one constant for each pair of classes, ``(classes, classes)``. Gradients flow
-            through it.
+            through it. None in a loss that a :class:`zoo.models.LipschitzMarginNet` is compiled
+            with: it then takes the model's own estimate. A loaded loss is of this kind, because a
+            function cannot be stored.
         epsilon: positive, the L2 budget in units of the [0, 1] image; a number, or a scalar
             variable for a schedule to change.
         variant: ``"lmt"`` or ``"lc-lmt"``.
@@ -33,7 +35,8 @@ class LipschitzMargin(keras.losses.Loss):
 
     Raises:
         TypeError: if ``lipschitz`` is no function, or returns something else.
-        ValueError: if ε or the variant is out of range.
+        ValueError: if ε or the variant is out of range; when the loss is called, if ``lipschitz``
+            is None.
 
     Example:
 
@@ -57,7 +60,7 @@ class LipschitzMargin(keras.losses.Loss):
         name="lipschitz_margin",
     ):
         super().__init__(reduction=reduction, name=name)
-        if not callable(lipschitz):
+        if lipschitz is not None and not callable(lipschitz):
             raise TypeError(f"lipschitz must be a function, got {type(lipschitz).__name__}")
         if variant not in VARIANTS:
             raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}")
@@ -72,6 +75,11 @@ class LipschitzMargin(keras.losses.Loss):
 
     def raised(self, y_true, y_pred):
         """The logits that the cross-entropy is of: tensor ``(batch, classes)``."""
+        if self.lipschitz is None:
+            raise ValueError(
+                "this LipschitzMargin has no estimate of a Lipschitz constant; compile a "
+                "LipschitzMarginNet with it, or assign a function to loss.lipschitz"
+            )
         estimate = self.lipschitz()
         if not isinstance(estimate, NormEstimate):
             raise TypeError(
@@ -90,10 +98,10 @@ class LipschitzMargin(keras.losses.Loss):
         return y_pred + rival * (others - y_pred)
 
     def get_config(self):
-        # Not the function: a loaded model brings its own.
+        # The function cannot be stored. A loaded model brings its own.
         return {
             **super().get_config(),
             "lipschitz": None,
-            "epsilon": float(self.epsilon),
+            "epsilon": as_number(self.epsilon),
             "variant": self.variant,
         }

@@ -4,8 +4,27 @@ from keras import ops
 
 
 def own_class(y_true, y_pred):
-    """One-hot float32 rows ``(batch, classes)``; labels are int ``(batch,)`` or ``(batch, 1)``."""
-    return ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), y_pred.shape[-1])
+    """One-hot rows of the labels.
+
+    Args:
+        y_true: integer labels ``(batch,)`` or ``(batch, 1)``.
+        y_pred: logits ``(batch, classes)``.
+
+    Returns:
+        float32 tensor ``(batch, classes)``. The row of a label without a class is NaN, and so is
+        every loss that is made of it: zeros would train the model to nothing without a word.
+
+    Raises:
+        ValueError: for labels of another shape, such as one-hot rows.
+    """
+    shape = tuple(y_true.shape)
+    if len(shape) > 2 or shape[1:] not in ((), (1,)):
+        raise ValueError(
+            f"labels must be integers of shape (batch,) or (batch, 1), got {shape}; "
+            "y.argmax(axis=1) turns one-hot rows into labels"
+        )
+    rows = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), y_pred.shape[-1])
+    return rows / ops.sum(rows, axis=-1, keepdims=True)
 
 
 def largest_gap(y_true, y_pred):
@@ -20,3 +39,11 @@ def checked_epsilon(epsilon):
     if isinstance(epsilon, (int, float)) and not epsilon > 0:
         raise ValueError(f"epsilon must be positive, got {epsilon!r}")
     return epsilon
+
+
+def as_number(value):
+    """A number, or a scalar variable's value, as a float.
+
+    A variable that is mirrored on several devices has no ``float()`` of its own.
+    """
+    return float(ops.convert_to_numpy(ops.convert_to_tensor(value)))

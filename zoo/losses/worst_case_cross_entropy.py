@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from zoo.losses.worst_case import checked_epsilon, own_class
+from zoo.losses.worst_case import as_number, checked_epsilon, own_class
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -54,6 +54,6 @@ class WorstCaseCrossEntropy(keras.losses.Loss):
     def get_config(self):
         return {
             **super().get_config(),
-            "epsilon": float(self.epsilon),
-            "scale": float(self.scale),
+            "epsilon": as_number(self.epsilon),
+            "scale": as_number(self.scale),
         }

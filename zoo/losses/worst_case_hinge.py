@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from zoo.losses.worst_case import checked_epsilon, largest_gap
+from zoo.losses.worst_case import as_number, checked_epsilon, largest_gap
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -40,4 +40,4 @@ class WorstCaseHinge(keras.losses.Loss):
         return ops.relu(largest_gap(y_true, y_pred) + 2.0 * self.epsilon)
 
     def get_config(self):
-        return {**super().get_config(), "epsilon": float(self.epsilon)}
+        return {**super().get_config(), "epsilon": as_number(self.epsilon)}

@@ -7,11 +7,17 @@ from keras import ops
 from zoo import checks
 from zoo.certificates import Certificate
 from zoo.certificates.lipschitz import margin
+from zoo.certificates.model_state import require_own_methods
+from zoo.errors import UnsupportedLayerError
+from zoo.models.checked_calls import CheckedCalls
 from zoo.ops.precision import require_float32
 from zoo.progress import track
 
+# The methods that logits are computed by. A certificate is about exactly these.
+_LOGITS = ("call", "__call__", "features", "_pixels", "_normalised", "_logits_of")
 
-class CertifiedModel(keras.Model):
+
+class CertifiedModel(CheckedCalls, keras.Model):
     """A Keras classifier that knows its own guarantee.
 
     Images go in as ``(batch, height, width, channels)`` in [0, 1], logits come out; normalisation
@@ -26,6 +32,9 @@ class CertifiedModel(keras.Model):
     #: The (norm, method) pairs that ``certify`` supports; the first of a norm is its ``"auto"``:
     #: the tightest, but for those that take seconds an image.
     certificates = ()
+    #: Attributes that the logits depend on. They are fixed once the model is built, because
+    #: programs that Keras compiled before an assignment would go on with the old value.
+    fixed = ("image_shape", "num_classes")
 
     def __init__(self, image_shape, num_classes, **kwargs):
         super().__init__(**kwargs)
@@ -37,6 +46,14 @@ class CertifiedModel(keras.Model):
         self.num_classes = checks.positive_integer(num_classes, "num_classes")
         if self.num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+
+    def __setattr__(self, name, value):
+        if name in self.fixed and vars(self).get("built"):
+            raise AttributeError(
+                f"{name} of a {type(self).__name__} is fixed once it is built; make another model: "
+                f"{type(self).__name__}.from_config({{**model.get_config(), {name!r}: …}})"
+            )
+        super().__setattr__(name, value)
 
     def synchronise(self):
         """Bring the weights up to date in the middle of ``fit``, for a callback to read or assign.
@@ -52,8 +69,8 @@ class CertifiedModel(keras.Model):
 
     def compile(self, optimizer="adam", loss=None, metrics=("accuracy",), **kwargs):
         """As :meth:`keras.Model.compile`; without a ``loss``, with the approach's own."""
-        self._has_default_loss = loss is None
-        loss = self.default_loss() if loss is None else loss
+        loss = of_this_model(self.default_loss()) if loss is None else loss
+        self._has_default_loss = getattr(loss, "of_this_model", False)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def get_compile_config(self):
@@ -87,7 +104,7 @@ class CertifiedModel(keras.Model):
         x = checks.images(x, self.image_shape)
         batch_size = checks.positive_integer(batch_size, "batch_size")
         norm, method = self._choose_certificate(norm, method)
-        require_float32(self)
+        self.require_certifiable()
         predictions, radii, margins, nearest = [], [], [], []
         for batch in track(_batches(x, batch_size), "certifying", show=verbose):
             logits, radius, *distance = self.certified_radius(batch, norm, method)
@@ -104,6 +121,22 @@ class CertifiedModel(keras.Model):
             num_classes=self.num_classes,
             nearest=_joined(nearest, np.float32) if nearest else None,
         )
+
+    def require_certifiable(self):
+        """Raise unless the model computes what its certificate is about, in true float32.
+
+        Raises:
+            zoo.UnsupportedLayerError: if a subclass, or an assignment to the model or one of its
+                layers, replaced a method that the certificate relies on.
+            ValueError: if the model or the backend computes in less than float32.
+        """
+        layers = self._flatten_layers()
+        require_own_methods(layers)
+        _require_own_certificate(type(self), "certified_radius", _LOGITS)
+        for layer in layers:
+            if layer is not self and hasattr(type(layer), "lipschitz"):
+                _require_exact_type(layer)
+        require_float32(self)
 
     def certified_radius(self, x, norm, method):
         """Logits and radii of one batch; the part of ``certify`` that an approach defines.
@@ -143,6 +176,19 @@ class CertifiedModel(keras.Model):
         raise NotImplementedError(
             f"a {type(self).__name__}'s certificate takes more than logits; certify with the model"
         )
+
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+        """As :meth:`keras.Model.save`, to a ``.keras`` file.
+
+        Raises:
+            ValueError: for an HDF5 file, which holds no classes of this package.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")) or kwargs.get("save_format") == "h5":
+            raise ValueError(
+                f"a {type(self).__name__} cannot be loaded from an HDF5 file such as {filepath}; "
+                "save it as a .keras file, or with zoo.save() as a folder"
+            )
+        super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
     def export(
         self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs
@@ -218,10 +264,17 @@ class CertifiedModel(keras.Model):
         """A tensor of images as floats in [0, 1]; of 0 to 255 if they are uint8."""
         if tuple(inputs.shape[1:]) != self.image_shape:
             raise ValueError(f"expected images {self.image_shape}, got {tuple(inputs.shape[1:])}")
+        if self.compute_dtype != "float32":
+            raise ValueError(
+                f"{type(self).__name__} needs float32, but was made to compute in "
+                f"{self.compute_dtype}; make it under keras.config.set_dtype_policy('float32') and "
+                "keras.config.set_floatx('float32')"
+            )
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        if dtype != "uint8" and "float" not in dtype:
+            raise ValueError(f"images must be floats in [0, 1] or uint8, got dtype {dtype}")
         pixels = ops.cast(inputs, self.compute_dtype)
-        if keras.backend.standardize_dtype(inputs.dtype) == "uint8":
-            pixels = pixels / 255.0
-        return pixels
+        return pixels / 255.0 if dtype == "uint8" else pixels
 
     def _choose_certificate(self, norm, method):
         for pair in self.certificates:
@@ -239,6 +292,53 @@ class CertifiedModel(keras.Model):
             "image_shape": list(self.image_shape),
             "num_classes": self.num_classes,
         }
+
+
+def of_this_model(loss):
+    """Mark a loss as the model's own, which a saved model makes anew when it is loaded.
+
+    A loss that reads variables of its model cannot be stored apart from it.
+
+    Args:
+        loss: function, or :class:`keras.losses.Loss`.
+
+    Returns:
+        The same loss.
+    """
+    loss.of_this_model = True
+    return loss
+
+
+def _require_own_certificate(kind, certificate, methods):
+    """Raise if a subclass computes something else, and inherits the certificate.
+
+    Args:
+        kind: the class.
+        certificate: name of the method that the certificate comes from.
+        methods: names of the methods that it is about.
+    """
+
+    def owner(name):
+        return next((c for c in kind.__mro__ if name in vars(c)), None)
+
+    for name in methods:
+        if owner(name) is not None and not issubclass(owner(certificate), owner(name)):
+            raise UnsupportedLayerError(
+                f"{owner(name).__name__} replaces {name}() of its base class but inherits "
+                f"{certificate}() from {owner(certificate).__name__}, which is about another "
+                f"function; it needs a {certificate}() of its own"
+            )
+
+
+def _require_exact_type(layer):
+    """Raise if a layer is of a class that was derived from a layer of this package."""
+    kind = type(layer)
+    bases = [base.__name__ for base in kind.__mro__[1:] if base.__module__.startswith("zoo.layers")]
+    if bases and not kind.__module__.startswith("zoo.layers"):
+        raise UnsupportedLayerError(
+            f"{kind.__name__} {layer.name!r} is derived from {bases[0]}, whose bounds may not hold "
+            "for it; certificates know the layers of zoo.layers alone"
+        )
 
 
 def _batches(x, batch_size):

@@ -10,15 +10,15 @@ from zoo import checks
 from zoo.certificates import round_down
 from zoo.certificates.curvature import global_curvature, radii
 from zoo.certificates.local_curvature import enlarged
+from zoo.certificates.model_state import state_of
 from zoo.certificates.smooth_network import SmoothNetwork
 from zoo.epsilon import Epsilon
 from zoo.losses.curvature import PairCurvature
 from zoo.losses.worst_case import own_class
-from zoo.models.base import CertifiedModel
+from zoo.models.base import CertifiedModel, of_this_model
 from zoo.models.curvature_networks import NETWORKS
 from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.models.wrapped_network import (
-    digest_of,
     layers_under,
     network_from,
     require_images_to_logits,
@@ -66,6 +66,8 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
     #: the same with curvature bounds of balls around the image; never smaller, and far slower.
     certificates = (("l2", "curvature"), ("l2", "curvature-local"))
 
+    fixed = ("image_shape", "num_classes", "network")
+
     def __init__(self, network, epsilon=0.5, *, penalty_weight=0.01, attack_steps=10, **kwargs):
         network = network_from(network, NETWORKS)
         smooth = SmoothNetwork(network)
@@ -99,7 +101,12 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
 
     def default_loss(self):
         """Cross-entropy."""
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+        def cross_entropy(y_true, y_pred):
+            labels = own_class(y_true, y_pred)
+            return keras.losses.categorical_crossentropy(labels, y_pred, from_logits=True)
+
+        return of_this_model(cross_entropy)
 
     def estimate(self):
         """Curvature of all pairs of classes, estimated: for training alone.
@@ -162,10 +169,10 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
         """:class:`zoo.certificates.curvature.Curvature` of the weights as they are; kept."""
         # Refuses what layers may have been changed to.
         smooth = SmoothNetwork(self.network)
-        digest = digest_of(self.network)
-        if self._bounds[0] != digest:
+        state = state_of(self.network)
+        if self._bounds[0] != state:
             smooth.prepare()
-            self._bounds = (digest, smooth, global_curvature(smooth))
+            self._bounds = (state, smooth, global_curvature(smooth))
         return self._bounds[2]
 
     def certified_radius(self, x, norm, method):

@@ -15,7 +15,7 @@ def mlp(image_shape, num_classes, hidden=(1024,), activation="softplus"):
     Returns:
         ``keras.Sequential``.
     """
-    layers = [keras.Input(tuple(image_shape)), keras.layers.Flatten()]
+    layers = [keras.Input(tuple(image_shape)), keras.layers.Flatten(data_format="channels_last")]
     layers += [keras.layers.Dense(units, activation) for units in hidden]
     return keras.Sequential([*layers, keras.layers.Dense(num_classes, name="head")], name="mlp")
 
@@ -32,8 +32,15 @@ def convnet(image_shape, num_classes, filters=32, kernel_size=5, strides=2, acti
     """
     layers = [
         keras.Input(tuple(image_shape)),
-        keras.layers.Conv2D(filters, kernel_size, strides, "same", activation=activation),
-        keras.layers.Flatten(),
+        keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides,
+            "same",
+            data_format="channels_last",
+            activation=activation,
+        ),
+        keras.layers.Flatten(data_format="channels_last"),
         keras.layers.Dense(num_classes, name="head"),
     ]
     return keras.Sequential(layers, name="convnet")

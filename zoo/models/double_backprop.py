@@ -9,7 +9,8 @@ from zoo import checks
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.epsilon import Epsilon
 from zoo.losses import JacobianL1
-from zoo.models.base import CertifiedModel
+from zoo.losses.worst_case import own_class
+from zoo.models.base import CertifiedModel, of_this_model
 from zoo.models.double_backprop_networks import NETWORKS
 from zoo.models.wrapped_network import (
     layers_under,
@@ -59,6 +60,8 @@ class DoubleBackpropNet(CertifiedModel):
         Seck, Loosli, Canu: L1-norm double backpropagation adversarial defense, ESANN 2019.
     """
 
+    fixed = ("image_shape", "num_classes", "network")
+
     def __init__(
         self,
         network,
@@ -105,12 +108,12 @@ class DoubleBackpropNet(CertifiedModel):
         """Cross-entropy with label smoothing."""
 
         def smoothed_cross_entropy(y_true, y_pred):
-            labels = ops.one_hot(ops.reshape(ops.cast(y_true, "int32"), (-1,)), self.num_classes)
+            labels = own_class(y_true, y_pred)
             return keras.losses.categorical_crossentropy(
                 labels, y_pred, from_logits=True, label_smoothing=self.label_smoothing
             )
 
-        return smoothed_cross_entropy
+        return of_this_model(smoothed_cross_entropy)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The compiled loss; in training with adversarial images and the penalty."""

@@ -6,12 +6,16 @@ import keras
 def _convolutional(name, settings, hidden, image_shape, num_classes):
     layers = [keras.Input(tuple(image_shape))]
     for filters, size, strides, padding in settings:
-        layers.append(keras.layers.Conv2D(filters, size, strides, padding, activation="relu"))
+        layers.append(
+            keras.layers.Conv2D(
+                filters, size, strides, padding, data_format="channels_last", activation="relu"
+            )
+        )
     return _dense(name, layers, hidden, num_classes)
 
 
 def _dense(name, layers, hidden, num_classes):
-    layers.append(keras.layers.Flatten())
+    layers.append(keras.layers.Flatten(data_format="channels_last"))
     layers += [keras.layers.Dense(units, activation="relu") for units in hidden]
     return keras.Sequential([*layers, keras.layers.Dense(num_classes, name="head")], name=name)
 

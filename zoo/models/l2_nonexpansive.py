@@ -1,6 +1,5 @@
 """L2-nonexpansive networks: no layer moves two inputs apart."""
 
-import hashlib
 import math
 
 import keras
@@ -9,11 +8,12 @@ from keras import ops
 
 from zoo import checks
 from zoo.certificates import LogitCertificate
+from zoo.certificates.model_state import state_of
 from zoo.epsilon import Epsilon
 from zoo.losses import ConfidenceGap, WorstCaseCrossEntropy
 from zoo.models import l2_networks
-from zoo.models.base import CertifiedModel
-from zoo.ops.precision import require_float32, sum_rounding
+from zoo.models.base import CertifiedModel, of_this_model
+from zoo.ops.precision import sum_rounding
 
 _LOSSES = ("confidence_gap", "cross_entropy")
 
@@ -60,6 +60,8 @@ class L2NonexpansiveNet(CertifiedModel):
     #: ``pairwise``: the margin to each other class over the norm of the difference of weights.
     certificates = (("l2", "pairwise"),)
 
+    fixed = ("image_shape", "num_classes", "hidden", "head", "mean")
+
     def __init__(
         self,
         image_shape,
@@ -101,7 +103,7 @@ class L2NonexpansiveNet(CertifiedModel):
         settings = l2_networks.Settings(
             self.width, activation, parametrization, divide_before_convolution, regularization
         )
-        self.hidden = l2_networks.NETWORKS[network](self.image_shape, settings)
+        self.hidden = tuple(l2_networks.NETWORKS[network](self.image_shape, settings))
         self.head = settings.dense(self.num_classes, name="head")
         self._scale = self.add_weight(
             name="scale",
@@ -138,9 +140,11 @@ class L2NonexpansiveNet(CertifiedModel):
     def default_loss(self):
         """The loss named at construction, with this model's own scales."""
         if self.loss_name == "confidence_gap":
-            return ConfidenceGap(self._class_scales, self._scale, omega=self.omega)
+            loss = ConfidenceGap(self._class_scales, self._scale, omega=self.omega)
+            return of_this_model(loss)
         # Two logits of a nonexpansive network move apart by √2 ε, not by 2 ε.
-        return WorstCaseCrossEntropy(float(self.epsilon) / math.sqrt(2.0), self._scale)
+        loss = WorstCaseCrossEntropy(float(self.epsilon) / math.sqrt(2.0), self._scale)
+        return of_this_model(loss)
 
     def lipschitz(self):
         """Upper bounds of the L2 Lipschitz constants, layer by layer, in float64.
@@ -157,20 +161,21 @@ class L2NonexpansiveNet(CertifiedModel):
         Returns:
             :class:`zoo.certificates.LogitCertificate`.
         """
-        require_float32(self)
-        digest = hashlib.sha256(b"".join(np.asarray(w).tobytes() for w in self.get_weights()))
-        if self._constants[0] != digest.digest():
+        self.require_certifiable()
+        state = state_of(self)
+        if self._constants[0] != state:
             offset, slope = (self._rounding(np.array([size]))[0] for size in (0.0, 1.0))
             constants = LogitCertificate(
                 "l2",
                 self.image_shape,
+                num_classes=self.num_classes,
                 mean=np.asarray(self.mean),
                 kernel=ops.convert_to_numpy(self.head.effective_kernel()),
                 lipschitz=math.prod(layer.lipschitz() for layer in self.hidden),
                 error=float(offset),
                 error_per_size=float(slope - offset),
             )
-            self._constants = (digest.digest(), constants)
+            self._constants = (state, constants)
         return self._constants[1]
 
     def certified_radius(self, x, norm, method):

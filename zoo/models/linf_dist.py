@@ -8,8 +8,9 @@ from zoo import checks
 from zoo.certificates import LogitCertificate, largest_certified, lipschitz_radius, round_down
 from zoo.layers import LinfDistance
 from zoo.losses import ClippedHingeMixture, WorstCaseCrossEntropy, WorstCaseHinge
+from zoo.models.base import of_this_model
 from zoo.models.linf_dist_features import LinfDistFeatures
-from zoo.ops.precision import UNIT_ROUNDOFF, require_float32
+from zoo.ops.precision import UNIT_ROUNDOFF
 
 _LOSSES = ("mixture", "hinge", "cross_entropy")
 
@@ -108,7 +109,7 @@ class LinfDistNet(LinfDistFeatures):
         """The loss named at construction, on this model's own variables."""
         epsilon = self._training_epsilon
         if self.loss_name == "hinge":
-            return WorstCaseHinge(epsilon)
+            return of_this_model(WorstCaseHinge(epsilon))
 
         def with_scale(y_true, y_pred):
             scale = self._scale / 5.0
@@ -120,7 +121,7 @@ class LinfDistNet(LinfDistFeatures):
                 )
             return loss(y_true, y_pred)
 
-        return with_scale
+        return of_this_model(with_scale)
 
     def certified_radius(self, x, norm, method):
         logits = ops.convert_to_numpy(self(x, training=False))
@@ -147,10 +148,11 @@ class LinfDistNet(LinfDistFeatures):
         Returns:
             :class:`zoo.certificates.LogitCertificate`.
         """
-        require_float32(self)
+        self.require_certifiable()
         return LogitCertificate(
             "linf",
             self.image_shape,
+            num_classes=self.num_classes,
             lipschitz=self.lipschitz(),
             error=float(self._rounding_error()),
         )

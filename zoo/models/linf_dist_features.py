@@ -28,6 +28,8 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
         implementation: of the distance, see :func:`zoo.ops.lp_distance`.
     """
 
+    fixed = ("image_shape", "num_classes", "hidden", "head", "mean", "std")
+
     def __init__(
         self,
         image_shape,
@@ -50,12 +52,13 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
             raise ValueError(f"std must lie in [1e-6, 1e6], got {std!r}")
         self.implementation = implementation
         self._initial_weight = float(cross_entropy_weight)
-        self.hidden = []
+        hidden = []
         for index in range(hidden_layers):
-            self.hidden.append(
-                LinfDistance(self.width, implementation=implementation, name=f"distance_{index}")
-            )
-            self.hidden.append(MeanShift(name=f"shift_{index}"))
+            hidden += [
+                LinfDistance(self.width, implementation=implementation, name=f"distance_{index}"),
+                MeanShift(name=f"shift_{index}"),
+            ]
+        self.hidden = tuple(hidden)
         self._cross_entropy_weight = self.add_weight(
             name="cross_entropy_weight",
             shape=(),

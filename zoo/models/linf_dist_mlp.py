@@ -8,6 +8,7 @@ from zoo import checks
 from zoo.certificates import largest_certified
 from zoo.layers import EqualizedDense
 from zoo.losses.worst_case import own_class
+from zoo.models.base import of_this_model
 from zoo.models.linf_dist_features import LinfDistFeatures
 from zoo.ops.precision import flushing, sum_rounding
 
@@ -131,7 +132,7 @@ class LinfDistMLP(LinfDistFeatures):
             )
             return certified + self._cross_entropy_weight * clean
 
-        return worst_case_and_clean
+        return of_this_model(worst_case_and_clean)
 
     def _margins(self, lower, upper, own):
         """Lower bounds of ``f_y − f_j`` over a box before the last layer; 0 for ``j = y``."""

@@ -8,20 +8,20 @@ from keras import ops
 
 from zoo.certificates import LogitCertificate, pairwise_radius, round_down
 from zoo.certificates.layer_bounds import layer_bounds
+from zoo.certificates.model_state import state_of
 from zoo.losses import LipschitzMargin
 from zoo.losses.lipschitz_margin import VARIANTS
-from zoo.models.base import CertifiedModel
+from zoo.models.base import CertifiedModel, of_this_model
 from zoo.models.lipschitz_margin_networks import NETWORKS
 from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.models.wrapped_network import (
-    digest_of,
     layers_under,
     network_from,
     require_images_to_logits,
     with_new_last_layer,
 )
 from zoo.ops import NormEstimate
-from zoo.ops.precision import LARGEST, UNIT_ROUNDOFF, require_float32, sum_rounding
+from zoo.ops.precision import LARGEST, UNIT_ROUNDOFF, sum_rounding
 
 #: What the margin that training asks for is made from.
 MARGINS = ("global", "pairwise")
@@ -73,6 +73,8 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
     #: ``pairwise``: the margin to each other class over the norm of the difference of weights.
     certificates = (("l2", "pairwise"),)
 
+    fixed = ("image_shape", "num_classes", "network")
+
     def __init__(self, network, epsilon=0.5, variant="lc-lmt", *, margin="global", **kwargs):
         network = network_from(network, NETWORKS)
         bounds = layer_bounds(network)
@@ -93,6 +95,7 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
                 shape=(1, *bound.input_shape),
                 initializer="random_normal",
                 trainable=False,
+                aggregation="mean",
             )
             for index, bound in enumerate(bounds)
             if bound.has_norm
@@ -113,9 +116,15 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
     def call(self, inputs, training=False):
         return self.network(self._pixels(inputs), training=training)
 
+    def compile(self, optimizer="adam", loss=None, metrics=("accuracy",), **kwargs):
+        """As for every model; a LipschitzMargin without an estimate takes this network's."""
+        if isinstance(loss, LipschitzMargin) and loss.lipschitz is None:
+            loss.lipschitz = self.estimate
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+
     def default_loss(self):
         """:class:`zoo.losses.LipschitzMargin` of this network."""
-        return LipschitzMargin(self.estimate, self._training_epsilon, self.variant)
+        return of_this_model(LipschitzMargin(self.estimate, self._training_epsilon, self.variant))
 
     def estimate(self):
         """How fast two logits can move apart, from below: for training alone.
@@ -130,7 +139,8 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
         for bound in self._bounds:
             if bound.has_norm:
                 vector = next(vectors)
-                value, new = bound.estimate(vector.value)
+                # The product is a tensor on this device, also of a variable mirrored on several.
+                value, new = bound.estimate(vector * 1.0)
                 vector.assign(new)
             else:
                 value = bound.estimate()
@@ -162,6 +172,8 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
         gains = self._gains()
         tensors = self._tensors(x)
         logits = ops.convert_to_numpy(tensors[-1])
+        if not np.isfinite(gains).all():
+            return logits, np.zeros(len(logits), np.float32)
         sizes = [_lengths(tensor) for tensor in tensors]
         kernel, lipschitz = self._last_layer()
         # Two images in [0, 1] are no further apart.
@@ -182,7 +194,7 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
             :class:`zoo.certificates.LogitCertificate`. Its radii are smaller than those of
             :meth:`certify`, by what that error is larger; up to rounding never larger.
         """
-        require_float32(self)
+        self.require_certifiable()
         gains = self._gains()
         black = [_lengths(tensor) for tensor in self._tensors(np.zeros((1, *self.image_shape)))]
         kernel, lipschitz = self._last_layer()
@@ -195,10 +207,13 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
             return float(self._error(size)[0])
 
         # It is affine in the size, where nothing overflows.
-        none, most = error_at(0.0), error_at(diameter)
+        none, most = math.inf, math.inf
+        if np.isfinite(gains).all():
+            none, most = error_at(0.0), error_at(diameter)
         return LogitCertificate(
             "l2",
             self.image_shape,
+            num_classes=self.num_classes,
             lipschitz=lipschitz,
             kernel=np.asarray(kernel, np.float32),
             error=none if np.isfinite(most) else np.inf,
@@ -271,11 +286,11 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
         return last if is_head and len(last.input_shape) == 1 else None
 
     def _layer_constants(self):
-        digest = digest_of(self.network)
-        if self._constants[0] != digest:
+        state = state_of(self.network)
+        if self._constants[0] != state:
             # Layers can be changed after all; what is certified is what they are now.
             self._bounds = tuple(layer_bounds(self.network))
-            self._constants = (digest, [bound.constants() for bound in self._bounds])
+            self._constants = (state, [bound.constants() for bound in self._bounds])
         return self._constants[1]
 
     def _gains(self):

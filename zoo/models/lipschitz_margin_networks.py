@@ -18,7 +18,7 @@ def mlp(image_shape, num_classes, hidden=(100, 100, 100), activation="relu"):
     Returns:
         ``keras.Sequential``.
     """
-    layers = [keras.Input(tuple(image_shape)), keras.layers.Flatten()]
+    layers = [keras.Input(tuple(image_shape)), keras.layers.Flatten(data_format="channels_last")]
     for units in hidden:
         layers += [_dense(units), _activation(activation)]
     return keras.Sequential([*layers, _dense(num_classes, name="head")], name="mlp")
@@ -41,10 +41,17 @@ def convnet(
     layers = [keras.Input(tuple(image_shape))]
     for count in filters:
         layers += [
-            keras.layers.Conv2D(count, kernel_size, 2, "same", kernel_initializer="orthogonal"),
+            keras.layers.Conv2D(
+                count,
+                kernel_size,
+                2,
+                "same",
+                data_format="channels_last",
+                kernel_initializer="orthogonal",
+            ),
             _activation(activation),
         ]
-    layers.append(keras.layers.Flatten())
+    layers.append(keras.layers.Flatten(data_format="channels_last"))
     for units in hidden:
         layers += [_dense(units), _activation(activation)]
     return keras.Sequential([*layers, _dense(num_classes, name="head")], name="convnet")
@@ -78,6 +85,7 @@ def wide_resnet(image_shape, num_classes, depth=16, width=4, dropout=0.4):
             kernel_size,
             strides,
             "same",
+            data_format="channels_last",
             use_bias=False,
             kernel_initializer="he_normal",
         )(inputs)
@@ -98,7 +106,7 @@ def wide_resnet(image_shape, num_classes, depth=16, width=4, dropout=0.4):
             same = z.shape[-1] == filters and strides == 1
             shortcut = z if same else convolution(before, filters, 1, strides)
             z = keras.layers.Add()([branch, shortcut])
-    z = keras.layers.GlobalAveragePooling2D()(normalised(z))
+    z = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(normalised(z))
     name = f"wide_resnet_{depth}_{width}"
     return keras.Model(inputs, keras.layers.Dense(num_classes, name="head")(z), name=name)
 

@@ -1,10 +1,12 @@
 """Ordinary Keras models inside models of the zoo."""
 
-import hashlib
-import json
-
 import keras
 import numpy as np
+
+from zoo.certificates.graph import nodes_of
+
+#: A first layer that multiplies by less takes pixels of 0 to 255, not of [0, 1].
+LARGEST_BYTE_SCALE = 1 / 64
 
 
 def network_from(network, known):
@@ -30,24 +32,23 @@ def network_from(network, known):
 
 
 def require_images_to_logits(network):
-    """Raise unless a built model takes images to logits.
+    """Raise unless a built model takes images in [0, 1] to logits.
 
     Raises:
-        ValueError: naming the shapes.
+        ValueError: naming the shapes, or a first layer that pixels of 0 to 255 are meant for.
     """
     if len(network.input_shape) != 4 or len(network.output_shape) != 2:
         raise ValueError(
             "the network must take images (batch, height, width, channels) to logits (batch, "
             f"classes), but takes {network.input_shape} to {network.output_shape}"
         )
-
-
-def digest_of(network):
-    """What a network is now: a hash of its layers' settings and of its weights."""
-    found = hashlib.sha256(json.dumps(network.get_config(), default=str).encode())
-    for weight in network.get_weights():
-        found.update(np.asarray(weight).tobytes())
-    return found.digest()
+    first = next(node.layer for node in nodes_of(network))
+    if type(first) is keras.layers.Rescaling and np.max(np.abs(first.scale)) < LARGEST_BYTE_SCALE:
+        raise ValueError(
+            f"the network begins with the layer {first.name!r}, which multiplies by {first.scale}, "
+            "so it takes pixels of 0 to 255; inside a model of the zoo it is given images in "
+            "[0, 1]. Leave that layer out: the model divides uint8 images by 255 itself"
+        )
 
 
 def with_new_last_layer(network, last, num_classes):

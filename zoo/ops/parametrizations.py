@@ -78,7 +78,9 @@ def _correlation_sums(kernel):
     images = ops.transpose(kernel, (3, 0, 1, 2))
     rows, columns = kernel.shape[:2]
     margins = ((0, 0), (rows - 1, rows - 1), (columns - 1, columns - 1), (0, 0))
-    correlation = ops.conv(ops.pad(images, margins), kernel, padding="valid")
+    correlation = ops.conv(
+        ops.pad(images, margins), kernel, padding="valid", data_format="channels_last"
+    )
     return ops.sum(ops.abs(correlation), axis=(1, 2, 3))
 
 

@@ -47,10 +47,14 @@ def flushing(terms, entries, weight=1.0):
 def require_float32(model):
     """Raise unless the model computes in true float32.
 
+    The layers' dtypes and the backend's known settings are looked at, and then the backend is asked
+    for products with a known answer: see :mod:`zoo.ops.arithmetic`.
+
     Raises:
-        ValueError: if a layer computes in half precision, or an accelerator may round matrix
-            products to TF32.
+        ValueError: if a layer computes in another dtype, or the backend in fewer bits.
     """
+    from zoo.ops.arithmetic import require_exact_arithmetic
+
     for layer in model._flatten_layers():
         if layer.compute_dtype != "float32":
             raise ValueError(
@@ -80,12 +84,21 @@ def require_float32(model):
                 "certify needs float32, but matrix products may use TF32 or bfloat16; call "
                 "jax.config.update('jax_default_matmul_precision', 'highest')"
             )
+    require_exact_arithmetic()
 
 
+@contextlib.contextmanager
 def double_precision():
-    """A context in which tensors may be float64, which JAX has to be told."""
-    if keras.backend.backend() == "jax":
-        import jax
+    """A context in which tensors may be float64 and their products are computed in float64.
 
-        return jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64()
-    return contextlib.nullcontext()
+    JAX needs to be told both. Its setting ``jax_default_matmul_precision`` may ask for products in
+    bfloat16, of float64 operands too.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+    with x64(True), jax.default_matmul_precision("highest"):
+        yield

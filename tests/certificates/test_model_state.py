@@ -1,0 +1,227 @@
+"""A certificate is about what a model is now: its layers' types, methods, settings and weights."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import zoo
+from tests.models.perturbations import assert_unbroken, perturbations
+from zoo.certificates.model_state import settings_of, state_of
+from zoo.models import l2_networks
+
+IMAGE = (4, 4, 1)
+
+
+def sequential(*hidden):
+    return keras.Sequential([keras.Input(IMAGE), layers.Flatten(), *hidden, layers.Dense(3)])
+
+
+def louder_relu(x):
+    return 50.0 * ops.relu(x)
+
+
+louder_relu.__name__ = "relu"
+
+
+class Louder(zoo.layers.MaxMin):
+    def call(self, inputs):
+        return 50.0 * super().call(inputs)
+
+
+WRAPPERS = {
+    "lmt": lambda activation: zoo.models.LipschitzMarginNet(
+        sequential(layers.Dense(8, activation or "relu"))
+    ),
+    "double-backprop": lambda activation: zoo.models.DoubleBackpropNet(
+        sequential(layers.Dense(8, activation or "relu"))
+    ),
+    "crt": lambda activation: zoo.models.CurvatureNet(
+        sequential(layers.Dense(8, activation or "softplus"))
+    ),
+}
+
+
+def test_a_state_is_equal_until_something_changes():
+    model = zoo.models.LipschitzMarginNet(sequential(layers.Dense(8, "relu"), layers.ReLU()))
+    network = model.network
+    state = state_of(model)
+    model.compile("adam")
+    model.predict(np.zeros((2, *IMAGE), "float32"), verbose=0)
+    assert state_of(model) == state
+    _, dense, relu, _ = network.layers
+    for layer, name, value in (
+        (relu, "negative_slope", 0.1),
+        (dense, "activation", louder_relu),
+        (dense, "use_bias", False),
+        (network.layers[0], "data_format", "channels_first"),
+    ):
+        before = getattr(layer, name)
+        setattr(layer, name, value)
+        assert settings_of(model) != state[0], name
+        setattr(layer, name, before)
+        assert state_of(model) == state, name
+    dense.kernel.assign(dense.kernel + 1.0)
+    assert settings_of(model) == state[0]
+    assert state_of(model) != state
+    other = settings_of(model)
+    network.pop()
+    assert settings_of(model) != other
+
+
+@pytest.mark.parametrize("kind", WRAPPERS)
+def test_an_activation_of_the_same_name_is_another_function(kind, small_images):
+    model = WRAPPERS[kind](None)
+    model.certify(small_images[:2])
+    model.network.layers[1].activation = louder_relu
+    with pytest.raises(zoo.UnsupportedLayerError, match="activation relu"):
+        model.certify(small_images[:2])
+
+
+@pytest.mark.parametrize("kind", WRAPPERS)
+def test_a_method_replaced_on_an_instance_is_refused(kind, small_images):
+    for victim in (lambda m: m.network.layers[1], lambda m: m.network, lambda m: m):
+        model = WRAPPERS[kind](None)
+        model.certify(small_images[:2])
+        layer = victim(model)
+        layer.call = lambda inputs, training=False, mask=None: 50.0 * inputs
+        with pytest.raises(zoo.UnsupportedLayerError, match=r"call\(\) of .*was replaced"):
+            model.certify(small_images[:2])
+    with pytest.raises(zoo.UnsupportedLayerError, match=r"call\(\) of .*was replaced"):
+        zoo.certify(model.network if layer is not model else model, small_images[:2], norm="l2")
+
+
+def test_methods_of_the_zoos_own_layers_replaced_on_an_instance(digits, digits_model):
+    for name in ("linf-dist-digits", "l2nnn-digits"):
+        model = zoo.load(name)
+        model.hidden[-1].call = lambda inputs, training=False: 2.0 * inputs
+        with pytest.raises(zoo.UnsupportedLayerError, match="was replaced"):
+            model.certify(digits.images[:2])
+        with pytest.raises(zoo.UnsupportedLayerError, match="was replaced"):
+            model.constants()
+
+
+def test_subclasses_of_layers_are_refused(small_images, monkeypatch):
+    with pytest.raises(zoo.UnsupportedLayerError, match="Louder 'louder'"):
+        zoo.models.LipschitzMarginNet(sequential(layers.Dense(8), Louder()))
+    monkeypatch.setitem(l2_networks.ACTIVATIONS, "max_min", Louder)
+    settings = {"network": "dense", "width": 0.01, "activation": "max_min"}
+    model = zoo.models.L2NonexpansiveNet(IMAGE, 3, **settings)
+    with pytest.raises(zoo.UnsupportedLayerError, match="Louder 'louder.*derived from MaxMin"):
+        model.certify(small_images)
+
+
+def test_a_subclass_of_a_model_needs_a_certificate_of_its_own(small_images):
+    class Other(zoo.models.LinfDistNet):
+        def features(self, inputs, training=False):
+            return 50.0 * super().features(inputs, training)
+
+    class Trained(zoo.models.LinfDistNet):
+        def default_loss(self):
+            return "sparse_categorical_crossentropy"
+
+    class Own(Other):
+        def certified_radius(self, x, norm, method):
+            return np.zeros((len(x), 3)), np.zeros(len(x))
+
+    arguments = {"width": 8, "depth": 2}
+    with pytest.raises(zoo.UnsupportedLayerError, match=r"Other replaces features\(\)"):
+        Other(IMAGE, 3, **arguments).certify(small_images)
+    for kind in (Trained, Own):
+        assert len(kind(IMAGE, 3, **arguments).certify(small_images)) == len(small_images)
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("linf-dist-digits", ("mean", "std", "head", "hidden", "image_shape", "num_classes")),
+        ("l2nnn-digits", ("mean", "head", "hidden", "image_shape")),
+        ("lc-lmt-digits", ("network", "num_classes")),
+        ("crt-digits", ("network",)),
+        ("double-backprop-digits", ("network",)),
+    ],
+)
+def test_what_logits_depend_on_is_fixed(name, attributes):
+    model = zoo.load(name)
+    for attribute in attributes:
+        with pytest.raises(AttributeError, match=f"{attribute} of a .* is fixed.*from_config"):
+            setattr(model, attribute, getattr(model, attribute))
+
+
+def test_a_parametrization_changed_after_certify(digits):
+    x = digits.images[:20]
+    model = zoo.models.L2NonexpansiveNet((8, 8, 1), 10, network="dense", width=0.05)
+    for layer in model.hidden:
+        if hasattr(layer, "kernel"):
+            layer.kernel.assign(layer.kernel * 8.0)
+    model.certify(x)
+    before = model.constants().lipschitz
+    for layer in model.hidden:
+        if hasattr(layer, "parametrization"):
+            layer.parametrization = "free"
+    certificate = model.certify(x)
+    assert model.constants().lipschitz > 100 * before
+    random = np.random.default_rng(0)
+    for points in perturbations(x, certificate.radius, "l2", random):
+        assert_unbroken(model, certificate, x, points)
+
+
+@pytest.mark.parametrize("setting", [("negative_slope", 0.5), ("max_value", 0.1)])
+def test_keras_programs_follow_the_settings_of_layers(setting, small_images):
+    model = zoo.models.LipschitzMarginNet(sequential(layers.Dense(8), layers.ReLU()))
+    labels = np.arange(len(small_images)) % 3
+    model.compile(keras.optimizers.SGD(0.0))
+    model.predict(small_images, verbose=0)
+    model.evaluate(small_images, labels, verbose=0)
+    model.fit(small_images, labels, verbose=0)
+    setattr(model.network.layers[2], *setting)
+    logits = ops.convert_to_numpy(model(small_images))
+    np.testing.assert_allclose(model.predict(small_images, verbose=0), logits, atol=1e-6)
+    accuracy = np.mean(logits.argmax(axis=1) == labels)
+    for measured in (
+        model.evaluate(small_images, labels, verbose=0, return_dict=True)["accuracy"],
+        model.fit(small_images, labels, verbose=0).history["accuracy"][0],
+    ):
+        assert measured == pytest.approx(accuracy)
+
+
+def test_programs_are_kept_while_nothing_changes(small_images):
+    model = zoo.models.LipschitzMarginNet(sequential(layers.Dense(8, "relu")))
+    model.compile("adam")
+    for _ in range(2):
+        model.predict(small_images, verbose=0)
+        model.evaluate(small_images, np.zeros(20, int), verbose=0)
+    programs = model.predict_function, model.test_function
+    model.fit(small_images, np.zeros(20, int), verbose=0)
+    model.certify(small_images)
+    model.predict(small_images, verbose=0)
+    model.evaluate(small_images, np.zeros(20, int), verbose=0)
+    assert (model.predict_function, model.test_function) == programs
+
+
+def with_lora():
+    dense = layers.Dense(8, "relu")
+    model = sequential(dense)
+    dense.enable_lora(2)
+    return model
+
+
+def quantised():
+    model = sequential(layers.Dense(8, "relu"))
+    model.quantize("int8")
+    return model
+
+
+@pytest.mark.parametrize("make", [with_lora, quantised])
+@pytest.mark.parametrize(
+    "certify",
+    [
+        lambda model, x: zoo.certify(model, x, norm="linf"),
+        lambda model, x: zoo.models.LipschitzMarginNet(model).certify(x),
+        lambda model, x: zoo.models.DoubleBackpropNet(model).certify(x),
+        lambda model, x: zoo.models.CurvatureNet(model).certify(x),
+    ],
+)
+def test_kernels_computed_from_other_weights_are_refused(make, certify, small_images):
+    with pytest.raises(zoo.UnsupportedLayerError, match="dense"):
+        certify(make(), small_images)

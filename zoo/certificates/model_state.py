@@ -1,0 +1,162 @@
+"""What a model's function depends on: the types, settings, methods and weights of its layers."""
+
+import hashlib
+import inspect
+import types
+
+import keras
+import numpy as np
+
+from zoo.errors import UnsupportedLayerError
+
+# Attributes that Keras sets on every layer or model and that do not change what it computes.
+_IRRELEVANT = {
+    "build",
+    "built",
+    "call_signature_parameters",
+    "compiled",
+    "history",
+    "loss",
+    "name",
+    "optimizer",
+    "predict_function",
+    "quantize",
+    "steps_per_execution",
+    "stop_evaluating",
+    "stop_predicting",
+    "stop_training",
+    "test_function",
+    "train_function",
+    "unrolled_steps_per_execution",
+}
+
+
+def settings_of(model):
+    """Everything that a model's function depends on, except for the values of its weights.
+
+    Args:
+        model: any Keras layer or model.
+
+    Returns:
+        A list that equals the list of an earlier call exactly when no layer was exchanged and no
+        public attribute of a layer was assigned another value. Functions, variables and other
+        objects are compared by identity, because two functions may have the same name.
+    """
+    return [
+        (
+            _Identity(layer),
+            type(layer),
+            layer.compute_dtype,
+            [
+                (name, _frozen(value))
+                for name, value in sorted(vars(layer).items())
+                if not name.startswith("_") and name not in _IRRELEVANT
+            ],
+        )
+        for layer in model._flatten_layers()
+    ]
+
+
+def digest_of_weights(model):
+    """A hash of the values of all weights of a model: bytes."""
+    found = hashlib.sha256()
+    for weight in model.get_weights():
+        found.update(np.ascontiguousarray(weight).tobytes())
+    return found.digest()
+
+
+def state_of(model):
+    """Settings and weights together: equal to an earlier state exactly when nothing changed."""
+    return settings_of(model), digest_of_weights(model)
+
+
+def drop_outdated_program(model, name):
+    """Make Keras compile a program anew if a setting has changed since it was compiled.
+
+    Keras keeps the compiled functions of ``fit``, ``evaluate`` and ``predict``. A setting that is
+    assigned afterwards changes ``model(x)``, and the certificate with it, but not them.
+
+    Args:
+        model: any Keras model.
+        name: ``"train_function"``, ``"test_function"`` or ``"predict_function"``.
+    """
+    # Not an ordinary attribute: Keras would track the layers in the list once more.
+    compiled_with = vars(model).setdefault("_zoo_settings", {})
+    settings = settings_of(model)
+    if compiled_with.get(name) != settings:
+        setattr(model, name, None)
+        compiled_with[name] = settings
+
+
+def require_own_methods(layers):
+    """Raise if a method of a layer was replaced on the instance.
+
+    A certificate follows from what the class of a layer computes. A function that was assigned to
+    ``layer.call`` computes something else.
+
+    Args:
+        layers: Keras layers and models.
+
+    Raises:
+        zoo.UnsupportedLayerError: naming the layer and the method.
+    """
+    for layer in layers:
+        for name in vars(layer):
+            if name not in _IRRELEVANT and inspect.isroutine(getattr(type(layer), name, None)):
+                raise UnsupportedLayerError(
+                    f"{name}() of {type(layer).__name__} {layer.name!r} was replaced on the "
+                    "instance, so what it computes is not known; remove the replacement"
+                )
+
+
+def require_float32_weight(layer, name):
+    """Raise unless an attribute of a layer is a float32 weight, rather than computed from others.
+
+    A kernel that is computed from other weights, as LoRA's ``kernel + A @ B`` or a quantised one,
+    is rounded differently by each way of executing the layer.
+
+    Args:
+        layer: a built Keras layer.
+        name: of the attribute, such as ``"kernel"``.
+
+    Raises:
+        zoo.UnsupportedLayerError: naming the layer.
+    """
+    value = getattr(layer, name)
+    if not isinstance(value, keras.Variable) or all(value is not w for w in layer.weights):
+        raise UnsupportedLayerError(
+            f"the {name} of {type(layer).__name__} {layer.name!r} is computed from other weights "
+            "(LoRA or quantisation, for example), and each way of executing the layer rounds it "
+            "differently; store the result as an ordinary weight first"
+        )
+    if keras.backend.standardize_dtype(value.dtype) != "float32":
+        raise UnsupportedLayerError(
+            f"the {name} of {type(layer).__name__} {layer.name!r} is {value.dtype}, not float32"
+        )
+
+
+class _Identity:
+    """Equal to another one of the same object. It keeps the object, so that no id is used twice."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __eq__(self, other):
+        return isinstance(other, _Identity) and self.value is other.value
+
+    __hash__ = None
+
+
+def _frozen(value):
+    """A copy of a setting that can be compared by ``==``."""
+    if isinstance(value, (bool, int, str, bytes, types.NoneType)):
+        return type(value), value
+    if isinstance(value, float):
+        return float, repr(value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.dtype.str, np.shape(value), np.ascontiguousarray(value).tobytes()
+    if isinstance(value, (tuple, list)):
+        return [_frozen(item) for item in value]
+    if isinstance(value, dict):
+        return [(key, _frozen(item)) for key, item in value.items()]
+    return _Identity(value)

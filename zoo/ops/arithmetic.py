@@ -1,0 +1,137 @@
+"""Finding out how the backend really multiplies, before anything is proved about it.
+
+A network is certified as float32 computes it. Many settings make a backend compute in fewer bits:
+TF32 on NVIDIA GPUs, JAX's matmul precision, TensorFlow's graph optimiser, oneDNN's math mode. No
+list of them is ever complete, so products with a known answer are computed instead.
+"""
+
+import functools
+import os
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo.ops.precision import sum_rounding
+
+# Terms of the largest sums of a probe; their roundings are what float32 is allowed.
+_SIZE = 64
+# Compiled programs were already found exact under these settings of the backend.
+_checked = set()
+
+
+def require_exact_arithmetic():
+    """Raise unless the backend multiplies matrices and convolves in true float32.
+
+    Each probe runs eagerly at every call. It runs compiled as well (by XLA, and by TensorFlow's own
+    graph executor) once for each state of the backend's settings.
+
+    Raises:
+        ValueError: naming the operation, how it was executed, and the settings that may be why.
+    """
+    _require(_probes(), "eagerly")
+    settings = _settings()
+    if settings not in _checked:
+        for how, compiled in _compilers().items():
+            _require({name: (compiled(f), *rest) for name, (f, *rest) in _probes().items()}, how)
+        _checked.add(settings)
+
+
+def _require(probes, how):
+    for name, (function, operands, expected, allowed) in probes.items():
+        found = ops.convert_to_numpy(function(*map(ops.convert_to_tensor, operands)))
+        error = np.abs(found.astype(np.float64) - expected)
+        if not (error <= allowed).all():
+            worst = float(np.max(error / allowed))
+            raise ValueError(
+                f"certify needs float32, but a {name} that is executed {how} is wrong by "
+                f"{worst:.3g} times what float32's rounding allows, as if it were computed in "
+                f"bfloat16, TF32 or by a transform; {_advice()}"
+            )
+
+
+@functools.cache
+def _probes():
+    """``{name: (function, operands, exact result, allowed error)}``."""
+    # Constant rows and columns with all bits of the mantissa in use: the errors of all terms have
+    # the same sign, so that they add up instead of cancelling.
+    factors = 1.0 + np.random.default_rng(0).uniform(size=(2, _SIZE))
+    rows = np.repeat(factors[0][:, None], _SIZE, axis=1).astype(np.float32)
+    columns = np.repeat(factors[1][None], _SIZE, axis=0).astype(np.float32)
+    exact = rows.astype(np.float64) @ columns.astype(np.float64)
+    probes = {
+        "matrix product": (ops.matmul, (rows, columns), exact, sum_rounding(_SIZE) * np.abs(exact))
+    }
+    for size, channels in ((3, 16), (5, 4)):
+        probes[f"{size} × {size} convolution"] = _convolution_probe(size, channels)
+    return probes
+
+
+def _convolution_probe(size, channels):
+    """One bright pixel in a dark image: algorithms by transforms spread its error around it.
+
+    The error of a direct sum is a part of that sum's own terms. Winograd's and Fourier's algorithms
+    mix all pixels of a tile, so that the bright pixel's error reaches outputs without it.
+    """
+    random = np.random.default_rng(size)
+    images = random.uniform(1.0, 2.0, size=(1, 12, 12, channels)).astype(np.float32)
+    images[0, 5, 5] *= np.float32(2.0**16)
+    kernel = random.uniform(1.0, 2.0, size=(size, size, channels, 8)).astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(images[0], (size, size), axis=(0, 1))
+    exact = np.einsum("yxcij,ijco->yxo", windows.astype(np.float64), kernel.astype(np.float64))
+
+    def convolution(images, kernel):
+        return ops.conv(images, kernel, padding="valid", data_format="channels_last")
+
+    return convolution, (images, kernel), exact[None], sum_rounding(size * size * channels) * exact
+
+
+def _compilers():
+    """Ways to compile a function, by what they are called in an error."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return {"compiled by XLA": lambda function: jax.jit(lambda *x: function(*x))}
+    import tensorflow as tf
+
+    def by(**options):
+        # A function that Keras wrote must not be traced by autograph.
+        return lambda function: tf.function(function, autograph=False, **options)
+
+    return {"in a TensorFlow graph": by(), "compiled by XLA": by(jit_compile=True)}
+
+
+def _settings():
+    """The backend's settings, as something that can be compared."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return repr(sorted(jax.config.values.items(), key=str)), str(jax.devices())
+    import tensorflow as tf
+
+    return (
+        repr(sorted(tf.config.optimizer.get_experimental_options().items())),
+        tf.config.optimizer.get_jit(),
+        tf.config.experimental.tensor_float_32_execution_enabled(),
+    )
+
+
+def _advice():
+    """Which settings may be why, with their values."""
+    found = {}
+    if keras.backend.backend() == "jax":
+        import jax
+
+        found["jax_default_matmul_precision"] = jax.config.jax_default_matmul_precision
+    else:
+        import tensorflow as tf
+
+        options = tf.config.optimizer.get_experimental_options()
+        found.update({f"tf.config.optimizer option {k}": v for k, v in options.items() if v})
+        if tf.config.list_logical_devices("GPU"):
+            found["TF32"] = tf.config.experimental.tensor_float_32_execution_enabled()
+    for name in ("ONEDNN_DEFAULT_FPMATH_MODE", "TF_SET_ONEDNN_FPMATH_MODE", "XLA_FLAGS"):
+        if name in os.environ:
+            found[name] = os.environ[name]
+    known = ", ".join(f"{name} = {value}" for name, value in found.items())
+    return f"look at {known}" if known else "look at the settings of the backend and the device"

@@ -1,0 +1,60 @@
+"""Letting Keras find the classes of this package in the files that it loads."""
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+
+_PACKAGES = ("zoo.constraints", "zoo.layers", "zoo.losses", "zoo.models")
+
+
+def register():
+    """Import the packages that register classes, if Keras is there and none is half imported.
+
+    ``keras.models.load_model`` finds a class of this package only after the module that defines it
+    was imported.
+    """
+    if "keras" not in sys.modules or any(map(_is_initializing, list(sys.modules))):
+        return
+    for package in _PACKAGES:
+        importlib.import_module(package)
+
+
+def register_with_keras():
+    """Call :func:`register` now, or as soon as Keras has been imported.
+
+    ``import zoo`` must not import Keras, which takes seconds, so that the import of Keras by
+    somebody else has to be noticed.
+    """
+    if "keras" in sys.modules:
+        register()
+    else:
+        sys.meta_path.insert(0, _AfterKeras())
+
+
+def _is_initializing(name):
+    spec = getattr(sys.modules[name], "__spec__", None)
+    ours = name == "keras" or name.startswith("zoo.")
+    return ours and getattr(spec, "_initializing", False)
+
+
+class _AfterKeras(importlib.abc.MetaPathFinder):
+    """Finds Keras like everybody else, and calls :func:`register` at the end of its import."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            # The import system says so only after this function.
+            module.__spec__._initializing = False
+            register()
+
+        spec.loader.exec_module = exec_module
+        return spec
