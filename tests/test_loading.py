@@ -1,12 +1,19 @@
 """From a folder to a model: checkpoints, overrides, new heads."""
 
+import copy
 import json
 
+import keras
 import numpy as np
 import pytest
 
 import zoo
 from zoo import checkpoint
+
+
+def _settings(model):
+    """The configuration without the name, which Keras makes up."""
+    return {key: value for key, value in model.get_config().items() if key != "name"}
 
 
 @pytest.fixture
@@ -19,7 +26,7 @@ def folder(small_model, tmp_path):
 
 def test_save_and_load_keep_radii(small_model, folder, small_images):
     again = zoo.load(folder)
-    assert again.get_config() == small_model.get_config()
+    assert _settings(again) == _settings(small_model)
     for method in ("interval", "lipschitz"):
         a, b = (m.certify(small_images, method=method) for m in (small_model, again))
         np.testing.assert_array_equal(a.radius, b.radius)
@@ -63,7 +70,7 @@ def test_saving_over_a_checkpoint_leaves_no_other_files(small_model, folder):
 def test_without_weights(folder):
     fresh = zoo.load(folder, weights=False)
     (folder / checkpoint.WEIGHTS).unlink()
-    assert zoo.load(folder, weights=False).get_config() == fresh.get_config()
+    assert _settings(zoo.load(folder, weights=False)) == _settings(fresh)
     with pytest.raises(zoo.CheckpointError, match=r"has no model\.weights\.h5"):
         zoo.load(folder)
 
@@ -143,3 +150,96 @@ def test_config_holds_no_code_and_names_versions(folder):
     assert config["class"] == "zoo>LinfDistNet"
     assert config["config"]["mean"] == 0.4
     assert {"zoo_version", "keras_version"} <= set(config)
+
+
+def test_a_name_of_ones_own_is_kept_and_an_automatic_one_is_not(tmp_path):
+    for name, kept in (("mine", True), (None, False)):
+        model = zoo.models.LinfDistNet((4, 4, 1), 3, width=5, depth=2, name=name)
+        zoo.save(model, tmp_path)
+        assert (zoo.load(tmp_path).name == model.name) is kept
+
+
+OWN_LOSSES = {
+    "linf-dist-digits": lambda model: model.default_loss(),
+    "l2nnn-digits": lambda model: model.default_loss(),
+    "crt-digits": lambda model: model.default_loss(),
+    "double-backprop-digits": lambda model: model.default_loss(),
+    "lc-lmt-digits": lambda model: zoo.losses.LipschitzMargin(model.estimate, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", OWN_LOSSES)
+def test_a_model_compiled_with_its_own_loss_is_loaded_and_copied(name, digits, tmp_path):
+    x, y = digits.images[:64], digits.labels[:64]
+    model = zoo.load(name)
+    model.compile(keras.optimizers.SGD(1e-3), OWN_LOSSES[name](model))
+    model.fit(x, y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    expected = model.evaluate(x, y, verbose=0)
+    for again in (keras.models.load_model(tmp_path / "model.keras"), copy.deepcopy(model)):
+        # The estimate of a Lipschitz constant goes on with every call.
+        np.testing.assert_allclose(again.evaluate(x, y, verbose=0), expected, rtol=0.02)
+        before = again.get_weights()
+        again.fit(x, y, verbose=0)
+        assert any((a != b).any() for a, b in zip(before, again.get_weights(), strict=True))
+        again.certify(x[:2])
+
+
+def test_a_lipschitz_margin_takes_the_estimate_of_the_model_it_compiles(digits):
+    x, y = digits.images[:64], digits.labels[:64]
+    loss = zoo.losses.LipschitzMargin(None, 0.5)
+    with pytest.raises(ValueError, match="no estimate of a Lipschitz constant"):
+        loss(np.array([0]), np.zeros((1, 10), "float32"))
+    model = zoo.load("lc-lmt-digits")
+    model.compile("adam", loss)
+    model.fit(x, y, verbose=0)
+    assert loss.lipschitz == model.estimate
+
+
+@pytest.mark.parametrize("file", ["model.h5", "model.hdf5"])
+def test_hdf5_files_are_refused_with_what_to_do(file, small_model, tmp_path):
+    with pytest.raises(ValueError, match=r"save it as a \.keras file"):
+        small_model.save(tmp_path / file)
+    assert not (tmp_path / file).exists()
+
+
+def test_ordinary_models_are_not_saved_as_checkpoints(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with pytest.raises(TypeError, match="takes a model of the zoo.*got Sequential"):
+        zoo.save(model, tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
+def test_the_zoos_networks_have_their_channels_last_whatever_the_setting_is():
+    shape, ten = (8, 8, 3), {"image_shape": (8, 8, 3), "num_classes": 10}
+    makers = [
+        lambda: zoo.models.L2NonexpansiveNet(shape, 10, width=0.125),
+        lambda: zoo.models.L2NonexpansiveNet(
+            shape, 10, width=0.125, parametrization="almost_orthogonal"
+        ),
+        lambda: zoo.models.L2NonexpansiveNet((16, 16, 3), 10, network="resnet20", width=0.25),
+        lambda: zoo.models.LipschitzMarginNet({"name": "convnet", **ten}),
+        lambda: zoo.models.LipschitzMarginNet(
+            {"name": "wide_resnet", "depth": 10, "width": 1, **ten}
+        ),
+        lambda: zoo.models.LipschitzMarginNet({"name": "mlp", **ten}),
+        lambda: zoo.models.CurvatureNet({"name": "convnet", **ten}),
+        lambda: zoo.models.CurvatureNet({"name": "mlp", **ten}),
+        lambda: zoo.models.DoubleBackpropNet({"name": "b", **ten}),
+        lambda: zoo.models.LinfDistNet(shape, 10, width=8, depth=2),
+    ]
+    logits = {}
+    for setting in ("channels_last", "channels_first"):
+        keras.config.set_image_data_format(setting)
+        try:
+            for index, make in enumerate(makers):
+                keras.utils.set_random_seed(0)
+                model = make()
+                x = np.random.default_rng(0).uniform(size=(2, *model.image_shape)).astype("float32")
+                logits[setting, index] = model.logits(x)
+        finally:
+            keras.config.set_image_data_format("channels_last")
+    for index in range(len(makers)):
+        np.testing.assert_allclose(
+            logits["channels_first", index], logits["channels_last", index], atol=1e-6
+        )

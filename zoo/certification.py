@@ -19,7 +19,9 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
 
     Bounds are pushed through the network layer by layer (interval bounds), or linear functions
     backwards from the logits to the input (CROWN). They hold for every other class, for every input
-    within the radius, and for the network as float32 computes it.
+    within the radius, and for the network as float32 computes it by sums of products in any order.
+    Convolutions by way of Winograd's or Fourier's transform, which a GPU's library may choose,
+    round in another way and are not covered.
 
     Args:
         model: a ``keras.Sequential`` or functional classifier, built, that ends in logits, of

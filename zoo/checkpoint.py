@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import tempfile
 
 from zoo.errors import CheckpointError
@@ -99,9 +100,7 @@ def load(folder, *, weights=True, **overrides):
             f"({zoo.__version__}) does not have"
         )
     try:
-        # Keras gives each model a name of its own, so that two can be parts of a third.
-        settings = {k: v for k, v in config["config"].items() if k != "name"}
-        model = kind.from_config({**settings, **overrides})
+        model = kind.from_config({**_without_automatic_name(kind, config["config"]), **overrides})
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"{folder / CONFIG} does not describe a {kind.__name__}: {error}"
@@ -116,6 +115,18 @@ def load(folder, *, weights=True, **overrides):
             raise CheckpointError(f"{path} does not hold this model's weights: {error}") from error
         model.overridden(overrides)
     return model
+
+
+def _without_automatic_name(kind, config):
+    """The settings without a name that Keras made up when the model was saved.
+
+    Keras makes up another one then, so that two loaded models can be parts of a third: the names of
+    a model's layers must differ.
+    """
+    name = str(config.get("name", ""))
+    if re.fullmatch(kind.__name__.lower() + r"\d*", name.replace("_", "")):
+        return {key: value for key, value in config.items() if key != "name"}
+    return config
 
 
 def read_config(folder):

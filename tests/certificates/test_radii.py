@@ -1,5 +1,6 @@
 """Margin and bisection."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 import scipy.optimize
@@ -7,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from zoo.certificates import largest_certified, lipschitz_radius, pairwise_radius, round_down
+import zoo
+from zoo.certificates import (
+    LogitCertificate,
+    largest_certified,
+    lipschitz_radius,
+    pairwise_radius,
+    round_down,
+)
 from zoo.certificates.bisection import largest_by_margin
 
 
@@ -115,6 +123,38 @@ def test_bisection_returns_only_what_was_proved():
 
     for radius in largest_certified(is_certified, np.zeros(9)):
         assert radius == 0 or radius in proved
+
+
+def test_logits_of_another_precision_are_refused(digits):
+    model = zoo.load("lc-lmt-digits")
+    x = digits.images[:20]
+    certificate, logits = model.constants(), model.logits(x)
+    exact = certificate.radius(logits, x)
+    np.testing.assert_array_equal(certificate.radius(logits.astype("float64"), x), exact)
+    for dtype in ("float16", "int8", "int64", "bool", ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn):
+        with pytest.raises(ValueError, match="logits must be float32 or float64"):
+            certificate.radius(logits.astype(dtype), x)
+
+
+def test_images_beside_logits_are_checked_as_in_certify(digits, tmp_path):
+    x = digits.images[:20]
+    pixels = np.round(x * 255).astype("uint8")
+    for name in ("lc-lmt-digits", "l2nnn-digits", "linf-dist-digits"):
+        model = zoo.load(name)
+        model.constants().save(tmp_path / "certificate.npz")
+        certificate, logits = LogitCertificate.load(tmp_path / "certificate.npz"), model.logits(x)
+        radii = certificate.radius(logits, pixels)
+        np.testing.assert_allclose(radii, certificate.radius(logits, x), atol=1e-3)
+        for images, message in (
+            (255 * x, "divide pixels"),
+            (x[:5], "20 images, one per row, got 5"),
+            (x[..., 0], "shape"),
+            (pixels.astype("int32"), "int32"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                certificate.radius(logits, images)
+        with pytest.raises(ValueError, match="the model has 10 classes"):
+            certificate.radius(logits[:, :5], x)
 
 
 @given(st.floats(0, 1e6))

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import zoo
 from tests.layers.harness import assert_survives_saving, run_layer_test
 from zoo.layers import MeanShift
 
@@ -33,8 +34,23 @@ def test_training_subtracts_the_batch_mean_and_remembers_it():
 def test_frozen_it_keeps_its_mean():
     layer = MeanShift()
     layer.trainable = False
-    layer(np.ones((4, 2), "float32"), training=True)
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer.mean), 0)
+    layer.build((None, 2))
+    layer.mean.assign([0.25, -1.0])
+    x = np.array([[1.0, 10.0], [3.0, 30.0]], "float32")
+    shifted = keras.ops.convert_to_numpy(layer(x, training=True))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer.mean), [0.25, -1.0])
+    np.testing.assert_array_equal(shifted, x - [0.25, -1.0])
+
+
+def test_frozen_features_are_the_same_in_training_and_at_inference(digits):
+    model = zoo.load("linf-dist-digits")
+    for layer in model.feature_layers:
+        layer.trainable = False
+    x = digits.images[np.argsort(digits.labels, kind="stable")][:32]
+    training, inference = (
+        keras.ops.convert_to_numpy(model.features(x, training=flag)) for flag in (True, False)
+    )
+    np.testing.assert_allclose(training, inference, atol=1e-5)
 
 
 def test_bad_momentum_is_named():

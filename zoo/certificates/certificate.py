@@ -13,7 +13,9 @@ class Certificate:
     """A proof, per image, of how far an attacker must go to change the prediction.
 
     No image in [0, 1] at a distance below ``radius[i]`` from image ``i`` is classified other than
-    ``prediction[i]``. The radius says nothing about whether the prediction is right.
+    ``prediction[i]``. The radius says nothing about whether the prediction is right. It is about
+    the model as float32 computes it by sums of products in any order, not about convolutions by way
+    of Winograd's or Fourier's transform, which a GPU's library may choose.
 
     Attributes:
         prediction: int64 array ``(n,)``, predicted classes.

@@ -208,7 +208,8 @@ class _Rows:
     def proved(self, x, centers, multiplier, low, values, gradients):
         """As :func:`_proved`; nothing by a point outside the ball, where φ may not be convex."""
         found = _proved(x, centers, multiplier, low, values, gradients)
-        ball = ops.convert_to_tensor(self.ball, x.dtype)
+        # No point is farther away. An infinite one would alarm TensorFlow's search for infinities.
+        ball = ops.convert_to_tensor(np.minimum(self.ball, 1e18), x.dtype)
         inside = _squares(x - centers) <= ball * ball
         return ops.where(inside, found, 0.0), inside
 
@@ -276,7 +277,8 @@ class _Rows:
             length, nearest = ops.sqrt(_squares(change)), np.inf
             for stretch in (1.0, 1.003, 1.01, 1.05, 1.2, 1.5, 3.0):
                 values, _ = function(centers + stretch * change)
-                there = ops.convert_to_numpy(ops.where(values < 0, stretch * length, np.inf))
+                values, there = map(ops.convert_to_numpy, (values, stretch * length))
+                there = np.where(values < 0, there, np.inf)
                 nearest = np.minimum(nearest, there)
             return ops.convert_to_numpy(best), nearest
 

@@ -20,6 +20,9 @@ SUPPORTED = (
     "GlobalAveragePooling2D, MaxPooling2D, GlobalMaxPooling2D, ReLU, LeakyReLU, and Activation "
     "(linear, relu, leaky_relu, sigmoid, tanh, softplus, also in Dense and Conv2D)"
 )
+# An error that is not known, because sums may overflow: no box that holds it proves anything. It is
+# finite, so that TensorFlow's own search for infinities and NaN finds none here.
+_UNKNOWN = 1e300
 # Errors are bounded to first order; what is left out is less than this.
 _SECOND_ORDER = 1.001
 
@@ -119,7 +122,7 @@ class Affine(Operator):
         # Inputs, factors and results that are taken for zero.
         flushed = self.roundings * SMALLEST_NORMAL * (1.0 + self.largest + inputs)
         error = _SECOND_ORDER * sum_rounding(self.roundings) * size + flushed
-        return ops.where(self.roundings * size < LARGEST, error, np.inf)
+        return ops.where(self.roundings * size < LARGEST, error, _UNKNOWN)
 
     def relax(self, boxes):
         return self.rounding(boxes)

@@ -94,7 +94,8 @@ class LinfDistance(DistanceNeurons):
 
     Call arguments:
         inputs: tensor of shape ``(batch, …, inputs)``, float32.
-        training: whether to use ``p`` (True) or the ℓ∞ distance.
+        training: whether to use ``p`` (True) or the ℓ∞ distance. A layer with
+            ``trainable = False`` computes the ℓ∞ distance in training too.
 
     Returns:
         Tensor of shape ``(batch, …, units)``.
@@ -136,7 +137,7 @@ class LinfDistance(DistanceNeurons):
         self._add_weights((self.units, inputs), self.units)
 
     def call(self, inputs, training=False):
-        p = self._p if training else float("inf")
+        p = self._p if training and self.trainable else float("inf")
         rows = ops.reshape(inputs, (-1, inputs.shape[-1]))
         u = lp_distance(rows, self.kernel, p, implementation=self.implementation)
         return self._finish(u, inputs)

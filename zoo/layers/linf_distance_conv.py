@@ -100,7 +100,7 @@ class LinfDistanceConv2D(DistanceNeurons):
         self._add_weights(self._kernel_shape(input_shape), self.filters)
 
     def call(self, inputs, training=False):
-        p = self._p if training else float("inf")
+        p = self._p if training and self.trainable else float("inf")
         return self._shifted(lp_distance_conv(inputs, self.kernel, p, **self._options()))
 
     def interval(self, lower, upper):

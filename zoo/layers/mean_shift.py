@@ -42,7 +42,11 @@ class MeanShift(keras.layers.Layer):
 
     def build(self, input_shape):
         self.mean = self.add_weight(
-            name="mean", shape=(input_shape[-1],), initializer="zeros", trainable=False
+            name="mean",
+            shape=(input_shape[-1],),
+            initializer="zeros",
+            trainable=False,
+            aggregation="mean",  # over the devices of a strategy, each with its part of a batch
         )
 
     def call(self, inputs, training=False):

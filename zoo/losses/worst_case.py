@@ -17,7 +17,9 @@ def own_class(y_true, y_pred):
     Raises:
         ValueError: for labels of another shape, such as one-hot rows.
     """
-    shape = tuple(y_true.shape)
+    # TensorFlow may not know the rank while it traces, after batches of different ranks.
+    known = getattr(y_true.shape, "rank", len) is not None
+    shape = tuple(y_true.shape) if known else ()
     if len(shape) > 2 or shape[1:] not in ((), (1,)):
         raise ValueError(
             f"labels must be integers of shape (batch,) or (batch, 1), got {shape}; "

@@ -257,6 +257,7 @@ class CertifiedModel(CheckedCalls, keras.Model):
 
     def logits(self, x, *, batch_size=256):
         """Logits of checked images as a float32 array ``(n, classes)``."""
+        self.require_float32_policy()
         outputs = [ops.convert_to_numpy(self(b, training=False)) for b in _batches(x, batch_size)]
         return np.concatenate(outputs) if outputs else np.zeros((0, self.num_classes), np.float32)
 
@@ -264,12 +265,6 @@ class CertifiedModel(CheckedCalls, keras.Model):
         """A tensor of images as floats in [0, 1]; of 0 to 255 if they are uint8."""
         if tuple(inputs.shape[1:]) != self.image_shape:
             raise ValueError(f"expected images {self.image_shape}, got {tuple(inputs.shape[1:])}")
-        if self.compute_dtype != "float32":
-            raise ValueError(
-                f"{type(self).__name__} needs float32, but was made to compute in "
-                f"{self.compute_dtype}; make it under keras.config.set_dtype_policy('float32') and "
-                "keras.config.set_floatx('float32')"
-            )
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if dtype != "uint8" and "float" not in dtype:
             raise ValueError(f"images must be floats in [0, 1] or uint8, got dtype {dtype}")

@@ -10,14 +10,10 @@ from zoo.certificates.model_state import drop_outdated_program
 class CheckedCalls:
     """What :class:`zoo.models.CertifiedModel` does before Keras does its part.
 
-    Images are floats in [0, 1] or uint8 wherever they come in. Arrays are checked as a whole, data
-    sets by their first batch, and both again by dtype and shape where the model is called.
+    Images are floats in [0, 1] or uint8 wherever they come in. Arrays are checked as a whole, and
+    data sets by their first batch. Where the model itself is called, ``model(x)``, their dtype and
+    shape are checked.
     """
-
-    def __call__(self, inputs, *args, **kwargs):
-        if isinstance(inputs, np.ndarray):
-            checks.require_images(inputs, self.image_shape)
-        return super().__call__(inputs, *args, **kwargs)
 
     def fit(self, x=None, y=None, *args, **kwargs):
         """As :meth:`keras.Model.fit`, after a check of the images and labels."""
@@ -66,7 +62,21 @@ class CheckedCalls:
         drop_outdated_program(self, "predict_function")
         return super().make_predict_function(force)
 
+    def require_float32_policy(self):
+        """Raise unless the model was made to compute in float32.
+
+        Raises:
+            ValueError: naming the dtype, and what to do.
+        """
+        if self.compute_dtype != "float32":
+            raise ValueError(
+                f"{type(self).__name__} needs float32, but was made to compute in "
+                f"{self.compute_dtype}; make it under keras.config.set_dtype_policy('float32') and "
+                "keras.config.set_floatx('float32')"
+            )
+
     def _check_data(self, x, y=None):
+        self.require_float32_policy()
         if not _is_array(x):
             x, y = _first_batch(x)
         if _is_array(x):

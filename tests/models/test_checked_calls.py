@@ -1,0 +1,207 @@
+"""One rule for images and labels, wherever they come in: for Keras's calls as for the zoo's own."""
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from tests.backend import BACKEND
+
+IMAGE = (4, 4, 1)
+LABELS = np.arange(8) % 3
+
+
+def make_models():
+    return {
+        "linf": zoo.models.LinfDistNet(IMAGE, 3, width=8, depth=2),
+        "mlp": zoo.models.LinfDistMLP(IMAGE, 3, width=8, depth=1, hidden_units=4),
+        "l2": zoo.models.L2NonexpansiveNet(IMAGE, 3, network="dense", width=0.01),
+        "lmt": zoo.models.LipschitzMarginNet(
+            {"name": "mlp", "image_shape": IMAGE, "num_classes": 3, "hidden": [8]}
+        ),
+        "crt": zoo.models.CurvatureNet(
+            {"name": "mlp", "image_shape": IMAGE, "num_classes": 3, "hidden": [8]}
+        ),
+        "db": zoo.models.DoubleBackpropNet(
+            {"name": "c", "image_shape": IMAGE, "num_classes": 3, "hidden": [8]}
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def models():
+    found = make_models()
+    for model in found.values():
+        model.compile(keras.optimizers.SGD(0.0))
+    return found
+
+
+def doors(model):
+    """Every call that takes images, as a function of them."""
+    return {
+        "predict": lambda x: model.predict(x, verbose=0),
+        "predict_on_batch": model.predict_on_batch,
+        "evaluate": lambda x: model.evaluate(x, LABELS, verbose=0),
+        "test_on_batch": lambda x: model.test_on_batch(x, LABELS),
+        "fit": lambda x: model.fit(x, LABELS, verbose=0),
+        "train_on_batch": lambda x: model.train_on_batch(x, LABELS),
+        "validation": lambda x: model.fit(
+            np.zeros((8, *IMAGE)), LABELS, validation_data=(x, LABELS), verbose=0
+        ),
+        "certify": model.certify,
+        "attack": lambda x: model.attack(x, LABELS, "fgsm", eps=0.1),
+    }
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint16", "int8", "bool"])
+def test_integers_other_than_uint8_are_refused_everywhere(models, dtype):
+    x = np.ones((8, *IMAGE), dtype)
+    for call in doors(models["lmt"]).values():
+        with pytest.raises((TypeError, ValueError), match=f"uint8, got dtype {dtype}"):
+            call(x)
+
+
+@pytest.mark.parametrize("name", make_models())
+def test_tensors_of_integers_are_refused_by_every_model(models, name):
+    with pytest.raises((TypeError, ValueError), match="uint8, got dtype int32"):
+        models[name](keras.ops.ones((8, *IMAGE), "int32"))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.full((8, *IMAGE), 255.0, "float32"), "divide pixels"),
+        (np.full((8, *IMAGE), -0.5), "lie in"),
+        (np.full((8, *IMAGE), np.nan), "NaN"),
+        (np.zeros((8, 4, 4)), "shape"),
+    ],
+)
+def test_floats_outside_0_1_are_refused_everywhere(models, x, message):
+    for call in doors(models["lmt"]).values():
+        with pytest.raises(ValueError, match=message):
+            call(x)
+
+
+@pytest.mark.parametrize("name", make_models())
+def test_bytes_are_the_same_images_at_every_door(models, name):
+    model = models[name]
+    pixels = np.random.default_rng(0).integers(0, 256, size=(8, *IMAGE)).astype("uint8")
+    images = pixels.astype("float32") / np.float32(255)
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(model.predict(pixels, verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(model.predict_on_batch(pixels), expected, atol=1e-5)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(pixels)), expected, atol=1e-5)
+    np.testing.assert_array_equal(model.certify(pixels).prediction, expected.argmax(axis=1))
+    for call in (model.evaluate, model.test_on_batch):
+        options = {"verbose": 0} if call == model.evaluate else {}
+        of_bytes, of_images = (
+            call(x, LABELS, return_dict=True, **options) for x in (pixels, images)
+        )
+        assert of_bytes["loss"] == pytest.approx(of_images["loss"], rel=1e-4)
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of images in 0 to 255, as image loaders give them."""
+
+    def __init__(self, images, labels):
+        super().__init__()
+        self.images, self.labels = images, labels
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        chosen = slice(4 * index, 4 * index + 4)
+        return self.images[chosen], self.labels[chosen]
+
+
+def data_sets(images, labels):
+    yield Batches(images, labels)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        yield tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
+
+
+def test_the_first_batch_of_a_data_set_is_checked(models):
+    model = models["lmt"]
+    dark, bright = (np.full((8, *IMAGE), value, "float32") for value in (0.5, 200.0))
+    for data in data_sets(dark, LABELS):
+        model.fit(data, validation_data=data, verbose=0)
+        model.predict(data, verbose=0)
+    for data in data_sets(bright, LABELS):
+        for call in (model.fit, model.evaluate, model.predict):
+            with pytest.raises(ValueError, match="divide pixels in 0..255 by 255"):
+                call(data, verbose=0)
+    for data in data_sets(dark, LABELS + 3):
+        with pytest.raises(ValueError, match=r"y must lie in 0\.\.2"):
+            model.fit(data, verbose=0)
+    for data in data_sets(dark, np.eye(3)[LABELS]):
+        with pytest.raises(ValueError, match="one-hot"):
+            model.fit(data, verbose=0)
+
+
+@pytest.mark.parametrize("name", make_models())
+def test_one_hot_labels_and_labels_without_a_class(models, name):
+    model, x = models[name], np.full((8, *IMAGE), 0.5, "float32")
+    for call in (
+        lambda y, n: model.fit(x[:n], y[:n], batch_size=1, verbose=0),
+        lambda y, n: model.fit(x[:n], y[:n], verbose=0),
+        lambda y, n: model.evaluate(x[:n], y[:n], verbose=0),
+        lambda y, n: model.train_on_batch(x[:n], y[:n]),
+    ):
+        for count in (1, 8):
+            with pytest.raises(ValueError, match="one integer label per image.*one-hot"):
+                call(np.eye(3, dtype="float32")[LABELS], count)
+        for label in (-1, 3):
+            with pytest.raises(ValueError, match=r"y must lie in 0\.\.2"):
+                call(np.full(8, label), 8)
+
+
+def test_labels_of_shape_batch_by_one_are_labels():
+    model, x, found = make_models()["lmt"], np.full((8, *IMAGE), 0.5, "float32"), []
+    for labels in (LABELS, LABELS[:, None]):
+        model.compile(keras.optimizers.SGD(0.0))
+        found.append(model.test_on_batch(x, labels))
+    np.testing.assert_allclose(*found, rtol=1e-3)
+
+
+def test_a_loss_of_ones_own_may_take_other_labels():
+    model, x = make_models()["lmt"], np.full((8, *IMAGE), 0.5, "float32")
+    model.compile(keras.optimizers.SGD(0.0), keras.losses.CategoricalCrossentropy(from_logits=True))
+    model.fit(x, np.eye(3)[LABELS], verbose=0)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "float64"])
+def test_other_dtype_policies_are_refused_with_what_is_needed(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        models = make_models()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x = np.full((8, *IMAGE), 0.5, "float32")
+    for model in models.values():
+        model.compile(keras.optimizers.SGD(0.0))
+        for call in (
+            lambda m: m.certify(x),
+            lambda m: m.logits(x),
+            lambda m: m.attack(x, LABELS, "fgsm", eps=0.1),
+            lambda m: m.fit(x, LABELS, verbose=0),
+            lambda m: m.predict(x, verbose=0),
+        ):
+            with pytest.raises(ValueError, match="float32"):
+                call(model)
+
+
+def test_a_network_of_bytes_is_not_wrapped():
+    network = keras.Sequential(
+        [
+            keras.Input(IMAGE),
+            keras.layers.Rescaling(1 / 127.5, -1.0),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3),
+        ]
+    )
+    for kind in (zoo.models.LipschitzMarginNet, zoo.models.DoubleBackpropNet):
+        with pytest.raises(ValueError, match="rescaling.*pixels of 0 to 255.*Leave that layer out"):
+            kind(network)
