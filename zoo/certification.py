@@ -7,6 +7,7 @@ import numpy as np
 
 from zoo import checks
 from zoo.certificates import Certificate, margin
+from zoo.certificates.model_state import drop_outdated_program
 from zoo.certificates.network_bounds import METHODS, NetworkBounds
 from zoo.models.base import CertifiedModel
 from zoo.models.wrapped_network import LARGEST_BYTE_SCALE
@@ -80,6 +81,9 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
     x = checks.images(x, model.input_shape[1:], limits, integers="numbers")
     batch_size = checks.positive_integer(batch_size, "batch_size")
     require_float32(model)
+    for program in ("test_function", "predict_function"):
+        # So that model.predict computes what is certified, also after a setting was changed.
+        drop_outdated_program(model, program)
     batches = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
     found = [
         bounds.certified_radius(batch, norm, method, limits)

@@ -185,6 +185,17 @@ def test_keras_programs_follow_the_settings_of_layers(setting, small_images):
         assert measured == pytest.approx(accuracy)
 
 
+def test_predict_of_an_ordinary_model_agrees_with_its_certificate(small_images):
+    model = sequential(layers.Dense(8), layers.ReLU())
+    model.predict(small_images, verbose=0)
+    model.layers[2].negative_slope = 1.0
+    certificate = zoo.certify(model, small_images, norm="linf")
+    assert (model.predict(small_images, verbose=0).argmax(axis=1) == certificate.prediction).all()
+    program = model.predict_function
+    zoo.certify(model, small_images, norm="linf")
+    assert model.predict_function is program
+
+
 def test_programs_are_kept_while_nothing_changes(small_images):
     model = zoo.models.LipschitzMarginNet(sequential(layers.Dense(8, "relu")))
     model.compile("adam")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.ops.precision import UNIT_ROUNDOFF
+from zoo.ops.precision import ACTIVATION_ROUNDINGS, UNIT_ROUNDOFF
 
 # Of intervals this short the ends alone are taken.
 _NARROW = 1e-6
@@ -61,11 +61,8 @@ class Smooth:
         self.value, self.derivative, self.convex = value, derivative, convex
 
     def rounding(self, size):
-        """Bound of float32's error where inputs are no larger than ``size``.
-
-        Libraries approximate these functions by rational ones, to a few units in the last place.
-        """
-        return 32.0 * UNIT_ROUNDOFF * (1.0 + size)
+        """Bound of float32's error where inputs are no larger than ``size``."""
+        return ACTIVATION_ROUNDINGS * UNIT_ROUNDOFF * (1.0 + size)
 
     def lines(self, lower, upper):
         """Slopes and offsets ``(a, b)`` below and ``(a, b)`` above, over each interval."""

@@ -9,6 +9,7 @@ from keras import ops
 from zoo.certificates.smooth_network import values_and_slopes
 from zoo.ops.cores import on_all_cores
 from zoo.ops.precision import (
+    ACTIVATION_ROUNDINGS,
     LARGEST,
     SMALLEST_NORMAL,
     UNIT_ROUNDOFF,
@@ -343,7 +344,7 @@ def _rounding_errors(network, centers, reach, own, other):
         largest = np.maximum(largest, sizes.max(axis=1))
         error = norm * error + _length(lost)
         z, moves = a @ kernel + bias, moved * np.linalg.norm(kernel, axis=0)
-        activated = 32.0 * UNIT_ROUNDOFF * (1.0 + np.abs(z) + moves + error)
+        activated = ACTIVATION_ROUNDINGS * UNIT_ROUNDOFF * (1.0 + np.abs(z) + moves + error)
         error = activation.steepest * error + _length(activated)
         a, moved = activation.exact(z), activation.steepest * norm * moved
         bounded = activation.bounded

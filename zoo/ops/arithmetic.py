@@ -1,4 +1,4 @@
-"""Finding out how the backend really multiplies, before anything is proved about it.
+"""Finding out how the backend really computes, before anything is proved about it.
 
 A network is certified as float32 computes it. Many settings make a backend compute in fewer bits:
 TF32 on NVIDIA GPUs, JAX's matmul precision, TensorFlow's graph optimiser, oneDNN's math mode. No
@@ -11,8 +11,9 @@ import os
 import keras
 import numpy as np
 from keras import ops
+from scipy.special import expit
 
-from zoo.ops.precision import sum_rounding
+from zoo.ops.precision import ACTIVATION_ROUNDINGS, UNIT_ROUNDOFF, sum_rounding
 
 # Terms of the largest sums of a probe; their roundings are what float32 is allowed.
 _SIZE = 64
@@ -21,7 +22,7 @@ _checked = set()
 
 
 def require_exact_arithmetic():
-    """Raise unless the backend multiplies matrices and convolves in true float32.
+    """Raise unless the backend multiplies, convolves and activates in true float32.
 
     Each probe runs eagerly at every call. It runs compiled as well (by XLA, and by TensorFlow's own
     graph executor) once for each state of the backend's settings.
@@ -45,8 +46,8 @@ def _require(probes, how):
             worst = float(np.max(error / allowed))
             raise ValueError(
                 f"certify needs float32, but a {name} that is executed {how} is wrong by "
-                f"{worst:.3g} times what float32's rounding allows, as if it were computed in "
-                f"bfloat16, TF32 or by a transform; {_advice()}"
+                f"{worst:.3g} times what the certificates count, as if it were computed in "
+                f"bfloat16 or TF32, by a transform or by an approximation; {_advice()}"
             )
 
 
@@ -64,6 +65,19 @@ def _probes():
     }
     for size, channels in ((3, 16), (5, 4)):
         probes[f"{size} × {size} convolution"] = _convolution_probe(size, channels)
+    # What the certificates count for one activation, whose argument is at most x in size, and for a
+    # reciprocal root. Settings for fast mathematics approximate them.
+    x = np.concatenate([np.linspace(-30, 30, 2001), np.geomspace(1e-6, 90, 500)]).astype(np.float32)
+    wide, positive = x.astype(np.float64), np.geomspace(1e-25, 1e25, 501).astype(np.float32)
+    allowed = ACTIVATION_ROUNDINGS * UNIT_ROUNDOFF * (1.0 + np.abs(wide))
+    for function, exact in (
+        (ops.tanh, np.tanh(wide)),
+        (ops.sigmoid, expit(wide)),
+        (ops.softplus, np.logaddexp(0.0, wide)),
+    ):
+        probes[function.__name__] = function, (x,), exact, allowed
+    root = 1.0 / np.sqrt(positive.astype(np.float64))
+    probes["rsqrt"] = ops.rsqrt, (positive,), root, sum_rounding(6) * root
     return probes
 
 

@@ -11,6 +11,9 @@ UNIT_ROUNDOFF = 2.0**-24
 SMALLEST_NORMAL = 2.0**-126
 #: Sums of sizes from here on may overflow.
 LARGEST = 1e38
+#: So many times UNIT_ROUNDOFF · (1 + |x|) is what float32's tanh, sigmoid and softplus of x may be
+#: off by: libraries approximate these functions to a few units in the last place.
+ACTIVATION_ROUNDINGS = 32.0
 
 
 def sum_rounding(terms):
