@@ -6,6 +6,7 @@ import sys
 
 from training import recipe as recipes
 from zoo.errors import ZooError
+from zoo.terminal import print_any_character
 
 
 def main(arguments=None):
@@ -45,6 +46,7 @@ def main(arguments=None):
         help="split each batch over all devices of this machine (KERAS_BACKEND=jax)",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    print_any_character()
     options = parser.parse_args(arguments)
     try:
         recipe = recipes.load(options.recipe)

@@ -45,7 +45,7 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
     folder = pathlib.Path(folder)
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} holds no finished run; train it first")
-    run = json.loads((folder / "run.json").read_text())
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     if "minutes" in run:  # and recorded only when its time was up, after however many epochs
         if run["epochs"] < 1:
             raise ValueError(

@@ -109,7 +109,7 @@ def load(name):
     if not path.is_file():
         raise FileNotFoundError(f"no recipe {name!r}; there are: {', '.join(names())}")
     try:
-        recipe = tomllib.loads(path.read_text())
+        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
         jsonschema.validate(recipe, _SCHEMA)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from error
