@@ -65,6 +65,14 @@ def main(arguments=None):
             from training.devices import use_all_devices
 
             use_all_devices(recipe["training"]["batch_size"])
+        if options.measure:
+            from training.measure import check
+
+            whole = recipe["training"]["epochs"]
+            if options.epochs is not None and options.epochs < whole:
+                raise ValueError(f"--measure needs all {whole} epochs; leave out --epochs")
+            if workers.is_chief:
+                check(recipe, data_file=options.data)
         verbose = 0 if options.quiet else 1
         folder = options.out or pathlib.Path("runs") / recipe["name"]
         train(

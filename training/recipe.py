@@ -5,6 +5,8 @@ import tomllib
 
 import jsonschema
 
+from zoo.epsilon import Epsilon
+
 RECIPES = pathlib.Path(__file__).parent / "recipes"
 
 _NUMBER = {"type": "number"}
@@ -116,4 +118,9 @@ def load(name):
     except jsonschema.ValidationError as error:
         place = ".".join(map(str, error.absolute_path)) or "the recipe"
         raise ValueError(f"{path}: {place}: {error.message}") from error
+    try:
+        for eps in recipe["measure"]["eps"]:
+            Epsilon(eps)
+    except ValueError as error:
+        raise ValueError(f"{path}: measure.eps: {error}") from error
     return {"name": path.stem, **recipe}

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from training.tables import double_backprop, l2nnn, lc_lmt, linf_dist, second_order
 from zoo.json_text import json_text
+from zoo.report.plots import require_drawable
 from zoo.terminal import print_any_character
 
 APPROACHES = {
@@ -38,6 +39,11 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.plot and not hasattr(APPROACHES[options.approach], "plot"):
         parser.error(f"--plot: there is no plot for {options.approach}")
+    if options.plot:
+        try:
+            require_drawable(options.plot)
+        except (OSError, ValueError) as error:
+            parser.error(f"--plot: {error}")
     if options.train:
         if not hasattr(APPROACHES[options.approach], "run"):
             parser.error(
