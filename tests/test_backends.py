@@ -69,7 +69,8 @@ def test_a_backend_that_is_not_installed_is_named(name):
 
 
 _FORK = """
-import os
+import os, sys, types
+import keras, numpy as np
 import zoo
 from zoo.process import require_own_process
 
@@ -83,7 +84,15 @@ def exit_code_of_a_fork(call):
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
-assert exit_code_of_a_fork(require_own_process) == 0  # no model has been used yet
+assert exit_code_of_a_fork(require_own_process) == 0  # nothing has been used yet
+# A set from tensorflow-datasets is loaded by TensorFlow, which may be the backend.
+sys.modules["tensorflow_datasets"] = types.SimpleNamespace(
+    load=lambda *args, **options: (np.zeros((1, 28, 28, 1), "uint8"), np.zeros(1, int)),
+    as_numpy=lambda arrays: arrays,
+)
+zoo.data.load("mnist")
+refused = keras.backend.backend() == "tensorflow"
+assert exit_code_of_a_fork(require_own_process) == refused
 zoo.load("lc-lmt-digits")
 zoo.load("lc-lmt-digits")
 assert exit_code_of_a_fork(lambda: zoo.load("lc-lmt-digits")) == 1
@@ -91,6 +100,6 @@ assert exit_code_of_a_fork(lambda: zoo.load("lc-lmt-digits")) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-def test_a_process_forked_after_a_model_was_used_is_refused():
+def test_a_process_forked_after_the_backend_was_used_is_refused():
     done = run(_FORK)
     assert done.returncode == 0, done.stderr

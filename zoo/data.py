@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 
-from zoo.process import require_own_process
+from zoo.process import note_use
 from zoo.whole_file import require_writable
 
 #: The sets by name: the tensorflow-datasets builder (None: embedded), image shape, classes.
@@ -152,7 +152,7 @@ def _digits(split):
 
 
 def _from_tfds(builder, split):
-    require_own_process()
+    note_use("tensorflow")
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:

@@ -38,7 +38,7 @@ def load(
         zoo.DownloadError, zoo.IntegrityError, zoo.CheckpointError: naming file and fault.
         TypeError, ValueError: naming the argument that is wrong.
         NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
-        RuntimeError: in a process that was forked after a model had been used.
+        RuntimeError: in a process that was forked after the backend had been used.
 
     Example:
 

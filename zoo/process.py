@@ -2,25 +2,35 @@
 
 import os
 
-# The process in which a model of zoo was first loaded, built or asked; None before that.
-_used_in = None
+# The process in which TensorFlow, or JAX, was first used through zoo, by the library's name.
+_used_in = {}
+
+
+def note_use(library):
+    """Note that this process is about to use a library whose threads do not survive a fork.
+
+    Args:
+        library: ``"tensorflow"`` or ``"jax"``.
+    """
+    _used_in.setdefault(library, os.getpid())
 
 
 def require_own_process():
-    """Raise if this process was forked from one in which a model had already been used.
+    """Raise if this process was forked from one in which the backend had already been used.
 
-    A fork copies none of the threads in which TensorFlow and JAX compute, so the copy would wait
-    for them for ever. A process forked before any model was used computes like every other.
+    A fork copies none of the threads in which TensorFlow and JAX compute, so a model in the copy
+    would wait for them for ever. A process forked before any use computes like every other.
 
     Raises:
         RuntimeError: naming the way to start a process that works.
     """
-    global _used_in
-    if _used_in is None:
-        _used_in = os.getpid()
-    elif _used_in != os.getpid():
+    import keras
+
+    library = keras.backend.backend()
+    note_use(library)
+    if _used_in[library] != os.getpid():
         raise RuntimeError(
-            "this process was forked from one that had already used a model, and the threads in "
-            "which the backend computes do not survive a fork; start the process with "
-            "multiprocessing.get_context('spawn'), or use models only after forking"
+            f"this process was forked from one that had already used {library}, whose threads do "
+            "not survive a fork; start the process with multiprocessing.get_context('spawn'), or "
+            "load models and data only after forking"
         )
