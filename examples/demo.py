@@ -23,7 +23,7 @@ def main():
     )
     OUT.mkdir(exist_ok=True)
     report.plot(OUT / "certified_accuracy.png")
-    (OUT / "report.json").write_text(report.to_json() + "\n")
+    (OUT / "report.json").write_text(report.to_json() + "\n", encoding="utf-8")
     print(f"linf-dist-digits on {test.name}")
     print(report)
     print("No attack gets below the certified column: that is what the certificate proves.")

@@ -64,3 +64,30 @@ def test_write_replaces_one_entry_or_nothing(tmp_path, monkeypatch):
     with pytest.raises(jsonschema.ValidationError):
         catalog.write({**entry, "norm": "l7"})
     assert manifest.read_text() == untouched
+
+
+def test_a_number_that_json_lacks_is_not_written(tmp_path, monkeypatch):
+    manifest = tmp_path / "manifest.json"
+    manifest.write_bytes(catalog.MANIFEST.read_bytes())
+    monkeypatch.setattr(catalog, "MANIFEST", manifest)
+    entry = zoo.info("linf-dist-digits").to_dict()
+    with pytest.raises(ValueError, match="JSON"):
+        catalog.write({**entry, "metrics": {**entry["metrics"], "clean": float("nan")}})
+    assert zoo.info("linf-dist-digits").to_dict() == entry
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda: zoo.info(3), "name"),
+        (lambda: zoo.info(None), "name"),
+        (lambda: zoo.info(["linf-dist-digits"]), "name"),
+        (lambda: zoo.list_models(3), "pattern"),
+        (lambda: zoo.list_models(None), "pattern"),
+        (lambda: zoo.list_models(dataset=["digits"]), "dataset"),
+        (lambda: zoo.list_models(norm=2), "norm"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(call, argument):
+    with pytest.raises(TypeError, match=f"{argument} must be"):
+        call()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import catalog
+from zoo import catalog, evaluation, hub, loading
 from zoo.cli import main
 
 
@@ -132,6 +132,125 @@ def test_errors_are_one_line(capsys, arguments, message):
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+_OWN = ["--data", "digits", "--eps", "0.1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "linf-dist-digits", "linf-dist-digit"], "no model 'linf-dist-digit'"),
+        (["evaluate", "lc-lmt-digits", "./nowhere", *_OWN], "no such folder"),
+        (["evaluate", "lc-lmt-digits", "hf://", *_OWN], "a Hub name reads"),
+        (["evaluate", "lc-lmt-digits", "./nowhere"], "give --eps"),
+        (["evaluate", "linf-dist-digits", "--eps", "0.1", "much"], "eps must be a finite number"),
+        (["evaluate", "linf-dist-digits", "--plot", "missing/curve.png"], "no folder missing"),
+        (["evaluate", "linf-dist-digits", "--plot", "curve.xyz"], "the ending must be one of"),
+        (["evaluate", "linf-dist-digits", "--plot", "."], "it is a folder, not a file"),
+        (["evaluate", "linf-dist-digits", "--batch-size", "0"], "--batch-size must be a positive"),
+        (["evaluate", "linf-dist-digits", "--data", "no.npz"], "no such data file"),
+        (["certify", "linf-dist-digits", "--batch-size", "0"], "--batch-size must be a positive"),
+        (["attack", "linf-dist-digits", "--save", "missing/x.npz"], "no folder missing"),
+        (["attack", "linf-dist-digits", "--save", "missing/x"], "cannot write missing/x.npz"),
+        (["attack", "linf-dist-digits", "--eps", "much"], "eps must be a finite number"),
+        (["download", "linf-dist-digits", "--cache-dir", "a-file"], "a-file is a file"),
+    ],
+)
+def test_mistakes_are_noticed_before_anything_is_loaded(
+    capsys, monkeypatch, tmp_path, arguments, message
+):
+    def loaded(*args, **kwargs):
+        raise AssertionError("loaded before the arguments were checked")
+
+    for module, name in ((zoo.data, "load"), (loading, "load"), (hub, "fetch")):
+        monkeypatch.setattr(module, name, loaded)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-file").touch()
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (1, "")
+    assert message in err
+
+
+def test_nothing_is_written_if_a_page_cannot_be(capsys, tmp_path):
+    (tmp_path / "a-file").touch()
+    code, _, err = run(
+        capsys, "leaderboard", "--out", str(tmp_path / "site"), "--models",
+        str(tmp_path / "a-file" / "MODELS.md"),
+    )  # fmt: skip
+    assert code == 1
+    assert "a-file is a file, not a folder" in err
+    assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["linf-dist-digits", "lc-lmt-digits", "--norm", "linf"],
+        ["linf-dist-digits", "--attacks", "fgsm,pdg"],
+    ],
+)
+def test_no_image_is_certified_for_arguments_that_do_not_fit(capsys, monkeypatch, options):
+    """The second of two models has no certificate of the norm; the second attack is no attack."""
+
+    def certified(self, x, norm, method):
+        raise AssertionError("certified before the arguments were checked")
+
+    monkeypatch.setattr(zoo.models.LinfDistNet, "certified_radius", certified)
+    code, out, err = run(capsys, "evaluate", *options, "--n", "2", "--quiet")
+    assert (code, out) == (1, "")
+    assert "no certificate for norm='linf'" in err or "got 'pdg'" in err
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("out of memory"), KeyboardInterrupt()])
+def test_what_was_measured_is_printed_when_a_later_model_fails(capsys, monkeypatch, failure):
+    command = ["--n", "2", "--eps", "0.1", "--attacks", "fgsm", "--quiet"]
+    command = ["evaluate", "linf-dist-digits", "lc-lmt-digits", *command]
+
+    def fails(self, x, norm, method):
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(zoo.load("lc-lmt-digits")), "certified_radius", fails)
+        code, out, err = run(capsys, *command, "--json")
+        assert code == (130 if isinstance(failure, KeyboardInterrupt) else 1)
+        assert err == ("interrupted\n" if code == 130 else "error: out of memory\n")
+        measured = json.loads(out)
+        _, text, _ = run(capsys, *command)
+    _, out, _ = run(capsys, *command, "--json")
+    assert measured == json.loads(out)[:1]
+    assert text.startswith("linf-dist-digits on digits/test\n")
+
+
+def test_numbers_are_printed_when_a_file_cannot_be_written(capsys, monkeypatch, tmp_path):
+    def full(*args, **kwargs):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(evaluation.RobustnessReport, "plot", full)
+    monkeypatch.setattr(np, "savez_compressed", full)
+    common = ["linf-dist-digits", "--n", "2", "--eps", "0.1", "--quiet", "--json"]
+    plot = ["--attacks", "fgsm", "--plot", str(tmp_path / "curve.png")]
+    for command in (
+        ["evaluate", *common, *plot],
+        ["attack", *common, "--attack", "fgsm", "--save", str(tmp_path / "x.npz")],
+    ):
+        code, out, err = run(capsys, *command)
+        assert (code, err) == (1, "error: no space left on device\n")
+        assert json.loads(out)["n"] == 2
+
+
+def test_json_of_no_images_has_no_nan(capsys, tmp_path, digits):
+    path = tmp_path / "none.npz"
+    np.savez(path, x_test=digits.images[:0], y_test=digits.labels[:0])
+    code, out, _ = run(
+        capsys, "evaluate", "linf-dist-digits", "--data", str(path), "--eps", "0.1", "--json",
+        "--quiet",
+    )  # fmt: skip
+    assert code == 0
+    assert "NaN" not in out
+    assert json.loads(out)["rows"] == [
+        {"eps": "0.1", "attacked": {"fgsm": None, "pgd": None, "all": None}, "certified": None}
+    ]
 
 
 def test_usage_errors():

@@ -84,3 +84,18 @@ def test_a_set_that_cannot_be_had_says_what_to_do(monkeypatch):
     monkeypatch.setattr(tfds, "load", unreachable)
     with pytest.raises(RuntimeError, match="svhn_cropped .* no route.* set TFDS_DATA_DIR"):
         zoo.data.load("svhn")
+
+
+def test_names_of_another_kind_are_named():
+    for name in (3, None, ["digits"], b"digits.npz"):
+        with pytest.raises(TypeError, match="name must be that of an image set"):
+            zoo.data.load(name)
+
+
+def test_a_file_that_cannot_be_written_is_noticed_before_the_set_is_loaded(tmp_path, monkeypatch):
+    def loaded(*args):
+        raise AssertionError("loaded first")
+
+    monkeypatch.setattr(zoo.data, "load", loaded)
+    with pytest.raises(OSError, match="there is no folder"):
+        zoo.data.save(tmp_path / "missing" / "digits.npz", "digits")

@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -104,3 +105,75 @@ def test_a_single_attack_and_budget(digits_model, digits):
         digits.images[:20], digits.labels[:20], eps="1/10", attacks="fgsm"
     )
     assert list(report.rows[0]["attacked"]) == ["fgsm"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"attacks": None}, TypeError, "attacks must be a name or a list of names, got None"),
+        ({"attacks": ("fgsm", 3)}, TypeError, "attacks must be a name"),
+        ({"attacks": [["fgsm"]]}, TypeError, "attacks must be a name"),
+        ({"attacks": ("fgsm", "pdg")}, ValueError, "got 'pdg'"),
+        ({"params": {"pgd": {"step": 3}}}, TypeError, "no parameter 'step'"),
+        ({"params": {"pgd": {"steps": 0}}}, ValueError, "steps must be"),
+        ({"params": {"pgd": {"seed": 1}}}, TypeError, "no parameter 'seed'"),
+        ({"params": {"pgd": None}}, TypeError, "params must be like"),
+        ({"params": ["pgd"]}, TypeError, "params must be like"),
+        ({"eps": None}, ValueError, "eps must be a number"),
+        ({"eps": [0.1, "much"]}, ValueError, "eps must be a finite number"),
+        ({"eps": np.full((1, 1), 0.1)}, ValueError, "eps must be a number"),
+        ({"seed": -1}, ValueError, "seed must be a non-negative integer"),
+        ({"seed": "x"}, TypeError, "seed must be a non-negative integer"),
+        ({"y": None}, TypeError, "y must be"),
+    ],
+)
+def test_arguments_are_checked_before_anything_is_certified(
+    digits_model, digits, monkeypatch, arguments, error, message
+):
+    def certified(*args, **kwargs):
+        raise AssertionError("certified before the arguments were checked")
+
+    monkeypatch.setattr(type(digits_model), "certify", certified)
+    given = {"x": digits.images[:2], "y": digits.labels[:2], "eps": 0.1, **arguments}
+    for call in (evaluation.evaluate, evaluation.check):
+        with pytest.raises(error, match=message):
+            call(digits_model, **given)
+
+
+def test_check_measures_nothing(digits_model, digits, monkeypatch):
+    def measured(*args, **kwargs):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(type(digits_model), "certified_radius", measured)
+    given = digits_model, digits.images[:2], digits.labels[:2]
+    evaluation.check(*given, eps=[0.1, "8/255"], params={"pgd": {"steps": 3}})
+    for wrong in ({"norm": "l2"}, {"method": "magic"}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            evaluation.check(*given, eps=0.1, **wrong)
+    with pytest.raises(ValueError, match="x must have shape"):
+        evaluation.check(digits_model, digits.images[:2, 1:], digits.labels[:2], eps=0.1)
+
+
+def test_an_array_without_dimensions_is_one_budget(digits_model, digits):
+    reports = [
+        digits_model.evaluate_robustness(
+            digits.images[:4], digits.labels[:4], eps=eps, attacks=()
+        ).to_dict()
+        for eps in (0.1, np.array(0.1), np.float32(0.1), np.array([0.1]))
+    ]
+    assert all(report == reports[0] for report in reports)
+
+
+def test_another_keras_model_is_refused(digits):
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    for call in (evaluation.evaluate, evaluation.measure, evaluation.check):
+        with pytest.raises(TypeError, match="model of the zoo.*CertifiedModel, got Sequential"):
+            call(model, digits.images[:2], digits.labels[:2], eps=0.1)
+
+
+def test_a_report_of_no_images_is_json(digits_model, digits):
+    report = evaluation.evaluate(digits_model, digits.images[:0], digits.labels[:0], eps=0.1)
+    assert np.isnan(report.clean)
+    strict = json.loads(report.to_json(), parse_constant=pytest.fail)
+    assert strict == report.to_dict()
+    assert strict["clean"] is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import checkpoint
+from zoo import checkpoint, hub
 
 
 def _settings(model):
@@ -243,3 +243,29 @@ def test_the_zoos_networks_have_their_channels_last_whatever_the_setting_is():
         np.testing.assert_allclose(
             logits["channels_first", index], logits["channels_last", index], atol=1e-6
         )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": 3}, "name must be text or a path.* got 3"),
+        ({"name": None}, "name must be text or a path.* got None"),
+        ({"name": b"linf-dist-digits"}, "name must be text or a path"),
+        ({"name": ["linf-dist-digits"]}, "name must be text or a path"),
+        ({"revision": 3}, "revision must be text or None, got 3"),
+        ({"cache_dir": 3}, "cache_dir must be text or None, got 3"),
+        ({"num_classes": "3"}, "num_classes must be a positive integer"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        zoo.load(**{"name": "linf-dist-digits", **arguments})
+
+
+@pytest.mark.parametrize("name", ["./mine", "models/mine", ".\\mine", "C:/models/mine"])
+def test_folders_on_windows(monkeypatch, name):
+    """There both separators are in use."""
+    monkeypatch.setattr(hub.os, "sep", "\\")
+    assert hub.is_outside_catalog(name)
+    with pytest.raises(zoo.CheckpointError, match="no such folder"):
+        zoo.load(name)

@@ -9,7 +9,7 @@ import pytest
 
 import zoo.audit
 from tests.hub_server import HubServer
-from zoo import catalog, cli, publishing
+from zoo import catalog, cli, hub, publishing, whole_file
 from zoo.audit import audit
 from zoo.report.card import card
 
@@ -117,9 +117,37 @@ def test_a_wrong_card_on_the_hub_is_not_pinned(server, token, here):
     assert catalog.info(NAME).hub is None
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"to": None}, "to must be an organisation"),
+        ({"to": 3}, "to must be an organisation"),
+        ({"name": 3}, "name must be a catalog name"),
+        ({"sample": 0}, "sample must be a positive integer"),
+        ({"data": "no.npz"}, r"no such data file: no\.npz"),
+        ({"data": 3}, "name must be that of an image set"),
+    ],
+)
+def test_wrong_arguments_are_noticed_before_anything_is_staged(monkeypatch, arguments, message):
+    def staged(*args, **kwargs):
+        raise AssertionError("staged before the arguments were checked")
+
+    monkeypatch.setattr(hub, "fetch", staged)
+    arguments = {"name": NAME, "to": "someone", "dry_run": True, **arguments}
+    with pytest.raises((TypeError, ValueError, FileNotFoundError), match=message):
+        publishing.publish(**arguments)
+
+
+def test_an_audit_without_images_is_refused(here, tmp_path, digits):
+    path = tmp_path / "none.npz"
+    np.savez(path, x_test=digits.images[:0], y_test=digits.labels[:0])
+    with pytest.raises(zoo.AuditError, match="no test images"):
+        publish(dry_run=True, data=path)
+
+
 def test_an_unwritable_catalog_is_noticed_first(server, token, monkeypatch):
-    monkeypatch.setattr(publishing.os, "access", lambda *_: False)
-    with pytest.raises(PermissionError, match=r"manifest\.json cannot be written"):
+    monkeypatch.setattr(whole_file.os, "access", lambda *_: False)
+    with pytest.raises(OSError, match=r"cannot write .*manifest\.json"):
         publish()
     assert server.requests == []
 

@@ -1,5 +1,6 @@
 """Evaluation on a Ray cluster: equal to that on one machine, also when a worker dies."""
 
+import dataclasses
 import json
 import secrets
 import shutil
@@ -68,6 +69,35 @@ def test_addresses_and_options_that_are_none(capsys):
     pytest.importorskip("ray")
     assert "cluster at nowhere: Invalid address" in one_line_error(capsys, "--ray", "nowhere")
     assert "are for --ray" in one_line_error(capsys, "--task-gpus", "1")
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        ({"settings": {}}, {}, "one: settings must be a dictionary with eps"),
+        ({"settings": [0.1]}, {}, "one: settings must be a dictionary with eps"),
+        ({"settings": {"eps": "much"}}, {}, "eps must be a finite number"),
+        ({"settings": {"eps": 0.1, "attack": "pgd"}}, {}, "unexpected keyword argument 'attack'"),
+        ({"settings": {"eps": 0.1, "attacks": "pdg"}}, {}, "got 'pdg'"),
+        ({"model": None}, {}, "model must be a model of the zoo"),
+        ({}, {"address": None}, "address must be text"),
+        ({}, {"cpus": "one"}, "cpus must be a positive number"),
+        ({}, {"retries": -1}, "retries must be a positive integer"),
+    ],
+)
+def test_wrong_arguments_are_noticed_before_a_cluster_is_asked(
+    digits_model, digits, monkeypatch, change, options, message
+):
+    def asked():
+        raise AssertionError("asked for Ray first")
+
+    monkeypatch.setattr(scale_out, "_ray", asked)
+    good = scale_out.Job("one", digits_model, digits.images[:2], digits.labels[:2], {"eps": 0.1})
+    with pytest.raises((TypeError, ValueError), match=message):
+        scale_out.evaluate([good, dataclasses.replace(good, **change)], **options)
+    for jobs in (None, 3, ["one"]):
+        with pytest.raises(TypeError, match="jobs must be a list"):
+            scale_out.evaluate(jobs)
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +176,23 @@ def test_a_chunk_that_fails_for_good_is_one_error(connected, digits, monkeypatch
     kill_at_first_result(monkeypatch)
     with pytest.raises(zoo.ClusterError, match=r"one, images from \d+ on, could not be .* died"):
         scale_out.evaluate([job], retries=0)
+
+
+def test_what_was_measured_is_printed_when_a_later_model_fails(connected, capsys, monkeypatch):
+    result = scale_out._result
+
+    def fails(ray, reference, what):
+        if what.startswith(NAMES[1]):
+            raise zoo.ClusterError("the second cannot be measured")
+        return result(ray, reference, what)
+
+    monkeypatch.setattr(scale_out, "_result", fails)
+    command = ["--n", "20", "--eps", "0.1", "--attacks", "fgsm", "--json", "--quiet"]
+    assert main(["evaluate", *NAMES, *command, "--ray", "auto"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err == "error: the second cannot be measured\n"
+    assert main(["evaluate", NAMES[0], *command]) == 0
+    assert json.loads(printed.out) == [json.loads(capsys.readouterr().out)]
 
 
 def test_the_command(cluster, connected, capsys):

@@ -6,6 +6,7 @@ import sys
 
 from training import recipe as recipes
 from zoo.errors import ZooError
+from zoo.terminal import print_any_character
 
 
 def main(arguments=None):
@@ -45,6 +46,7 @@ def main(arguments=None):
         help="split each batch over all devices of this machine (KERAS_BACKEND=jax)",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    print_any_character()
     options = parser.parse_args(arguments)
     try:
         recipe = recipes.load(options.recipe)
@@ -63,6 +65,14 @@ def main(arguments=None):
             from training.devices import use_all_devices
 
             use_all_devices(recipe["training"]["batch_size"])
+        if options.measure:
+            from training.measure import check
+
+            whole = recipe["training"]["epochs"]
+            if options.epochs is not None and options.epochs < whole:
+                raise ValueError(f"--measure needs all {whole} epochs; leave out --epochs")
+            if workers.is_chief:
+                check(recipe, data_file=options.data)
         verbose = 0 if options.quiet else 1
         folder = options.out or pathlib.Path("runs") / recipe["name"]
         train(

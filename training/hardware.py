@@ -16,7 +16,7 @@ def hardware():
 
 def _processor():
     try:
-        with open("/proc/cpuinfo") as lines:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
             names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
         return names[0]
     except (OSError, IndexError):

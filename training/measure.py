@@ -7,9 +7,11 @@ import shutil
 import numpy as np
 
 from training.cost import cost
+from training.run import build
 from zoo import catalog, checkpoint, data, golden, hub, loading
 from zoo.evaluation import evaluate
 from zoo.report.card import card
+from zoo.whole_file import require_writable
 
 PAPERS = {
     "crt": "Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020",
@@ -23,6 +25,29 @@ PAPERS = {
     "lmt": "Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training: Scalable Certification of "
     "Perturbation Invariance for Deep Neural Networks, NeurIPS 2018",
 }
+
+
+def check(recipe, *, data_file=None, weights=None):
+    """Raise, before a run is trained, what would prevent :func:`measure` after it.
+
+    Args:
+        recipe: as :func:`training.recipe.load` returns it.
+        data_file, weights: as for :func:`measure`.
+
+    Raises:
+        ValueError: naming the entry of the recipe, or the images, that are wrong.
+        FileNotFoundError, RuntimeError: if there are no test images.
+        OSError: if the checkpoint or the manifest cannot be written.
+    """
+    if recipe["approach"] not in PAPERS:
+        raise ValueError(f"approach must be one of {', '.join(PAPERS)}, got {recipe['approach']!r}")
+    target = pathlib.Path(weights or catalog.WEIGHTS) / recipe["name"]
+    require_writable(target / checkpoint.CONFIG, makes_folders=True)
+    require_writable(catalog.MANIFEST)
+    test = data.load(data_file or recipe["data"]["name"], "test")
+    model = build(recipe)
+    # Of no images, certify and attack look at nothing but their arguments.
+    metrics_of(model, test.take(0), recipe)
 
 
 def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
@@ -45,7 +70,7 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
     folder = pathlib.Path(folder)
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} holds no finished run; train it first")
-    run = json.loads((folder / "run.json").read_text())
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     if "minutes" in run:  # and recorded only when its time was up, after however many epochs
         if run["epochs"] < 1:
             raise ValueError(

@@ -5,6 +5,8 @@ import tomllib
 
 import jsonschema
 
+from zoo.epsilon import Epsilon
+
 RECIPES = pathlib.Path(__file__).parent / "recipes"
 
 _NUMBER = {"type": "number"}
@@ -109,11 +111,16 @@ def load(name):
     if not path.is_file():
         raise FileNotFoundError(f"no recipe {name!r}; there are: {', '.join(names())}")
     try:
-        recipe = tomllib.loads(path.read_text())
+        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
         jsonschema.validate(recipe, _SCHEMA)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from error
     except jsonschema.ValidationError as error:
         place = ".".join(map(str, error.absolute_path)) or "the recipe"
         raise ValueError(f"{path}: {place}: {error.message}") from error
+    try:
+        for eps in recipe["measure"]["eps"]:
+            Epsilon(eps)
+    except ValueError as error:
+        raise ValueError(f"{path}: measure.eps: {error}") from error
     return {"name": path.stem, **recipe}

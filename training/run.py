@@ -13,6 +13,7 @@ from training.schedules import EpsilonSchedule, LearningRateSchedule, PSchedule
 from training.state import RunState
 from training.workers import Workers
 from zoo import checkpoint, checks, data
+from zoo.json_text import json_text
 from zoo.whole_file import write_whole
 
 
@@ -171,7 +172,7 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
         return model
     if len(validation) and workers.is_chief:
         record["validation"] = _validate(model, validation, recipe["measure"]["eps"], verbose)
-    write_whole(folder / "run.json", json.dumps(record, indent=1) + "\n")
+    write_whole(folder / "run.json", json_text(record, indent=1) + "\n")
     return model
 
 
@@ -189,7 +190,7 @@ def _claim(folder, recipe, minutes):
         return {key: recipe[key] for key in recipe if key not in ("measure", "notes", "minutes")}
 
     if path.exists():
-        other = json.loads(path.read_text())
+        other = json.loads(path.read_text(encoding="utf-8"))
         advice = "delete it, or choose another folder with --out"
         if of_the_run(other) != of_the_run(recipe):
             raise ValueError(

@@ -1,6 +1,7 @@
 """The state of a run on disk: what makes it resumable after any interruption."""
 
 import json
+import math
 import os
 import pathlib
 import re
@@ -8,6 +9,7 @@ import re
 import keras
 
 from training.hardware import hardware
+from zoo.json_text import json_text
 from zoo.whole_file import write_whole
 
 _NAME = re.compile(r"epoch-(\d+)(?:-batch-(\d+))?\.weights\.h5")
@@ -48,7 +50,7 @@ class RunState(keras.callbacks.Callback):
         if path is not None:
             model.optimizer.build(model.trainable_variables)
             model.load_weights(path)
-            record = json.loads((self.folder / "history.json").read_text())
+            record = json.loads((self.folder / "history.json").read_text(encoding="utf-8"))
             self.history = record["epochs"][:epoch]
             if batch:
                 place = {"epoch": epoch + 1, "batches": batch}
@@ -104,7 +106,9 @@ class RunState(keras.callbacks.Callback):
         if self._begun is not None:
             # An earlier call trained the first batches; these are means over all of them.
             earlier = self._begun["batches"] / batches
-            logs = {k: earlier * self._begun[k] + (1 - earlier) * v for k, v in logs.items()}
+            # JSON has null for NaN.
+            begun = {k: math.nan if self._begun[k] is None else self._begun[k] for k in logs}
+            logs = {k: earlier * begun[k] + (1 - earlier) * v for k, v in logs.items()}
         return {
             "epoch": epoch + 1,
             "seconds": self.clock.seconds - sum(record["seconds"] for record in self.history),
@@ -115,7 +119,7 @@ class RunState(keras.callbacks.Callback):
 
     def _write_history(self):
         record = {"epochs": self.history, "parts": self._parts}
-        write_whole(self.folder / "history.json", json.dumps(record, indent=1))
+        write_whole(self.folder / "history.json", json_text(record, indent=1))
 
     def _states(self):
         matches = ((_NAME.fullmatch(path.name), path) for path in self.folder.glob("*.h5"))

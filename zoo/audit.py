@@ -11,6 +11,7 @@ import sys
 from zoo import checks, hub
 from zoo.checkpoint import CONFIG, WEIGHTS
 from zoo.errors import AuditError
+from zoo.json_text import json_text
 
 CARD = "README.md"
 # Standard deviations that the accuracy of a sample may be off that of all images.
@@ -86,7 +87,8 @@ def _in_a_fresh_process(request):
     done = subprocess.run(
         [sys.executable, "-m", "zoo.audit", json.dumps(request)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         env={**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     if done.returncode:
@@ -100,6 +102,8 @@ def _check_numbers(measured, record):
     from zoo import golden
 
     name, metrics, n = record.name, record.metrics, measured["n"]
+    if n == 0:
+        raise AuditError(f"there are no test images to measure {name} on")
     if measured["golden difference"] is None:
         raise AuditError(f"the catalog has no golden logits of {name}; `python -m training "
                          f"{name} --cost` writes them")  # fmt: skip
@@ -157,4 +161,4 @@ def measure(request):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="For zoo.audit.audit.")
     parser.add_argument("request")
-    print(json.dumps(measure(json.loads(parser.parse_args().request))))
+    print(json_text(measure(json.loads(parser.parse_args().request))))

@@ -118,6 +118,9 @@ def list_models(pattern="*", *, dataset=None, norm=None, approach=None):
     Returns:
         List of :class:`Record` that prints as a table.
 
+    Raises:
+        TypeError: naming the argument that is no text.
+
     Example:
 
     >>> import zoo
@@ -125,6 +128,11 @@ def list_models(pattern="*", *, dataset=None, norm=None, approach=None):
     ['linf-dist-digits']
     """
     wanted = {"dataset": dataset, "norm": norm, "approach": approach}
+    if not isinstance(pattern, str):
+        raise TypeError(f"pattern must be text, such as 'linf-*', got {pattern!r}")
+    for key, value in wanted.items():
+        if not isinstance(value, (str, type(None))):
+            raise TypeError(f"{key} must be text or None, got {value!r}")
     return Records(
         record
         for record in _records()
@@ -136,13 +144,22 @@ def list_models(pattern="*", *, dataset=None, norm=None, approach=None):
 def info(name):
     """The record of one checkpoint.
 
+    Args:
+        name: of the catalog.
+
+    Returns:
+        :class:`Record`.
+
     Raises:
+        TypeError: if the name is no text.
         zoo.UnknownModelError: with the closest names.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a catalog name, as in zoo.list_models(), got {name!r}")
     records = {record.name: record for record in _records()}
     if name in records:
         return records[name]
-    close = difflib.get_close_matches(str(name), records, n=3, cutoff=0.4)
+    close = difflib.get_close_matches(name, records, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(records)}"
     raise UnknownModelError(f"no model {name!r}; {hint}")
 
@@ -157,13 +174,15 @@ def write(entry):
 
     Raises:
         jsonschema.ValidationError: if the entry is not of the manifest's form.
+        ValueError: if a number in it is NaN or infinite.
     """
     import jsonschema
 
     models = [model for model in _read()["models"] if model["name"] != entry["name"]]
     manifest = {"models": sorted([*models, entry], key=lambda model: model["name"])}
-    jsonschema.validate(manifest, json.loads(SCHEMA.read_text()))
-    write_whole(MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    jsonschema.validate(manifest, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(MANIFEST, text + "\n")
 
 
 def _records():

@@ -6,12 +6,14 @@ import keras
 import numpy as np
 
 from zoo import checks
+from zoo.backend import require_backend
 from zoo.certificates import Certificate, margin
 from zoo.certificates.model_state import drop_outdated_program
 from zoo.certificates.network_bounds import METHODS, NetworkBounds
 from zoo.models.base import CertifiedModel
 from zoo.models.wrapped_network import LARGEST_BYTE_SCALE
 from zoo.ops.precision import require_float32
+from zoo.process import require_own_process
 from zoo.progress import track
 
 
@@ -50,6 +52,8 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
         TypeError, ValueError: for a model or inputs that are not accepted, an unknown norm or
             method, and a model that computes in less than float32.
         zoo.UnsupportedLayerError: naming the first layer without bounds, and what is supported.
+        NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
+        RuntimeError: in a process that was forked after the backend had been used.
 
     Example:
 
@@ -69,6 +73,8 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
         if clip is not True:
             raise ValueError("models of the zoo take images in [0, 1]; clip is not for them")
         return model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
+    require_backend()
+    require_own_process()
     bounds = NetworkBounds(model)
     if norm not in ("linf", "l2"):
         raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")

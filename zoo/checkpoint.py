@@ -68,7 +68,7 @@ def save(model, folder, *, float16=False):
         partial = pathlib.Path(partial)
         bare.save_weights(partial / "plain.weights.h5")
         _compress(partial / "plain.weights.h5", partial / WEIGHTS, float16)
-        (partial / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+        (partial / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         for name in (WEIGHTS, CONFIG):
             os.replace(partial / name, folder / name)
 

@@ -1,32 +1,54 @@
 """The ``zoo`` command."""
 
 import argparse
-import json
 import os
 import sys
 
 from zoo import catalog
+from zoo.epsilon import Epsilon
 from zoo.errors import ZooError
+from zoo.json_text import json_text
+from zoo.terminal import print_any_character
+from zoo.whole_file import require_writable, write_whole
+
+
+class _Unfinished(Exception):
+    """Holds what was measured before something failed; the failure is its cause."""
+
+    def __init__(self, result, text):
+        self.result, self.text = result, text
 
 
 def main(arguments=None):
     """Run the command; returns its exit code."""
     # The backends' own start-up messages would drown a one-line answer.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    print_any_character()
     options = _parser().parse_args(arguments)
     try:
-        result, text = options.run(options)
+        try:
+            _print(options, *options.run(options))
+        except _Unfinished as unfinished:
+            _print(options, unfinished.result, unfinished.text)
+            raise unfinished.__cause__ from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except (ZooError, ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    try:
-        print(json.dumps(result, indent=1) if options.json else text, flush=True)
-    except BrokenPipeError:  # the reader has seen enough, as in `zoo list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _print(options, result, text):
+    try:
+        print(json_text(result, indent=1) if options.json else text, flush=True)
+    except OSError as error:
+        # What is still to be written must not fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # A closed pipe means that the reader has seen enough, as in `zoo list | head`.
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 def _parser():
@@ -143,52 +165,71 @@ def _evaluate(options):
         raise ValueError("--plot draws the curve of one model; give one name")
     if options.ray is None and (options.task_cpus, options.task_gpus) != (None, None):
         raise ValueError("--task-cpus and --task-gpus are for --ray")
-    reports = (_evaluate_on_ray if options.ray else _evaluate_here)(options)
+    if options.plot:
+        from zoo.report.plots import require_drawable
+
+        require_drawable(options.plot)
+    settings = [_evaluation_settings(options, name) for name in options.name]
+    models_and_images = _models_and_images(options, options.name)
+    jobs = [
+        (name, model, images, of_model)
+        for name, (model, images), of_model in zip(
+            options.name, models_and_images, settings, strict=True
+        )
+    ]
     results, texts = [], []
-    for name, data, report in reports:
-        if options.plot:
-            report.plot(options.plot)
-        results.append({"model": name, "data": data, **report.to_dict()})
-        texts.append(f"{name} on {data}\n{report}")
-    return results if len(results) > 1 else results[0], "\n\n".join(texts)
+
+    def measured():
+        return results if len(options.name) > 1 else results[0], "\n\n".join(texts)
+
+    reports = (_evaluate_on_ray if options.ray else _evaluate_here)(options, jobs)
+    try:
+        for (name, _, images, _), report in zip(jobs, reports, strict=True):
+            results.append({"model": name, "data": images.name, **report.to_dict()})
+            texts.append(f"{name} on {images.name}\n{report}")
+            if options.plot:
+                report.plot(options.plot)
+    except (Exception, KeyboardInterrupt) as error:
+        if not results:
+            raise
+        raise _Unfinished(*measured()) from error
+    return measured()
 
 
-def _evaluate_here(options):
-    for name in options.name:
-        model, images = _model_and_images(options, name)
-        settings = {**_evaluation_settings(options, name), "verbose": not options.quiet}
-        yield name, images.name, model.evaluate_robustness(images.images, images.labels, **settings)
+def _evaluate_here(options, jobs):
+    from zoo import evaluation
+
+    for _, model, images, settings in jobs:
+        evaluation.check(model, images.images, images.labels, **settings)
+    for _, model, images, settings in jobs:
+        yield evaluation.evaluate(
+            model, images.images, images.labels, **settings, verbose=not options.quiet
+        )
 
 
-def _evaluate_on_ray(options):
+def _evaluate_on_ray(options, jobs):
     from zoo import scale_out
 
-    data = []
-
-    def jobs():
-        for name in options.name:
-            model, images = _model_and_images(options, name)
-            data.append(images.name)
-            settings = _evaluation_settings(options, name)
-            yield scale_out.Job(name, model, images.images, images.labels, settings)
-
+    jobs = [
+        scale_out.Job(name, model, images.images, images.labels, settings)
+        for name, model, images, settings in jobs
+    ]
     takes = {"cpus": options.task_cpus, "gpus": options.task_gpus}
     takes = {kind: number for kind, number in takes.items() if number is not None}
-    reports = scale_out.evaluate(jobs(), options.ray, **takes, verbose=not options.quiet)
-    return zip(options.name, data, reports, strict=True)
+    return scale_out.evaluate_each(jobs, options.ray, **takes, verbose=not options.quiet)
 
 
 def _evaluation_settings(options, name):
     return {
-        "eps": options.eps or _measured_eps(name),
+        "eps": [Epsilon(eps) for eps in options.eps or _measured_eps(name)],
         "norm": options.norm,
-        "attacks": tuple(options.attacks.split(",")),
+        "attacks": tuple(filter(None, options.attacks.split(","))),
         "batch_size": options.batch_size,
     }
 
 
 def _certify(options):
-    model, images = _model_and_images(options, options.name)
+    ((model, images),) = _models_and_images(options, [options.name])
     certificate = model.certify(
         images.images,
         norm=options.norm,
@@ -208,9 +249,12 @@ def _certify(options):
 def _attack(options):
     import numpy as np
 
-    model, images = _model_and_images(options, options.name)
     params = {k: v for k in ("steps", "restarts") if (v := getattr(options, k)) is not None}
-    eps = options.eps or _measured_eps(options.name)[0]
+    eps = Epsilon(options.eps or _measured_eps(options.name)[0])
+    if options.save:
+        options.save = options.save.removesuffix(".npz") + ".npz"  # as NumPy will name it
+        require_writable(options.save)
+    ((model, images),) = _models_and_images(options, [options.name])
     x_adv = model.attack(
         images.images,
         images.labels,
@@ -222,8 +266,6 @@ def _attack(options):
         **params,
     )
     fooled = np.argmax(model.logits(x_adv), axis=1) != images.labels
-    if options.save:
-        np.savez_compressed(options.save, x_test=x_adv, y_test=images.labels)
     accuracy = float(1 - fooled.mean()) if len(images) else None
     result = {
         "model": options.name,
@@ -234,15 +276,23 @@ def _attack(options):
         "accuracy": accuracy,
         "fooled": fooled.tolist(),
     }
-    return result, (
+    text = (
         f"{options.name} on {images.name}: {fooled.sum()} of {len(images)} images "
         f"misclassified under {options.attack} at eps {eps}"
     )
+    if options.save:
+        try:
+            np.savez_compressed(options.save, x_test=x_adv, y_test=images.labels)
+        except OSError as error:
+            raise _Unfinished(result, text) from error
+    return result, text
 
 
 def _download(options):
     from zoo import hub
 
+    if options.cache_dir and not os.path.isdir(options.cache_dir):
+        require_writable(os.path.join(options.cache_dir, "file"), makes_folders=True)
     folder = hub.fetch(options.name, revision=options.revision, cache_dir=options.cache_dir)
     return {"name": options.name, "folder": str(folder)}, str(folder)
 
@@ -286,21 +336,33 @@ def _verify(options):
     from zoo import hub, loading
 
     records = [catalog.info(options.name)] if options.name else catalog.list_models()
+    names = []
+
+    def verified():
+        lines = [f"{name}: files as published, loads" for name in names]
+        return {"verified": names}, "\n".join(lines)
+
     for record in records:
-        hub.fetch(record.name)
-        loading.load(record.name, verify=False)
-    names = [record.name for record in records]
-    return {"verified": names}, "\n".join(f"{name}: files as published, loads" for name in names)
+        try:
+            hub.fetch(record.name)
+            loading.load(record.name, verify=False)
+        except Exception as error:
+            if not names:
+                raise
+            raise _Unfinished(*verified()) from error
+        names.append(record.name)
+    return verified()
 
 
 def _leaderboard(options):
-    from zoo.report.leaderboard.page import write
+    from zoo.report.leaderboard.page import PAGE, write
     from zoo.report.models_page import models_page
     from zoo.report.rows import rows
-    from zoo.whole_file import write_whole
 
     if not (options.out or options.models):
         raise ValueError("nothing to write; give --out FOLDER, --models FILE or both")
+    for path in filter(None, (options.out and os.path.join(options.out, PAGE), options.models)):
+        require_writable(path, makes_folders=True)
     records = catalog.list_models()
     written = []
     if options.out:
@@ -311,23 +373,39 @@ def _leaderboard(options):
     return {"written": written, "rows": rows(records)}, "\n".join(written)
 
 
-def _model_and_images(options, name):
-    from zoo import data, loading
+def _models_and_images(options, names):
+    """Pairs of model and images, one for each name.
+
+    All names and options are looked at before anything is loaded.
+    """
+    from zoo import checks, data, hub, loading
 
     if options.n is not None and options.n < 1:
         raise ValueError(f"--n must be at least 1, got {options.n}")
-    source = options.data or _record(name, "--data").dataset
-    model = loading.load(name)
-    images = data.load(source, "test")
-    return model, images if options.n is None else images.take(options.n)
+    checks.positive_integer(options.batch_size, "--batch-size")
+    sources = [options.data or _record(name, "--data").dataset for name in names]
+    for name, source in zip(names, sources, strict=True):
+        hub.check(name)
+        data.check(source)
+    images = {source: data.load(source, "test") for source in dict.fromkeys(sources)}
+    if options.n is not None:
+        images = {source: images[source].take(options.n) for source in images}
+    return [
+        (loading.load(name), images[source]) for name, source in zip(names, sources, strict=True)
+    ]
 
 
 def _measured_eps(name):
-    return [entry["eps"] for entry in _record(name, "--eps").metrics["attacked"]]
+    measured = [entry["eps"] for entry in _record(name, "--eps").metrics["attacked"]]
+    if not measured:
+        raise ValueError(f"{name} was measured under no attack; give --eps")
+    return measured
 
 
 def _record(name, option):
-    if "/" in name:
+    from zoo import hub
+
+    if hub.is_outside_catalog(name):
         raise ValueError(f"{name} has no entry in the catalog to take defaults from; give {option}")
     return catalog.info(name)
 

@@ -1,10 +1,14 @@
 """Image sets as arrays."""
 
 import dataclasses
+import os
 import pathlib
 import zipfile
 
 import numpy as np
+
+from zoo.process import note_use
+from zoo.whole_file import require_writable
 
 #: The sets by name: the tensorflow-datasets builder (None: embedded), image shape, classes.
 DATASETS = {
@@ -71,6 +75,7 @@ def load(name, split="test"):
         :class:`ImageSet`.
 
     Raises:
+        TypeError: if the name is neither text nor a path.
         ValueError: for an unknown set or split, or a file without the arrays.
         FileNotFoundError: if the file does not exist.
         RuntimeError: if the set is not on this machine and cannot be downloaded.
@@ -81,15 +86,37 @@ def load(name, split="test"):
     >>> zoo.data.load("digits", "test").images.shape
     (500, 8, 8, 1)
     """
+    check(name)
     if split not in ("train", "test"):
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
     if str(name).endswith(".npz"):
         return _from_file(pathlib.Path(name), split)
-    if name not in DATASETS:
-        raise ValueError(f"unknown image set {name!r}; known: {', '.join(DATASETS)}")
     builder, _, classes = DATASETS[name]
     images, labels = _digits(split) if builder is None else _from_tfds(builder, split)
     return ImageSet(f"{name}/{split}", images, labels.astype(np.int64), classes)
+
+
+def check(name):
+    """Raise, without loading anything, unless there may be such an image set.
+
+    Args:
+        name: as for :func:`load`.
+
+    Raises:
+        TypeError: if the name is neither text nor a path.
+        ValueError: for an unknown set.
+        FileNotFoundError: if the file does not exist.
+    """
+    if not isinstance(name, (str, os.PathLike)):
+        raise TypeError(
+            f"name must be that of an image set ({', '.join(DATASETS)}) or the path of an .npz "
+            f"file, got {name!r}"
+        )
+    if str(name).endswith(".npz"):
+        if not pathlib.Path(name).is_file():
+            raise FileNotFoundError(f"no such data file: {name}")
+    elif name not in DATASETS:
+        raise ValueError(f"unknown image set {name!r}; known: {', '.join(DATASETS)}")
 
 
 def save(path, name):
@@ -98,8 +125,13 @@ def save(path, name):
     Args:
         path: of the file; written whole or not at all.
         name: a key of ``zoo.data.DATASETS``.
+
+    Raises:
+        OSError: if the file cannot be written; noticed before the set is loaded.
+        ValueError, RuntimeError: as :func:`load`.
     """
     path = pathlib.Path(path)
+    require_writable(path)
     arrays = {}
     for split in ("train", "test"):
         part = load(name, split)
@@ -120,6 +152,7 @@ def _digits(split):
 
 
 def _from_tfds(builder, split):
+    note_use("tensorflow")
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
@@ -138,8 +171,6 @@ def _from_tfds(builder, split):
 
 
 def _from_file(path, split):
-    if not path.is_file():
-        raise FileNotFoundError(f"no such data file: {path}")
     try:
         arrays = np.load(path, allow_pickle=False)
         names = set(arrays.files)

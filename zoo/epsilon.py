@@ -14,8 +14,8 @@ class Epsilon:
     ``0.3`` is 3/10.
 
     Args:
-        value: a non-negative number, a string such as ``"8/255"`` or ``"0.3"``, or an
-            :class:`Epsilon`.
+        value: a non-negative number, also as an array of no dimensions, a string such as
+            ``"8/255"`` or ``"0.3"``, or an :class:`Epsilon`.
 
     Raises:
         ValueError: if it is no finite non-negative number.
@@ -32,6 +32,8 @@ class Epsilon:
         if isinstance(value, Epsilon):
             self.text, self.exact = value.text, value.exact
             return
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            value = value[()]
         if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction, np.number)):
             raise ValueError(f"eps must be a number or a string like '8/255', got {value!r}")
         self.text = str(value).strip()

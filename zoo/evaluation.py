@@ -1,13 +1,14 @@
 """Measuring a model: clean, attacked and certified accuracy in one report."""
 
 import dataclasses
-import json
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from zoo import checks
 from zoo.epsilon import Epsilon
 from zoo.errors import SoundnessError
+from zoo.json_text import json_text, json_value
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,18 +34,18 @@ class RobustnessReport:
     labels: np.ndarray
 
     def to_dict(self):
-        """The numbers in JSON's types."""
+        """The numbers in JSON's types, None in place of NaN."""
         return {
             "n": self.n,
             "norm": self.norm,
             "method": self.method,
-            "clean": self.clean,
-            "rows": self.rows,
+            "clean": json_value(self.clean),
+            "rows": json_value(self.rows),
         }
 
     def to_json(self):
         """The numbers as JSON."""
-        return json.dumps(self.to_dict(), indent=1)
+        return json_text(self.to_dict(), indent=1)
 
     def plot(self, path):
         """Draw the certified-accuracy curve, with the attacks as points, into an image file."""
@@ -86,10 +87,11 @@ def evaluate(
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`.
-        x, y: images and labels, as for ``certify`` and ``attack``.
+        x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
+        y: integer labels ``(n,)``.
         eps: budget or list of budgets: numbers, or strings such as ``"8/255"``.
         norm: of the perturbation; by default the first that the model certifies.
-        attacks: names, see ``zoo.attacks.ATTACKS``.
+        attacks: name or list of names, see ``zoo.attacks.ATTACKS``; an empty list for none.
         method: of the certificate.
         params: ``{attack: {parameter: value}}``.
         batch_size, seed, verbose: as for ``certify`` and ``attack``.
@@ -98,11 +100,10 @@ def evaluate(
         :class:`RobustnessReport`.
 
     Raises:
+        TypeError, ValueError: naming the argument that is wrong, before anything is measured.
         zoo.SoundnessError: if an attack changed a prediction within its certified radius, naming
             the image's index.
     """
-    x = checks.images(x, model.image_shape)
-    y = checks.labels(y, len(x), model.num_classes)
     return report(
         measure(
             model,
@@ -162,15 +163,16 @@ def measure(
         :class:`Outcome`.
 
     Raises:
-        zoo.SoundnessError: as :func:`evaluate`.
+        TypeError, ValueError, zoo.SoundnessError: as :func:`evaluate`.
     """
     from zoo.attacks import attack
 
-    budgets = [Epsilon(e) for e in (eps if isinstance(eps, (list, tuple, np.ndarray)) else [eps])]
-    attacks = (attacks,) if isinstance(attacks, str) else tuple(attacks)
-    unknown = set(params or {}) - set(attacks)
-    if unknown:
-        raise ValueError(f"params for {sorted(unknown)}, which are not among the attacks {attacks}")
+    _require_model(model)
+    x = checks.images(x, model.image_shape)
+    y = checks.labels(y, len(x), model.num_classes)
+    budgets = _budgets(eps)
+    attacks, params = _attacks(attacks, params)
+    _require_seed(seed)
     certificate = model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
     fooled = []
     for budget in budgets:
@@ -187,12 +189,56 @@ def measure(
                 seed=seed,
                 first=first,
                 verbose=verbose,
-                **(params or {}).get(name, {}),
+                **params.get(name, {}),
             )
             by_attack[name] = np.argmax(model.logits(x_adv, batch_size=batch_size), axis=1) != y
             _require_sound(certificate, y, by_attack[name], budget, name, first)
         fooled.append((budget, by_attack))
     return Outcome(certificate, y, fooled)
+
+
+def check(
+    model,
+    x,
+    y,
+    *,
+    eps,
+    norm=None,
+    attacks=("fgsm", "pgd"),
+    method="auto",
+    params=None,
+    batch_size=256,
+    seed=0,
+    verbose=0,
+):
+    """Raise what :func:`evaluate` would raise for its arguments, but measure nothing.
+
+    For a program that measures several models, and should not find out about the last one's
+    arguments when all others are done.
+
+    Args:
+        model, x, y, eps, norm, attacks, method, params, batch_size, seed, verbose: as for
+            :func:`evaluate`.
+
+    Raises:
+        TypeError, ValueError: naming the argument that is wrong.
+    """
+    _require_model(model)
+    x = checks.images(x, model.image_shape)
+    y = checks.labels(y, len(x), model.num_classes)
+    # Without images, there is nothing left to do but to look at the other arguments.
+    measure(
+        model,
+        x[:0],
+        y[:0],
+        eps=eps,
+        norm=norm,
+        attacks=attacks,
+        method=method,
+        params=params,
+        batch_size=batch_size,
+        seed=seed,
+    )
 
 
 def joined(outcomes):
@@ -259,6 +305,50 @@ def report(outcome):
         certificate=certificate,
         labels=y,
     )
+
+
+def _require_model(model):
+    from zoo.models import CertifiedModel
+
+    if not isinstance(model, CertifiedModel):
+        raise TypeError(
+            "model must be a model of the zoo, which is a zoo.models.CertifiedModel, got "
+            f"{type(model).__name__}; zoo.certify certifies other Keras models"
+        )
+
+
+def _budgets(eps):
+    several = isinstance(eps, (list, tuple)) or (isinstance(eps, np.ndarray) and eps.ndim > 0)
+    return [Epsilon(e) for e in (eps if several else [eps])]
+
+
+def _attacks(attacks, params):
+    """Names as a tuple and parameters as a dictionary, checked."""
+    from zoo.attacks.attack import ATTACKS, _check_params
+
+    names = [attacks] if isinstance(attacks, str) else attacks
+    names = list(names) if isinstance(names, Iterable) else [names]
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"attacks must be a name or a list of names, got {attacks!r}")
+    for name in names:
+        if name not in ATTACKS:
+            raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {name!r}")
+    params = {} if params is None else params
+    if not isinstance(params, Mapping) or not all(isinstance(params[k], Mapping) for k in params):
+        raise TypeError(f"params must be like {{'pgd': {{'steps': 10}}}}, got {params!r}")
+    unknown = [name for name in params if name not in names]
+    if unknown:
+        raise ValueError(f"params for {unknown}, which are not among the attacks {tuple(names)}")
+    for name in names:
+        _check_params(name, params.get(name, {}))
+    return tuple(names), params
+
+
+def _require_seed(seed):
+    try:
+        np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"seed must be a non-negative integer, got {seed!r}") from error
 
 
 def _require_sound(certificate, y, fooled, budget, attack, first=0):

@@ -34,21 +34,23 @@ def fetch(name, *, revision=None, cache_dir=None, local_files_only=False, verify
         :class:`pathlib.Path` of a folder holding ``config.json`` and ``model.weights.h5``.
 
     Raises:
+        TypeError: naming the argument that is not of the kind it takes.
         zoo.UnknownModelError: for a name the catalog does not have.
+        zoo.CheckpointError: for a folder that is not there.
         zoo.DownloadError: naming the file and why it could not be fetched.
         zoo.IntegrityError: naming the file, what was expected and what was found.
     """
-    explicit = isinstance(name, os.PathLike) or os.sep in name
+    check(name)
+    for argument, value in {"revision": revision, "cache_dir": cache_dir}.items():
+        if not isinstance(value, (str, os.PathLike, type(None))):
+            raise TypeError(f"{argument} must be text or None, got {value!r}")
+    explicit = is_outside_catalog(name)
     name = os.fspath(name)
     match = _HUB_NAME.fullmatch(name)
     if match:
         revision = revision or match["revision"]
         return from_hub(match["repo"], revision, None, cache_dir, local_files_only, verify)
-    if name.startswith("hf://"):
-        raise ValueError(f"a Hub name reads hf://org/repo or hf://org/repo@revision, got {name!r}")
     if explicit:
-        if not pathlib.Path(name).is_dir():
-            raise CheckpointError(f"no such folder: {name}")
         return pathlib.Path(name)
     record = catalog.info(name)
     shipped = catalog.WEIGHTS / name
@@ -65,6 +67,40 @@ def fetch(name, *, revision=None, cache_dir=None, local_files_only=False, verify
     files = record.files if revision in (None, record.hub["revision"]) else None
     revision = revision or record.hub["revision"]
     return from_hub(record.hub["repo_id"], revision, files, cache_dir, local_files_only, verify)
+
+
+def is_outside_catalog(name):
+    """Whether a name is a folder or of the form ``hf://org/repo``, and so none of the catalog's."""
+    # On Windows both separators are in use.
+    return isinstance(name, os.PathLike) or "/" in name or os.sep in name
+
+
+def check(name):
+    """Raise, without fetching anything, unless there may be such a checkpoint.
+
+    Args:
+        name: as for :func:`fetch`.
+
+    Raises:
+        TypeError: if the name is neither text nor a path.
+        ValueError: for a Hub name of another form.
+        zoo.UnknownModelError: for a name the catalog does not have.
+        zoo.CheckpointError: for a folder that is not there.
+    """
+    text = os.fspath(name) if isinstance(name, os.PathLike) else name
+    if not isinstance(text, str):
+        raise TypeError(
+            "name must be text or a path: a catalog name, 'hf://org/repo[@revision]' or a folder, "
+            f"got {name!r}"
+        )
+    if _HUB_NAME.fullmatch(text):
+        return
+    if text.startswith("hf://"):
+        raise ValueError(f"a Hub name reads hf://org/repo or hf://org/repo@revision, got {name!r}")
+    if not is_outside_catalog(name):
+        catalog.info(name)
+    elif not pathlib.Path(text).is_dir():
+        raise CheckpointError(f"no such folder: {text}")
 
 
 def digest(path):

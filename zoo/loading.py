@@ -1,6 +1,8 @@
 """From a name to a model."""
 
-from zoo import checkpoint, hub
+from zoo import checkpoint, checks, hub
+from zoo.backend import require_backend
+from zoo.process import require_own_process
 
 
 def load(
@@ -34,6 +36,9 @@ def load(
     Raises:
         zoo.UnknownModelError: for a name the catalog does not have, with the closest names.
         zoo.DownloadError, zoo.IntegrityError, zoo.CheckpointError: naming file and fault.
+        TypeError, ValueError: naming the argument that is wrong.
+        NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
+        RuntimeError: in a process that was forked after the backend had been used.
 
     Example:
 
@@ -42,6 +47,8 @@ def load(
     >>> model.image_shape
     (8, 8, 1)
     """
+    if num_classes is not None:
+        checks.positive_integer(num_classes, "num_classes")
     folder = hub.fetch(
         name,
         revision=revision,
@@ -49,5 +56,7 @@ def load(
         local_files_only=local_files_only,
         verify=verify,
     )
+    require_backend()
+    require_own_process()
     model = checkpoint.load(folder, weights=weights, **overrides)
     return model if num_classes is None else model.with_new_head(num_classes)

@@ -1,7 +1,5 @@
 """Progress bars with the time left."""
 
-import sys
-
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,7 +20,7 @@ def bar(show=True):
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=Console(file=sys.stderr),
+        console=Console(stderr=True),
         disable=not show,
     )
 

@@ -1,15 +1,16 @@
 """Publishing a checkpoint on the Hugging Face Hub: staged, audited, uploaded, pinned."""
 
-import os
 import pathlib
 import re
 import shutil
 import tempfile
 
-from zoo import audit, catalog, hub
+from zoo import audit, catalog, checks, hub
+from zoo import data as image_sets
 from zoo.checkpoint import CONFIG, WEIGHTS
 from zoo.errors import PublishError
 from zoo.report.card import card
+from zoo.whole_file import require_writable
 
 _ORGANISATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -36,6 +37,7 @@ def publish(name, to, *, private=False, dry_run=False, sample=100, data=None):
 
     Raises:
         zoo.UnknownModelError: for a name the catalog does not have.
+        TypeError, ValueError, FileNotFoundError: naming the argument that is wrong.
         zoo.AuditError, zoo.IntegrityError: naming what does not agree; nothing is sent then.
         zoo.PublishError: without a token, or naming what the Hub refused.
         zoo.DownloadError: if what was uploaded cannot be fetched again. It is not pinned then.
@@ -48,12 +50,15 @@ def publish(name, to, *, private=False, dry_run=False, sample=100, data=None):
     'someone/linf-dist-digits'
     """
     record = catalog.info(name)
-    if not _ORGANISATION.fullmatch(str(to)):
+    if not isinstance(to, str) or not _ORGANISATION.fullmatch(to):
         raise ValueError(f"to must be an organisation or user on the Hub, got {to!r}")
+    checks.positive_integer(sample, "sample")
+    if data is not None:
+        image_sets.check(data)
     repo = f"{to}/{name}"
     token = None if dry_run else _token()
-    if not (dry_run or os.access(catalog.MANIFEST, os.W_OK)):
-        raise PermissionError(f"{catalog.MANIFEST} cannot be written, so nothing could be pinned")
+    if not dry_run:
+        require_writable(catalog.MANIFEST)  # where the revision will be pinned
     with tempfile.TemporaryDirectory(prefix="zoo-publish-") as stage:
         stage = pathlib.Path(stage)
         source = hub.fetch(name)

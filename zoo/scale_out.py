@@ -7,6 +7,7 @@ import logging
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -47,7 +48,8 @@ def evaluate(jobs, address="auto", *, cpus=1, gpus=0, retries=3, verbose=0):
     Models and images travel to the workers, which need nothing but certified-zoo.
 
     Args:
-        jobs: iterable of :class:`Job`, taken one after another.
+        jobs: iterable of :class:`Job`. The arguments of all of them are checked before the cluster
+            is asked for anything.
         address: of the cluster: ``"host:port"``; ``"ray://host:port"``, by way of Ray's client;
             ``"auto"``, the one in ``RAY_ADDRESS`` or the one that this machine is part of;
             ``"local"``, this machine alone for as long as the call takes. Where the program is
@@ -63,7 +65,8 @@ def evaluate(jobs, address="auto", *, cpus=1, gpus=0, retries=3, verbose=0):
         ImportError: if Ray is not installed.
         zoo.ClusterError: if no cluster answers at the address within seconds, or a chunk fails for
             good.
-        zoo.SoundnessError, TypeError, ValueError: as :func:`zoo.evaluation.evaluate`.
+        TypeError, ValueError: naming the argument, or the job, that is wrong.
+        zoo.SoundnessError: as :func:`zoo.evaluation.evaluate`.
 
     Example::
 
@@ -72,17 +75,51 @@ def evaluate(jobs, address="auto", *, cpus=1, gpus=0, retries=3, verbose=0):
         job = Job("linf-dist-digits", model, digits.images, digits.labels, {"eps": [0.1]})
         (report,) = evaluate([job], "local")
     """
+    return list(
+        evaluate_each(jobs, address, cpus=cpus, gpus=gpus, retries=retries, verbose=verbose)
+    )
+
+
+def evaluate_each(jobs, address="auto", *, cpus=1, gpus=0, retries=3, verbose=0):
+    """As :func:`evaluate`, but yields each report once it and those before it are measured.
+
+    A caller that keeps what comes has it still if a later model cannot be measured.
+
+    Args:
+        jobs, address, cpus, gpus, retries, verbose: as for :func:`evaluate`.
+
+    Yields:
+        :class:`zoo.evaluation.RobustnessReport`, in the order of the jobs.
+    """
+    jobs = _checked(jobs)
+    if not isinstance(address, str):
+        raise TypeError(f"address must be text, such as 'auto' or 'host:port', got {address!r}")
+    for name, number in {"cpus": cpus, "gpus": gpus}.items():
+        if number != 0:
+            checks.positive_number(number, name)
+    if retries != 0:
+        checks.positive_integer(retries, "retries")
     ray = _ray()
     with _connected(ray, address):
         task = ray.remote(
             num_cpus=cpus, num_gpus=gpus, max_retries=retries, runtime_env=_environment()
         )(_measured)
-        submitted = [(job.name, _submit(ray, task, job)) for job in jobs]
-        outcomes = _outcomes(ray, submitted, verbose)
-    return [
-        evaluation.report(evaluation.joined([outcomes[chunk] for chunk in chunks.values()]))
-        for _, chunks in submitted
-    ]
+        submitted = [_submit(ray, task, job) for job in jobs]
+        names = [job.name for job in jobs]
+        for outcomes in _outcomes(ray, names, submitted, verbose):
+            yield evaluation.report(evaluation.joined(outcomes))
+
+
+def _checked(jobs):
+    """The jobs as a list."""
+    jobs = list(jobs) if isinstance(jobs, Iterable) else [jobs]
+    for job in jobs:
+        if not isinstance(job, Job):
+            raise TypeError(f"jobs must be a list of zoo.scale_out.Job, got {type(job).__name__}")
+        if not isinstance(job.settings, Mapping) or "eps" not in job.settings:
+            raise TypeError(f"{job.name}: settings must be a dictionary with eps at least")
+        evaluation.check(job.model, job.x, job.y, **job.settings)
+    return jobs
 
 
 def _ray():
@@ -170,26 +207,34 @@ def _submit(ray, task, job):
     }
 
 
-def _outcomes(ray, submitted, verbose):
-    """Wait for all chunks: a dictionary of reference to :class:`zoo.evaluation.Outcome`."""
-    waiting = {
-        reference: f"{name}, images from {first} on"
-        for name, chunks in submitted
-        for first, reference in chunks.items()
-    }
-    outcomes = {}
+def _outcomes(ray, names, submitted, verbose):
+    """Wait for the chunks of one model after another.
+
+    Args:
+        names: of the models.
+        submitted: their chunks, as :func:`_submit` returns them.
+
+    Yields:
+        List of a model's :class:`zoo.evaluation.Outcome`, in the order of its chunks.
+    """
+    waiting = {reference for chunks in submitted for reference in chunks.values()}
     try:
         with bar(verbose) as progress:
             moving = progress.add_task("evaluating", total=len(waiting))
-            while waiting:
-                (reference,), _ = ray.wait(list(waiting))
-                outcomes[reference] = _result(ray, reference, waiting.pop(reference))
-                progress.advance(moving)
+            for name, chunks in zip(names, submitted, strict=True):
+                places = {reference: first for first, reference in chunks.items()}
+                outcomes = {}
+                while len(outcomes) < len(places):
+                    (reference,), _ = ray.wait([r for r in places if r in waiting])
+                    waiting.remove(reference)
+                    what = f"{name}, images from {places[reference]} on"
+                    outcomes[reference] = _result(ray, reference, what)
+                    progress.advance(moving)
+                yield [outcomes[reference] for reference in places]
     finally:
         with contextlib.suppress(ray.exceptions.RayError):
             for reference in waiting:
                 ray.cancel(reference, force=True)
-    return outcomes
 
 
 def _result(ray, reference, what):

@@ -165,7 +165,7 @@ def test_bad_targets_are_one_error(capsys, tmp_path):
         (["--out", str(tmp_path / "file")], "file is a file, not a folder"),
         (["--out", str(tmp_path / "file" / "site")], "file is a file, not a folder"),
         (["--out", "/proc/site"], "cannot write /proc/site/index.html"),
-        (["--models", str(tmp_path / "folder")], "folder: Is a directory"),
+        (["--models", str(tmp_path / "folder")], "folder: it is a folder, not a file"),
     ):
         assert main(["leaderboard", *arguments]) == 1
         out, err = capsys.readouterr()

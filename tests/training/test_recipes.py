@@ -38,6 +38,7 @@ def test_unknown_recipe():
         ("batch_size = 128", "batchsize = 128", "training: 'batch_size' is a required"),
         ("seed = 0", "", "'seed' is a required property"),
         ("seed = 0", "seed = ", "line"),
+        ("eps = [", 'eps = ["much", ', r"measure\.eps: eps must be a finite number.*'much'"),
     ],
 )
 def test_bad_recipes_are_named(tmp_path, old, new, message):

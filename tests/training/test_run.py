@@ -1,6 +1,7 @@
 """Training runs: interrupted, resumed, measured, without TensorFlow."""
 
 import json
+import math
 import os
 import pathlib
 import re
@@ -385,6 +386,44 @@ def test_fractions_are_budgets_in_recipes_too(recipe, tmp_path):
     train(recipe, tmp_path / "run", epochs=1, verbose=0)
     with pytest.raises(ValueError, match="epochs must be a positive integer, got 0"):
         train(recipe, tmp_path / "run", epochs=0, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "options", "message"),
+    [
+        ('"linf-dist"', '"magic"', [], "approach must be one of crt, .* got 'magic'"),
+        ("eps = [0.05", 'methods = ["magic"]\neps = [0.05', [], "method='magic'"),
+        ("", "", ["--epochs", "2"], "--measure needs all 4 epochs"),
+        ("", "", ["--data", "train.npz"], "train.npz lacks x_test, y_test"),
+        ("", "", [], "a-file is a file, not a folder"),
+    ],
+)
+def test_what_prevents_the_measurement_is_noticed_before_the_training(
+    tmp_path, capsys, monkeypatch, empty_catalog, digits, old, new, options, message
+):
+    def trained(*args, **kwargs):
+        raise AssertionError("trained first")
+
+    monkeypatch.setattr("training.run.train", trained)
+    monkeypatch.chdir(tmp_path)
+    np.savez("train.npz", x_train=digits.images, y_train=digits.labels)
+    pathlib.Path("mine.toml").write_text(RECIPE.replace(old, new, 1), encoding="utf-8")
+    if message.startswith("a-file"):
+        pathlib.Path("a-file").touch()
+        monkeypatch.setattr(catalog, "WEIGHTS", tmp_path / "a-file" / "weights")
+    assert main(["mine.toml", "--measure", "--quiet", *options]) == 1
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_a_loss_of_nan_is_written_as_json_and_read_again(recipe, tmp_path, monkeypatch):
+    recipe["training"]["learning_rate"] = math.inf
+    recipe["float16"] = False
+    train_interrupted(monkeypatch, 5, recipe, tmp_path / "run", save_every=0)
+    history = (tmp_path / "run" / "history.json").read_text(encoding="utf-8")
+    assert json.loads(history, parse_constant=pytest.fail)["parts"][0]["loss"] is None
+    train(recipe, tmp_path / "run", epochs=1, verbose=0)
+    history = (tmp_path / "run" / "history.json").read_text(encoding="utf-8")
+    assert json.loads(history, parse_constant=pytest.fail)["epochs"][0]["loss"] is None
 
 
 def test_command_line_errors(recipe_file, capsys):

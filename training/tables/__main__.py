@@ -1,13 +1,15 @@
 """``python -m training.tables APPROACH``: a paper's tables beside the zoo's own numbers."""
 
 import argparse
-import json
 import sys
 
 from rich.console import Console
 from rich.table import Table
 
 from training.tables import double_backprop, l2nnn, lc_lmt, linf_dist, second_order
+from zoo.json_text import json_text
+from zoo.report.plots import require_drawable
+from zoo.terminal import print_any_character
 
 APPROACHES = {
     "double-backprop": double_backprop,
@@ -33,9 +35,15 @@ def main(arguments=None):
         help="first train and measure, into runs/, the rows that have no result (not linf-dist)",
     )
     parser.add_argument("--plot", metavar="FILE", help="draw the results as well (l2nnn, lc-lmt)")
+    print_any_character()
     options = parser.parse_args(arguments)
     if options.plot and not hasattr(APPROACHES[options.approach], "plot"):
         parser.error(f"--plot: there is no plot for {options.approach}")
+    if options.plot:
+        try:
+            require_drawable(options.plot)
+        except (OSError, ValueError) as error:
+            parser.error(f"--plot: {error}")
     if options.train:
         if not hasattr(APPROACHES[options.approach], "run"):
             parser.error(
@@ -50,7 +58,7 @@ def main(arguments=None):
             parser.error(f"--plot: {error}")
     tables = APPROACHES[options.approach].tables()
     if options.json:
-        print(json.dumps(tables, indent=1, ensure_ascii=False))
+        print(json_text(tables, indent=1, ensure_ascii=False))
         return 0
     if options.markdown:
         print("\n".join(map(markdown, tables)))

@@ -103,7 +103,7 @@ def run(runs, rows=tuple(POSTER), data_file=None, results=RESULTS, verbose=1):
         folder = pathlib.Path(runs) / "l2nnn-poster" / row
         model = train(recipe, folder, data_file=data_file, verbose=verbose)
         test = data.load(data_file or recipe["data"]["name"], "test")
-        trained = json.loads((folder / "run.json").read_text())
+        trained = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         kept = ("epochs", "images", "seconds", "hardware", "seed")
         trained = {key: trained[key] for key in kept}
         return {**measure(model, test.images, test.labels, verbose), **trained}

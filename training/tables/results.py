@@ -5,12 +5,13 @@ import json
 import numpy as np
 
 from zoo import checks
+from zoo.json_text import json_text
 from zoo.whole_file import write_whole
 
 
 def read(path):
     """The measurements so far, by name; none if there is no file."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def fill(path, measurements, verbose=1):
@@ -29,7 +30,7 @@ def fill(path, measurements, verbose=1):
         result = measure()
         # Read again: another process may have added its own meanwhile.
         found = {**read(path), name: result}
-        lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in found.items()]
+        lines = [f"{json_text(key)}: {json_text(value)}" for key, value in found.items()]
         write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 

@@ -5,12 +5,14 @@ import numpy as np
 from keras import ops
 
 from zoo import checks
+from zoo.backend import require_backend
 from zoo.certificates import Certificate
 from zoo.certificates.lipschitz import margin
 from zoo.certificates.model_state import require_own_methods
 from zoo.errors import UnsupportedLayerError
 from zoo.models.checked_calls import CheckedCalls
 from zoo.ops.precision import require_float32
+from zoo.process import require_own_process
 from zoo.progress import track
 
 # The methods that logits are computed by. A certificate is about exactly these.
@@ -37,6 +39,8 @@ class CertifiedModel(CheckedCalls, keras.Model):
     fixed = ("image_shape", "num_classes")
 
     def __init__(self, image_shape, num_classes, **kwargs):
+        require_backend()
+        require_own_process()
         super().__init__(**kwargs)
         self.image_shape = tuple(checks.positive_integer(n, "image_shape") for n in image_shape)
         if len(self.image_shape) != 3:
@@ -129,7 +133,9 @@ class CertifiedModel(CheckedCalls, keras.Model):
             zoo.UnsupportedLayerError: if a subclass, or an assignment to the model or one of its
                 layers, replaced a method that the certificate relies on.
             ValueError: if the model or the backend computes in less than float32.
+            RuntimeError: in a process that was forked after the backend had been used.
         """
+        require_own_process()
         layers = self._flatten_layers()
         require_own_methods(layers)
         _require_own_certificate(type(self), "certified_radius", _LOGITS)
@@ -257,6 +263,7 @@ class CertifiedModel(CheckedCalls, keras.Model):
 
     def logits(self, x, *, batch_size=256):
         """Logits of checked images as a float32 array ``(n, classes)``."""
+        require_own_process()
         self.require_float32_policy()
         outputs = [ops.convert_to_numpy(self(b, training=False)) for b in _batches(x, batch_size)]
         return np.concatenate(outputs) if outputs else np.zeros((0, self.num_classes), np.float32)

@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 
+from zoo.backend import require_backend
 from zoo.ops.cores import cores
 
 
@@ -24,9 +25,9 @@ def host_call(function, inputs, outputs):
     Raises:
         NotImplementedError: on a backend other than TensorFlow and JAX.
     """
+    require_backend()
     call = _on_arrays(function)
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
+    if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         results = tf.numpy_function(call, inputs, [tf.as_dtype(dtype) for _, dtype in outputs])
@@ -34,16 +35,12 @@ def host_call(function, inputs, outputs):
         for result, (shape, _) in zip(results, outputs, strict=True):
             result.set_shape(shape)
         return results
-    if backend == "jax":
-        import jax
+    import jax
 
-        if not any(isinstance(value, jax.core.Tracer) for value in inputs):
-            return [jax.numpy.asarray(result) for result in call(*inputs)]
-        specs = tuple(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in outputs)
-        return list(jax.pure_callback(call, specs, *inputs, vmap_method="sequential"))
-    raise NotImplementedError(
-        f"host calls work on the tensorflow and jax backends, not on {backend!r}"
-    )
+    if not any(isinstance(value, jax.core.Tracer) for value in inputs):
+        return [jax.numpy.asarray(result) for result in call(*inputs)]
+    specs = tuple(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in outputs)
+    return list(jax.pure_callback(call, specs, *inputs, vmap_method="sequential"))
 
 
 @functools.cache
@@ -57,7 +54,12 @@ def _on_arrays(function):
 
 
 def on_cpu():
-    """Whether the backend computes on the CPU and a host call works well there."""
+    """Whether the backend computes on the CPU and a host call works well there.
+
+    Raises:
+        NotImplementedError: on a backend other than TensorFlow and JAX.
+    """
+    require_backend()
     if keras.backend.backend() == "jax":
         import jax
 

@@ -17,6 +17,7 @@ What makes them fast:
 
 import functools
 import math
+import threading
 
 import numba
 import numpy as np
@@ -40,8 +41,31 @@ _INFINITY = int32(0x7F800000)
 # Rows of x that share one reading of w.
 _ROWS = 16
 
-_jit = numba.njit(fastmath=True, parallel=True, cache=True, error_model="numpy")
 _inline = numba.njit(fastmath=True, inline="always", error_model="numpy")
+# One kernel at a time: each uses all cores anyway, and where there is neither OpenMP nor TBB,
+# numba ends the process if two threads start a kernel at once.
+_RUNNING = threading.Lock()
+
+
+def _jit(function):
+    """Compile a kernel that runs on all cores, and that threads may call at the same time."""
+    options = {"fastmath": True, "parallel": True, "error_model": "numpy"}
+    try:
+        kernel = numba.njit(**options, cache=True)(function)
+    except RuntimeError:  # numba finds no folder for its cache that can be written
+        kernel = numba.njit(**options)(function)
+
+    @functools.wraps(function)
+    def run(*arguments):
+        nonlocal kernel
+        with _RUNNING:
+            try:
+                return kernel(*arguments)
+            except OSError:  # the disk of the cache is full, or the folder is gone
+                kernel = numba.njit(**options)(function)
+                return kernel(*arguments)
+
+    return run
 
 
 @numba.extending.intrinsic

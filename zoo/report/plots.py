@@ -1,6 +1,29 @@
 """Plots of a robustness report."""
 
+import pathlib
+
 import numpy as np
+
+from zoo.whole_file import require_writable
+
+
+def require_drawable(path):
+    """Raise unless :func:`certified_accuracy` can draw into this file.
+
+    Args:
+        path: image file; its ending chooses the format.
+
+    Raises:
+        OSError: if the file cannot be written.
+        ValueError: for an ending that stands for no format that matplotlib draws.
+    """
+    from matplotlib.figure import Figure
+
+    require_writable(path)
+    ending = pathlib.Path(path).suffix.removeprefix(".").lower()
+    known = Figure().canvas.get_supported_filetypes()
+    if ending and ending not in known:  # without an ending, matplotlib appends one
+        raise ValueError(f"cannot draw {path}: the ending must be one of {', '.join(known)}")
 
 
 def certified_accuracy(report, path):

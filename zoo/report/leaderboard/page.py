@@ -8,6 +8,8 @@ from zoo.report.curves import curves
 from zoo.report.rows import rows
 from zoo.whole_file import write_whole
 
+#: Name of the file that the page is written to.
+PAGE = "index.html"
 _FILES = pathlib.Path(__file__).parent
 
 
@@ -58,7 +60,7 @@ def write(folder, records):
     ...     write(folder, zoo.list_models()).name
     'index.html'
     """
-    path = pathlib.Path(folder) / "index.html"
+    path = pathlib.Path(folder) / PAGE
     write_whole(path, page(records))
     return path
 
