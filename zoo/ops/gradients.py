@@ -90,5 +90,30 @@ def input_jacobian(function, inputs):
     raise _unknown(backend)
 
 
+def traced_once(function):
+    """A function with a custom gradient, which a TensorFlow graph holds as a call.
+
+    TensorFlow never lets go of a graph in which a custom gradient was traced, nor of the weights
+    in it. So the custom gradient gets a graph of its own, which holds no weights: one for all
+    models whose tensors have the same shapes.
+
+    Args:
+        function: of tensors alone; it must not use variables.
+
+    Returns:
+        A function of the same tensors. On other backends it is ``function`` itself.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    traced = tf.function(function, autograph=False)
+
+    def call(*tensors):
+        return function(*tensors) if tf.executing_eagerly() else traced(*tensors)
+
+    return call
+
+
 def _unknown(backend):
     return NotImplementedError(f"input gradients need TensorFlow or JAX, not {backend}")
