@@ -13,7 +13,7 @@ import zoo
 from tests.attacks.test_attacks import HERE, QUICK
 from tests.backend import BACKEND
 
-MODELS = {name: "linf-dist-digits" for name in HERE} | {"second_order": "crt-digits"}
+MODELS = dict.fromkeys(HERE, "linf-dist-digits") | {"second_order": "crt-digits"}
 PARAMS = QUICK | {"second_order": {"steps": 3}}
 
 

@@ -113,7 +113,8 @@ def _distance(form, exact):
 
         return u, gradient
 
-    return traced_once(distance)
+    # Of the forms the portable one has loops.
+    return traced_once(distance, on_jax=forward is _portable_forward)
 
 
 def chosen_implementation(implementation):

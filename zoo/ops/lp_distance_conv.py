@@ -92,7 +92,8 @@ def _distance(form, geometry, exact):
 
         return u, gradient
 
-    return traced_once(distance)
+    # Of the forms the portable one has loops.
+    return traced_once(distance, on_jax=forward is _portable_conv_forward)
 
 
 def linf_interval_conv(
@@ -133,8 +134,15 @@ def linf_interval_conv(
             f"got {tuple(lower.shape)} and {tuple(upper.shape)}"
         )
     geometry = Geometry.of(lower.shape, w.shape, strides, padding, groups)
-    _, _, interval = _form(implementation)
-    return interval(geometry, lower, upper, ops.reshape(w, w.shape))
+    interval = _interval(_form(implementation), geometry)
+    return tuple(interval(lower, upper, ops.reshape(w, w.shape)))
+
+
+@functools.lru_cache(maxsize=256)
+def _interval(form, geometry):
+    *_, interval = form
+    portable = interval is _portable_interval
+    return traced_once(functools.partial(interval, geometry), on_jax=portable)
 
 
 @dataclasses.dataclass(frozen=True)
