@@ -315,17 +315,3 @@ def test_plain_spsa_fails(digits_model, images):
     with pytest.raises(ValueError, match="batch_size of 1"):
         spsa(victim(digits_model), tf.constant(x), tf.constant(y), 0.1, 2, **ends)
     assert digits_model.attack(x[:3], y[:3], "spsa", eps=0.1, steps=2).shape == (3, 8, 8, 1)
-
-
-@tensorflow_only
-def test_the_gradient_is_compiled_once(images):
-    """A new callable for each call would be compiled anew each time."""
-    from cleverhans.tf2 import utils
-
-    model = zoo.load("linf-dist-digits")
-    x, y = images
-    model.attack(x, y, "pgd", eps=0.1, steps=2)
-    before = utils.compute_gradient.experimental_get_tracing_count()
-    for seed in range(3):
-        model.attack(x, y, "pgd", eps=0.1 + seed / 10, steps=2, seed=seed)
-    assert utils.compute_gradient.experimental_get_tracing_count() == before

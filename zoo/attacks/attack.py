@@ -1,28 +1,18 @@
 """One call for every attack."""
 
-import inspect
+import numbers
 
 import numpy as np
 
 from zoo import checks
-from zoo.attacks.carlini_wagner import carlini_wagner
-from zoo.attacks.gradient import fgsm, pgd, skip_pgd
-from zoo.attacks.momentum import momentum
-from zoo.attacks.second_order import second_order
-from zoo.attacks.spsa import skip_spsa, spsa
+from zoo.attacks.gradient import skip_pgd
+from zoo.attacks.settings import ATTACKS, check_settings, require_model
+from zoo.attacks.spsa import skip_spsa
 from zoo.attacks.victim import victim
 from zoo.epsilon import Epsilon
+from zoo.ops.precision import require_float32
 from zoo.progress import track
 
-#: The attacks by name.
-ATTACKS = {
-    "fgsm": fgsm,
-    "pgd": pgd,
-    "momentum": momentum,
-    "cw": carlini_wagner,
-    "spsa": spsa,
-    "second_order": second_order,
-}
 # Those that draw at random: how to draw what one batch takes.
 _SKIPS = {"pgd": skip_pgd, "spsa": skip_spsa}
 
@@ -51,7 +41,8 @@ def attack(
         eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``.
         norm: ``"linf"`` or ``"l2"``; by default the first that the model certifies.
         batch_size: images at a time.
-        seed: of whatever is random in the attack.
+        seed: integer, not negative, of whatever is random in the attack. The same seed gives the
+            same images. The program's own random state is left as it is.
         first: place of ``x[0]`` in the set that ``x`` is a part of, a multiple of ``batch_size``:
             the part is attacked exactly as it is within the set, whatever becomes of the rest.
         verbose: 1 shows a progress bar.
@@ -61,7 +52,10 @@ def attack(
         float32 array of the shape of ``x``: in the ball and in [0, 1], exactly.
 
     Raises:
-        TypeError, ValueError: naming the argument that is wrong.
+        TypeError: if ``model`` is not a model of the zoo, the attack has no such parameter, or
+            ``x`` or ``y`` is no array of numbers.
+        ValueError: naming the argument that is wrong, and for a model that computes in another
+            type than float32.
         NotImplementedError: where the backend has no such attack.
 
     Example:
@@ -73,17 +67,20 @@ def attack(
     >>> bool(np.abs(x_adv - x).max() <= 8 / 255)
     True
     """
-    x = checks.images(x, model.image_shape)
+    require_model(model)
+    if norm is None and not model.certificates:
+        raise ValueError(f"norm must be given, as a {type(model).__name__} certifies none")
+    norm = model.certificates[0][0] if norm is None else norm
+    check_settings(attack, norm, params, model=model)
     batch_size = checks.positive_integer(batch_size, "batch_size")
-    eps = Epsilon(eps)
-    norm = model.certificates[0][0] if norm is None and model.certificates else norm
-    if norm not in ("linf", "l2"):
-        raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
-    if attack not in ATTACKS:
-        raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {attack!r}")
-    _check_params(attack, params)
+    seed, first = _not_negative(seed, "seed"), _not_negative(first, "first")
     if first % batch_size:
         raise ValueError(f"first must be a multiple of batch_size, {batch_size}, got {first!r}")
+    if not isinstance(verbose, numbers.Integral):
+        raise ValueError(f"verbose must be 0 or 1, got {verbose!r}")
+    eps = Epsilon(eps)
+    require_float32(model)
+    x = checks.images(x, model.image_shape)
     if y is None:
         y = np.argmax(model.logits(x, batch_size=batch_size), axis=1)
     y = checks.labels(y, len(x), model.num_classes)
@@ -100,15 +97,7 @@ def attack(
     return np.concatenate(found) if found else x
 
 
-def _check_params(attack, params):
-    known = inspect.signature(ATTACKS[attack]).parameters.values()
-    known = [p.name for p in known if p.kind is p.KEYWORD_ONLY and p.name != "random"]
-    for name, value in params.items():
-        if name not in known:
-            raise TypeError(
-                f"the {attack} attack has no parameter {name!r}; it has: {', '.join(known)}"
-            )
-        if name in ("steps", "restarts", "search_steps", "samples"):
-            checks.positive_integer(value, name)
-        elif name not in ("loss", "random_init", "confidence", "decay") and value is not None:
-            checks.positive_number(value, name)
+def _not_negative(value, name):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise ValueError(f"{name} must be an integer that is not negative, got {value!r}")
+    return int(value)

@@ -1,9 +1,11 @@
 """Carlini and Wagner's L2 attack."""
 
+import functools
+import threading
+
 import numpy as np
 
 from zoo.attacks.ball import project
-from zoo.attacks.victim import require_tensorflow
 
 
 def carlini_wagner(
@@ -37,20 +39,17 @@ def carlini_wagner(
     Reference:
         Carlini, Wagner: Towards Evaluating the Robustness of Neural Networks, 2017.
     """
-    require_tensorflow("cw")
-    attack = _attack_class()(
-        victim,
-        max_iterations=steps,
-        binary_search_steps=search_steps,
-        learning_rate=learning_rate,
-        initial_const=initial_constant,
-        confidence=confidence,
-    )
-    return project(attack.minimal(x, y), x, eps, norm)
+    attack = victim.compiled(_attack, len(x))
+    found = attack.minimal(x, y, steps, search_steps, learning_rate, initial_constant, confidence)
+    return project(found, x, eps, norm)
 
 
+def _attack(victim, count):
+    return _attack_class()(victim, count)
+
+
+@functools.cache
 def _attack_class():
-    import keras
     import tensorflow as tf
     from cleverhans.tf2.attacks import carlini_wagner_l2 as cleverhans_cw
 
@@ -59,26 +58,43 @@ def _attack_class():
 
         Theirs resets the optimizer by calling a property and, that mended, sets its learning rate
         to 0; shares constants between images; and takes given labels for targets.
+
+        The step is compiled once for so many images: whatever changes from call to call is a
+        variable.
         """
 
-        def minimal(self, x, y):
+        def __init__(self, victim, count):
+            super().__init__(victim)
+            self.confidence = tf.Variable(0.0, trainable=False)
+            self.modifier = tf.Variable(tf.zeros((count, *victim.model.image_shape)))
+            self.optimizer.build([self.modifier])
+            self.untouched = [variable.numpy() for variable in self.optimizer.variables]
+            # The variables serve one call at a time.
+            self.lock = threading.Lock()
+
+        def minimal(self, x, y, steps, search_steps, learning_rate, initial_constant, confidence):
             """Adversarial images of the smallest L2 change found; the image itself if none."""
+            with self.lock:
+                self.confidence.assign(confidence)
+                return self._minimal(
+                    x, y, steps, search_steps, learning_rate, initial_constant, confidence
+                )
+
+        def _minimal(self, x, y, steps, search_steps, learning_rate, initial_constant, confidence):
             count = len(x)
             labels = tf.one_hot(y, self.model_fn.model.num_classes)
             inside = tf.atanh((tf.convert_to_tensor(x) * 2.0 - 1.0) * 0.999999)
             best, best_l2 = np.array(x), np.full(count, np.inf)
             low, high = np.zeros(count), np.full(count, np.inf)
-            constant = np.full(count, self.initial_const)
-            modifier = tf.Variable(tf.zeros_like(inside))
-            for _ in range(self.binary_search_steps):
-                modifier.assign(tf.zeros_like(inside))
-                self.optimizer = keras.optimizers.Adam(self.learning_rate)
+            constant = np.full(count, initial_constant)
+            for _ in range(search_steps):
+                self._start_anew(learning_rate)
                 fooled = np.zeros(count, bool)
                 weights = tf.constant(constant, tf.float32)
-                for _ in range(self.max_iterations):
-                    x_new, _, logits, l2 = self.attack_step(inside, labels, modifier, weights)
+                for _ in range(steps):
+                    x_new, _, logits, l2 = self.attack_step(inside, labels, self.modifier, weights)
                     scores, l2 = logits.numpy(), l2.numpy()
-                    scores[np.arange(count), y] += self.confidence
+                    scores[np.arange(count), y] += confidence
                     now = np.argmax(scores, axis=1) != y
                     fooled |= now
                     better = now & (l2 < best_l2)
@@ -87,5 +103,11 @@ def _attack_class():
                 low = np.where(fooled, low, np.maximum(low, constant))
                 constant = np.where(np.isinf(high), constant * 10.0, (low + high) / 2.0)
             return best
+
+        def _start_anew(self, learning_rate):
+            self.modifier.assign(tf.zeros_like(self.modifier))
+            for variable, value in zip(self.optimizer.variables, self.untouched, strict=True):
+                variable.assign(value)
+            self.optimizer.learning_rate = learning_rate
 
     return CarliniWagner

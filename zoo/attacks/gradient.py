@@ -86,8 +86,6 @@ def ascent_direction(victim, x, y, norm, loss):
     Returns:
         float64 array of the shape of ``x``: signs for ``"linf"``, unit length for ``"l2"``.
     """
-    if loss not in LOSSES:
-        raise ValueError(f"loss must be one of {LOSSES}, got {loss!r}")
     order = np.inf if norm == "linf" else 2
     if keras.backend.backend() == "jax":
         stepped = _jax_step(victim, x, y, order, loss)
@@ -102,7 +100,29 @@ def _tensorflow_step(victim, x, y, order, loss):
 
     loss_fn = _margin_loss if loss == "margin" else tf.nn.sparse_softmax_cross_entropy_with_logits
     images, labels = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-    return fast_gradient_method(victim, images, 1.0, order, loss_fn, y=labels)
+    step = with_own_gradient(victim, fast_gradient_method)
+    return step(victim, images, 1.0, order, loss_fn, y=labels)
+
+
+def with_own_gradient(victim, attack):
+    """An attack of cleverhans for TensorFlow, with the gradient compiled for this model alone.
+
+    cleverhans compiles the gradients of all models in one function. It keeps every model that was
+    ever attacked, and compiles again for every number of images.
+
+    Args:
+        victim: :class:`zoo.attacks.victim.Victim`.
+        attack: function of cleverhans that calls ``compute_gradient``.
+    """
+    names = {**attack.__globals__, "compute_gradient": victim.compiled(_tensorflow_gradient)}
+    return types.FunctionType(attack.__code__, names, attack.__name__, attack.__defaults__)
+
+
+def _tensorflow_gradient(victim):
+    import tensorflow as tf
+    from cleverhans.tf2.utils import compute_gradient
+
+    return tf.function(compute_gradient.python_function, reduce_retracing=True)
 
 
 def _margin_loss(labels, logits):
@@ -116,23 +136,48 @@ def _margin_loss(labels, logits):
 def _jax_step(victim, x, y, order, loss):
     import jax.numpy as jnp
 
-    _provide_stax()
-    from cleverhans.jax.attacks.fast_gradient_method import fast_gradient_method
-
     classes = np.eye(victim.model.num_classes, dtype=np.float32)
     target = classes[y]
     if loss == "margin":
         # The attack's loss is linear in its label: one minus another class is their gap.
         logits = victim.model.logits(x, batch_size=max(1, len(x))) - 1e9 * target
         target = target - classes[np.argmax(logits, axis=1)]
-    return fast_gradient_method(victim, jnp.asarray(x), 1.0, order, y=jnp.asarray(target))
+    model = victim.model
+    variables = [
+        [v.value for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables)
+    ]
+    step = victim.compiled(_jax_compiled_step, order)
+    return step(variables, jnp.asarray(x), jnp.asarray(target))
 
 
-def _provide_stax():
-    """cleverhans imports ``jax.experimental.stax``, which lives in ``example_libraries`` now."""
-    if "jax.experimental.stax" not in sys.modules:
-        from jax.example_libraries import stax
+def _jax_compiled_step(victim, order):
+    import jax
 
-        module = types.ModuleType("jax.experimental.stax")
-        module.logsoftmax = stax.logsoftmax
-        sys.modules["jax.experimental.stax"] = module
+    fast_gradient_method = _cleverhans_for_jax()
+
+    def step(variables, x, target):
+        def logits(images):
+            # Weights are arguments: compiled in, they would stay as they were.
+            outputs, _ = victim.model.stateless_call(*variables, images, training=False)
+            return outputs
+
+        return fast_gradient_method(logits, x, 1.0, order, y=target)
+
+    return jax.jit(step)
+
+
+def _cleverhans_for_jax():
+    """The attack of cleverhans, which imports ``stax`` from where JAX had it in former times."""
+    from jax.example_libraries import stax
+
+    former = "jax.experimental.stax"
+    missing = former not in sys.modules
+    if missing:
+        sys.modules[former] = types.ModuleType(former)
+        sys.modules[former].logsoftmax = stax.logsoftmax
+    try:
+        from cleverhans.jax.attacks.fast_gradient_method import fast_gradient_method
+    finally:
+        if missing:
+            del sys.modules[former]
+    return fast_gradient_method

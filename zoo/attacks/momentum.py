@@ -3,7 +3,7 @@
 import numpy as np
 
 from zoo.attacks.ball import project
-from zoo.attacks.victim import require_tensorflow
+from zoo.attacks.gradient import with_own_gradient
 
 
 def momentum(victim, x, y, eps, norm, *, random, steps=20, step_size=None, decay=1.0):
@@ -21,12 +21,11 @@ def momentum(victim, x, y, eps, norm, *, random, steps=20, step_size=None, decay
     Reference:
         Dong et al.: Boosting Adversarial Attacks with Momentum, 2018.
     """
-    require_tensorflow("momentum")
     import tensorflow as tf
     from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_method
 
     length = min(eps.below, 2.5 * eps.below / steps) if step_size is None else float(step_size)
-    x_adv = momentum_iterative_method(
+    x_adv = with_own_gradient(victim, momentum_iterative_method)(
         victim,
         tf.convert_to_tensor(x),
         eps=eps.below,

@@ -12,23 +12,13 @@ def second_order(victim, x, y, eps, norm, *, random, steps=30):
     Args:
         victim: :class:`zoo.attacks.victim.Victim`.
         x, y: images and labels, checked.
-        eps, norm: of the ball.
+        eps, norm: of the ball; only ``"l2"``.
         random: unused, for the common signature.
         steps: of the search.
-
-    Raises:
-        ValueError: for another norm, or a model without curvature bounds.
 
     Reference:
         Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020,
         section 4.
     """
-    if not hasattr(victim.model, "worst_points"):
-        raise ValueError(
-            "the second_order attack needs a model with curvature bounds, a CurvatureNet; "
-            f"{type(victim.model).__name__} has none"
-        )
-    if norm != "l2":
-        raise ValueError(f"the second_order attack is for the l2 norm, got {norm!r}")
     points, _ = victim.model.worst_points(x, y, eps.below, steps)
     return project(points, x, eps, norm)

@@ -3,7 +3,6 @@
 import numpy as np
 
 from zoo.attacks.ball import project
-from zoo.attacks.victim import require_tensorflow
 
 
 def spsa(
@@ -31,25 +30,20 @@ def spsa(
         learning_rate: of Adam, in input units; by default ``2.5 · eps / steps``.
         delta: size of the differences, in input units.
 
-    Raises:
-        ValueError: for another norm, or an odd number of samples.
-
     Reference:
         Uesato et al.: Adversarial Risk and the Dangers of Evaluating Against Weak Attacks, 2018.
     """
-    require_tensorflow("spsa")
-    if norm != "linf":
-        raise ValueError(f"the spsa attack is for norm 'linf', got {norm!r}")
-    if samples < 2 or samples % 2:
-        raise ValueError(f"samples must be a positive even number, got {samples!r}")
     import tensorflow as tf
 
-    tf.random.set_seed(_seed(random))
     if learning_rate is None:
         learning_rate = 2.5 * eps.below / steps
-    # Compiled for each batch: the seed of a compiled function is the one it was compiled under.
-    one = _compiled(victim, eps.below, steps, samples, learning_rate, delta)
-    x_adv = [one(image[None], label[None])[0] for image, label in zip(x, y, strict=True)]
+    one = victim.compiled(_compiled, steps, samples)
+    seed = _seed(random)
+    rest = [tf.constant(value, tf.float32) for value in (eps.below, learning_rate, delta)]
+    x_adv = [
+        one(image[None], label[None], tf.constant([seed, index]), *rest)[0]
+        for index, (image, label) in enumerate(zip(x, y, strict=True))
+    ]
     return project(np.array(x_adv, np.float32).reshape(x.shape), x, eps, norm)
 
 
@@ -62,19 +56,32 @@ def _seed(random):
     return int(random.integers(2**31))
 
 
-def _compiled(victim, eps, steps, samples, learning_rate, delta):
+def _compiled(victim, steps, samples):
+    """The attack on one image: compiled once, whatever the seed, the budget and the step sizes."""
     import tensorflow as tf
     from cleverhans.tf2.attacks import spsa as cleverhans_spsa
+
+    def uniform(shape, seed, step, largest):
+        # Of the seed alone: the program's own random state is neither used nor changed.
+        seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(step, tf.int32))
+        return tf.random.stateless_uniform(shape, seed, -largest, largest)
 
     class Adam(cleverhans_spsa.SPSAAdam):
         """Their optimizer, whose constructor passes an argument that Keras 3 has no more."""
 
         def __init__(self):
-            tf.keras.optimizers.Adam.__init__(self, learning_rate=learning_rate)
-            self.lr = learning_rate
-            self._delta = delta
+            tf.keras.optimizers.Adam.__init__(self)
             self._num_samples = samples // 2
             self._num_iters = 1
+
+        def minimize(self, loss_fn, x, optim_state):
+            # Where the differences are drawn, the number of the step is not passed on.
+            self.step = optim_state["t"] + 1.0
+            return super().minimize(loss_fn, x, optim_state)
+
+        def _get_delta(self, x, delta):
+            shape = [self._num_samples, *x.shape[1:]]
+            return delta * tf.sign(uniform(shape, self.seed, self.step, 1.0))
 
     optimizer = Adam()
 
@@ -83,7 +90,15 @@ def _compiled(victim, eps, steps, samples, learning_rate, delta):
         return -cleverhans_spsa.margin_logit_loss(logits, label, nb_classes=logits.shape[-1])
 
     @tf.function
-    def one(image, label):
+    def one(image, label, seed, eps, learning_rate, delta):
+        optimizer.seed, optimizer.lr, optimizer._delta = seed, learning_rate, delta
+        start = [uniform(image.shape, seed, 0, eps)]
+
+        def project_change(change, *args, **kwargs):
+            # The first change is their start, which they draw from the program's random state.
+            change = start.pop() if start else change
+            return cleverhans_spsa._project_perturbation(change, *args, **kwargs)
+
         return cleverhans_spsa.projected_optimization(
             loss,
             image,
@@ -94,6 +109,7 @@ def _compiled(victim, eps, steps, samples, learning_rate, delta):
             clip_min=0.0,
             clip_max=1.0,
             early_stop_loss_threshold=0.0,
+            project_perturbation=project_change,
         )
 
     return one

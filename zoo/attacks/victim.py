@@ -1,11 +1,12 @@
-"""What an attack sees of a model: logits, and one callable that stays the same.
-
-cleverhans compiles its gradient once per callable, so a new lambda each time would compile each
-time.
-"""
+"""What an attack sees of a model: logits, and what is compiled for it."""
 
 import keras
 import numpy as np
+
+# Attacks that cleverhans has for TensorFlow alone.
+_TENSORFLOW_ONLY = ("momentum", "cw", "spsa")
+# How many compiled functions of a model are kept.
+_KEPT = 8
 
 
 class Victim:
@@ -17,6 +18,7 @@ class Victim:
 
     def __init__(self, model):
         self.model = model
+        self._compiled = {}
 
     def __call__(self, images):
         return self.model(images, training=False)
@@ -29,6 +31,24 @@ class Victim:
         logits[rows, y] = -np.inf
         return own - logits.max(axis=1)
 
+    def compiled(self, make, *settings):
+        """``make(victim, *settings)``, made when it is first asked for.
+
+        Compiling takes longer than a step of an attack, and memory with it. What was not used for
+        the longest time is dropped, so that many settings do not fill the memory.
+
+        Args:
+            make: function that returns something compiled.
+            settings: hashable values that cannot change without compiling again.
+        """
+        key = (make, *settings)
+        found = self._compiled.pop(key, None)
+        # A dictionary keeps the order of insertion: the latest comes last.
+        self._compiled[key] = make(self, *settings) if found is None else found
+        while len(self._compiled) > _KEPT:
+            self._compiled.pop(next(iter(self._compiled)), None)
+        return self._compiled[key]
+
 
 def victim(model):
     """The one :class:`Victim` of a model."""
@@ -38,14 +58,20 @@ def victim(model):
     return model._zoo_victim
 
 
-def require_tensorflow(attack):
-    """Raise unless the backend is TensorFlow, where cleverhans has the attack.
+def require_backend(attack):
+    """Raise unless there is such an attack for the backend.
 
     Raises:
         NotImplementedError: naming attack and backend.
     """
     backend = keras.backend.backend()
-    if backend != "tensorflow":
+    if backend == "tensorflow":
+        return
+    if backend != "jax":
+        raise NotImplementedError(
+            f"there is no {attack!r} attack for the {backend} backend; use tensorflow or jax"
+        )
+    if attack in _TENSORFLOW_ONLY:
         raise NotImplementedError(
             f"cleverhans has no {attack!r} attack for the {backend} backend; "
             "use 'fgsm' or 'pgd', or the tensorflow backend"

@@ -90,5 +90,38 @@ def input_jacobian(function, inputs):
     raise _unknown(backend)
 
 
+def traced_once(function, *, on_jax=False):
+    """A function that is traced once for each combination of shapes, whoever calls it.
+
+    TensorFlow never lets go of a graph in which a custom gradient was traced, nor of the weights
+    in it. So the custom gradient gets a graph of its own, which holds no weights: one for all
+    models whose tensors have the same shapes. Outside of graphs the function runs as it is.
+
+    JAX compiles a loop anew whenever its body is a new function, and keeps what it compiled.
+
+    Args:
+        function: of tensors alone; it must not use variables.
+        on_jax: whether JAX is to compile the function. Without loops there is no need to.
+
+    Returns:
+        A function of the same tensors; keep it, as each has its own traces.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax" and on_jax:
+        import jax
+
+        return jax.jit(function)
+    if backend != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    traced = tf.function(function, autograph=False)
+
+    def call(*tensors):
+        return function(*tensors) if tf.executing_eagerly() else traced(*tensors)
+
+    return call
+
+
 def _unknown(backend):
     return NotImplementedError(f"input gradients need TensorFlow or JAX, not {backend}")

@@ -1,7 +1,10 @@
 """The ℓ∞ distance to kernel rows, over a box of inputs."""
 
+import functools
+
 from keras import ops
 
+from zoo.ops.gradients import traced_once
 from zoo.ops.host_call import host_call
 from zoo.ops.lp_distance import chosen_implementation, lp_distance
 
@@ -45,6 +48,15 @@ def linf_interval(lower, upper, w, *, implementation="auto"):
         from zoo.ops import lp_distance_pallas as kernels
 
         return kernels.interval(lower, upper, w)
+    return tuple(_portable()(lower, upper, w))
+
+
+@functools.cache
+def _portable():
+    return traced_once(_portable_interval, on_jax=True)
+
+
+def _portable_interval(lower, upper, w):
     far = [lp_distance(z, w, float("inf"), implementation="portable") for z in (lower, upper)]
     # One-sided differences: max_i (a_i - w_i), or 0 where all are negative.
     near = [_largest_difference(lower, w), _largest_difference(-upper, -w)]

@@ -1,14 +1,23 @@
 """The ℓp distance between every input row and every kernel row."""
 
+import functools
 import importlib.util
+import math
+import numbers
 
 import keras
+import numpy as np
 from keras import ops
 
+from zoo.ops.gradients import traced_once
 from zoo.ops.host_call import host_call, on_cpu
 
 #: Exponents at which the numba kernel needs multiplications alone, several times as fast as others.
 FAST_EXPONENTS = tuple(2.0 * m * 2**j for j in range(8) for m in (4, 6))[:-1]
+
+#: An exponent of at least this stands for infinity. A tensor can hold it where debuggers of NaN and
+#: infinity, which look at every tensor, must not find one.
+INFINITE = float(np.finfo(np.float32).max)
 
 # The portable form computes at most this many (sample, unit, input) triples at once.
 _BLOCK_TRIPLES = 1 << 24
@@ -27,7 +36,8 @@ def lp_distance(x, w, p, *, implementation="auto"):
     Args:
         x: tensor of shape ``(batch, inputs)``, float32.
         w: tensor of shape ``(units, inputs)``, float32.
-        p: at least 2; a number or a scalar tensor. ``inf`` is exact in float32.
+        p: at least 2; a number or a scalar tensor. ``inf`` is exact in float32, and so is the
+            largest float32, which stands for it. As a number, infinity appears in no tensor.
         implementation: ``"numba"`` (compiled CPU kernel), ``"pallas"`` (NVIDIA GPU kernel, JAX
             alone; on other devices it is interpreted, slowly), ``"portable"`` (plain ``keras.ops``:
             works everywhere, also in an exported program and where a kernel does not compile) or
@@ -61,23 +71,50 @@ def lp_distance(x, w, p, *, implementation="auto"):
             "lp_distance expects x of shape (batch, inputs) and w of shape (units, inputs), "
             f"got {tuple(x.shape)} and {tuple(w.shape)}"
         )
-    if isinstance(p, (int, float)) and not p >= 2:
-        raise ValueError(f"lp_distance expects p >= 2, got p = {p}")
-    forward, backward = _FORMS[chosen_implementation(implementation)]
+    form = _FORMS[chosen_implementation(implementation)]
+    # Reshaped, a variable is a tensor: a custom gradient must not see TensorFlow variables.
+    x, w = ops.reshape(x, (-1, x.shape[1])), ops.reshape(w, w.shape)
+    return with_exponent(functools.partial(_distance, form), x, w, p)
 
+
+def with_exponent(distance, x, w, p):
+    """``distance(exact)(x, w, …)``: for p = inf ``exact`` is True, otherwise p follows w.
+
+    Args:
+        distance: function of a bool, that returns a function of tensors.
+        x, w: tensors.
+        p: at least 2; a number or a scalar tensor.
+
+    Raises:
+        ValueError: if ``p`` is a number below 2.
+    """
+    if not isinstance(p, numbers.Real):
+        return distance(False)(x, w, ops.cast(p, "float32"))
+    if not p >= 2:
+        raise ValueError(f"the distance expects p >= 2, got p = {p}")
+    if p >= INFINITE:
+        return distance(True)(x, w)
+    return distance(False)(x, w, ops.convert_to_tensor(p, "float32"))
+
+
+@functools.cache
+def _distance(form, exact):
+    forward, backward = form
+
+    # The forms are given p = inf as a number, any other exponent as a tensor.
     @ops.custom_gradient
-    def distance(x, w, p):
+    def distance(x, w, *exponent):
+        p = math.inf if exact else exponent[0]
         u, residual = forward(x, w, p)
 
         def gradient(*args, upstream=None):
             upstream = args[0] if upstream is None else upstream
-            return (*backward(x, w, p, u, residual, upstream), ops.zeros_like(p))
+            return (*backward(x, w, p, u, residual, upstream), *map(ops.zeros_like, exponent))
 
         return u, gradient
 
-    # Reshaped, a variable is a tensor: a custom gradient must not see TensorFlow variables.
-    x, w = ops.reshape(x, (-1, x.shape[1])), ops.reshape(w, w.shape)
-    return distance(x, w, ops.cast(p, "float32"))
+    # Of the forms the portable one has loops.
+    return traced_once(distance, on_jax=forward is _portable_forward)
 
 
 def chosen_implementation(implementation):
@@ -117,31 +154,61 @@ def numba_available():
     return importlib.util.find_spec("numba") is not None and on_cpu()
 
 
+def on_host(kernel, before, p, after, outputs):
+    """``kernel(*before, p, *after)`` by :func:`zoo.ops.host_call`.
+
+    Args:
+        kernel: numba's, of NumPy arrays.
+        before, after: lists of tensors.
+        p: scalar tensor, or the Python number infinity, which becomes no tensor.
+        outputs: as for :func:`zoo.ops.host_call`.
+    """
+    exact = isinstance(p, float)
+    exponent = [] if exact else [p]
+    return host_call(_host_kernel(kernel, exact), [*before, *exponent, *after], outputs)
+
+
+@functools.cache
+def _host_kernel(kernel, exact):
+    # One function per kernel: a host call is compiled for each one that it has not seen.
+    def call(x, w, *rest):
+        p, rest = (INFINITE, rest) if exact else (float(rest[0]), rest[1:])
+        return kernel(x, w, np.float32(math.inf if p >= INFINITE else p), *rest)
+
+    return call
+
+
 def _numba_forward(x, w, p):
     from zoo.ops import lp_distance_numba as kernels
 
     shape = (x.shape[0], w.shape[0])
     record = (*shape, kernels.words(x.shape[1]))
-    return host_call(kernels.forward, [x, w, p], [(shape, "float32"), (record, "int32")])
+    return on_host(kernels.forward, [x, w], p, [], [(shape, "float32"), (record, "int32")])
 
 
 def _numba_backward(x, w, p, u, counted, g):
     from zoo.ops import lp_distance_numba as kernels
 
     shapes = [(x.shape, "float32"), (w.shape, "float32")]
-    return host_call(kernels.backward, [x, w, p, u, counted, g], shapes)
+    return on_host(kernels.backward, [x, w], p, [u, counted, g], shapes)
 
 
 def _pallas_forward(x, w, p):
     from zoo.ops import lp_distance_pallas as kernels
 
-    return kernels.forward(x, w, p), ()
+    return kernels.forward(x, w, _with_infinity(p)), ()
 
 
 def _pallas_backward(x, w, p, u, residual, g):
     from zoo.ops import lp_distance_pallas as kernels
 
-    return kernels.backward(x, w, p, u, g)
+    return kernels.backward(x, w, _with_infinity(p), u, g)
+
+
+def _with_infinity(p):
+    if isinstance(p, float):
+        return np.float32(p)
+    return ops.where(p >= INFINITE, math.inf, p)
 
 
 def _portable_forward(x, w, p):
@@ -152,10 +219,11 @@ def _portable_forward(x, w, p):
         r = ops.max(d, axis=-1, keepdims=True, initial=0.0)
         # At p = inf this counts the ties, which share the gradient.
         total = ops.sum(_share(d, r, p), axis=-1)
-        return ops.squeeze(r, -1) * ops.power(total, 1.0 / p), total
+        largest = ops.squeeze(r, -1)
+        return (largest if isinstance(p, float) else largest * ops.power(total, 1.0 / p)), total
 
     # A block of units at a time: (blocks, size, inputs) -> (blocks, batch, size)
-    size = _block_size(units, (x.shape[0] or _USUAL_BATCH) * inputs)
+    size = _block_size(units, _batch(x) * inputs)
     u, total = ops.map(block, ops.reshape(_fill(w, size, axis=0), (-1, size, inputs)))
 
     def join(blocks):
@@ -168,7 +236,8 @@ def _portable_forward(x, w, p):
 def _portable_backward(x, w, p, u, total, g):
     units, inputs = w.shape
     # At p = inf, ties have share 1 each.
-    g = ops.where(ops.isinf(p), g / total, g)[:, :, None]
+    shared = g / ops.maximum(total, 1.0)
+    g = (shared if isinstance(p, float) else ops.where(p >= INFINITE, shared, g))[:, :, None]
 
     def block(rows):
         x, w = rows
@@ -177,7 +246,7 @@ def _portable_backward(x, w, p, u, total, g):
         return ops.sum(term, axis=1), -ops.sum(term, axis=0)
 
     # A block of inputs at a time, so that both sums are whole: (blocks, batch or units, size)
-    size = _block_size(inputs, (x.shape[0] or _USUAL_BATCH) * units)
+    size = _block_size(inputs, _batch(x) * units)
 
     blocks = -(-inputs // size)
 
@@ -195,11 +264,19 @@ def _portable_backward(x, w, p, u, total, g):
 
 def _share(d, largest, p):
     """``(d / largest) ** p``: in [0, 1], 0 where the largest is 0; at p = inf 1 for the largest."""
+    # Not by the power's own limit: a rounded ratio may be just below 1.
+    is_largest = ops.cast(d >= largest, "float32")
+    if isinstance(p, float):
+        return is_largest
     positive = largest > 0
     ratio = ops.where(positive, d / ops.where(positive, largest, 1.0), 0.0)
-    power = ops.power(ratio, ops.where(ops.isinf(p), 1.0, p))
-    # Not by the power's own limit: a rounded ratio may be just below 1.
-    return ops.where(ops.isinf(p), ops.cast(d >= largest, "float32"), power)
+    infinite = p >= INFINITE
+    return ops.where(infinite, is_largest, ops.power(ratio, ops.where(infinite, 1.0, p)))
+
+
+def _batch(x):
+    """The number of rows; a usual one where a graph is built for any number."""
+    return x.shape[0] if isinstance(x.shape[0], int) and x.shape[0] else _USUAL_BATCH
 
 
 def _block_size(count, triples_each):

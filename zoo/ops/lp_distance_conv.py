@@ -1,12 +1,21 @@
 """The ℓp distance between every patch of an image and every filter."""
 
 import dataclasses
+import functools
+import math
 
 from keras import ops
 
+from zoo.ops.gradients import traced_once
 from zoo.ops.host_call import host_call
 from zoo.ops.linf_interval import linf_interval
-from zoo.ops.lp_distance import _portable_backward, _portable_forward, numba_available
+from zoo.ops.lp_distance import (
+    _portable_backward,
+    _portable_forward,
+    numba_available,
+    on_host,
+    with_exponent,
+)
 
 #: Patches are held for this many bytes at a time, or for one row of an image where that is more.
 TILE_BYTES = 1 << 24
@@ -59,23 +68,32 @@ def lp_distance_conv(x, w, p, *, strides=(1, 1), padding="valid", groups=1, impl
     """
     x, w = ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(w, "float32")
     geometry = Geometry.of(x.shape, w.shape, strides, padding, groups)
-    if isinstance(p, (int, float)) and not p >= 2:
-        raise ValueError(f"lp_distance_conv expects p >= 2, got p = {p}")
-    forward, backward, _ = _form(implementation)
+    form = _form(implementation)
+    # Reshaped, a variable is a tensor: a custom gradient must not see TensorFlow variables.
+    x, w = ops.reshape(x, (-1, *x.shape[1:])), ops.reshape(w, w.shape)
+    return with_exponent(functools.partial(_distance, form, geometry), x, w, p)
 
+
+# As many as a network has layers, and more.
+@functools.lru_cache(maxsize=256)
+def _distance(form, geometry, exact):
+    forward, backward, _ = form
+
+    # The forms are given p = inf as a number, any other exponent as a tensor.
     @ops.custom_gradient
-    def distance(x, w, p):
+    def distance(x, w, *exponent):
+        p = math.inf if exact else exponent[0]
         u, residual = forward(geometry, x, w, p)
 
         def gradient(*args, upstream=None):
             upstream = args[0] if upstream is None else upstream
-            return (*backward(geometry, x, w, p, u, residual, upstream), ops.zeros_like(p))
+            gradients = backward(geometry, x, w, p, u, residual, upstream)
+            return (*gradients, *map(ops.zeros_like, exponent))
 
         return u, gradient
 
-    # Reshaped, a variable is a tensor: a custom gradient must not see TensorFlow variables.
-    x, w = ops.reshape(x, (-1, *x.shape[1:])), ops.reshape(w, w.shape)
-    return distance(x, w, ops.cast(p, "float32"))
+    # Of the forms the portable one has loops.
+    return traced_once(distance, on_jax=forward is _portable_conv_forward)
 
 
 def linf_interval_conv(
@@ -116,8 +134,15 @@ def linf_interval_conv(
             f"got {tuple(lower.shape)} and {tuple(upper.shape)}"
         )
     geometry = Geometry.of(lower.shape, w.shape, strides, padding, groups)
-    _, _, interval = _form(implementation)
-    return interval(geometry, lower, upper, ops.reshape(w, w.shape))
+    interval = _interval(_form(implementation), geometry)
+    return tuple(interval(lower, upper, ops.reshape(w, w.shape)))
+
+
+@functools.lru_cache(maxsize=256)
+def _interval(form, geometry):
+    *_, interval = form
+    portable = interval is _portable_interval
+    return traced_once(functools.partial(interval, geometry), on_jax=portable)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,7 +264,7 @@ def _numba_forward(geometry, x, w, p):
     forward, _, _ = kernels.on_host(geometry)
     shape = (x.shape[0], *geometry.output, geometry.filters)
     record = (*shape, kernels.words(geometry.inputs))
-    return host_call(forward, [x, w, p], [(shape, "float32"), (record, "int32")])
+    return on_host(forward, [x, w], p, [], [(shape, "float32"), (record, "int32")])
 
 
 def _numba_backward(geometry, x, w, p, u, counted, g):
@@ -247,7 +272,7 @@ def _numba_backward(geometry, x, w, p, u, counted, g):
 
     _, backward, _ = kernels.on_host(geometry)
     shapes = [(x.shape, "float32"), (w.shape, "float32")]
-    return host_call(backward, [x, w, p, u, counted, g], shapes)
+    return on_host(backward, [x, w], p, [u, counted, g], shapes)
 
 
 def _numba_interval(geometry, lower, upper, w):
@@ -350,7 +375,11 @@ def _positions(geometry, u):
 
 
 def _images_at_once(geometry, x):
-    batch = _IMAGES_OF_UNKNOWN_BATCH if x.shape[0] is None else max(1, x.shape[0])
+    if x.shape[0] is None:
+        batch = _IMAGES_OF_UNKNOWN_BATCH
+    else:
+        # JAX cannot fill up a batch of unknown size to whole tiles: an image at a time.
+        batch = max(1, x.shape[0]) if isinstance(x.shape[0], int) else 1
     return min(batch, geometry.tile()[0])
 
 
@@ -358,7 +387,8 @@ def _blocks(images, size, fill=0.0):
     """``images`` as ``(blocks, size, …)``, at least one block, filled up at the end."""
     count = ops.shape(images)[0]
     # An empty batch has one block of added images: a map over nothing has no shape.
-    missing = -count % size if images.shape[0] != 0 else size
+    missing = 0 if size == 1 else -count % size
+    missing = size if images.shape[0] == 0 else missing
     filled = ops.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)), constant_values=fill)
     return ops.reshape(filled, (-1, size, *images.shape[1:]))
 

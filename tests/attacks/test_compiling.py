@@ -1,0 +1,105 @@
+"""An attack compiles once per model and keeps no more than a few compiled functions."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import zoo
+from tests.attacks.test_attacks import HERE, tensorflow_only
+from zoo.attacks.victim import victim
+
+QUICK = {
+    "fgsm": {},
+    "pgd": {"steps": 1},
+    "momentum": {"steps": 1},
+    "cw": {"steps": 2, "search_steps": 1},
+    "spsa": {"steps": 1, "samples": 2},
+}
+# What may differ from call to call without compiling again.
+FREE = {
+    "fgsm": {},
+    "pgd": {"step_size": 0.01},
+    "momentum": {"decay": 0.5, "step_size": 0.01},
+    "cw": {"learning_rate": 0.1, "initial_constant": 2.0, "confidence": 0.1, "steps": 3},
+    "spsa": {"learning_rate": 0.1, "delta": 0.02},
+}
+
+
+def traces(model):
+    """How often anything was traced for attacks on a model."""
+    compiled = list(victim(model)._compiled.values())
+    functions = [getattr(found, "gradient", found) for found in compiled]
+    if hasattr(functions[0], "experimental_get_tracing_count"):
+        return sum(function.experimental_get_tracing_count() for function in functions)
+    return sum(function._cache_size() for function in functions)
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_compiled_once(name, digits):
+    model = zoo.load("linf-dist-digits")
+    x, y = digits.images[:2], digits.labels[:2]
+    model.attack(x, y, name, eps=0.1, **QUICK[name])
+    before = traces(model)
+    assert before > 0
+    for seed in range(3):
+        params = {**QUICK[name], **FREE[name]}
+        model.attack(x, y, name, eps=0.1 + seed / 10, seed=seed, **params)
+    assert traces(model) == before
+
+
+@tensorflow_only
+@pytest.mark.parametrize("name", ["pgd", "momentum"])
+def test_not_for_every_number_of_images(name, digits):
+    model = zoo.load("linf-dist-digits")
+    for count in range(1, 6):
+        x, y = digits.images[:count], digits.labels[:count]
+        model.attack(x, y, name, eps=0.1, **QUICK[name])
+    assert traces(model) <= 2
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_a_model_that_was_attacked_is_let_go(name, digits):
+    # In a function of its own: AutoGraph looks at the frames below it, which then keep their names.
+    def attacked():
+        model = zoo.load("linf-dist-digits")
+        model.attack(digits.images[:2], digits.labels[:2], name, eps=0.1, **QUICK[name])
+        return weakref.ref(model)
+
+    gone = attacked()
+    gc.collect()
+    assert gone() is None
+
+
+@tensorflow_only
+def test_few_compiled_functions_are_kept(digits):
+    model = zoo.load("linf-dist-digits")
+    for count in range(1, 12):
+        model.attack(digits.images[:count], None, "cw", eps=0.1, steps=1, search_steps=1)
+    assert len(victim(model)._compiled) == 8
+
+
+@tensorflow_only
+def test_carlini_wagner_starts_anew_each_time(digits, digits_model):
+    """Its variables are used again, with nothing left in them of the call before."""
+    x, y = digits.images[:3], digits.labels[:3]
+    options = {"eps": 5, "norm": "l2", "steps": 15, "search_steps": 2}
+    first = digits_model.attack(x, y, "cw", learning_rate=0.05, **options)
+    digits_model.attack(x[::-1], y[::-1], "cw", learning_rate=0.2, confidence=0.5, **options)
+    again = digits_model.attack(x, y, "cw", learning_rate=0.05, **options)
+    np.testing.assert_array_equal(again, first)
+
+
+def test_changed_weights_are_seen(digits):
+    """A compiled step holds no weights of its own."""
+    model = zoo.load("linf-dist-digits")
+    x, y = digits.images[:8], digits.labels[:8]
+    before = model.attack(x, y, "fgsm", eps=0.1)
+    changed = [w[::-1] if w.ndim == 2 else w for w in model.get_weights()]
+    model.set_weights(changed)
+    after = model.attack(x, y, "fgsm", eps=0.1)
+    fresh = zoo.load("linf-dist-digits")
+    fresh.set_weights(changed)
+    np.testing.assert_array_equal(after, fresh.attack(x, y, "fgsm", eps=0.1))
+    assert (after != before).any()
