@@ -171,7 +171,8 @@ def measure(
     x = checks.images(x, model.image_shape)
     y = checks.labels(y, len(x), model.num_classes)
     budgets = _budgets(eps)
-    attacks, params = _attacks(attacks, params)
+    norm_of_attacks = norm or next((pair[0] for pair in model.certificates), None)
+    attacks, params = _attacks(attacks, params, norm_of_attacks, model)
     _require_seed(seed)
     certificate = model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
     fooled = []
@@ -322,17 +323,14 @@ def _budgets(eps):
     return [Epsilon(e) for e in (eps if several else [eps])]
 
 
-def _attacks(attacks, params):
+def _attacks(attacks, params, norm, model):
     """Names as a tuple and parameters as a dictionary, checked."""
-    from zoo.attacks.attack import ATTACKS, _check_params
+    from zoo.attacks import check_settings
 
     names = [attacks] if isinstance(attacks, str) else attacks
     names = list(names) if isinstance(names, Iterable) else [names]
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"attacks must be a name or a list of names, got {attacks!r}")
-    for name in names:
-        if name not in ATTACKS:
-            raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {name!r}")
     params = {} if params is None else params
     if not isinstance(params, Mapping) or not all(isinstance(params[k], Mapping) for k in params):
         raise TypeError(f"params must be like {{'pgd': {{'steps': 10}}}}, got {params!r}")
@@ -340,7 +338,7 @@ def _attacks(attacks, params):
     if unknown:
         raise ValueError(f"params for {unknown}, which are not among the attacks {tuple(names)}")
     for name in names:
-        _check_params(name, params.get(name, {}))
+        check_settings(name, norm, params.get(name), model=model)
     return tuple(names), params
 
 

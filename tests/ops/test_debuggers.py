@@ -1,8 +1,12 @@
 """Debuggers of NaN and infinity, switched on in search of one's own, find none of the zoo's."""
 
+import itertools
+
+import keras
 import numpy as np
 import pytest
 
+import zoo
 from tests.backend import BACKEND, value_and_gradients
 from zoo.ops import linf_interval, linf_interval_conv, lp_distance, lp_distance_conv
 from zoo.ops.lp_distance import INFINITE
@@ -48,3 +52,34 @@ def test_distances(p, implementation, compiled):
 def test_intervals(implementation):
     linf_interval(X, X + 1, W, implementation=implementation)
     linf_interval_conv(IMAGES, IMAGES + 1, FILTERS, implementation=implementation)
+
+
+def small_network(activation):
+    layers = [
+        keras.Input((8, 8, 1)),
+        keras.layers.Conv2D(3, 3, strides=2, use_bias=False),
+        keras.layers.BatchNormalization(),
+        keras.layers.Activation(activation),
+        keras.layers.MaxPooling2D(),
+        keras.layers.Flatten(),
+    ]
+    return keras.Sequential([*layers, keras.layers.Dense(10)])
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_certificates_of_ordinary_models(activation):
+    model, x = small_network(activation), np.full((2, 8, 8, 1), 0.5, "float32")
+    for norm, method in itertools.product(("linf", "l2"), ("crown", "crown-interval", "interval")):
+        assert len(zoo.certify(model, x, norm=norm, method=method)) == 2
+
+
+@pytest.mark.parametrize("name", [record.name for record in zoo.list_models(dataset="digits")])
+def test_models_are_loaded_certified_and_trained(name):
+    model, x = zoo.load(name), np.full((4, 8, 8, 1), 0.5, "float32")
+    for norm, method in model.certificates:
+        model.certify(x[:1], norm=norm, method=method)
+    model.logits(x)
+    # XLA compiles no checks of tensors.
+    model.compile("sgd", jit_compile=False)
+    model.fit(x, np.arange(4), verbose=0)
+    model.predict(x, verbose=0)

@@ -3,11 +3,12 @@
 import numbers
 
 import keras
+import numpy as np
 from keras import ops
 
 from zoo import checks
 from zoo.ops import linf_interval, lp_distance
-from zoo.ops.lp_distance import numba_available
+from zoo.ops.lp_distance import INFINITE, numba_available
 
 
 class DistanceNeurons(keras.layers.Layer):
@@ -47,21 +48,32 @@ class DistanceNeurons(keras.layers.Layer):
         self._p = self.add_weight(
             name="p",
             shape=(),
-            initializer=keras.initializers.Constant(self._initial_p),
+            initializer=keras.initializers.Constant(_held(self._initial_p)),
             trainable=False,
             dtype="float32",
         )
 
+    def load_own_variables(self, store):
+        values = {key: np.asarray(store[key]) for key in store.keys()}  # noqa: SIM118
+        # A file may hold infinity in the exponent, which is the last weight.
+        last = str(len(self.weights) - 1)
+        if last in values:
+            values[last] = np.minimum(values[last], INFINITE)
+        super().load_own_variables(values)
+
     @property
     def p(self):
         """The exponent used in training; assign a number of at least 2."""
-        return float(ops.convert_to_numpy(self._p)) if self.built else self._initial_p
+        if not self.built:
+            return self._initial_p
+        value = float(ops.convert_to_numpy(self._p))
+        return value if value < INFINITE else float("inf")
 
     @p.setter
     def p(self, value):
         self._initial_p = _checked_p(value)
         if self.built:
-            self._p.assign(self._initial_p)
+            self._p.assign(_held(self._initial_p))
 
     def get_config(self):
         return {
@@ -192,6 +204,11 @@ class NearIdentity(keras.initializers.Initializer):
 
     def get_config(self):
         return {"seed": self.seed}
+
+
+def _held(p):
+    """The exponent as the weight holds it, which is finite."""
+    return min(p, INFINITE)
 
 
 def _checked_p(p):

@@ -87,10 +87,12 @@ def _largest(layer, diagonal, vectors):
     axes = tuple(range(1, len(vectors.shape)))
     # Half the gradient of zᵀ diag(d) z.
     found = input_gradient(lambda v: 0.5 * weighted(ops.square(through(v))), vectors)
+    # The direction is a constant. The root's own gradient would be infinite where all is flat.
+    found = ops.stop_gradient(found)
     lengths = ops.sqrt(ops.sum(ops.square(found), axis=axes, keepdims=True))
     # From nothing no step leads on: where all is flat for once, the direction stays.
     found = ops.where(lengths > _SMALLEST, found / ops.maximum(lengths, _SMALLEST), vectors)
-    vectors = ops.stop_gradient(found)
+    vectors = found
     z = weighted(ops.square(through(vectors)))
     return ops.sum(z, axis=tuple(range(1, len(z.shape)))), vectors
 
