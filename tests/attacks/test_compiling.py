@@ -3,6 +3,7 @@
 import gc
 import weakref
 
+import keras
 import numpy as np
 import pytest
 
@@ -103,3 +104,18 @@ def test_changed_weights_are_seen(digits):
     fresh.set_weights(changed)
     np.testing.assert_array_equal(after, fresh.attack(x, y, "fgsm", eps=0.1))
     assert (after != before).any()
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+def test_an_attack_is_on_the_model_as_it_is_now(attack):
+    layers = [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.ReLU()]
+    network = keras.Sequential([*layers, keras.layers.Dense(3)])
+    model = zoo.models.LipschitzMarginNet(network)
+    x = np.random.default_rng(0).uniform(0.2, 0.8, size=(6, 4, 4, 1)).astype("float32")
+    y = np.arange(6) % 3
+    model.attack(x, y, attack, eps=0.1, norm="l2")
+    # At once the gradient is zero wherever a pixel is above this.
+    network.layers[1].max_value = 0.3
+    attacked = model.attack(x, y, attack, eps=0.1, norm="l2")
+    other = zoo.models.LipschitzMarginNet(network).attack(x, y, attack, eps=0.1, norm="l2")
+    np.testing.assert_array_equal(attacked, other)

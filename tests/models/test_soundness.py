@@ -253,7 +253,7 @@ def test_half_precision_is_refused(small_images):
         model = zoo.models.LinfDistNet((4, 4, 1), 3, width=4, depth=2)
     finally:
         keras.config.set_dtype_policy("float32")
-    with pytest.raises(ValueError, match="certify needs float32, but layer .* float16"):
+    with pytest.raises(ValueError, match="zoo needs float32, but layer .* float16"):
         model.certify(small_images)
 
 

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from zoo.certificates.model_state import settings_of
+
 # Attacks that cleverhans has for TensorFlow alone.
 _TENSORFLOW_ONLY = ("momentum", "cw", "spsa")
 # How many compiled functions of a model are kept.
@@ -14,10 +16,11 @@ class Victim:
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`.
+        settings: of it, see :func:`zoo.certificates.model_state.settings_of`.
     """
 
-    def __init__(self, model):
-        self.model = model
+    def __init__(self, model, settings=None):
+        self.model, self.settings = model, settings
         self._compiled = {}
 
     def __call__(self, images):
@@ -51,11 +54,17 @@ class Victim:
 
 
 def victim(model):
-    """The one :class:`Victim` of a model."""
-    # Set past Keras's tracking: the victim holds the model, which would make the graph a circle.
-    if "_zoo_victim" not in model.__dict__:
-        object.__setattr__(model, "_zoo_victim", Victim(model))
-    return model._zoo_victim
+    """The one :class:`Victim` of a model, for as long as no setting of a layer changes.
+
+    What was compiled before would attack the model that it was.
+    """
+    settings = settings_of(model)
+    known = vars(model).get("_zoo_victim")
+    if known is None or known.settings != settings:
+        known = Victim(model, settings)
+        # Set past Keras's tracking: the victim holds the model, which would be its own part.
+        object.__setattr__(model, "_zoo_victim", known)
+    return known
 
 
 def require_backend(attack):

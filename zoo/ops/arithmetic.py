@@ -50,7 +50,7 @@ def _require(probes, how):
         if not (error <= allowed).all():
             worst = float(np.max(error / allowed))
             raise ValueError(
-                f"certify needs float32, but a {name} that is executed {how} is wrong by "
+                f"zoo needs float32, but a {name} that is executed {how} is wrong by "
                 f"{worst:.3g} times what the certificates count, as if it were computed in "
                 f"bfloat16 or TF32, by a transform or by an approximation; {_advice()}"
             )

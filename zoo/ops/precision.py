@@ -61,7 +61,7 @@ def require_float32(model):
     for layer in model._flatten_layers():
         if layer.compute_dtype != "float32":
             raise ValueError(
-                f"certify needs float32, but layer {layer.name!r} computes in "
+                f"zoo needs float32, but layer {layer.name!r} computes in "
                 f"{layer.compute_dtype}; load the model under "
                 "keras.config.set_dtype_policy('float32')"
             )
@@ -73,7 +73,7 @@ def require_float32(model):
             and tf.config.experimental.tensor_float_32_execution_enabled()
         ):
             raise ValueError(
-                "certify needs float32, but TF32 is on; call "
+                "zoo needs float32, but TF32 is on; call "
                 "tf.config.experimental.enable_tensor_float_32_execution(False)"
             )
     elif keras.backend.backend() == "jax":
@@ -84,7 +84,7 @@ def require_float32(model):
             "highest",
         ):
             raise ValueError(
-                "certify needs float32, but matrix products may use TF32 or bfloat16; call "
+                "zoo needs float32, but matrix products may use TF32 or bfloat16; call "
                 "jax.config.update('jax_default_matmul_precision', 'highest')"
             )
     require_exact_arithmetic()
