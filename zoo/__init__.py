@@ -27,6 +27,7 @@ _NAMES = {
 }
 _PACKAGES = (
     "attacks",
+    "bounds",
     "catalog",
     "certificates",
     "constraints",

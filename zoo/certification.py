@@ -7,8 +7,8 @@ import numpy as np
 
 from zoo import checks
 from zoo.backend import require_backend
+from zoo.bounds.model_state import drop_outdated_program
 from zoo.certificates import Certificate, margin
-from zoo.certificates.model_state import drop_outdated_program
 from zoo.certificates.network_bounds import METHODS, NetworkBounds
 from zoo.models.base import CertifiedModel
 from zoo.models.wrapped_network import LARGEST_BYTE_SCALE
@@ -28,8 +28,8 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
 
     Args:
         model: a ``keras.Sequential`` or functional classifier, built, that ends in logits, of
-            layers in :data:`zoo.certificates.operators.SUPPORTED`. A model of the zoo is asked for
-            its own certificate.
+            layers that have bounds: see :func:`zoo.bounds.supported`. A model of the zoo is asked
+            for its own certificate.
         x: inputs ``(n, *input_shape)``, as ``model.predict`` takes them: floats within the bounds
             that ``clip`` says. They are rounded to float32, as is every perturbed input that the
             radius speaks of. Integers are accepted with explicit bounds or without any, as the
@@ -83,7 +83,7 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
     method = bounds.methods[0] if method == "auto" else method
     limits = _bounds_of(clip)
     if clip is True:
-        _refuse_bytes(bounds.operators, np.asarray(x))
+        _refuse_bytes(bounds.rules, np.asarray(x))
     x = checks.images(x, model.input_shape[1:], limits, integers="numbers")
     batch_size = checks.positive_integer(batch_size, "batch_size")
     require_float32(model)
@@ -121,7 +121,7 @@ def _bounds_of(clip):
     return low, high
 
 
-def _refuse_bytes(operators, x):
+def _refuse_bytes(rules, x):
     """Raise where pixels of 0 to 255 are meant, and inputs in [0, 1] are asked for."""
     advice = (
         "pass pixels of 0 to 255 and clip=(0, 255); the radius is then in units of such a pixel"
@@ -131,7 +131,7 @@ def _refuse_bytes(operators, x):
             f"x has dtype {x.dtype}, and inputs in [0, 1] were asked for. If the model was trained "
             f"on pixels in [0, 1], divide them by 255 first; if on integers of 0 to 255, {advice}"
         )
-    first = operators[0].layer
+    first = rules[0].layer
     if type(first) is keras.layers.Rescaling and abs(float(first.scale)) < LARGEST_BYTE_SCALE:
         raise ValueError(
             f"the model begins with the layer {first.name!r}, which multiplies by "

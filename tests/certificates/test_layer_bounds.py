@@ -9,7 +9,7 @@ from keras import layers
 
 import zoo
 from tests.layers.lipschitz import matrix_of, steepest
-from zoo.certificates.graph import nodes_of
+from zoo.bounds.graph import nodes_of
 from zoo.certificates.layer_bounds import layer_bounds
 
 IMAGE = (7, 6, 2)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from zoo.certificates.model_state import settings_of
+from zoo.bounds.model_state import settings_of
 
 # Attacks that cleverhans has for TensorFlow alone.
 _TENSORFLOW_ONLY = ("momentum", "cw", "spsa")
@@ -16,7 +16,7 @@ class Victim:
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`.
-        settings: of it, see :func:`zoo.certificates.model_state.settings_of`.
+        settings: of it, see :func:`zoo.bounds.model_state.settings_of`.
     """
 
     def __init__(self, model, settings=None):

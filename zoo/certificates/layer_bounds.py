@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.certificates import batch_normalization
-from zoo.certificates.graph import advice_on, nodes_of
-from zoo.certificates.model_state import require_float32_weight
+from zoo.bounds import batch_normalization
+from zoo.bounds.graph import advice_on, nodes_of
+from zoo.bounds.model_state import require_float32_weight
 from zoo.errors import UnsupportedLayerError
 from zoo.layers.flatten import Flatten
 from zoo.layers.max_min import MaxMin
@@ -332,7 +332,7 @@ def layer_bounds(model):
     beside, is folded into it: the norm of the product is at most the product of the norms.
 
     Args:
-        model: as for :func:`zoo.certificates.graph.nodes_of`.
+        model: as for :func:`zoo.bounds.graph.nodes_of`.
 
     Returns:
         List of :class:`LayerBound`.

@@ -5,13 +5,13 @@ import math
 import numpy as np
 from keras import ops
 
+from zoo.bounds import rules_of
+from zoo.bounds.crown import Relaxations, lower_bounds, relaxed
+from zoo.bounds.interval import boxes_of
+from zoo.bounds.perturbation import PerturbationSet
 from zoo.certificates.bisection import largest_by_margin
 from zoo.certificates.certificate import round_down
-from zoo.certificates.interval import boxes_of
 from zoo.certificates.lipschitz import margin
-from zoo.certificates.operators import Activation, operators_of
-from zoo.certificates.region import Region
-from zoo.certificates.relaxation import Relaxations, lower_bounds, relaxed
 from zoo.ops.precision import LARGEST, double_precision
 
 #: ``"crown"``: linear relaxation and linear relaxation's bounds of hidden layers; the tightest.
@@ -34,8 +34,8 @@ class NetworkBounds:
     of every layer is bounded and counted.
 
     Args:
-        model: built, from one input to logits, of the layers in
-            :data:`zoo.certificates.operators.SUPPORTED`.
+        model: built, from one input to logits, of layers that have a rule: see
+            :func:`zoo.bounds.supported`.
 
     Raises:
         TypeError, ValueError: if it is no such model.
@@ -43,8 +43,8 @@ class NetworkBounds:
     """
 
     def __init__(self, model):
-        self.model, self.operators = model, operators_of(model)
-        if not self.operators:
+        self.model, self.rules = model, rules_of(model)
+        if not self.rules:
             raise ValueError("the model computes nothing: there are no bounds of it")
         if model.output_shape[1:] == (1,):
             raise ValueError(
@@ -59,8 +59,8 @@ class NetworkBounds:
     @property
     def methods(self):
         """Those of :data:`METHODS` that this network's size makes practical, tightest first."""
-        hidden = [o for o in self.operators if isinstance(o, Activation)]
-        entries = sum(math.prod(o.input_shape) for o in hidden)
+        hidden = [rule for rule in self.rules if rule.wants_tight_inputs]
+        entries = sum(math.prod(rule.input_shape) for rule in hidden)
         return METHODS if entries <= _LARGE else METHODS[1:]
 
     def certified_radius(self, x, norm, method, bounds=(0.0, 1.0)):
@@ -81,9 +81,9 @@ class NetworkBounds:
         if bounds is None:
             upper = 1e6
         with double_precision():
-            for operator in self.operators:
-                operator.prepare()
-            size = logits.shape[1] * max(o.width for o in self.operators)
+            for rule in self.rules:
+                rule.prepare()
+            size = logits.shape[1] * max(rule.width for rule in self.rules)
             step = max(1, _BLOCK // size)
             radii = [
                 largest_by_margin(
@@ -112,11 +112,11 @@ class NetworkBounds:
             float64 array ``(n,)``: the least over all other classes.
         """
         center = ops.convert_to_tensor(np.asarray(x, np.float64), "float64")
-        region = Region(center, ops.convert_to_tensor(eps, "float64"), norm, bounds)
+        perturbed = PerturbationSet(center, ops.convert_to_tensor(eps, "float64"), norm, bounds)
         if method == "crown":
-            relaxations = relaxed(self.operators, region)
+            relaxations = relaxed(self.rules, perturbed)
         else:
-            relaxations = Relaxations(self.operators, boxes_of(self.operators, region))
+            relaxations = Relaxations(self.rules, boxes_of(self.rules, perturbed))
         count = self.model.output_shape[-1]
         others = np.array([[j for j in range(count) if j != c] for c in range(count)])[classes]
         lower, upper = map(ops.convert_to_numpy, relaxations.boxes[-1])
@@ -125,7 +125,7 @@ class NetworkBounds:
         if method != "interval":
             rows = np.eye(count)[classes][:, None] - np.eye(count)[others]
             rows = ops.convert_to_tensor(rows, "float64")
-            by_lines = lower_bounds(self.operators, region, rows, relaxations)
+            by_lines = lower_bounds(self.rules, perturbed, rows, relaxations)
             found = np.maximum(found, ops.convert_to_numpy(by_lines))
         return np.where(_all_finite(relaxations.boxes), found.min(axis=1), -np.inf)
 

@@ -8,9 +8,9 @@ import numpy as np
 from keras import ops
 from scipy.special import expit
 
-from zoo.certificates.activation_lines import sigmoid_slope, tanh_slope
-from zoo.certificates.graph import advice_on, nodes_of
-from zoo.certificates.model_state import require_float32_weight
+from zoo.bounds.activation_lines import sigmoid_slope, tanh_slope
+from zoo.bounds.graph import advice_on, nodes_of
+from zoo.bounds.model_state import require_float32_weight
 from zoo.errors import UnsupportedLayerError
 from zoo.ops.precision import double_precision
 from zoo.ops.singular_values import dense_norm
@@ -130,7 +130,7 @@ class SmoothNetwork:
             as they were when :meth:`prepare` was last called.
 
     Raises:
-        TypeError, ValueError: as :func:`zoo.certificates.graph.nodes_of`.
+        TypeError, ValueError: as :func:`zoo.bounds.graph.nodes_of`.
         zoo.UnsupportedLayerError: naming the first layer that does not fit, and what does.
     """
 

@@ -6,9 +6,9 @@ from keras import ops
 
 from zoo import checks
 from zoo.backend import require_backend
+from zoo.bounds.model_state import require_own_methods
 from zoo.certificates import Certificate
 from zoo.certificates.lipschitz import margin
-from zoo.certificates.model_state import require_own_methods
 from zoo.errors import UnsupportedLayerError
 from zoo.models.checked_calls import CheckedCalls
 from zoo.ops.precision import require_float32

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from zoo import checks
-from zoo.certificates.model_state import drop_outdated_program
+from zoo.bounds.model_state import drop_outdated_program
 
 
 class CheckedCalls:

@@ -7,10 +7,10 @@ import numpy as np
 from keras import ops
 
 from zoo import checks
+from zoo.bounds.model_state import state_of
 from zoo.certificates import round_down
 from zoo.certificates.curvature import global_curvature, radii
 from zoo.certificates.local_curvature import enlarged
-from zoo.certificates.model_state import state_of
 from zoo.certificates.smooth_network import SmoothNetwork
 from zoo.epsilon import Epsilon
 from zoo.losses.curvature import PairCurvature

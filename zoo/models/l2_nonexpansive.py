@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from zoo import checks
+from zoo.bounds.model_state import state_of
 from zoo.certificates import LogitCertificate
-from zoo.certificates.model_state import state_of
 from zoo.epsilon import Epsilon
 from zoo.losses import ConfidenceGap, WorstCaseCrossEntropy
 from zoo.models import l2_networks

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.bounds.model_state import state_of
 from zoo.certificates import LogitCertificate, pairwise_radius, round_down
 from zoo.certificates.layer_bounds import layer_bounds
-from zoo.certificates.model_state import state_of
 from zoo.losses import LipschitzMargin
 from zoo.losses.lipschitz_margin import VARIANTS
 from zoo.models.base import CertifiedModel, of_this_model

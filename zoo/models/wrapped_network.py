@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from zoo.certificates.graph import nodes_of
+from zoo.bounds.graph import nodes_of
 
 #: A first layer that multiplies by less takes pixels of 0 to 255, not of [0, 1].
 LARGEST_BYTE_SCALE = 1 / 64

@@ -5,7 +5,7 @@ import functools
 
 import keras
 
-from zoo.certificates.model_state import require_own_methods
+from zoo.bounds.model_state import require_own_methods
 from zoo.errors import UnsupportedLayerError
 
 
@@ -44,7 +44,7 @@ def nodes_of(model):
     Example:
 
     >>> import keras
-    >>> from zoo.certificates.graph import nodes_of
+    >>> from zoo.bounds.graph import nodes_of
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(name="a")])
     >>> [node.layer.name for node in nodes_of(model)]
     ['a']

@@ -1,4 +1,4 @@
-"""The perturbed images that a certificate speaks of, and linear functions' least there."""
+"""The perturbed inputs that a certificate is about, and the minimum of linear functions there."""
 
 import dataclasses
 from typing import Any
@@ -11,7 +11,7 @@ _SMALLEST = 1e-300
 
 
 @dataclasses.dataclass(frozen=True)
-class Region:
+class PerturbationSet:
     """Balls around inputs, cut off at the bounds of the inputs if they have any.
 
     Attributes:
@@ -28,7 +28,7 @@ class Region:
     bounds: tuple | None
 
     def box(self):
-        """``(lower, upper)``: the smallest box around each region."""
+        """``(lower, upper)``: the smallest box around the perturbed inputs of each input."""
         eps = ops.reshape(self.eps, (-1, *[1] * (len(self.center.shape) - 1)))
         lower, upper = self.center - eps, self.center + eps
         if self.bounds is None:
@@ -36,7 +36,7 @@ class Region:
         return ops.maximum(lower, self.bounds[0]), ops.minimum(upper, self.bounds[1])
 
     def minimum(self, rows, iterations=4):
-        """Lower bound of each row's product with the inputs of the region.
+        """Lower bound of each row's product with the perturbed inputs.
 
         Args:
             rows: float64 tensor ``(batch, rows, *input_shape)``.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.certificates.activation_lines import ACTIVATIONS, Piecewise
+from zoo.bounds.activation_lines import ACTIVATIONS, Piecewise
 from zoo.ops.precision import double_precision
 
 KINDS = dict(ACTIVATIONS)

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import zoo
 from tests.models.perturbations import assert_unbroken, perturbations
-from zoo.certificates.model_state import settings_of, state_of
+from zoo.bounds.model_state import settings_of, state_of
 from zoo.models import l2_networks
 
 IMAGE = (4, 4, 1)

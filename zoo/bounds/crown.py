@@ -1,0 +1,126 @@
+"""Backward linear relaxation (CROWN): bounds of linear functions of a network's outputs."""
+
+import numpy as np
+from keras import ops
+
+from zoo.bounds.interval import boxes_of
+
+# Numbers that one tensor of rows may hold. A few such tensors exist at a time.
+_BLOCK = 1 << 23
+
+
+class Relaxations:
+    """The relaxation of each rule over its input boxes, computed when it is first asked for.
+
+    Args:
+        rules: prepared.
+        boxes: of the places, see :func:`zoo.bounds.interval.boxes_of`; it may still grow.
+    """
+
+    def __init__(self, rules, boxes):
+        self.rules, self.boxes, self.known = rules, boxes, {}
+
+    def __getitem__(self, index):
+        if index not in self.known:
+            rule = self.rules[index]
+            self.known[index] = rule.relax([self.boxes[i] for i in rule.inputs])
+        return self.known[index]
+
+
+def lower_bounds(rules, perturbed, rows, relaxations, iterations=4):
+    """Lower bounds of rows' products with a network's output, over the perturbed inputs.
+
+    From the last rule to the first, each activation is replaced by the line below or above it
+    that the sign of the row asks for; what remains is a linear function of the input.
+
+    Args:
+        rules: prepared, up to the output that the rows are of.
+        perturbed: :class:`zoo.bounds.perturbation.PerturbationSet`.
+        rows: float64 tensor ``(batch, rows, *output_shape)``.
+        relaxations: :class:`Relaxations`.
+        iterations: as for :meth:`zoo.bounds.perturbation.PerturbationSet.minimum`.
+
+    Returns:
+        Tensor ``(batch, rows)``.
+
+    Reference:
+        Zhang, Weng, Chen, Hsieh, Daniel: Efficient Neural Network Robustness Certification with
+        General Activation Functions, NeurIPS 2018, theorem 3.2.
+    """
+    waiting, total = {len(rules): rows}, 0.0
+    for place in range(len(rules), 0, -1):
+        rows = waiting.pop(place, None)
+        if rows is None:
+            continue
+        rule = rules[place - 1]
+        inputs, offset = rule.backward(rows, relaxations[place - 1])
+        total = total + offset
+        for i, part in zip(rule.inputs, inputs, strict=True):
+            waiting[i] = waiting[i] + part if i in waiting else part
+    return perturbed.minimum(waiting[0], iterations) + total
+
+
+def relaxed(rules, perturbed):
+    """Relaxations over boxes that are themselves bounded by linear relaxation.
+
+    Args:
+        rules: prepared.
+        perturbed: :class:`zoo.bounds.perturbation.PerturbationSet`.
+
+    Returns:
+        :class:`Relaxations`.
+    """
+    # A piecewise-linear activation is exactly linear where its input has a fixed sign, so only
+    # unstable neurons (lower < 0 < upper) need CROWN bounds, unless a rule compares entries.
+    compared = any(rule.compares_entries for rule in rules)
+    only_unstable = {
+        rule.inputs[0]: rule.exact_where_stable and not compared
+        for rule in rules
+        if rule.wants_tight_inputs
+    }
+    largest = max(rule.width for rule in rules)
+
+    relaxations = Relaxations(rules, [])
+
+    def tighten(boxes, place):
+        relaxations.boxes = boxes
+        return _box_by_rows(rules[:place], perturbed, relaxations, only_unstable[place], largest)
+
+    relaxations.boxes = boxes_of(rules, perturbed, tighten)
+    return relaxations
+
+
+def _box_by_rows(rules, perturbed, relaxations, only_unstable, largest):
+    """A box around the last place, entry by entry."""
+    boxes = relaxations.boxes
+    shape = boxes[-1][0].shape
+    lower, upper = (ops.convert_to_numpy(end).reshape(shape[0], -1).copy() for end in boxes[-1])
+    needed = (lower < 0) & (upper > 0) if only_unstable else np.ones(lower.shape, bool)
+    entries = _numbered(needed)
+    step = max(1, _BLOCK // (shape[0] * largest))
+    for first in range(0, entries.shape[1], step):
+        part = entries[:, first : first + step]
+        rows = np.zeros((*part.shape, lower.shape[1]))
+        np.put_along_axis(rows, part[..., None], 1.0, axis=2)
+        rows = ops.reshape(ops.convert_to_tensor(rows, "float64"), (*part.shape, *shape[1:]))
+        below = ops.convert_to_numpy(lower_bounds(rules, perturbed, rows, relaxations, 1))
+        above = -ops.convert_to_numpy(lower_bounds(rules, perturbed, -rows, relaxations, 1))
+        # Images that need fewer get some more. Those are not used: a radius must not depend on its
+        # neighbours.
+        wanted = _at(needed, part)
+        below = np.where(wanted, np.maximum(below, _at(lower, part)), _at(lower, part))
+        above = np.where(wanted, np.minimum(above, _at(upper, part)), _at(upper, part))
+        np.put_along_axis(lower, part, below, axis=1)
+        np.put_along_axis(upper, part, above, axis=1)
+    return tuple(ops.convert_to_tensor(end.reshape(shape), "float64") for end in (lower, upper))
+
+
+def _numbered(needed):
+    """Indices of the entries that are needed, as many for each image as any of them needs."""
+    most = int(needed.sum(axis=1).max(initial=0))
+    order = np.argsort(~needed, axis=1, kind="stable")
+    return order[:, :most]
+
+
+def _at(array, indices):
+    return np.take_along_axis(array, indices, axis=1)
