@@ -60,10 +60,14 @@ def nodes_of(model):
             f"the model must have one input and one output, "
             f"got {len(model.inputs)} and {len(model.outputs)}"
         )
-    for what, shape in (("takes", model.input_shape), ("returns", model.output_shape)):
-        if not isinstance(shape, tuple) or any(isinstance(part, tuple) for part in shape):
-            kind = {dict: "dictionary", list: "list"}.get(type(shape), "tuple")
-            raise ValueError(f"the model {what} a {kind} of tensors; it must be one tensor")
+    # Keras forgets in `output_shape` that a single tensor is inside something.
+    for what, tensors in (("takes", "_inputs_struct"), ("returns", "_outputs_struct")):
+        kind = type(getattr(model, tensors, None))
+        # Keras itself puts one tensor into a list of inputs, but not into a dictionary.
+        if kind is dict or (what == "returns" and kind in (list, tuple)):
+            raise ValueError(
+                f"the model {what} a {kind.__name__} of tensors; it must be one tensor"
+            )
     require_own_methods(model._flatten_layers())
     if None in model.inputs[0].shape[1:]:
         raise ValueError(f"the model's input has an unknown size: {tuple(model.inputs[0].shape)}")
