@@ -109,7 +109,7 @@ def test_a_model_in_half_precision_has_no_constants(name):
             model.constants()
     finally:
         keras.config.set_dtype_policy("float32")
-    with pytest.raises(ValueError, match="half precision"):
+    with pytest.raises(ValueError, match="must be float32 or float64"):
         LogitCertificate("linf", (8, 8, 1), lipschitz=1.0).radius(np.zeros((1, 3), "float16"))
 
 
@@ -136,7 +136,7 @@ def test_bad_files_and_shapes_are_named(tmp_path):
     certificate = LogitCertificate("linf", (4, 4, 1), lipschitz=1.0)
     with pytest.raises(ValueError, match=r"\(n, classes\)"):
         certificate.radius(np.zeros(3))
-    with pytest.raises(ValueError, match=r"2 images \(4, 4, 1\)"):
+    with pytest.raises(ValueError, match=r"shape \(n, 4, 4, 1\), got \(2, 4, 4, 2\)"):
         certificate.radius(np.zeros((2, 3)), np.zeros((2, 4, 4, 2)))
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     with pytest.raises(ValueError, match=r"other\.npz holds no certificate"):

@@ -36,8 +36,8 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
             numbers that they are: Keras does not divide bytes by 255, and neither does this.
         norm: of the perturbation, ``"linf"`` or ``"l2"``.
         method: one of :data:`zoo.certificates.network_bounds.METHODS`; ``"auto"`` takes
-            ``"crown"``, and ``"crown-interval"`` where over 4,096 hidden activations make that
-            slow.
+            ``"crown"``, ``"crown-interval"`` where over 4,096 hidden activations make that slow,
+            and ``"interval"`` where a layer has no other bounds.
         clip: the bounds that inputs are known to keep, perturbed ones too. True stands for [0, 1];
             ``(0, 255)`` for a model that takes bytes; False for no bounds: all of the ball counts
             then, up to a radius of 1e6.
@@ -81,6 +81,7 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
     if method not in (*METHODS, "auto"):
         raise ValueError(f"method must be 'auto' or one of {METHODS}, got {method!r}")
     method = bounds.methods[0] if method == "auto" else method
+    bounds.require(method)
     limits = _bounds_of(clip)
     if clip is True:
         _refuse_bytes(bounds.rules, np.asarray(x))

@@ -23,7 +23,7 @@ from zoo.certificates.network_bounds import METHODS, NetworkBounds
 from zoo.ops.precision import double_precision
 
 IMAGE = (6, 6, 2)
-ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "softplus")
+ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "softplus", "softsign", "elu")
 slow_to_compile = pytest.mark.skipif(
     BACKEND == "jax", reason="nothing of it depends on the backend; slow to compile"
 )
@@ -465,7 +465,9 @@ steep_relu.__name__ = "relu"
         (lambda: layers.Dense(2, activation="gelu", name="culprit"), "gelu"),
         (lambda: layers.Dense(2, activation=steep_relu, name="culprit"), "relu"),
         (lambda: layers.Activation(steep_relu, name="culprit"), "relu"),
-        (lambda: layers.Conv2D(2, 1, groups=2, name="culprit"), "groups"),
+        (lambda: layers.DepthwiseConv2D(2, dilation_rate=2, name="culprit"), "dilation"),
+        (lambda: layers.UpSampling2D(interpolation="bilinear", name="culprit"), "interpolates"),
+        (lambda: layers.ELU(0.5, name="culprit"), "alpha 0.5"),
         (lambda: layers.ReLU(threshold=0.5, name="culprit"), "threshold"),
         (lambda: layers.LeakyReLU(3.0, name="culprit"), "slope 3"),
         (lambda: layers.BatchNormalization(axis=1, name="culprit"), "axis 1"),

@@ -146,7 +146,7 @@ def test_the_attack_problem_is_an_attack(digits):
     assert (distance <= 0.8).all()
     clean, left = ((np.argmax(model.logits(i), axis=1) == y).mean() for i in (x, x_adv))
     assert left < clean - 0.3
-    with pytest.raises(ValueError, match="l2 norm"):
+    with pytest.raises(ValueError, match="for norm 'l2'"):
         model.attack(x, y, "second_order", eps=0.1, norm="linf")
     with pytest.raises(ValueError, match="CurvatureNet"):
         zoo.load("l2nnn-digits").attack(x, y, "second_order", eps=0.1)

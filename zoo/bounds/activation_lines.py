@@ -130,6 +130,16 @@ def tanh_slope(x):
     return 1.0 - ops.square(ops.tanh(x))
 
 
+def softsign_slope(x):
+    """Derivative of ``x / (1 + |x|)``."""
+    return 1.0 / ops.square(1.0 + ops.abs(x))
+
+
+def elu_slope(x):
+    """Derivative of the exponential linear unit with ``alpha = 1``, which is convex."""
+    return ops.exp(ops.minimum(x, 0.0))
+
+
 #: Keras's functions, and what stands for each.
 ACTIVATIONS = (
     (keras.activations.relu, Piecewise()),
@@ -137,4 +147,6 @@ ACTIVATIONS = (
     (keras.activations.sigmoid, Smooth(ops.sigmoid, sigmoid_slope)),
     (keras.activations.tanh, Smooth(ops.tanh, tanh_slope)),
     (keras.activations.softplus, Smooth(ops.softplus, ops.sigmoid, convex=True)),
+    (keras.activations.softsign, Smooth(ops.softsign, softsign_slope)),
+    (keras.activations.elu, Smooth(ops.elu, elu_slope, convex=True)),
 )

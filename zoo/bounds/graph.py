@@ -8,6 +8,9 @@ import keras
 from zoo.bounds.model_state import require_own_methods
 from zoo.errors import UnsupportedLayerError
 
+# Layers that merge their inputs entry by entry, and would broadcast unequal shapes.
+_ENTRY_BY_ENTRY = (keras.layers.Add, keras.layers.Subtract, keras.layers.Average)
+
 
 @dataclasses.dataclass(frozen=True)
 class Node:
@@ -156,9 +159,11 @@ def _call(layer, nodes, *args, **kwargs):
         return _unfold(layer, places[0], nodes)
     if isinstance(layer, keras.layers.InputLayer):
         return places[0]
-    if isinstance(layer, keras.layers.Add) and len({place.shape for place in places}) > 1:
+    if isinstance(layer, _ENTRY_BY_ENTRY) and len({place.shape for place in places}) > 1:
         given = " and ".join(str(place.shape) for place in places)
-        raise UnsupportedLayerError(f"Add {layer.name!r} adds {given}; shapes must be equal")
+        raise UnsupportedLayerError(
+            f"{type(layer).__name__} {layer.name!r} merges {given}; shapes must be equal"
+        )
     nodes.append(Node(layer, tuple(place.index for place in places), places[0].shape))
     return _Place(len(nodes), _output_shape(layer, places, isinstance(args[0], (list, tuple))))
 
@@ -169,8 +174,18 @@ def _output_shape(layer, places, as_list):
     A custom layer may have no ``compute_output_shape``, or one that fails. It has no bounds either,
     and the caller refuses it by name.
     """
-    try:
+
+    def by_its_method():
         shapes = [(None, *place.shape) for place in places]
-        return tuple(layer.compute_output_shape(shapes if as_list else shapes[0])[1:])
-    except Exception:  # A user's layer may raise anything.
-        return None
+        return layer.compute_output_shape(shapes if as_list else shapes[0])
+
+    def by_a_symbolic_call():
+        tensors = [keras.KerasTensor((None, *place.shape)) for place in places]
+        return layer.compute_output_spec(tensors if as_list else tensors[0]).shape
+
+    for shape in (by_its_method, by_a_symbolic_call):
+        try:
+            return tuple(shape()[1:])
+        except Exception:  # a user's layer may raise anything.
+            continue
+    return None

@@ -9,6 +9,7 @@ from zoo.bounds import rules_of
 from zoo.bounds.crown import Relaxations, lower_bounds, relaxed
 from zoo.bounds.interval import boxes_of
 from zoo.bounds.perturbation import PerturbationSet
+from zoo.bounds.rules.rule import gives
 from zoo.certificates.bisection import largest_by_margin
 from zoo.certificates.certificate import round_down
 from zoo.certificates.lipschitz import margin
@@ -58,10 +59,23 @@ class NetworkBounds:
 
     @property
     def methods(self):
-        """Those of :data:`METHODS` that this network's size makes practical, tightest first."""
+        """Those of :data:`METHODS` that this network's layers and size allow, tightest first."""
+        if not all(gives(type(rule), "crown") for rule in self.rules):
+            return METHODS[2:]
         hidden = [rule for rule in self.rules if rule.wants_tight_inputs]
         entries = sum(math.prod(rule.input_shape) for rule in hidden)
         return METHODS if entries <= _LARGE else METHODS[1:]
+
+    def require(self, method):
+        """Raise unless every layer has the bounds that a method needs.
+
+        Args:
+            method: one of :data:`METHODS`.
+
+        Raises:
+            zoo.UnsupportedLayerError: naming the first layer without them, and what is supported.
+        """
+        rules_of(self.model, "interval" if method == "interval" else "crown")
 
     def certified_radius(self, x, norm, method, bounds=(0.0, 1.0)):
         """Logits and radii of one batch.

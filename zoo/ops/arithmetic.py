@@ -79,6 +79,7 @@ def _probes():
         (ops.tanh, np.tanh(wide)),
         (ops.sigmoid, expit(wide)),
         (ops.softplus, np.logaddexp(0.0, wide)),
+        (ops.elu, np.where(wide > 0, wide, np.expm1(np.minimum(wide, 0.0)))),
     ):
         probes[function.__name__] = function, (x,), exact, allowed
     root = 1.0 / np.sqrt(positive.astype(np.float64))

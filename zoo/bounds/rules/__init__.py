@@ -1,5 +1,23 @@
 """One rule for each type of layer. Importing this package registers all of them."""
 
-from zoo.bounds.rules import activations, conv, dense, merge, pooling, scaling, shape
+from zoo.bounds.rules import (
+    activations,
+    conv,
+    dense,
+    merge,
+    pooling,
+    scaling,
+    shape,
+    zoo_layers,
+)
 
-__all__ = ["activations", "conv", "dense", "merge", "pooling", "scaling", "shape"]
+__all__ = [
+    "activations",
+    "conv",
+    "dense",
+    "merge",
+    "pooling",
+    "scaling",
+    "shape",
+    "zoo_layers",
+]

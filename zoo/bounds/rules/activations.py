@@ -61,6 +61,17 @@ class ReLURule(ActivationRule):
         super().__init__(layer, inputs, input_shape, Piecewise(slope))
 
 
+@register_rule(keras.layers.ELU)
+class ELURule(ActivationRule):
+    limits = "with alpha 1"
+
+    def __init__(self, layer, inputs, input_shape):
+        if layer.alpha != 1:
+            refuse(layer, f"has alpha {layer.alpha}, not 1")
+        kind = next(kind for function, kind in ACTIVATIONS if function is keras.activations.elu)
+        super().__init__(layer, inputs, input_shape, kind)
+
+
 def kind_of(layer):
     """What the ``activation`` of a layer is, or None for the identity.
 

@@ -267,15 +267,7 @@ class KernelRule(AffineRule):
     A subclass gives :meth:`apply`.
     """
 
-    limits = "without groups, dilation, LoRA and quantisation"
     ends_with_activation = True
-
-    def check(self):
-        if (
-            getattr(self.layer, "groups", 1) != 1
-            or math.prod(getattr(self.layer, "dilation_rate", (1,))) != 1
-        ):
-            refuse(self.layer, "has groups or dilation")
 
     def prepare(self):
         for name in ("kernel", "bias") if self.layer.use_bias else ("kernel",):

@@ -1,0 +1,266 @@
+"""Rules: the registry, a user's own layer, the layers of this package, and the page that lists."""
+
+import pathlib
+import re
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import zoo
+from tests.models.perturbations import perturbations, sizes
+from zoo.bounds.rules import rule as rule_module
+
+IMAGE = (4, 4, 2)
+PAGE = pathlib.Path(zoo.__file__).parent.parent / "docs" / "any_network.md"
+
+
+@pytest.fixture(autouse=True)
+def _registry(monkeypatch):
+    """Whatever a test registers is forgotten after it."""
+    monkeypatch.setattr(rule_module, "_rules", dict(rule_module._rules))
+
+
+def assert_holds(model, x, norm, method):
+    """No perturbation within the radius is flipped; returns the certificate."""
+    certificate = zoo.certify(model, x, norm=norm, method=method)
+    random, tested = np.random.default_rng(0), 0
+    for points in perturbations(x, certificate.radius, norm, random):
+        inside = sizes(points.astype("float64") - x, norm) < certificate.radius
+        logits = ops.convert_to_numpy(model(points, training=False))
+        assert (logits.argmax(axis=1) == certificate.prediction)[inside].all()
+        tested += inside.sum()
+    assert tested > len(x)
+    return certificate
+
+
+class Halve(layers.Layer):
+    def call(self, inputs):
+        return inputs / 2.0
+
+
+class Square(layers.Layer):
+    """An activation of a user's own."""
+
+    def call(self, inputs):
+        return ops.square(inputs)
+
+
+class HalveRule(zoo.bounds.AffineRule):
+    roundings = 1
+
+    def linear(self, tensor):
+        return tensor / 2.0
+
+
+class SquareRule(zoo.bounds.Rule):
+    def interval(self, boxes):
+        lower, upper = boxes[0]
+        ends = ops.square(lower), ops.square(upper)
+        least = ops.where((lower <= 0) & (upper >= 0), 0.0, ops.minimum(*ends))
+        most = ops.maximum(*ends)
+        return least * (1 - 1e-6) - 1e-30, most * (1 + 1e-6) + 1e-30
+
+
+def of_my_own():
+    return keras.Sequential(
+        [keras.Input(IMAGE), Halve(), layers.Flatten(), layers.Dense(6), Square(), layers.Dense(3)]
+    )
+
+
+def test_a_layer_of_ones_own_is_certified_after_its_rule_is_registered(small_images):
+    x = np.repeat(small_images, 2, axis=-1)
+    model = of_my_own()
+    with pytest.raises(zoo.UnsupportedLayerError, match="Halve 'halve' has no bounds; supported"):
+        zoo.certify(model, x, norm="linf")
+    zoo.bounds.register_rule(Halve)(HalveRule)
+    with pytest.raises(zoo.UnsupportedLayerError, match="Square 'square' has no bounds; .*Halve"):
+        zoo.certify(model, x, norm="linf")
+    assert zoo.bounds.register_rule(Square)(SquareRule) is SquareRule
+    for norm in ("linf", "l2"):
+        assert assert_holds(model, x, norm, "auto").method == "interval"
+    with pytest.raises(zoo.UnsupportedLayerError, match="'square' has no crown bounds; supported"):
+        zoo.certify(model, x, norm="linf", method="crown")
+    assert "Square" in zoo.bounds.supported("interval")
+    assert "Square" not in zoo.bounds.supported("crown")
+
+
+def test_a_subclass_has_no_rule_of_its_base(small_images):
+    class Louder(layers.ReLU):
+        def call(self, inputs):
+            return 50.0 * super().call(inputs)
+
+    model = keras.Sequential([keras.Input((4, 4, 1)), layers.Flatten(), Louder(), layers.Dense(3)])
+    with pytest.raises(zoo.UnsupportedLayerError, match="Louder 'louder' has no bounds"):
+        zoo.certify(model, small_images, norm="linf")
+
+
+def test_what_is_no_rule_or_no_layer_is_refused():
+    with pytest.raises(TypeError, match="classes of Keras layers, got 'Dense'"):
+        zoo.bounds.register_rule("Dense")
+    with pytest.raises(TypeError, match=r"subclass of zoo\.bounds\.Rule"):
+        zoo.bounds.register_rule(layers.Dense)(object)
+    with pytest.raises(ValueError, match="bound must be one of interval, crown, got 'milp'"):
+        zoo.bounds.supported("milp")
+
+
+NETWORKS = {
+    "max-min": lambda: [layers.Flatten(), layers.Dense(8), zoo.layers.MaxMin(), layers.Dense(8),
+                        zoo.layers.MaxMin(), layers.Dense(3)],
+    "max-min after a convolution": lambda: [
+        layers.Conv2D(4, 3), zoo.layers.MaxMin(), zoo.layers.Flatten(), layers.Dense(3)],
+    "two-sided": lambda: [zoo.layers.Flatten(), layers.Dense(8), zoo.layers.TwoSidedReLU(),
+                          layers.Dense(8), zoo.layers.TwoSidedReLU(), layers.Dense(3)],
+    "mean shift": lambda: [layers.Flatten(), layers.Dense(8), zoo.layers.MeanShift(),
+                           layers.ReLU(), layers.Dense(3)],
+    "grouped convolution": lambda: [layers.Conv2D(4, 3, groups=2, activation="relu"),
+                                    layers.Flatten(), layers.Dense(3)],
+    "dilated convolution": lambda: [layers.Conv2D(4, 2, dilation_rate=2, activation="elu"),
+                                    layers.Flatten(), layers.Dense(3)],
+    "depthwise convolution": lambda: [
+        layers.DepthwiseConv2D(3, 1, "same", depth_multiplier=2, activation="softsign"),
+        layers.Flatten(), layers.Dense(3)],
+    "convolution along one axis": lambda: [
+        layers.Reshape((8, 4)), layers.Conv1D(5, 3, 2, activation="relu"), layers.Flatten(),
+        layers.Dense(3)],
+    "moved and repeated": lambda: [
+        layers.UpSampling2D(2), layers.Cropping2D(1), layers.Permute((3, 1, 2)), layers.Flatten(),
+        layers.Dense(8), layers.ELU(), layers.Dense(3)],
+    "nothing at inference": lambda: [
+        layers.RandomFlip(), layers.RandomRotation(0.1), layers.RandomTranslation(0.1, 0.1),
+        layers.RandomZoom(0.1), layers.RandomContrast(0.1), layers.RandomBrightness(0.1),
+        layers.GaussianNoise(0.1), layers.Identity(), layers.Flatten(), layers.GaussianDropout(0.1),
+        layers.AlphaDropout(0.1), layers.Dense(8, "softsign"), layers.ActivityRegularization(0.1),
+        layers.Dense(3)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_layers_of_the_zoo_in_an_ordinary_model(name, norm, small_images):
+    x = np.repeat(small_images, 2, axis=-1)
+    model = keras.Sequential([keras.Input(IMAGE), *NETWORKS[name]()])
+    for layer in model.layers:
+        if hasattr(layer, "mean"):
+            layer.mean.assign(np.linspace(-1, 1, 8))
+    found = [assert_holds(model, x, norm, m) for m in ("interval", "crown-interval", "crown")]
+    radii = [certificate.radius for certificate in found]
+    assert (radii[1] >= radii[0] * 0.99).all()
+    assert np.median(radii[2]) > np.median(radii[0])
+
+
+def merged(merge):
+    """A network whose two branches meet in a layer."""
+    image = keras.Input(IMAGE)
+    first = layers.Conv2D(4, 3, activation="relu")(image)
+    second = layers.Conv2D(4, 3, activation="tanh")(image)
+    return keras.Model(image, layers.Dense(3)(layers.Flatten()(merge([first, second]))))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize(
+    "merge",
+    [
+        layers.Subtract,
+        layers.Average,
+        layers.Concatenate,
+        lambda: layers.Concatenate(axis=1),
+        lambda: layers.Concatenate(axis=-2),
+    ],
+)
+def test_branches_that_meet(merge, norm, small_images):
+    x = np.repeat(small_images, 2, axis=-1)
+    model = merged(merge())
+    found = [assert_holds(model, x, norm, m) for m in ("interval", "crown-interval", "crown")]
+    assert (found[1].radius >= found[0].radius * 0.99).all()
+    assert np.median(found[2].radius) > np.median(found[0].radius)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda: layers.Conv2D(4, 3, groups=2),
+        lambda: layers.Conv2D(4, 2, dilation_rate=2),
+        lambda: layers.DepthwiseConv2D(3, 1, "same", depth_multiplier=2),
+        lambda: layers.UpSampling2D((1, 3)),
+        lambda: layers.Cropping2D(((1, 0), (0, 2))),
+        lambda: layers.Permute((2, 3, 1)),
+    ],
+)
+def test_bounds_of_affine_networks_are_exact(hidden, small_images):
+    x = np.repeat(small_images, 2, axis=-1)
+    model = keras.Sequential([keras.Input(IMAGE), hidden(), layers.Flatten(), layers.Dense(2)])
+    basis = np.eye(32).reshape(32, *IMAGE).astype("float32")
+    at_zero = ops.convert_to_numpy(model(np.zeros((1, *IMAGE))))
+    slope = ops.convert_to_numpy(model(basis)) - at_zero
+    logits = ops.convert_to_numpy(model(x)).astype("float64")
+    difference = slope[:, 0].astype("float64") - slope[:, 1]
+    gap = np.abs(logits[:, 0] - logits[:, 1])
+    for norm, dual in (("linf", np.abs(difference).sum()), ("l2", np.linalg.norm(difference))):
+        found = zoo.certify(model, x, norm=norm, method="crown", clip=False).radius
+        assert (found <= gap / dual * (1 + 1e-4)).all()
+        assert (found >= 0.9 * gap / dual - 1e-4).all()
+
+
+@pytest.mark.parametrize("merge", [layers.Add, layers.Subtract, layers.Average])
+def test_shapes_that_would_be_broadcast_are_refused(merge):
+    image = keras.Input(IMAGE)
+    one = layers.Conv2D(1, 1)(image)
+    model = keras.Model(
+        image, layers.Dense(3)(layers.Flatten()(merge(name="culprit")([image, one])))
+    )
+    with pytest.raises(zoo.UnsupportedLayerError, match="culprit.*shapes must be equal"):
+        zoo.certify(model, np.zeros((1, *IMAGE)), norm="linf")
+
+
+def test_max_min_is_the_tightest_relaxation_where_signs_are_known():
+    """Where one entry of each pair is always the larger one, the layer is linear: exact."""
+    hidden = layers.Dense(4)
+    model = keras.Sequential(
+        [keras.Input((3,)), hidden, zoo.layers.MaxMin(), layers.Dense(2, use_bias=False)]
+    )
+    random = np.random.default_rng(1)
+    kernel = random.normal(size=(3, 4)).astype("float32")
+    hidden.set_weights([kernel, np.array([9, 9, -9, -9], "float32")])
+    head = random.normal(size=(4, 2)).astype("float32")
+    model.layers[-1].set_weights([head])
+    x = np.full((1, 3), 0.5, "float32")
+    slope = (kernel @ head).astype("float64")
+    logits = ops.convert_to_numpy(model(x))[0].astype("float64")
+    own = logits.argmax()
+    exact = abs(logits[0] - logits[1]) / np.abs(slope[:, own] - slope[:, 1 - own]).sum()
+    found = zoo.certify(model, x, norm="linf", method="crown", clip=False).radius[0]
+    assert 0.98 * exact < found <= exact
+
+
+def test_distances_in_an_ordinary_model(small_images):
+    shift = zoo.layers.MeanShift()
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            layers.Flatten(),
+            zoo.layers.LinfDistance(12),
+            shift,
+            zoo.layers.LinfDistance(3, use_bias=True),
+            layers.Rescaling(-1.0),
+        ]
+    )
+    shift.mean.assign(np.linspace(-1, 1, 12))
+    certificate = assert_holds(model, small_images, "linf", "auto")
+    assert certificate.method == "interval"
+    # Logits are 1-Lipschitz in the ℓ∞ norm.
+    assert (certificate.radius > certificate.margin / 2 - 1e-3).all()
+    with pytest.raises(zoo.UnsupportedLayerError, match="LinfDistance .* has no crown bounds"):
+        zoo.certify(model, small_images, norm="linf", method="crown")
+
+
+def test_the_page_lists_what_the_registry_has():
+    text = PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|$", text, flags=re.MULTILINE)
+    expected = [
+        (name, "interval, CROWN" if name in zoo.bounds.supported("crown") else "interval",
+         limits.replace("|", "\\|") or "–")
+        for name, limits in zoo.bounds.supported("interval").items()
+    ]  # fmt: skip
+    assert rows == expected
