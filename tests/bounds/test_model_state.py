@@ -236,3 +236,84 @@ def quantised():
 def test_kernels_computed_from_other_weights_are_refused(make, certify, small_images):
     with pytest.raises(zoo.UnsupportedLayerError, match="dense"):
         certify(make(), small_images)
+
+
+def test_settings_that_other_constants_were_made_from_are_fixed():
+    pooling, convolution = zoo.layers.NormPooling2D(2), zoo.layers.NonexpansiveConv2D(4, 3)
+    for layer, names in (
+        (pooling, ("pool_size", "strides", "padding", "repeats")),
+        (convolution, ("image_shape", "kernel_size", "strides", "padding")),
+    ):
+        layer.build((None, 8, 8, 2))
+        for name in names:
+            with pytest.raises(AttributeError, match=f"{name} of a .* is fixed"):
+                setattr(layer, name, getattr(layer, name))
+
+
+def test_a_layer_derived_from_the_zoos_is_refused_wherever_it_is(small_images):
+    class Far(zoo.layers.MeanShift):
+        def call(self, inputs, training=False):
+            return 100.0 * inputs
+
+    class WithFar(zoo.models.LinfDistNet):
+        def build(self, input_shape):
+            self.hidden = (self.hidden[0], Far())
+            super().build(input_shape)
+
+    with pytest.raises(zoo.UnsupportedLayerError, match="Far 'far.*derived from MeanShift"):
+        WithFar(IMAGE, 3, width=8, depth=2).certify(small_images)
+
+
+@pytest.mark.parametrize("floatx", ["float16", "float64"])
+def test_arrays_that_keras_would_round_are_refused(floatx, small_images):
+    model = WRAPPERS["lmt"](None)
+    keras.config.set_floatx(floatx)
+    try:
+        for call in (
+            lambda: model.certify(small_images),
+            lambda: model.predict(small_images, verbose=0),
+            lambda: zoo.certify(model.network, small_images, norm="linf"),
+        ):
+            with pytest.raises(ValueError, match="floatx"):
+                call()
+    finally:
+        keras.config.set_floatx("float32")
+
+
+def test_a_setting_that_is_a_variable_counts_by_its_value(small_images):
+    factor = np.array(1.0)
+    model = zoo.models.LipschitzMarginNet(sequential(layers.Rescaling(factor)))
+    before = model.certify(small_images).radius
+    factor[...] = 10.0
+    fresh = zoo.models.LipschitzMarginNet(model.network).certify(small_images).radius
+    np.testing.assert_array_equal(model.certify(small_images).radius, fresh)
+    assert (before != fresh).any()
+
+
+def test_a_network_that_lost_its_head_is_refused(small_images):
+    model = zoo.models.LipschitzMarginNet(sequential(layers.Dense(8), layers.ReLU()))
+    model.network.pop()
+    with pytest.raises(ValueError, match=r"now ends in \(8,\), not in 3 logits"):
+        model.certify(small_images)
+
+
+def test_sums_that_overflow_before_a_batch_normalisation_prove_nothing():
+    first, normalization, head = layers.Dense(2), layers.BatchNormalization(), layers.Dense(2)
+    network = keras.Sequential(
+        [keras.Input((4, 4, 1)), layers.Flatten(), first, normalization, head]
+    )
+    model = zoo.models.LipschitzMarginNet(network)
+    first.kernel.assign(np.full((16, 2), 6e36))
+    normalization.gamma.assign(np.full(2, 1e-30))
+    head.kernel.assign(np.array([[-1, 1], [0.5, -0.5]]) * 1e-3)
+    x = np.full((1, *IMAGE), 0.85, "float32")
+    assert model.certify(x).radius[0] == 0
+    assert np.isfinite(model.logits(x)).all()
+
+
+def test_sums_that_overflow_under_a_tanh_prove_nothing():
+    model = zoo.models.LinfDistMLP(IMAGE, 3, width=8, depth=1, hidden_units=4)
+    x = np.full((2, *IMAGE), 0.5, "float32")
+    assert (model.certify(x).radius > 0).all()
+    model.dense.kernel.assign(np.full((8, 4), 3e38))
+    assert (model.certify(x).radius == 0).all()

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.backend import BACKEND
 
 IMAGE = (4, 4, 1)
 LABELS = np.arange(8) % 3
@@ -117,13 +116,56 @@ class Batches(keras.utils.PyDataset):
 
 def data_sets(images, labels):
     yield Batches(images, labels)
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
+    import tensorflow as tf
 
-        yield tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
+    yield tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
 
 
-def test_the_first_batch_of_a_data_set_is_checked(models):
+def test_a_data_set_is_read_once_and_every_batch_is_checked(models):
+    import tensorflow as tf
+
+    model, read = models["lmt"], []
+
+    def images():
+        for index in range(8):
+            read.append(index)
+            yield np.full(IMAGE, 0.5 if index < 6 else 2.0, "float32"), index % 3
+
+    spec = (tf.TensorSpec(IMAGE, tf.float32), tf.TensorSpec((), tf.int32))
+    data = tf.data.Dataset.from_generator(images, output_signature=spec)
+    model.fit(data.take(6).batch(2), verbose=0)
+    assert len(read) <= 8
+    with pytest.raises(ValueError, match="a batch of the data set does not"):
+        model.fit(data.batch(2), verbose=0)
+
+
+@pytest.mark.parametrize("name", make_models())
+def test_labels_without_a_class_from_a_generator_make_the_loss_nan(name):
+    """A generator cannot be checked before it is used, so the loss tells."""
+    model, x = make_models()[name], np.full((4, *IMAGE), 0.5, "float32")
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=False)
+
+    def batches():
+        while True:
+            yield x, np.array([0, 1, 2, 7])
+
+    try:
+        history = model.fit(batches(), steps_per_epoch=1, verbose=0).history
+    except Exception as error:
+        assert "label" in str(error)  # noqa: PT017  TensorFlow refuses some labels by itself
+    else:
+        assert not np.isfinite(history["loss"][0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8"])
+def test_class_numbers_of_another_type_are_labels(models, dtype):
+    x = np.full((8, *IMAGE), 0.5, "float32")
+    models["lmt"].fit(x, LABELS.astype(dtype), verbose=0)
+    with pytest.raises(ValueError, match="integer labels"):
+        models["lmt"].fit(x, LABELS + 0.5, verbose=0)
+
+
+def test_data_sets_are_checked(models):
     model = models["lmt"]
     dark, bright = (np.full((8, *IMAGE), value, "float32") for value in (0.5, 200.0))
     for data in data_sets(dark, LABELS):
@@ -134,7 +176,7 @@ def test_the_first_batch_of_a_data_set_is_checked(models):
             with pytest.raises(ValueError, match="divide pixels in 0..255 by 255"):
                 call(data, verbose=0)
     for data in data_sets(dark, LABELS + 3):
-        with pytest.raises(ValueError, match=r"y must lie in 0\.\.2"):
+        with pytest.raises(ValueError, match="y must lie in"):
             model.fit(data, verbose=0)
     for data in data_sets(dark, np.eye(3)[LABELS]):
         with pytest.raises(ValueError, match="one-hot"):

@@ -157,3 +157,16 @@ def test_onednns_math_mode_is_found_out_where_it_matters():
         assert "matrix product that is executed eagerly" not in refused
     else:
         assert "ONEDNN_DEFAULT_FPMATH_MODE = BF16" in refused
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="a switch of TensorFlow")
+def test_functions_that_run_eagerly_say_nothing_of_compiled_ones():
+    import tensorflow as tf
+
+    before = arithmetic._settings()
+    tf.config.run_functions_eagerly(True)
+    try:
+        assert arithmetic._settings() != before
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert arithmetic._settings() == before

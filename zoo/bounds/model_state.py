@@ -9,6 +9,9 @@ import numpy as np
 
 from zoo.errors import UnsupportedLayerError
 
+# Methods that Keras itself replaces on instances, and an attribute of models that has the name of
+# a method.
+_REPLACED_BY_KERAS = {"build", "quantize", "loss"}
 # Attributes that Keras sets on every layer or model and that do not change what it computes.
 _IRRELEVANT = {
     "build",
@@ -49,7 +52,7 @@ def settings_of(model):
             layer.compute_dtype,
             [
                 (name, _frozen(value))
-                for name, value in sorted(vars(layer).items())
+                for name, value in vars(layer).items()
                 if not name.startswith("_") and name not in _IRRELEVANT
             ],
         )
@@ -102,7 +105,9 @@ def require_own_methods(layers):
     """
     for layer in layers:
         for name in vars(layer):
-            if name not in _IRRELEVANT and inspect.isroutine(getattr(type(layer), name, None)):
+            if name not in _REPLACED_BY_KERAS and inspect.isroutine(
+                getattr(type(layer), name, None)
+            ):
                 raise UnsupportedLayerError(
                     f"{name}() of {type(layer).__name__} {layer.name!r} was replaced on the "
                     "instance, so what it computes is not known; remove the replacement"
@@ -155,6 +160,9 @@ def _frozen(value):
         return float, repr(value)
     if isinstance(value, (np.ndarray, np.generic)):
         return value.dtype.str, np.shape(value), np.ascontiguousarray(value).tobytes()
+    if hasattr(value, "__array__") and not isinstance(value, keras.Variable):
+        # A tensor, or a variable of the backend that Keras does not track as a weight.
+        return _frozen(np.asarray(value))
     if isinstance(value, (tuple, list)):
         return [_frozen(item) for item in value]
     if isinstance(value, dict):

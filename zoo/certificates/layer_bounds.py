@@ -37,11 +37,15 @@ class Constants:
     Attributes:
         lipschitz: upper bound of the Lipschitz constant with respect to each input.
         per_size, offset: float32 adds an error of at most ``per_size · ‖inputs‖ + offset``.
+        sum_per_size, sum_offset: the sums on the way, before a batch normalisation makes them
+            smaller, are at most ``sum_per_size · ‖inputs‖ + sum_offset``.
     """
 
     lipschitz: float
     per_size: float = 0.0
     offset: float = 0.0
+    sum_per_size: float = 0.0
+    sum_offset: float = 0.0
 
 
 class LayerBound:
@@ -178,7 +182,7 @@ class _Linear(LayerBound):
                 return Constants(math.inf, math.inf, math.inf)
         # Of the sums, which the normalisation may stretch, and of the normalisation.
         weight = max(1.0, largest) * max(1.0, np.abs(kernel).max())
-        return self._constants(
+        constants = self._constants(
             self.norm(kernel * scale),
             _SECOND_ORDER * (local * largest + flushed) * absolute,
             _SECOND_ORDER * ((local * largest + flushed) * bias + offset),
@@ -186,6 +190,7 @@ class _Linear(LayerBound):
             entries=self.positions * kernel.shape[-1],
             weight=weight,
         )
+        return dataclasses.replace(constants, sum_per_size=absolute, sum_offset=bias)
 
     def estimate(self, vector):
         """The norm by a step of power iteration: ``(value, vector)``."""

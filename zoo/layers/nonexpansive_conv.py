@@ -6,13 +6,14 @@ import keras
 from keras import ops
 
 from zoo import checks
+from zoo.fixed_settings import FixedSettings
 from zoo.layers.nonexpansive_dense import NonexpansiveKernel
 from zoo.ops.parametrizations import almost_orthogonal_convolution_sums
 from zoo.ops.singular_values import convolution_norm, overlaps
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class NonexpansiveConv2D(NonexpansiveKernel):
+class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
     """Convolution with an L2 norm of at most 1, unless told otherwise.
 
     Seen as a dense layer on patches, its kernel is made nonexpansive as in
@@ -55,6 +56,8 @@ class NonexpansiveConv2D(NonexpansiveKernel):
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.
     """
+
+    fixed = ("image_shape", "kernel_size", "strides", "padding")
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from zoo import checks
+from zoo.fixed_settings import FixedSettings
 from zoo.layers.nonexpansive_operation import NonexpansiveOperation
 from zoo.ops.precision import sum_rounding
 from zoo.ops.singular_values import overlaps
@@ -16,7 +17,7 @@ _SMALLEST = 1e-24
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class NormPooling2D(NonexpansiveOperation):
+class NormPooling2D(FixedSettings, NonexpansiveOperation):
     """The L2 norm of each channel over a window.
 
     Where windows overlap, a pixel is in up to ``K = ∏ ceil(pool size / stride)`` of them, and the
@@ -43,6 +44,8 @@ class NormPooling2D(NonexpansiveOperation):
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.
     """
+
+    fixed = ("pool_size", "strides", "padding", "repeats")
 
     def __init__(self, pool_size=2, strides=None, padding="valid", **kwargs):
         super().__init__(**kwargs)

@@ -25,8 +25,12 @@ def own_class(y_true, y_pred):
             f"labels must be integers of shape (batch,) or (batch, 1), got {shape}; "
             "y.argmax(axis=1) turns one-hot rows into labels"
         )
-    rows = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), y_pred.shape[-1])
-    return rows / ops.sum(rows, axis=-1, keepdims=True)
+    labels, classes = ops.cast(ops.reshape(y_true, (-1,)), "int32"), y_pred.shape[-1]
+    known = ops.logical_and(labels >= 0, labels < classes)
+    # The root of -1 is NaN. A constant would alarm TensorFlow's search for NaN, and in a product or
+    # a quotient XLA takes the zeros of a one-hot row for zeros whatever the other factor is.
+    zero_or_nan = ops.sqrt(ops.where(known, 1.0, -1.0)) - 1.0
+    return ops.one_hot(labels, classes) + zero_or_nan[:, None]
 
 
 def largest_gap(y_true, y_pred):

@@ -10,16 +10,25 @@ from zoo.bounds.model_state import require_own_methods
 from zoo.certificates import Certificate
 from zoo.certificates.lipschitz import margin
 from zoo.errors import UnsupportedLayerError
+from zoo.fixed_settings import FixedSettings
 from zoo.models.checked_calls import CheckedCalls
 from zoo.ops.precision import require_float32
 from zoo.process import require_own_process
 from zoo.progress import track
 
 # The methods that logits are computed by. A certificate is about exactly these.
-_LOGITS = ("call", "__call__", "features", "_pixels", "_normalised", "_logits_of")
+_LOGITS = (
+    "call",
+    "__call__",
+    "predict_step",
+    "features",
+    "_pixels",
+    "_normalised",
+    "_logits_of",
+)
 
 
-class CertifiedModel(CheckedCalls, keras.Model):
+class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     """A Keras classifier that knows its own guarantee.
 
     Images go in as ``(batch, height, width, channels)`` in [0, 1], logits come out; normalisation
@@ -50,14 +59,6 @@ class CertifiedModel(CheckedCalls, keras.Model):
         self.num_classes = checks.positive_integer(num_classes, "num_classes")
         if self.num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
-
-    def __setattr__(self, name, value):
-        if name in self.fixed and vars(self).get("built"):
-            raise AttributeError(
-                f"{name} of a {type(self).__name__} is fixed once it is built; make another model: "
-                f"{type(self).__name__}.from_config({{**model.get_config(), {name!r}: …}})"
-            )
-        super().__setattr__(name, value)
 
     def synchronise(self):
         """Bring the weights up to date in the middle of ``fit``, for a callback to read or assign.
@@ -140,8 +141,14 @@ class CertifiedModel(CheckedCalls, keras.Model):
         require_own_methods(layers)
         _require_own_certificate(type(self), "certified_radius", _LOGITS)
         for layer in layers:
-            if layer is not self and hasattr(type(layer), "lipschitz"):
+            if layer is not self:
                 _require_exact_type(layer)
+        network = getattr(self, "network", None)
+        if isinstance(network, keras.Model) and network.output_shape[1:] != (self.num_classes,):
+            raise ValueError(
+                f"the network now ends in {network.output_shape[1:]}, not in {self.num_classes} "
+                "logits; make another model of it"
+            )
         require_float32(self)
 
     def certified_radius(self, x, norm, method):

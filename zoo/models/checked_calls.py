@@ -1,5 +1,7 @@
 """Checks of images and labels at the doors of Keras: ``fit``, ``evaluate``, ``predict``, …"""
 
+import contextlib
+
 import keras
 import numpy as np
 
@@ -10,45 +12,46 @@ from zoo.bounds.model_state import drop_outdated_program
 class CheckedCalls:
     """What :class:`zoo.models.CertifiedModel` does before Keras does its part.
 
-    Images are floats in [0, 1] or uint8 wherever they come in. Arrays are checked as a whole, and
-    data sets by their first batch. Where the model itself is called, ``model(x)``, their dtype and
-    shape are checked.
+    Images are floats in [0, 1] or uint8 wherever they come in. Arrays are checked as a whole, a
+    ``tf.data.Dataset`` batch by batch while it is read, and a ``PyDataset`` by its first batch. Of
+    a Python generator, and where the model itself is called, ``model(x)``, dtype and shape are
+    checked.
     """
 
     def fit(self, x=None, y=None, *args, **kwargs):
-        """As :meth:`keras.Model.fit`, after a check of the images and labels."""
-        self._check_data(x, y)
+        """As :meth:`keras.Model.fit`, with a check of the images and labels."""
+        x = self._checked(x, y)
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
-            self._check_data(*validation[:2])
+            self._checked(*validation[:2])
         elif validation is not None:
-            self._check_data(validation)
-        return super().fit(x, y, *args, **kwargs)
+            kwargs["validation_data"] = self._checked(validation)
+        with _value_errors():
+            return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        """As :meth:`keras.Model.evaluate`, after a check of the images and labels."""
-        self._check_data(x, y)
-        return super().evaluate(x, y, *args, **kwargs)
+        """As :meth:`keras.Model.evaluate`, with a check of the images and labels."""
+        x = self._checked(x, y)
+        with _value_errors():
+            return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
-        """As :meth:`keras.Model.predict`, after a check of the images."""
-        self._check_data(x)
-        return super().predict(x, *args, **kwargs)
+        """As :meth:`keras.Model.predict`, with a check of the images."""
+        x = self._checked(x)
+        with _value_errors():
+            return super().predict(x, *args, **kwargs)
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
-        """As :meth:`keras.Model.train_on_batch`, after a check of the images and labels."""
-        self._check_data(x, y)
-        return super().train_on_batch(x, y, *args, **kwargs)
+        """As :meth:`keras.Model.train_on_batch`, with a check of the images and labels."""
+        return super().train_on_batch(self._checked(x, y), y, *args, **kwargs)
 
     def test_on_batch(self, x, y=None, *args, **kwargs):
-        """As :meth:`keras.Model.test_on_batch`, after a check of the images and labels."""
-        self._check_data(x, y)
-        return super().test_on_batch(x, y, *args, **kwargs)
+        """As :meth:`keras.Model.test_on_batch`, with a check of the images and labels."""
+        return super().test_on_batch(self._checked(x, y), y, *args, **kwargs)
 
     def predict_on_batch(self, x):
-        """As :meth:`keras.Model.predict_on_batch`, after a check of the images."""
-        self._check_data(x)
-        return super().predict_on_batch(x)
+        """As :meth:`keras.Model.predict_on_batch`, with a check of the images."""
+        return super().predict_on_batch(self._checked(x))
 
     def make_train_function(self, force=False):
         drop_outdated_program(self, "train_function")
@@ -68,36 +71,87 @@ class CheckedCalls:
         Raises:
             ValueError: naming the dtype, and what to do.
         """
-        if self.compute_dtype != "float32":
+        if not self.compute_dtype == keras.config.floatx() == "float32":
             raise ValueError(
                 f"{type(self).__name__} needs float32, but was made to compute in "
-                f"{self.compute_dtype}; make it under keras.config.set_dtype_policy('float32') and "
+                f"{self.compute_dtype} and keras.config.floatx() is {keras.config.floatx()}; make "
+                "it under keras.config.set_dtype_policy('float32') and "
                 "keras.config.set_floatx('float32')"
             )
 
-    def _check_data(self, x, y=None):
+    def _checked(self, x, y=None):
+        """``x``, which is checked now or, if it is a ``tf.data.Dataset``, while it is read."""
         self.require_float32_policy()
-        if not _is_array(x):
-            x, y = _first_batch(x)
+        if hasattr(x, "element_spec") and hasattr(x, "map"):
+            return self._checked_data_set(x)
+        data = x
+        if isinstance(x, keras.utils.PyDataset) and len(x):
+            batch = x[0]
+            x, y = (*batch, None)[:2] if isinstance(batch, (tuple, list)) else (batch, None)
         if _is_array(x):
             checks.require_images(np.asarray(x), self.image_shape)
         # A loss of the user's own may take labels of another kind.
         if _is_array(y) and getattr(self, "_has_default_loss", False):
-            y = np.asarray(y)
-            checks.labels(y[:, 0] if y.shape[1:] == (1,) else y, len(y), self.num_classes)
+            checks.labels(_class_numbers(np.asarray(y)), len(y), self.num_classes)
+        return data
+
+    def _checked_data_set(self, data):
+        """A data set whose batches are checked as they are read, each once."""
+        import tensorflow as tf
+
+        with_labels = getattr(self, "_has_default_loss", False)
+        if isinstance(data.element_spec, tuple):
+            x, *y = data.element_spec[:2]
+        else:
+            x, y = data.element_spec, []
+        if not isinstance(x, tf.TensorSpec):
+            return data  # Keras will say what is wrong with it.
+        if with_labels and y and y[0].shape.rank == 2 and y[0].shape[1] not in (1, None):
+            checks.labels(np.zeros((0, y[0].shape[1]), int), 0, self.num_classes)
+
+        def checked(x, *rest):
+            tests = []
+            if x.dtype.is_floating:
+                within = tf.reduce_all((x >= 0) & (x <= 1))
+                tests.append(tf.debugging.Assert(within, [_IMAGES]))
+            if with_labels and rest:
+                labels = tf.cast(rest[0], tf.int64)
+                within = tf.reduce_all((labels >= 0) & (labels < self.num_classes))
+                tests.append(tf.debugging.Assert(within, [_LABELS]))
+            with tf.control_dependencies([test for test in tests if test is not None]):
+                x = tf.identity(x)
+            return (x, *rest) if rest else x
+
+        return data.map(checked, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+_IMAGES = (
+    "x must lie in [0, 1], but a batch of the data set does not; divide pixels in 0..255 by 255, "
+    "or let the data set give uint8"
+)
+_LABELS = "y must lie in the range of the classes, but a batch of the data set does not"
+
+
+@contextlib.contextmanager
+def _value_errors():
+    """Raises a ValueError for a batch of a data set that the checks refused."""
+    try:
+        yield
+    except Exception as error:  # TensorFlow's error, or JAX's around it
+        message = next((m for m in (_IMAGES, _LABELS) if m in str(error)), None)
+        if message is None:
+            raise
+        raise ValueError(message) from None
+
+
+def _class_numbers(y):
+    """Labels as integers, if they are numbers of classes in another type or shape."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.dtype.kind == "b" or (y.dtype.kind == "f" and (y == np.round(y)).all()):
+        y = y.astype(np.int64)
+    return y
 
 
 def _is_array(value):
-    return isinstance(value, (np.ndarray, list)) or keras.ops.is_tensor(value)
-
-
-def _first_batch(data):
-    """``(x, y)`` of a data set that can be read again from the start; otherwise None twice."""
-    if isinstance(data, keras.utils.PyDataset) and len(data):
-        batch = data[0]
-    elif hasattr(data, "element_spec") and hasattr(data, "take"):  # a tf.data.Dataset
-        batch = next(iter(data.take(1)), None)
-    else:
-        batch = None
-    batch = batch if isinstance(batch, (tuple, list)) else (batch,)
-    return (*batch, None)[:2]
+    return isinstance(value, list) or hasattr(value, "__array__")

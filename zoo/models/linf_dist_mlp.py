@@ -10,10 +10,7 @@ from zoo.layers import EqualizedDense
 from zoo.losses.worst_case import own_class
 from zoo.models.base import of_this_model
 from zoo.models.linf_dist_features import LinfDistFeatures
-from zoo.ops.precision import flushing, sum_rounding
-
-# float32's tanh, on any backend, is off by less: a few units in the last place of one.
-_TANH_ERROR = 2.0**-20
+from zoo.ops.precision import LARGEST, TANH_ERROR, flushing, sum_rounding
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -186,7 +183,8 @@ class _Head:
         self.rounding1, self.rounding2 = (sum_rounding(len(w) + 4) for w in (self.w1, self.w2))
         # Nor may what is lost of numbers too small for float32 make a difference.
         lost = sum(flushing(len(self.w2) + 4, 1, np.abs(self.w2).max()))
-        self.logit_error = self.rounding2 * (np.abs(self.w2).sum(axis=0) + np.abs(self.b2)) + lost
+        self.logit_size = np.abs(self.w2).sum(axis=0) + np.abs(self.b2)
+        self.logit_error = self.rounding2 * self.logit_size + lost
 
     def margin(self, lower, upper, predicted):
         """Lower bound of ``min_j f_c − f_j`` as float32 computes it, over a box of features.
@@ -207,7 +205,9 @@ class _Head:
         reach = reach @ absolute + self.rounding1 * size
         centre = centre @ self.w1 + self.b1
         lower, upper = np.tanh(centre - reach), np.tanh(centre + reach)
-        centre, reach = (lower + upper) / 2.0, (upper - lower) / 2.0 + _TANH_ERROR
+        centre, reach = (lower + upper) / 2.0, (upper - lower) / 2.0 + TANH_ERROR
+        # Sums that may overflow prove nothing.
+        held = (size < LARGEST).all(axis=1) & (self.logit_size < LARGEST).all()
         margin = np.full(len(lower), np.inf)
         for c in np.unique(predicted):
             rows = predicted == c
@@ -216,4 +216,4 @@ class _Head:
             bound += self.b2[c] - self.b2 - self.logit_error[c] - self.logit_error
             bound[:, c] = np.inf
             margin[rows] = bound.min(axis=1)
-        return margin
+        return np.where(held, margin, -np.inf)

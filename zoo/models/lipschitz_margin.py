@@ -248,13 +248,16 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
         diameter = math.sqrt(math.prod(self.image_shape))
         errors = [np.full(1, sum_rounding(2) * diameter)]
         for bound, constant in zip(self._bounds, self._layer_constants(), strict=True):
-            error, added = 0.0, constant.offset
+            error, added, sums = 0.0, constant.offset, constant.sum_offset
             for place in bound.inputs:
+                inputs = size(place, errors[place])
                 error = error + constant.lipschitz * errors[place]
-                added = added + constant.per_size * size(place, errors[place])
-            # Over the unit roundoff, no less than any sum on the way: what may overflow proves
-            # nothing.
-            errors.append(error + np.where(added < LARGEST * UNIT_ROUNDOFF, added, np.inf))
+                added = added + constant.per_size * inputs
+                sums = sums + constant.sum_per_size * inputs
+            # `added / UNIT_ROUNDOFF` bounds the sums after a batch normalisation, and `sums` those
+            # before it. If one could leave float32's range, the error is infinite and the radius 0.
+            held = (added < LARGEST * UNIT_ROUNDOFF) & (sums < LARGEST)
+            errors.append(error + np.where(held, added, np.inf))
         # Of all logits together; of two of them, c and j, |error c| + |error j| is √2 times that.
         return errors[-1] / math.sqrt(2.0)
 

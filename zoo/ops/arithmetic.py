@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 from scipy.special import expit
 
-from zoo.ops.precision import ACTIVATION_ROUNDINGS, UNIT_ROUNDOFF, sum_rounding
+from zoo.ops.precision import ACTIVATION_ROUNDINGS, TANH_ERROR, UNIT_ROUNDOFF, sum_rounding
 
 # Terms of the largest sums of a probe; their roundings are what float32 is allowed.
 _SIZE = 64
@@ -76,12 +76,12 @@ def _probes():
     wide, positive = x.astype(np.float64), np.geomspace(1e-25, 1e25, 501).astype(np.float32)
     allowed = ACTIVATION_ROUNDINGS * UNIT_ROUNDOFF * (1.0 + np.abs(wide))
     for function, exact in (
-        (ops.tanh, np.tanh(wide)),
         (ops.sigmoid, expit(wide)),
         (ops.softplus, np.logaddexp(0.0, wide)),
         (ops.elu, np.where(wide > 0, wide, np.expm1(np.minimum(wide, 0.0)))),
     ):
         probes[function.__name__] = function, (x,), exact, allowed
+    probes["tanh"] = ops.tanh, (x,), np.tanh(wide), np.minimum(allowed, TANH_ERROR)
     root = 1.0 / np.sqrt(positive.astype(np.float64))
     probes["rsqrt"] = ops.rsqrt, (positive,), root, sum_rounding(6) * root
     return probes
@@ -134,12 +134,15 @@ def _settings():
     if keras.backend.backend() == "jax":
         import jax
 
-        return repr(sorted(jax.config.values.items(), key=str)), str(jax.devices())
+        settings = repr(sorted(jax.config.values.items(), key=str))
+        # A context may switch compilation off for a while.
+        return settings, jax.config.jax_disable_jit, str(jax.devices())
     import tensorflow as tf
 
     return (
         repr(sorted(tf.config.optimizer.get_experimental_options().items())),
         tf.config.optimizer.get_jit(),
+        tf.config.functions_run_eagerly(),
         tf.config.experimental.tensor_float_32_execution_enabled(),
     )
 

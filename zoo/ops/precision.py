@@ -14,6 +14,8 @@ LARGEST = 1e38
 #: So many times UNIT_ROUNDOFF · (1 + |x|) is what float32's tanh, sigmoid and softplus of x may be
 #: off by: libraries approximate these functions to a few units in the last place.
 ACTIVATION_ROUNDINGS = 32.0
+#: What float32's tanh may be off by, however large its argument is.
+TANH_ERROR = 2.0**-20
 
 
 def sum_rounding(terms):
@@ -58,6 +60,12 @@ def require_float32(model):
     """
     from zoo.ops.arithmetic import require_exact_arithmetic
 
+    if keras.config.floatx() != "float32":
+        # Keras rounds the arrays that `predict` is given to this type.
+        raise ValueError(
+            f"zoo needs float32, but keras.config.floatx() is {keras.config.floatx()!r}; call "
+            "keras.config.set_floatx('float32')"
+        )
     for layer in model._flatten_layers():
         if layer.compute_dtype != "float32":
             raise ValueError(
