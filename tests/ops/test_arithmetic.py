@@ -15,6 +15,14 @@ from zoo.ops import arithmetic
 from zoo.ops.precision import double_precision
 
 
+@pytest.fixture(autouse=True)
+def _fresh_probes():
+    """Probes are kept, with the operations that a test may have replaced."""
+    arithmetic._probes.cache_clear()
+    yield
+    arithmetic._probes.cache_clear()
+
+
 def rounded(array, bits):
     """A float32 array with that many bits of mantissa, the leading one included."""
     mantissa, exponent = np.frexp(np.asarray(array, np.float64))
@@ -31,12 +39,8 @@ def test_products_of_rounded_operands_are_refused(monkeypatch, name, bits):
         return exact(x, w, *args, **kwargs)
 
     monkeypatch.setattr(arithmetic.ops, name, coarse)
-    arithmetic._probes.cache_clear()
-    try:
-        with pytest.raises(ValueError, match="needs float32.*eagerly is wrong by"):
-            arithmetic.require_exact_arithmetic()
-    finally:
-        arithmetic._probes.cache_clear()
+    with pytest.raises(ValueError, match="needs float32.*eagerly is wrong by"):
+        arithmetic.require_exact_arithmetic()
 
 
 def test_three_products_in_bfloat16_are_refused(monkeypatch):
@@ -51,12 +55,8 @@ def test_three_products_in_bfloat16_are_refused(monkeypatch):
         return exact(a, c) + exact(a, d) + exact(b, c)
 
     monkeypatch.setattr(arithmetic.ops, "matmul", split)
-    arithmetic._probes.cache_clear()
-    try:
-        with pytest.raises(ValueError, match="matrix product that is executed eagerly"):
-            arithmetic.require_exact_arithmetic()
-    finally:
-        arithmetic._probes.cache_clear()
+    with pytest.raises(ValueError, match="matrix product that is executed eagerly"):
+        arithmetic.require_exact_arithmetic()
 
 
 def test_convolutions_by_fourier_transform_are_refused(monkeypatch):
@@ -71,12 +71,8 @@ def test_convolutions_by_fourier_transform_are_refused(monkeypatch):
         return whole[:, size - 1 : side, size - 1 : side]
 
     monkeypatch.setattr(arithmetic.ops, "conv", by_transform)
-    arithmetic._probes.cache_clear()
-    try:
-        with pytest.raises(ValueError, match="convolution that is executed eagerly"):
-            arithmetic.require_exact_arithmetic()
-    finally:
-        arithmetic._probes.cache_clear()
+    with pytest.raises(ValueError, match="convolution that is executed eagerly"):
+        arithmetic.require_exact_arithmetic()
 
 
 def test_float32_passes():
