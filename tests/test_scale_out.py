@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import secrets
 import shutil
 import socket
@@ -107,6 +108,8 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     folder = tempfile.mkdtemp(prefix="ray-")  # pytest's own are too long for the name of a socket
+    # The second node writes its address into Ray's usual folder, which it does not make.
+    (pathlib.Path(tempfile.gettempdir()) / "ray").mkdir(exist_ok=True)
     head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": folder}
     found = Cluster(initialize_head=True, head_node_args=head)
     found.add_node(num_cpus=1)
