@@ -65,7 +65,14 @@ class SquareRule(zoo.bounds.Rule):
 
 def of_my_own():
     return keras.Sequential(
-        [keras.Input(IMAGE), Halve(), layers.Flatten(), layers.Dense(6), Square(), layers.Dense(3)]
+        [
+            keras.Input(IMAGE),
+            Halve(name="halve"),
+            layers.Flatten(),
+            layers.Dense(6),
+            Square(name="square"),
+            layers.Dense(3),
+        ]
     )
 
 
@@ -91,7 +98,9 @@ def test_a_subclass_has_no_rule_of_its_base(small_images):
         def call(self, inputs):
             return 50.0 * super().call(inputs)
 
-    model = keras.Sequential([keras.Input((4, 4, 1)), layers.Flatten(), Louder(), layers.Dense(3)])
+    model = keras.Sequential(
+        [keras.Input((4, 4, 1)), layers.Flatten(), Louder(name="louder"), layers.Dense(3)]
+    )
     with pytest.raises(zoo.UnsupportedLayerError, match="Louder 'louder' has no bounds"):
         zoo.certify(model, small_images, norm="linf")
 
