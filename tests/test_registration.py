@@ -23,7 +23,7 @@ ORDERS = {
     "zoo first": "import zoo" + LOAD,
     "keras first": "import keras, zoo" + LOAD,
     "a part of zoo first": "import zoo; zoo.certificates" + LOAD,
-    "a part of zoo alone": "import zoo.bounds.graph; import zoo; zoo.layers" + LOAD,
+    "a part of zoo alone": "import zoo.bounds.graph; import zoo; zoo.load" + LOAD,
 }
 
 
