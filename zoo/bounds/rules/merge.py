@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.bounds.rules.rule import AffineRule, Rule, products, register_rule, sizes
+from zoo.bounds.rules.rule import AffineRule, Rule, products, refuse, register_rule, sizes
 
 
 class _WeightedSumRule(AffineRule):
@@ -60,6 +60,10 @@ class AverageRule(_WeightedSumRule):
 @register_rule(keras.layers.Concatenate)
 class ConcatenateRule(Rule):
     """Nothing is computed, so nothing is rounded."""
+
+    def check(self):
+        if self.layer.axis == 0:
+            refuse(self.layer, "joins batches")
 
     def interval(self, boxes):
         self.counts = [box[0].shape[self.layer.axis] for box in boxes]
