@@ -69,8 +69,9 @@ class LipschitzMargin(keras.losses.Loss):
         self.variant = variant
 
     def call(self, y_true, y_pred):
-        return keras.losses.sparse_categorical_crossentropy(
-            ops.reshape(y_true, (-1,)), self.raised(y_true, y_pred), from_logits=True
+        # Rows rather than labels: the row of a label without a class is NaN.
+        return keras.losses.categorical_crossentropy(
+            own_class(y_true, y_pred), self.raised(y_true, y_pred), from_logits=True
         )
 
     def raised(self, y_true, y_pred):

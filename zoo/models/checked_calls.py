@@ -26,19 +26,19 @@ class CheckedCalls:
             self._checked(*validation[:2])
         elif validation is not None:
             kwargs["validation_data"] = self._checked(validation)
-        with _value_errors():
+        with _value_errors(self):
             return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """As :meth:`keras.Model.evaluate`, with a check of the images and labels."""
         x = self._checked(x, y)
-        with _value_errors():
+        with _value_errors(self):
             return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
         """As :meth:`keras.Model.predict`, with a check of the images."""
         x = self._checked(x)
-        with _value_errors():
+        with _value_errors(self):
             return super().predict(x, *args, **kwargs)
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
@@ -133,14 +133,22 @@ _LABELS = "y must lie in the range of the classes, but a batch of the data set d
 
 
 @contextlib.contextmanager
-def _value_errors():
+def _value_errors(model):
     """Raises a ValueError for a batch of a data set that the checks refused."""
+    variables = [*model.variables, *getattr(getattr(model, "optimizer", None), "variables", ())]
+    values = [(variable, getattr(variable, "_value", None)) for variable in variables]
     try:
         yield
     except Exception as error:  # TensorFlow's error, or JAX's around it
         message = next((m for m in (_IMAGES, _LABELS) if m in str(error)), None)
         if message is None:
             raise
+        # On JAX, Keras has taken the weights out of the model while it works, and puts them back
+        # only after the first batch.
+        model.synchronise()
+        for variable, value in values:
+            if getattr(variable, "_value", value) is None:
+                variable._value = value
         raise ValueError(message) from None
 
 

@@ -121,10 +121,11 @@ class LinfDistMLP(LinfDistFeatures):
                     "each call is for one loss: call the model before it"
                 )
             lower, upper = self.dense.interval(features - reach, features + reach)
-            worst = -self._margins(ops.tanh(lower), ops.tanh(upper), own_class(y_true, y_pred))
-            labels = ops.reshape(y_true, (-1,))
+            # Rows rather than labels: the row of a label without a class is NaN.
+            labels = own_class(y_true, y_pred)
+            worst = -self._margins(ops.tanh(lower), ops.tanh(upper), labels)
             clean, certified = (
-                keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+                keras.losses.categorical_crossentropy(labels, logits, from_logits=True)
                 for logits in (y_pred, worst)
             )
             return certified + self._cross_entropy_weight * clean
