@@ -42,8 +42,9 @@ def settings_of(model):
 
     Returns:
         A list that equals the list of an earlier call exactly when no layer was exchanged and no
-        public attribute of a layer was assigned another value. Functions, variables and other
-        objects are compared by identity, because two functions may have the same name.
+        public attribute of a layer has another value. Numbers, arrays and tensors are compared by
+        value. Functions, weights and other objects are compared by identity, because two functions
+        may have the same name.
     """
     return [
         (
