@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Tests of what has a part that depends on the backend.
 BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses bounds certificates models attacks \
-	test_export.py test_loading.py test_memory.py) \
+	test_export.py hub/test_loading.py test_memory.py) \
 	tests/training/test_schedules.py
 
 .PHONY: demo test test-jax test-scale test-slow lint format bench docs clean

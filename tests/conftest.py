@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from hypothesis import HealthCheck, settings
 
 import zoo
-from tests.hub_server import HubServer
+from tests.hub.server import HubServer
 
 settings.register_profile(
     "zoo",

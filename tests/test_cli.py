@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import catalog, evaluation, hub, loading
+from zoo import evaluation
 from zoo.cli import main
+from zoo.hub import catalog, download, loading
 
 
 def run(capsys, *arguments):
@@ -163,7 +164,7 @@ def test_mistakes_are_noticed_before_anything_is_loaded(
     def loaded(*args, **kwargs):
         raise AssertionError("loaded before the arguments were checked")
 
-    for module, name in ((zoo.data, "load"), (loading, "load"), (hub, "fetch")):
+    for module, name in ((zoo.data, "load"), (loading, "load"), (download, "fetch")):
         monkeypatch.setattr(module, name, loaded)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a-file").touch()

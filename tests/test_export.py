@@ -6,8 +6,8 @@ import pytest
 
 import zoo
 from tests.backend import BACKEND
-from zoo import catalog
 from zoo.certificates import LogitCertificate
+from zoo.hub import catalog
 
 DIGITS = [record.name for record in catalog.list_models(dataset="digits")]
 OTHERS = [record.name for record in catalog.list_models() if record.name not in DIGITS]

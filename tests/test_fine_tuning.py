@@ -10,7 +10,7 @@ import pytest
 import zoo
 from tests import datasets
 from tests.models.perturbations import assert_unbroken
-from zoo import catalog
+from zoo.hub import catalog
 
 EXAMPLE = pathlib.Path(zoo.__file__).parent.parent / "examples" / "fine_tune.py"
 NAMES = [record.name for record in catalog.list_models(dataset="digits")]

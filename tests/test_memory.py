@@ -9,8 +9,8 @@ import pytest
 import zoo
 from tests.attacks.test_compiling import QUICK
 from tests.backend import BACKEND
-from zoo import catalog
 from zoo.attacks import ATTACKS
+from zoo.hub import catalog
 
 psutil = pytest.importorskip("psutil")
 

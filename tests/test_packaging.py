@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 import zoo
-from zoo.report.leaderboard.page import page
+from zoo.evaluation.leaderboard.page import page
 
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 

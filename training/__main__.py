@@ -6,7 +6,7 @@ import sys
 
 from training import recipe as recipes
 from zoo.errors import ZooError
-from zoo.terminal import print_any_character
+from zoo.utils.terminal import print_any_character
 
 
 def main(arguments=None):
@@ -89,7 +89,7 @@ def main(arguments=None):
         print(f"{recipe['name']}: checkpoint and run.json are in {folder}")
         if options.measure:
             from training.measure import measure
-            from zoo.catalog import Record
+            from zoo.hub.catalog import Record
 
             print(Record(**measure(recipe, folder, data_file=options.data, verbose=verbose)))
     except KeyboardInterrupt:

@@ -4,7 +4,7 @@ import time
 
 import keras
 
-from zoo import checks
+from zoo.utils import checks
 
 
 class Clock(keras.callbacks.Callback):

@@ -8,10 +8,11 @@ import numpy as np
 
 from training.cost import cost
 from training.run import build
-from zoo import catalog, checkpoint, data, golden, hub, loading
+from zoo import data
 from zoo.evaluation import evaluate
-from zoo.report.card import card
-from zoo.whole_file import require_writable
+from zoo.hub import catalog, checkpoint, download, golden, loading
+from zoo.hub.card import card
+from zoo.utils.whole_file import require_writable
 
 PAPERS = {
     "crt": "Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020",
@@ -114,7 +115,7 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
     (target / "README.md").write_text(card(entry), encoding="utf-8")
     for name in (checkpoint.CONFIG, checkpoint.WEIGHTS):
         shutil.copyfile(folder / name, target / name)
-        size, sha256 = hub.digest(target / name)
+        size, sha256 = download.digest(target / name)
         entry["files"].append({"path": name, "size": size, "sha256": sha256})
     catalog.write(entry)
     return entry

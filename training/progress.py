@@ -5,7 +5,7 @@ import time
 
 import keras
 
-from zoo import progress
+from zoo.utils import progress
 
 
 class TrainingProgress(keras.callbacks.Callback):

@@ -12,9 +12,11 @@ from training.progress import TrainingProgress
 from training.schedules import EpsilonSchedule, LearningRateSchedule, PSchedule
 from training.state import RunState
 from training.workers import Workers
-from zoo import checkpoint, checks, data
-from zoo.json_text import json_text
-from zoo.whole_file import write_whole
+from zoo import data
+from zoo.hub import checkpoint
+from zoo.utils import checks
+from zoo.utils.json_text import json_text
+from zoo.utils.whole_file import write_whole
 
 
 def build(recipe):

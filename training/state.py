@@ -9,8 +9,8 @@ import re
 import keras
 
 from training.hardware import hardware
-from zoo.json_text import json_text
-from zoo.whole_file import write_whole
+from zoo.utils.json_text import json_text
+from zoo.utils.whole_file import write_whole
 
 _NAME = re.compile(r"epoch-(\d+)(?:-batch-(\d+))?\.weights\.h5")
 

@@ -2,17 +2,17 @@
 
 import importlib
 
-from zoo.registration import register, register_with_keras
+from zoo.utils.registration import register, register_with_keras
 
 __version__ = "0.1.0"
 
 # `import zoo` loads neither a backend nor the rest: a name arrives when it is first used.
 _NAMES = {
-    "certify": "certification",
-    "load": "loading",
-    "save": "checkpoint",
-    "info": "catalog",
-    "list_models": "catalog",
+    "certify": "certificates.any_network",
+    "load": "hub.loading",
+    "save": "hub.checkpoint",
+    "info": "hub.catalog",
+    "list_models": "hub.catalog",
     "Certificate": "certificates",
     "AuditError": "errors",
     "CheckpointError": "errors",
@@ -28,16 +28,15 @@ _NAMES = {
 _PACKAGES = (
     "attacks",
     "bounds",
-    "catalog",
     "certificates",
     "constraints",
     "data",
+    "evaluation",
     "hub",
     "layers",
     "losses",
     "models",
     "ops",
-    "scale_out",
 )
 
 __all__ = [*_NAMES, *_PACKAGES]

@@ -4,12 +4,12 @@ import argparse
 import os
 import sys
 
-from zoo import catalog
 from zoo.epsilon import Epsilon
 from zoo.errors import ZooError
-from zoo.json_text import json_text
-from zoo.terminal import print_any_character
-from zoo.whole_file import require_writable, write_whole
+from zoo.hub import catalog
+from zoo.utils.json_text import json_text
+from zoo.utils.terminal import print_any_character
+from zoo.utils.whole_file import require_writable, write_whole
 
 
 class _Unfinished(Exception):
@@ -166,7 +166,7 @@ def _evaluate(options):
     if options.ray is None and (options.task_cpus, options.task_gpus) != (None, None):
         raise ValueError("--task-cpus and --task-gpus are for --ray")
     if options.plot:
-        from zoo.report.plots import require_drawable
+        from zoo.evaluation.plots import require_drawable
 
         require_drawable(options.plot)
     settings = [_evaluation_settings(options, name) for name in options.name]
@@ -208,7 +208,7 @@ def _evaluate_here(options, jobs):
 
 
 def _evaluate_on_ray(options, jobs):
-    from zoo import scale_out
+    from zoo.evaluation import scale_out
 
     jobs = [
         scale_out.Job(name, model, images.images, images.labels, settings)
@@ -289,23 +289,23 @@ def _attack(options):
 
 
 def _download(options):
-    from zoo import hub
+    from zoo.hub import download
 
     if options.cache_dir and not os.path.isdir(options.cache_dir):
         require_writable(os.path.join(options.cache_dir, "file"), makes_folders=True)
-    folder = hub.fetch(options.name, revision=options.revision, cache_dir=options.cache_dir)
+    folder = download.fetch(options.name, revision=options.revision, cache_dir=options.cache_dir)
     return {"name": options.name, "folder": str(folder)}, str(folder)
 
 
 def _card(options):
-    from zoo.report.card import card
+    from zoo.hub.card import card
 
     text = card(catalog.info(options.name).to_dict())
     return {"name": options.name, "card": text}, text
 
 
 def _publish(options):
-    from zoo.publishing import publish
+    from zoo.hub.publishing import publish
 
     result = publish(
         options.name,
@@ -333,7 +333,7 @@ def _publish(options):
 
 
 def _verify(options):
-    from zoo import hub, loading
+    from zoo.hub import download, loading
 
     records = [catalog.info(options.name)] if options.name else catalog.list_models()
     names = []
@@ -344,7 +344,7 @@ def _verify(options):
 
     for record in records:
         try:
-            hub.fetch(record.name)
+            download.fetch(record.name)
             loading.load(record.name, verify=False)
         except Exception as error:
             if not names:
@@ -355,9 +355,9 @@ def _verify(options):
 
 
 def _leaderboard(options):
-    from zoo.report.leaderboard.page import PAGE, write
-    from zoo.report.models_page import models_page
-    from zoo.report.rows import rows
+    from zoo.evaluation.leaderboard.models_page import models_page
+    from zoo.evaluation.leaderboard.page import PAGE, write
+    from zoo.evaluation.leaderboard.rows import rows
 
     if not (options.out or options.models):
         raise ValueError("nothing to write; give --out FOLDER, --models FILE or both")
@@ -378,14 +378,16 @@ def _models_and_images(options, names):
 
     All names and options are looked at before anything is loaded.
     """
-    from zoo import checks, data, hub, loading
+    from zoo import data
+    from zoo.hub import download, loading
+    from zoo.utils import checks
 
     if options.n is not None and options.n < 1:
         raise ValueError(f"--n must be at least 1, got {options.n}")
     checks.positive_integer(options.batch_size, "--batch-size")
     sources = [options.data or _record(name, "--data").dataset for name in names]
     for name, source in zip(names, sources, strict=True):
-        hub.check(name)
+        download.check(name)
         data.check(source)
     images = {source: data.load(source, "test") for source in dict.fromkeys(sources)}
     if options.n is not None:
@@ -403,9 +405,9 @@ def _measured_eps(name):
 
 
 def _record(name, option):
-    from zoo import hub
+    from zoo.hub import download
 
-    if hub.is_outside_catalog(name):
+    if download.is_outside_catalog(name):
         raise ValueError(f"{name} has no entry in the catalog to take defaults from; give {option}")
     return catalog.info(name)
 

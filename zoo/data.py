@@ -7,8 +7,8 @@ import zipfile
 
 import numpy as np
 
-from zoo.process import note_use
-from zoo.whole_file import require_writable
+from zoo.utils.process import note_use
+from zoo.utils.whole_file import require_writable
 
 #: The sets by name: the tensorflow-datasets builder (None: embedded), image shape, classes.
 DATASETS = {
@@ -46,7 +46,7 @@ class ImageSet:
         """The set as a batched ``tf.data.Dataset`` of (float images in [0, 1], labels)."""
         import tensorflow as tf
 
-        from zoo import checks
+        from zoo.utils import checks
 
         images = checks.images(self.images, self.images.shape[1:])
         dataset = tf.data.Dataset.from_tensor_slices((images, self.labels))

@@ -13,8 +13,8 @@ import zoo
 from tests import datasets
 from tests.backend import BACKEND
 from tests.models.perturbations import assert_unbroken, perturbations, scaled, sizes
-from zoo import catalog
 from zoo.attacks import ATTACKS
+from zoo.hub import catalog
 
 # On the other backend the small ones: each shape of each kernel is compiled anew.
 SHIPPED = [

@@ -4,7 +4,7 @@ import pytest
 
 from training import recipe as recipes
 from training.run import build
-from zoo import catalog
+from zoo.hub import catalog
 
 
 @pytest.mark.parametrize("name", recipes.names())

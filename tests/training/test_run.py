@@ -21,7 +21,7 @@ from training.clock import Clock
 from training.measure import measure
 from training.run import splits, train
 from training.schedules import PSchedule
-from zoo import catalog
+from zoo.hub import catalog
 
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 

@@ -9,7 +9,7 @@ import pytest
 from training import recipe as recipes
 from training.tables import __main__ as command
 from training.tables import linf_dist
-from zoo import catalog
+from zoo.hub import catalog
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from training.tables import double_backprop, l2nnn, lc_lmt, linf_dist, second_order
-from zoo.json_text import json_text
-from zoo.report.plots import require_drawable
-from zoo.terminal import print_any_character
+from zoo.evaluation.plots import require_drawable
+from zoo.utils.json_text import json_text
+from zoo.utils.terminal import print_any_character
 
 APPROACHES = {
     "double-backprop": double_backprop,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from training import recipe as recipes
-from zoo import catalog
+from zoo.hub import catalog
 
 _NET, _MLP = "ℓ∞-dist Net", "ℓ∞-dist Net+MLP"
 _OTHER = "another approach"

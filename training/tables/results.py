@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 
-from zoo import checks
-from zoo.json_text import json_text
-from zoo.whole_file import write_whole
+from zoo.utils import checks
+from zoo.utils.json_text import json_text
+from zoo.utils.whole_file import write_whole
 
 
 def read(path):

@@ -15,9 +15,10 @@ import numpy as np
 import zoo
 from training.hardware import hardware
 from training.tables.results import fill, floats, read
-from zoo import catalog, data
+from zoo import data
 from zoo.certificates.curvature import radii
 from zoo.certificates.smooth_network import SmoothNetwork
+from zoo.hub import catalog
 from zoo.models import CurvatureNet
 
 RESULTS = pathlib.Path(__file__).with_name("second-order.json")

@@ -4,14 +4,14 @@ import numbers
 
 import numpy as np
 
-from zoo import checks
 from zoo.attacks.gradient import skip_pgd
 from zoo.attacks.settings import ATTACKS, check_settings, require_model
 from zoo.attacks.spsa import skip_spsa
 from zoo.attacks.victim import victim
 from zoo.epsilon import Epsilon
 from zoo.ops.precision import require_float32
-from zoo.progress import track
+from zoo.utils import checks
+from zoo.utils.progress import track
 
 # Those that draw at random: how to draw what one batch takes.
 _SKIPS = {"pgd": skip_pgd, "spsa": skip_spsa}

@@ -4,13 +4,13 @@ import inspect
 import math
 import numbers
 
-from zoo import checks
 from zoo.attacks.carlini_wagner import carlini_wagner
 from zoo.attacks.gradient import LOSSES, fgsm, pgd
 from zoo.attacks.momentum import momentum
 from zoo.attacks.second_order import second_order
 from zoo.attacks.spsa import spsa
 from zoo.attacks.victim import require_backend
+from zoo.utils import checks
 
 #: The attacks by name.
 ATTACKS = {

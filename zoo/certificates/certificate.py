@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from zoo import checks
 from zoo.epsilon import Epsilon
+from zoo.utils import checks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,9 +6,9 @@ import zipfile
 
 import numpy as np
 
-from zoo import checks
 from zoo.certificates.certificate import round_down
 from zoo.certificates.lipschitz import lipschitz_radius, pairwise_radius
+from zoo.utils import checks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from zoo import checks
+from zoo.utils import checks
 
 
 @keras.saving.register_keras_serializable(package="zoo")

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import checks
 from zoo.ops import linf_interval, lp_distance
 from zoo.ops.lp_distance import INFINITE, numba_available
+from zoo.utils import checks
 
 
 class DistanceNeurons(keras.layers.Layer):

@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from zoo import checks
 from zoo.layers.linf_distance import DistanceNeurons
 from zoo.ops import linf_interval_conv, lp_distance_conv
 from zoo.ops.lp_distance_conv import Geometry
+from zoo.utils import checks
 
 
 @keras.saving.register_keras_serializable(package="zoo")

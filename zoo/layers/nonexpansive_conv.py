@@ -5,11 +5,11 @@ import math
 import keras
 from keras import ops
 
-from zoo import checks
-from zoo.fixed_settings import FixedSettings
 from zoo.layers.nonexpansive_dense import NonexpansiveKernel
 from zoo.ops.parametrizations import almost_orthogonal_convolution_sums
 from zoo.ops.singular_values import convolution_norm, overlaps
+from zoo.utils import checks
+from zoo.utils.fixed_settings import FixedSettings
 
 
 @keras.saving.register_keras_serializable(package="zoo")

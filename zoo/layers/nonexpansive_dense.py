@@ -6,7 +6,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import checks
 from zoo.constraints import Orthogonal
 from zoo.ops.blocked_matmul import (
     blocked_inputs,
@@ -18,6 +17,7 @@ from zoo.ops.blocked_matmul import (
 from zoo.ops.parametrizations import PARAMETRIZATIONS, almost_orthogonal_sums, row_sums
 from zoo.ops.precision import UNIT_ROUNDOFF, flushing, sum_rounding
 from zoo.ops.singular_values import dense_norm, gram_row_sums
+from zoo.utils import checks
 
 # Sums are no smaller: a kernel of zeros stays one.
 _SMALLEST = 1e-12

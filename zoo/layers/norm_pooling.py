@@ -5,11 +5,11 @@ import math
 import keras
 from keras import ops
 
-from zoo import checks
-from zoo.fixed_settings import FixedSettings
 from zoo.layers.nonexpansive_operation import NonexpansiveOperation
 from zoo.ops.precision import sum_rounding
 from zoo.ops.singular_values import overlaps
+from zoo.utils import checks
+from zoo.utils.fixed_settings import FixedSettings
 
 # Squares of pooled values are no smaller, so that the root has a gradient. The larger of a norm
 # and a constant is as nonexpansive as the norm.

@@ -4,17 +4,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import checks
-from zoo.backend import require_backend
 from zoo.bounds.model_state import require_own_methods
 from zoo.certificates import Certificate
 from zoo.certificates.lipschitz import margin
 from zoo.errors import UnsupportedLayerError
-from zoo.fixed_settings import FixedSettings
 from zoo.models.checked_calls import CheckedCalls
 from zoo.ops.precision import require_float32
-from zoo.process import require_own_process
-from zoo.progress import track
+from zoo.utils import checks
+from zoo.utils.backend import require_backend
+from zoo.utils.fixed_settings import FixedSettings
+from zoo.utils.process import require_own_process
+from zoo.utils.progress import track
 
 # The methods that logits are computed by. A certificate is about exactly these.
 _LOGITS = (

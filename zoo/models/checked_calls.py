@@ -5,8 +5,8 @@ import contextlib
 import keras
 import numpy as np
 
-from zoo import checks
 from zoo.bounds.model_state import drop_outdated_program
+from zoo.utils import checks
 
 
 class CheckedCalls:

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import checks
 from zoo.bounds.model_state import state_of
 from zoo.certificates import round_down
 from zoo.certificates.curvature import global_curvature, radii
@@ -25,6 +24,7 @@ from zoo.models.wrapped_network import (
     with_new_last_layer,
 )
 from zoo.ops.gradients import input_gradient
+from zoo.utils import checks
 
 
 @keras.saving.register_keras_serializable(package="zoo")

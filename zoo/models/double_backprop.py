@@ -5,7 +5,6 @@ import math
 import keras
 from keras import ops
 
-from zoo import checks
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.epsilon import Epsilon
 from zoo.losses import JacobianL1
@@ -19,6 +18,7 @@ from zoo.models.wrapped_network import (
     with_new_last_layer,
 )
 from zoo.ops.gradients import input_gradient
+from zoo.utils import checks
 
 
 @keras.saving.register_keras_serializable(package="zoo")

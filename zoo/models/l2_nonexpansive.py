@@ -6,7 +6,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import checks
 from zoo.bounds.model_state import state_of
 from zoo.certificates import LogitCertificate
 from zoo.epsilon import Epsilon
@@ -14,6 +13,7 @@ from zoo.losses import ConfidenceGap, WorstCaseCrossEntropy
 from zoo.models import l2_networks
 from zoo.models.base import CertifiedModel, of_this_model
 from zoo.ops.precision import sum_rounding
+from zoo.utils import checks
 
 _LOSSES = ("confidence_gap", "cross_entropy")
 

@@ -4,13 +4,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import checks
 from zoo.certificates import LogitCertificate, largest_certified, lipschitz_radius, round_down
 from zoo.layers import LinfDistance
 from zoo.losses import ClippedHingeMixture, WorstCaseCrossEntropy, WorstCaseHinge
 from zoo.models.base import of_this_model
 from zoo.models.linf_dist_features import LinfDistFeatures
 from zoo.ops.precision import UNIT_ROUNDOFF
+from zoo.utils import checks
 
 _LOSSES = ("mixture", "hinge", "cross_entropy")
 

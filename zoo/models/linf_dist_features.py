@@ -4,11 +4,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import checks
 from zoo.layers import LinfDistance, MeanShift
 from zoo.models.base import CertifiedModel
 from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.ops.precision import UNIT_ROUNDOFF
+from zoo.utils import checks
 
 
 class LinfDistFeatures(TrainingEpsilon, CertifiedModel):

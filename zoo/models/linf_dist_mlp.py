@@ -4,13 +4,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import checks
 from zoo.certificates import largest_certified
 from zoo.layers import EqualizedDense
 from zoo.losses.worst_case import own_class
 from zoo.models.base import of_this_model
 from zoo.models.linf_dist_features import LinfDistFeatures
 from zoo.ops.precision import LARGEST, TANH_ERROR, flushing, sum_rounding
+from zoo.utils import checks
 
 
 @keras.saving.register_keras_serializable(package="zoo")

@@ -2,8 +2,8 @@
 
 import keras
 
-from zoo import checks
 from zoo.layers import MaxMin
+from zoo.utils import checks
 
 
 def mlp(image_shape, num_classes, hidden=(100, 100, 100), activation="relu"):

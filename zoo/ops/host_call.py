@@ -5,8 +5,8 @@ import functools
 import keras
 import numpy as np
 
-from zoo.backend import require_backend
 from zoo.ops.cores import cores
+from zoo.utils.backend import require_backend
 
 
 def host_call(function, inputs, outputs):

@@ -1,0 +1,196 @@
+"""The leaderboard's rows, curves and page, without a browser."""
+
+import json
+import os
+import re
+
+import pytest
+
+import zoo
+from tests.evaluation.leaderboard.records import changed
+from zoo.cli import main
+from zoo.epsilon import Epsilon
+from zoo.evaluation.curves import curves
+from zoo.evaluation.leaderboard import page as leaderboard
+from zoo.evaluation.leaderboard.rows import grouped, rows
+
+NASTY = "</script><script>alert(1)</script><!-- <b>&amp;'\"{{data}}\u2028 |"
+EVERYTHING = zoo.list_models()
+
+
+def data_of(page):
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    return json.loads(text)
+
+
+def test_every_certified_number_has_its_row():
+    expected = sorted(
+        (record.name, e["norm"], e["eps"], e["method"], e["accuracy"], e["n"])
+        for record in EVERYTHING
+        for e in record.metrics["certified"]
+    )
+    keys = ("model", "norm", "eps", "method", "certified", "n")
+    assert sorted(tuple(row[key] for key in keys) for row in rows(EVERYTHING)) == expected
+
+
+def test_rows_are_what_the_manifest_says():
+    for row in rows(EVERYTHING):
+        record = zoo.info(row["model"])
+        attacked = {
+            e["attack"]: e["accuracy"]
+            for e in record.metrics["attacked"]
+            if (e["eps"], e["norm"]) == (row["eps"], row["norm"])
+        }
+        assert row["attacked"] == min(attacked.values(), default=None)
+        assert row["attack"] is None or attacked[row["attack"]] == row["attacked"]
+        assert row["clean"] == record.metrics["clean"]
+        assert row["budget"] == float(Epsilon(row["eps"]))
+        assert row["seconds"] == record.training["seconds"]
+        assert row["bytes"] == record.size
+        for key in ("approach", "dataset", "architecture", "parameters", "notes", "paper"):
+            assert row[key] == getattr(record, key)
+
+
+def test_no_attack_that_was_measured_is_left_out():
+    shown = {(row["model"], row["norm"], row["eps"]) for row in rows(EVERYTHING)}
+    measured = {
+        (record.name, e["norm"], e["eps"])
+        for record in EVERYTHING
+        for e in record.metrics["attacked"]
+    }
+    assert measured <= shown
+
+
+def test_the_order_is_by_what_can_be_compared_then_by_accuracy():
+    found = rows(EVERYTHING)
+    keys = [(r["dataset"], r["norm"], r["budget"], -r["certified"]) for r in found]
+    assert keys == sorted(keys)
+    assert [row for group in grouped(found).values() for row in group] == found
+
+
+def test_a_row_without_an_attack_on_its_images():
+    record = changed(metrics={"attacked": []})
+    assert {(row["attacked"], row["attack"]) for row in rows([record])} == {(None, None)}
+    other_images = [{**e, "n": 7} for e in changed().metrics["attacked"]]
+    assert rows([changed(metrics={"attacked": other_images})])[0]["attacked"] is None
+
+
+def test_the_cost_is_of_one_method():
+    cost = {"method": "interval", "milliseconds": 3.25, "n": 64, "hardware": "an abacus"}
+    for row in rows([changed(metrics={"cost": cost})]):
+        shown = (row["milliseconds"], row["cost_n"], row["cost_hardware"])
+        assert shown == ((3.25, 64, "an abacus") if row["method"] == "interval" else (None,) * 3)
+    without = changed()
+    without.metrics.pop("cost", None)
+    assert {row["milliseconds"] for row in rows([without])} == {None}
+
+
+def test_curves_are_below_what_is_certified():
+    """At each measured budget, no more than the best that is proven there; and they never rise."""
+    drawn = curves(EVERYTHING)
+    assert {curve["model"] for curve in drawn} == {record.name for record in EVERYTHING}
+    for curve in drawn:
+        entries = zoo.info(curve["model"]).metrics["certified"]
+        budgets = [point["budget"] for point in curve["points"]]
+        accuracies = [curve["clean"], *(point["accuracy"] for point in curve["points"])]
+        assert budgets == sorted(set(budgets))
+        assert accuracies == sorted(accuracies, reverse=True)
+        for point in curve["points"]:
+            assert point["accuracy"] == max(
+                e["accuracy"] for e in entries if float(Epsilon(e["eps"])) >= point["budget"]
+            )
+
+
+def test_a_curve_takes_the_best_from_any_method_and_any_larger_budget():
+    entry = {"norm": "linf", "n": 500}
+    certified = [
+        {**entry, "eps": "0.1", "method": "loose", "accuracy": 0.5},
+        {**entry, "eps": "2/10", "method": "tight", "accuracy": 0.6},
+        {**entry, "eps": "0.2", "method": "loose", "accuracy": 0.4},
+        {**entry, "eps": "0.1", "method": "slow", "accuracy": 0.8, "n": 10},
+    ]
+    drawn = curves([changed(metrics={"certified": certified})])
+    assert [(c["n"], c["clean"] is None) for c in drawn] == [(500, False), (10, True)]
+    assert [(p["budget"], p["accuracy"], p["method"]) for p in drawn[0]["points"]] == [
+        (0.1, 0.6, "tight"),
+        (0.2, 0.6, "tight"),
+    ]
+
+
+def test_the_page_holds_all_data_and_asks_for_nothing():
+    page = leaderboard.page(EVERYTHING)
+    assert data_of(page) == {"rows": rows(EVERYTHING), "curves": curves(EVERYTHING)}
+    assert "{{" not in page.replace(NASTY, "")
+    outside = set(re.findall(r"\w+://[^\s\"'`)]+", page))
+    assert outside == {"http://www.w3.org/2000/svg"}, "only SVG's name, which is no address"
+    assert not re.search(r"<(link|script|img)[^>]*(src|href)=\"(?!data:)", page)
+
+
+def test_data_cannot_leave_its_element():
+    plain, nasty = (
+        leaderboard.page([changed(**dict.fromkeys(("notes", "architecture", "paper"), text))])
+        for text in ("plain", NASTY)
+    )
+    assert data_of(nasty)["rows"][0]["notes"] == NASTY
+    assert nasty.count("<script") == plain.count("<script")
+    assert nasty.count("</script") == plain.count("</script")
+    assert nasty.count("<!--") == plain.count("<!--") == 0
+
+
+def test_what_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="JSON"):
+        leaderboard.page([changed(metrics={"clean": float("nan")})])
+
+
+def test_the_command(capsys, tmp_path):
+    site, models = tmp_path / "new" / "site", tmp_path / "MODELS.md"
+    arguments = ["leaderboard", "--out", str(site), "--models", str(models)]
+    assert main(arguments) == 0
+    written = [str(site / "index.html"), str(models)]
+    assert capsys.readouterr().out.split() == written
+    assert [path.name for path in site.iterdir()] == ["index.html"]
+    (site / "CNAME").write_text("kept")
+    assert main([*arguments, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result == {"written": written, "rows": rows(EVERYTHING)}
+    assert {path.name for path in site.iterdir()} == {"index.html", "CNAME"}
+    assert (site / "index.html").read_text(encoding="utf-8") == leaderboard.page(EVERYTHING)
+
+
+def test_bad_targets_are_one_error(capsys, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    for arguments, message in (
+        ([], "nothing to write; give --out FOLDER, --models FILE or both"),
+        (["--out", str(tmp_path / "file")], "file is a file, not a folder"),
+        (["--out", str(tmp_path / "file" / "site")], "file is a file, not a folder"),
+        (["--out", "/proc/site"], "cannot write /proc/site/index.html"),
+        (["--models", str(tmp_path / "folder")], "folder: it is a folder, not a file"),
+    ):
+        assert main(["leaderboard", *arguments]) == 1
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert err.startswith("error: ")
+        assert message in err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("failing", ["write", "replace"])
+def test_a_failed_write_leaves_nothing_new(tmp_path, monkeypatch, failing):
+    kept = tmp_path / "kept"
+    leaderboard.write(kept, EVERYTHING[:1])
+    before = (kept / "index.html").read_bytes()
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    target = "pathlib.Path.replace" if failing == "replace" else "pathlib.Path.write_text"
+    with monkeypatch.context() as patched:
+        patched.setattr(target, full)
+        for folder in (kept, tmp_path / "new" / "site"):
+            with pytest.raises(OSError, match=r"index.html: No space left on device"):
+                leaderboard.write(folder, EVERYTHING)
+    assert (kept / "index.html").read_bytes() == before
+    assert os.listdir(kept) == ["index.html"]
+    assert os.listdir(tmp_path) == ["kept"]

@@ -1,0 +1,179 @@
+"""Reports."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from zoo import evaluation
+
+
+@pytest.fixture(scope="module")
+def report(digits_model, digits):
+    return digits_model.evaluate_robustness(
+        digits.images[:100], digits.labels[:100], eps=["8/255", 0.1, 0.2], attacks=("fgsm", "pgd")
+    )
+
+
+def test_clean_attacked_certified(report):
+    for row in report.rows:
+        attacked = row["attacked"]
+        assert report.clean >= attacked["fgsm"] >= attacked["all"] >= row["certified"]
+        assert attacked["pgd"] >= attacked["all"]
+    certified = [row["certified"] for row in report.rows]
+    assert certified == sorted(certified, reverse=True)
+
+
+def test_prints_as_a_table(report):
+    lines = str(report).splitlines()
+    assert "n = 100, linf" in lines[0]
+    assert lines[1].split() == ["eps", "clean", "fgsm", "pgd", "all", "certified"]
+    assert lines[2].split()[0] == "8/255"
+    assert lines[2].split()[-1] == f"{100 * report.rows[0]['certified']:.2f}%"
+
+
+def test_json(report):
+    again = json.loads(report.to_json())
+    assert again["clean"] == report.clean
+    assert again["rows"] == report.rows
+
+
+def test_plot(report, tmp_path):
+    report.plot(tmp_path / "curve.png")
+    content = (tmp_path / "curve.png").read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert len(content) > 5000
+
+
+def test_a_broken_certificate_is_refused(digits_model, digits, monkeypatch):
+    """A model that claims too much is caught, and the image named."""
+    honest = type(digits_model).certified_radius
+
+    def boastful(self, x, norm, method):
+        logits, radius = honest(self, x, norm, method)
+        return logits, radius + np.float32(0.5)
+
+    monkeypatch.setattr(type(digits_model), "certified_radius", boastful)
+    with pytest.raises(zoo.SoundnessError, match=r"pgd at linf eps 0\.3 fools image \d+, whose"):
+        digits_model.evaluate_robustness(
+            digits.images[:50], digits.labels[:50], eps=0.3, attacks="pgd"
+        )
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_set_in_parts(digits, norm):
+    """Parts cut between batches, measured in any order, are the whole again, bit for bit."""
+    model = zoo.load("linf-dist-digits" if norm == "linf" else "crt-digits")
+    x, y = digits.images[:50], digits.labels[:50]
+    options = {"eps": [0.1, "8/255"], "batch_size": 20, "params": {"pgd": {"restarts": 2}}}
+    whole = evaluation.evaluate(model, x, y, **options)
+    places = [0, 20, 40]
+    outcomes = {
+        i: evaluation.outcome_of(model, x[i : i + 20], y[i : i + 20], first=i, **options)
+        for i in reversed(places)
+    }
+    merged = evaluation.report_of(evaluation.joined([outcomes[i] for i in places]))
+    assert merged.to_dict() == whole.to_dict()
+    for name in ("prediction", "radius", "margin", "nearest"):
+        merged_array, array = (getattr(r.certificate, name) for r in (merged, whole))
+        np.testing.assert_array_equal(merged_array, array)
+
+
+def test_what_is_joined_must_be_sound(digits_model, digits):
+    """The whole is looked at once more: a part may come from a machine that computes wrongly."""
+    x, y = digits.images[:8], digits.labels[:8]
+    parts = [
+        evaluation.outcome_of(digits_model, x[i : i + 4], y[i : i + 4], eps=0.01, attacks="fgsm")
+        for i in (0, 4)
+    ]
+    parts[1].fooled[0][1]["fgsm"][2] = True
+    with pytest.raises(zoo.SoundnessError, match=r"fgsm at linf eps 0\.01 fools image 6, whose"):
+        evaluation.report_of(evaluation.joined(parts))
+
+
+def test_params_of_no_attack_are_named(digits_model, digits):
+    with pytest.raises(ValueError, match="'pdg'"):
+        digits_model.evaluate_robustness(
+            digits.images[:2], digits.labels[:2], eps=0.1, params={"pdg": {"steps": 1}}
+        )
+
+
+def test_a_single_attack_and_budget(digits_model, digits):
+    report = digits_model.evaluate_robustness(
+        digits.images[:20], digits.labels[:20], eps="1/10", attacks="fgsm"
+    )
+    assert list(report.rows[0]["attacked"]) == ["fgsm"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"attacks": None}, TypeError, "attacks must be a name or a list of names, got None"),
+        ({"attacks": ("fgsm", 3)}, TypeError, "attacks must be a name"),
+        ({"attacks": [["fgsm"]]}, TypeError, "attacks must be a name"),
+        ({"attacks": ("fgsm", "pdg")}, ValueError, "got 'pdg'"),
+        ({"params": {"pgd": {"step": 3}}}, TypeError, "no parameter 'step'"),
+        ({"params": {"pgd": {"steps": 0}}}, ValueError, "steps must be"),
+        ({"params": {"pgd": {"seed": 1}}}, TypeError, "no parameter 'seed'"),
+        ({"params": {"pgd": None}}, TypeError, "params must be like"),
+        ({"params": ["pgd"]}, TypeError, "params must be like"),
+        ({"eps": None}, ValueError, "eps must be a number"),
+        ({"eps": [0.1, "much"]}, ValueError, "eps must be a finite number"),
+        ({"eps": np.full((1, 1), 0.1)}, ValueError, "eps must be a number"),
+        ({"seed": -1}, ValueError, "seed must be a non-negative integer"),
+        ({"seed": "x"}, TypeError, "seed must be a non-negative integer"),
+        ({"y": None}, TypeError, "y must be"),
+    ],
+)
+def test_arguments_are_checked_before_anything_is_certified(
+    digits_model, digits, monkeypatch, arguments, error, message
+):
+    def certified(*args, **kwargs):
+        raise AssertionError("certified before the arguments were checked")
+
+    monkeypatch.setattr(type(digits_model), "certify", certified)
+    given = {"x": digits.images[:2], "y": digits.labels[:2], "eps": 0.1, **arguments}
+    for call in (evaluation.evaluate, evaluation.check):
+        with pytest.raises(error, match=message):
+            call(digits_model, **given)
+
+
+def test_check_measures_nothing(digits_model, digits, monkeypatch):
+    def measured(*args, **kwargs):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(type(digits_model), "certified_radius", measured)
+    given = digits_model, digits.images[:2], digits.labels[:2]
+    evaluation.check(*given, eps=[0.1, "8/255"], params={"pgd": {"steps": 3}})
+    for wrong in ({"norm": "l2"}, {"method": "magic"}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            evaluation.check(*given, eps=0.1, **wrong)
+    with pytest.raises(ValueError, match="x must have shape"):
+        evaluation.check(digits_model, digits.images[:2, 1:], digits.labels[:2], eps=0.1)
+
+
+def test_an_array_without_dimensions_is_one_budget(digits_model, digits):
+    reports = [
+        digits_model.evaluate_robustness(
+            digits.images[:4], digits.labels[:4], eps=eps, attacks=()
+        ).to_dict()
+        for eps in (0.1, np.array(0.1), np.float32(0.1), np.array([0.1]))
+    ]
+    assert all(report == reports[0] for report in reports)
+
+
+def test_another_keras_model_is_refused(digits):
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    for call in (evaluation.evaluate, evaluation.outcome_of, evaluation.check):
+        with pytest.raises(TypeError, match="model of the zoo.*CertifiedModel, got Sequential"):
+            call(model, digits.images[:2], digits.labels[:2], eps=0.1)
+
+
+def test_a_report_of_no_images_is_json(digits_model, digits):
+    report = evaluation.evaluate(digits_model, digits.images[:0], digits.labels[:0], eps=0.1)
+    assert np.isnan(report.clean)
+    strict = json.loads(report.to_json(), parse_constant=pytest.fail)
+    assert strict == report.to_dict()
+    assert strict["clean"] is None

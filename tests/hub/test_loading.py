@@ -1,0 +1,271 @@
+"""From a folder to a model: checkpoints, overrides, new heads."""
+
+import copy
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from zoo.hub import checkpoint, download
+
+
+def _settings(model):
+    """The configuration without the name, which Keras makes up."""
+    return {key: value for key, value in model.get_config().items() if key != "name"}
+
+
+@pytest.fixture
+def folder(small_model, tmp_path):
+    small_model.head.bias.assign([0.1, 0.2, 0.3])
+    small_model.hidden[1].mean.assign(np.linspace(9, 11, 12))
+    checkpoint.save(small_model, tmp_path / "net")
+    return tmp_path / "net"
+
+
+def test_save_and_load_keep_radii(small_model, folder, small_images):
+    again = zoo.load(folder)
+    assert _settings(again) == _settings(small_model)
+    for method in ("interval", "lipschitz"):
+        a, b = (m.certify(small_images, method=method) for m in (small_model, again))
+        np.testing.assert_array_equal(a.radius, b.radius)
+        np.testing.assert_array_equal(a.prediction, b.prediction)
+
+
+def test_float16_halves_kernels_and_nothing_else(small_model, folder, tmp_path):
+    checkpoint.save(small_model, tmp_path / "half", float16=True)
+    half = zoo.load(tmp_path / "half")
+    for stored, exact in zip(half.get_weights(), small_model.get_weights(), strict=True):
+        expected = exact.astype("float16") if np.ndim(exact) == 2 else exact
+        np.testing.assert_array_equal(stored, np.asarray(expected, "float32"))
+
+
+def test_what_could_not_be_loaded_is_not_saved(small_model, tmp_path):
+    class Mine(zoo.models.LinfDistNet):
+        pass
+
+    with pytest.raises(ValueError, match="Mine is not registered"):
+        zoo.save(Mine.from_config(small_model.get_config()), tmp_path / "mine")
+    small_model.hidden[0].kernel.assign(np.full((12, 16), 1e5))
+    with pytest.raises(ValueError, match="too large for float16"):
+        zoo.save(small_model, tmp_path / "large", float16=True)
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_the_optimizer_is_left_out(small_model, small_images, tmp_path):
+    checkpoint.save(small_model, tmp_path / "before")
+    small_model.compile()
+    small_model.fit(small_images, np.zeros(20, int), verbose=0)
+    checkpoint.save(small_model, tmp_path / "after")
+    size = [(tmp_path / name / checkpoint.WEIGHTS).stat().st_size for name in ("before", "after")]
+    assert size[1] < 1.2 * size[0]
+
+
+def test_saving_over_a_checkpoint_leaves_no_other_files(small_model, folder):
+    checkpoint.save(small_model, folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.weights.h5"]
+
+
+def test_without_weights(folder):
+    fresh = zoo.load(folder, weights=False)
+    (folder / checkpoint.WEIGHTS).unlink()
+    assert _settings(zoo.load(folder, weights=False)) == _settings(fresh)
+    with pytest.raises(zoo.CheckpointError, match=r"has no model\.weights\.h5"):
+        zoo.load(folder)
+
+
+def test_overrides(folder):
+    assert zoo.load(folder, implementation="portable").implementation == "portable"
+    with pytest.raises(zoo.CheckpointError, match="widht"):
+        zoo.load(folder, widht=3)
+
+
+def test_overridden_budgets_are_trained_for(folder):
+    model = zoo.load(folder, epsilon=0.05, cross_entropy_weight=0.25)
+    assert model.training_epsilon == pytest.approx(0.05)
+    assert model.cross_entropy_weight == pytest.approx(0.25)
+
+
+def test_a_folder_does_not_shadow_a_catalog_name(small_model, tmp_path, monkeypatch):
+    zoo.save(small_model, tmp_path / "linf-dist-digits")
+    monkeypatch.chdir(tmp_path)
+    assert zoo.load("linf-dist-digits").image_shape == (8, 8, 1)
+    assert zoo.load("./linf-dist-digits").image_shape == (4, 4, 1)
+
+
+def test_new_head_keeps_the_features(folder, small_model, small_images):
+    model = zoo.load(folder, num_classes=7)
+    assert model.num_classes == 7
+    for new, old in zip(model.hidden, small_model.hidden, strict=True):
+        for a, b in zip(new.get_weights(), old.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+    certificate = model.certify(small_images)
+    assert certificate.num_classes == 7
+    model.compile()
+    model.fit(small_images, np.arange(20) % 7, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("<html>", "cannot be read"),
+        ("[]", "lacks one of the entries"),
+        ('{"format": 99, "class": "zoo>LinfDistNet", "config": {}}', "format 99"),
+        ('{"format": 1, "class": "zoo>Other", "config": {}}', "'zoo>Other'"),
+        ('{"format": 1, "class": "Dense", "config": {}}', "'Dense'"),
+        ('{"format": 1, "class": ["x"], "config": {}}', "class must be a name"),
+        ('{"format": 1, "class": "zoo>LinfDistNet", "config": {"width": 0}}', "LinfDistNet"),
+    ],
+)
+def test_a_damaged_config_is_named(folder, content, message):
+    (folder / checkpoint.CONFIG).write_text(content)
+    with pytest.raises(zoo.CheckpointError, match=message):
+        zoo.load(folder)
+
+
+@pytest.mark.parametrize("damage", ["html", "truncated", "other network"])
+def test_damaged_weights_are_named(folder, damage, tmp_path):
+    path = folder / checkpoint.WEIGHTS
+    if damage == "html":
+        path.write_text("<html>not weights</html>")
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-500])
+    else:
+        checkpoint.save(zoo.models.LinfDistNet((4, 4, 1), 3, width=5, depth=3), tmp_path / "other")
+        path.write_bytes((tmp_path / "other" / checkpoint.WEIGHTS).read_bytes())
+    with pytest.raises(zoo.CheckpointError, match=r"model\.weights\.h5 does not hold"):
+        zoo.load(folder)
+
+
+def test_unknown_names():
+    with pytest.raises(zoo.UnknownModelError, match="did you mean .*linf-dist-digits"):
+        zoo.load("linf-dist-digit")
+    with pytest.raises(zoo.CheckpointError, match="no such folder"):
+        zoo.load("./nowhere")
+
+
+def test_config_holds_no_code_and_names_versions(folder):
+    config = json.loads((folder / checkpoint.CONFIG).read_text())
+    assert config["class"] == "zoo>LinfDistNet"
+    assert config["config"]["mean"] == 0.4
+    assert {"zoo_version", "keras_version"} <= set(config)
+
+
+def test_a_name_of_ones_own_is_kept_and_an_automatic_one_is_not(tmp_path):
+    for name, kept in (("mine", True), (None, False)):
+        model = zoo.models.LinfDistNet((4, 4, 1), 3, width=5, depth=2, name=name)
+        zoo.save(model, tmp_path)
+        assert (zoo.load(tmp_path).name == model.name) is kept
+
+
+OWN_LOSSES = {
+    "linf-dist-digits": lambda model: model.default_loss(),
+    "l2nnn-digits": lambda model: model.default_loss(),
+    "crt-digits": lambda model: model.default_loss(),
+    "double-backprop-digits": lambda model: model.default_loss(),
+    "lc-lmt-digits": lambda model: zoo.losses.LipschitzMargin(model.estimate, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", OWN_LOSSES)
+def test_a_model_compiled_with_its_own_loss_is_loaded_and_copied(name, digits, tmp_path):
+    x, y = digits.images[:64], digits.labels[:64]
+    model = zoo.load(name)
+    model.compile(keras.optimizers.SGD(1e-3), OWN_LOSSES[name](model))
+    model.fit(x, y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    expected = model.evaluate(x, y, verbose=0)
+    for again in (keras.models.load_model(tmp_path / "model.keras"), copy.deepcopy(model)):
+        # The estimate of a Lipschitz constant goes on with every call.
+        np.testing.assert_allclose(again.evaluate(x, y, verbose=0), expected, rtol=0.02)
+        before = again.get_weights()
+        again.fit(x, y, verbose=0)
+        assert any((a != b).any() for a, b in zip(before, again.get_weights(), strict=True))
+        again.certify(x[:2])
+
+
+def test_a_lipschitz_margin_takes_the_estimate_of_the_model_it_compiles(digits):
+    x, y = digits.images[:64], digits.labels[:64]
+    loss = zoo.losses.LipschitzMargin(None, 0.5)
+    with pytest.raises(ValueError, match="no estimate of a Lipschitz constant"):
+        loss(np.array([0]), np.zeros((1, 10), "float32"))
+    model = zoo.load("lc-lmt-digits")
+    model.compile("adam", loss)
+    model.fit(x, y, verbose=0)
+    assert loss.lipschitz == model.estimate
+
+
+@pytest.mark.parametrize("file", ["model.h5", "model.hdf5"])
+def test_hdf5_files_are_refused_with_what_to_do(file, small_model, tmp_path):
+    with pytest.raises(ValueError, match=r"save it as a \.keras file"):
+        small_model.save(tmp_path / file)
+    assert not (tmp_path / file).exists()
+
+
+def test_ordinary_models_are_not_saved_as_checkpoints(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with pytest.raises(TypeError, match="takes a model of the zoo.*got Sequential"):
+        zoo.save(model, tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
+def test_the_zoos_networks_have_their_channels_last_whatever_the_setting_is():
+    shape, ten = (8, 8, 3), {"image_shape": (8, 8, 3), "num_classes": 10}
+    makers = [
+        lambda: zoo.models.L2NonexpansiveNet(shape, 10, width=0.125),
+        lambda: zoo.models.L2NonexpansiveNet(
+            shape, 10, width=0.125, parametrization="almost_orthogonal"
+        ),
+        lambda: zoo.models.L2NonexpansiveNet((16, 16, 3), 10, network="resnet20", width=0.25),
+        lambda: zoo.models.LipschitzMarginNet({"name": "convnet", **ten}),
+        lambda: zoo.models.LipschitzMarginNet(
+            {"name": "wide_resnet", "depth": 10, "width": 1, **ten}
+        ),
+        lambda: zoo.models.LipschitzMarginNet({"name": "mlp", **ten}),
+        lambda: zoo.models.CurvatureNet({"name": "convnet", **ten}),
+        lambda: zoo.models.CurvatureNet({"name": "mlp", **ten}),
+        lambda: zoo.models.DoubleBackpropNet({"name": "b", **ten}),
+        lambda: zoo.models.LinfDistNet(shape, 10, width=8, depth=2),
+    ]
+    logits = {}
+    for setting in ("channels_last", "channels_first"):
+        keras.config.set_image_data_format(setting)
+        try:
+            for index, make in enumerate(makers):
+                keras.utils.set_random_seed(0)
+                model = make()
+                x = np.random.default_rng(0).uniform(size=(2, *model.image_shape)).astype("float32")
+                logits[setting, index] = model.logits(x)
+        finally:
+            keras.config.set_image_data_format("channels_last")
+    for index in range(len(makers)):
+        np.testing.assert_allclose(
+            logits["channels_first", index], logits["channels_last", index], atol=1e-6
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": 3}, "name must be text or a path.* got 3"),
+        ({"name": None}, "name must be text or a path.* got None"),
+        ({"name": b"linf-dist-digits"}, "name must be text or a path"),
+        ({"name": ["linf-dist-digits"]}, "name must be text or a path"),
+        ({"revision": 3}, "revision must be text or None, got 3"),
+        ({"cache_dir": 3}, "cache_dir must be text or None, got 3"),
+        ({"num_classes": "3"}, "num_classes must be a positive integer"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        zoo.load(**{"name": "linf-dist-digits", **arguments})
+
+
+@pytest.mark.parametrize("name", ["./mine", "models/mine", ".\\mine", "C:/models/mine"])
+def test_folders_on_windows(monkeypatch, name):
+    """There both separators are in use."""
+    monkeypatch.setattr(download.os, "sep", "\\")
+    assert download.is_outside_catalog(name)
+    with pytest.raises(zoo.CheckpointError, match="no such folder"):
+        zoo.load(name)

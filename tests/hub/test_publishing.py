@@ -1,0 +1,247 @@
+"""A checkpoint published on a Hub on the loopback, by the real client, and loaded from there."""
+
+import json
+import shutil
+
+import huggingface_hub
+import numpy as np
+import pytest
+
+import zoo.hub.audit
+from tests.hub.server import HubServer
+from zoo import cli
+from zoo.hub import catalog, download, publishing
+from zoo.hub.audit import audit
+from zoo.hub.card import card
+from zoo.utils import whole_file
+
+NAME = "crt-digits"
+REPO = f"someone/{NAME}"
+
+
+@pytest.fixture(autouse=True)
+def own_catalog(tmp_path, monkeypatch):
+    """A manifest that may be written, and a home without the user's token."""
+    manifest = tmp_path / "manifest.json"
+    shutil.copy(catalog.MANIFEST, manifest)
+    monkeypatch.setattr(catalog, "MANIFEST", manifest)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    return manifest
+
+
+@pytest.fixture
+def token(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", HubServer.token)
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """The audit's measurement in this process, which is quicker."""
+    monkeypatch.setattr(zoo.hub.audit, "_in_a_fresh_process", zoo.hub.audit.measure)
+
+
+def writes(server):
+    """Steps of an upload that were asked for."""
+    return [path.rsplit("/", 1)[-1] for method, path, _ in server.requests if method != "GET"
+            and "resolve" not in path]  # fmt: skip
+
+
+def publish(name=NAME, **options):
+    return publishing.publish(name, "someone", sample=30, **options)
+
+
+def test_the_whole_round_trip(server, token, tmp_path, digits):
+    published = publish()
+    assert catalog.info(NAME).hub == {"repo_id": REPO, "revision": published["revision"]}
+    assert published["audit"]["n"] == 30
+    files = server.head(REPO)
+    assert set(files) == {"config.json", "model.weights.h5", "README.md"}
+    address = f"hf://{REPO}@{published['revision']}"
+    model = zoo.load(address, cache_dir=tmp_path / "cache")
+    x = digits.images[:20]
+    expected = zoo.load(NAME).certify(x)
+    found = model.certify(x)
+    np.testing.assert_array_equal(found.prediction, expected.prediction)
+    np.testing.assert_array_equal(found.radius, expected.radius)
+    # The catalog's own pin leads there as well.
+    pinned = zoo.load(NAME, revision=published["revision"], cache_dir=tmp_path / "other")
+    np.testing.assert_array_equal(pinned.logits(x), model.logits(x))
+
+
+def test_publishing_again_changes_nothing(server, token, own_catalog, here):
+    first = publish()
+    manifest = own_catalog.read_bytes()
+    server.requests.clear()
+    assert publish()["revision"] == first["revision"]
+    assert own_catalog.read_bytes() == manifest
+    assert "main" in writes(server)  # asked what is there
+    assert not [
+        path for method, path, _ in server.requests if method == "PUT" or "/commit/" in path
+    ]
+
+
+def test_an_interrupted_publication_goes_on(server, token, here):
+    server.faults["commit"] = 500
+    with pytest.raises(zoo.PublishError, match=f"{REPO}.*500"):
+        publish()
+    assert catalog.info(NAME).hub is None
+    assert server.head(REPO) == {}
+    del server.faults["commit"]
+    sent = len(server.objects)
+    publish()
+    assert len(server.objects) == sent == 1  # the weights are not sent twice
+    assert catalog.info(NAME).hub["repo_id"] == REPO
+
+
+def test_a_wrong_copy_on_the_hub_is_not_pinned(server, token, here):
+    server.faults["model.weights.h5"] = "flipped"
+    with pytest.raises(zoo.IntegrityError, match=r"model\.weights\.h5"):
+        publish()
+    assert catalog.info(NAME).hub is None
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_private(server, token, private, monkeypatch, tmp_path, here):
+    publish(private=private)
+    assert (REPO in server.private) == private
+    monkeypatch.delenv("HF_TOKEN")
+    if private:
+        with pytest.raises(zoo.DownloadError, match="private"):
+            zoo.load(f"hf://{REPO}", cache_dir=tmp_path / "cache")
+    else:
+        zoo.load(f"hf://{REPO}", cache_dir=tmp_path / "cache")
+
+
+def test_a_wrong_card_on_the_hub_is_not_pinned(server, token, here):
+    server.faults["README.md"] = "flipped"
+    with pytest.raises(zoo.IntegrityError, match=r"README\.md"):
+        publish()
+    assert catalog.info(NAME).hub is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"to": None}, "to must be an organisation"),
+        ({"to": 3}, "to must be an organisation"),
+        ({"name": 3}, "name must be a catalog name"),
+        ({"sample": 0}, "sample must be a positive integer"),
+        ({"data": "no.npz"}, r"no such data file: no\.npz"),
+        ({"data": 3}, "name must be that of an image set"),
+    ],
+)
+def test_wrong_arguments_are_noticed_before_anything_is_staged(monkeypatch, arguments, message):
+    def staged(*args, **kwargs):
+        raise AssertionError("staged before the arguments were checked")
+
+    monkeypatch.setattr(download, "fetch", staged)
+    arguments = {"name": NAME, "to": "someone", "dry_run": True, **arguments}
+    with pytest.raises((TypeError, ValueError, FileNotFoundError), match=message):
+        publishing.publish(**arguments)
+
+
+def test_an_audit_without_images_is_refused(here, tmp_path, digits):
+    path = tmp_path / "none.npz"
+    np.savez(path, x_test=digits.images[:0], y_test=digits.labels[:0])
+    with pytest.raises(zoo.AuditError, match="no test images"):
+        publish(dry_run=True, data=path)
+
+
+def test_an_unwritable_catalog_is_noticed_first(server, token, monkeypatch):
+    monkeypatch.setattr(whole_file.os, "access", lambda *_: False)
+    with pytest.raises(OSError, match=r"cannot write .*manifest\.json"):
+        publish()
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("sample", [0, -5, 1.5])
+def test_samples_are_counted(sample):
+    with pytest.raises((TypeError, ValueError), match="sample"):
+        publishing.publish(NAME, "someone", dry_run=True, sample=sample)
+
+
+def test_without_a_token_nothing_is_sent(server):
+    with pytest.raises(zoo.PublishError, match="token.*HF_TOKEN"):
+        publish()
+    assert server.requests == []
+
+
+def test_a_refused_token_is_named(server, monkeypatch, here):
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    with pytest.raises(zoo.PublishError, match=f"{REPO} could not be published.*401"):
+        publish()
+
+
+def test_a_dry_run_needs_neither_token_nor_network(server, own_catalog, here):
+    before = own_catalog.read_bytes()
+    result = publish(dry_run=True)
+    assert result["revision"] is None
+    assert server.requests == []
+    assert own_catalog.read_bytes() == before
+
+
+def changed(**values):
+    entry = catalog.info(NAME).to_dict()
+    entry["metrics"].update(values.pop("metrics", {}))
+    return catalog.Record(**{**entry, **values})
+
+
+@pytest.fixture
+def stage(tmp_path):
+    folder = tmp_path / "stage"
+    shutil.copytree(catalog.WEIGHTS / NAME, folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"metrics": {"clean": 0.99}}, "clean accuracy is 0.9"),
+        ({"golden": [[0.0] * 10, [0.0] * 10]}, "other logits"),
+        ({"golden": [[0.0], [0.0]]}, "other logits"),
+        ({"golden": None}, "no golden logits.*--cost"),
+    ],
+)
+def test_the_audit_refuses_other_numbers(stage, change, complaint, here):
+    record = changed(**change)
+    (stage / "README.md").write_text(card(record.to_dict()))
+    with pytest.raises(zoo.AuditError, match=complaint):
+        audit(stage, record, sample=500)
+
+
+def test_the_audit_refuses_other_files(stage):
+    record = catalog.info(NAME)
+    (stage / "notes.txt").write_text("left over")
+    with pytest.raises(zoo.AuditError, match=r"notes\.txt"):
+        audit(stage, record)
+    (stage / "notes.txt").unlink()
+    text = (stage / "README.md").read_text()
+    (stage / "README.md").write_text(text.replace("0.906", "0.999"))
+    with pytest.raises(zoo.AuditError, match=r"README\.md"):
+        audit(stage, record)
+    (stage / "README.md").write_text(text)
+    with open(stage / "model.weights.h5", "ab") as file:
+        file.write(b"x")
+    with pytest.raises(zoo.IntegrityError, match=r"model\.weights\.h5"):
+        audit(stage, record)
+
+
+def test_what_the_fresh_process_says_is_passed_on(stage):
+    with pytest.raises(zoo.AuditError, match=r"fresh process.*nowhere\.npz"):
+        audit(stage, catalog.info(NAME), data="nowhere.npz")
+
+
+@pytest.mark.parametrize("to", ["", "a/b", "../x"])
+def test_organisations(to):
+    with pytest.raises(ValueError, match="organisation"):
+        publishing.publish(NAME, to, dry_run=True)
+
+
+def test_the_command(capsys, here):
+    options = ["publish", NAME, "--to", "someone", "--dry-run", "--sample", "20"]
+    assert cli.main([*options, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["repo_id"] == REPO
+    assert cli.main(options) == 0
+    assert f"would be published as {REPO}" in capsys.readouterr().out
+    assert cli.main(["publish", "crt-digit", "--to", "someone"]) == 1
+    assert "did you mean crt-digits" in capsys.readouterr().err

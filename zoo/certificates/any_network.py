@@ -1,0 +1,140 @@
+"""Radii for any Keras classifier whose layers have bounds."""
+
+import math
+
+import keras
+import numpy as np
+
+from zoo.bounds.model_state import drop_outdated_program
+from zoo.certificates import Certificate, margin
+from zoo.certificates.network_bounds import METHODS, NetworkBounds
+from zoo.models.base import CertifiedModel
+from zoo.models.wrapped_network import LARGEST_BYTE_SCALE
+from zoo.ops.precision import require_float32
+from zoo.utils import checks
+from zoo.utils.backend import require_backend
+from zoo.utils.process import require_own_process
+from zoo.utils.progress import track
+
+
+def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose=0):
+    """Prove, per input, how far an attacker of your own Keras model must go.
+
+    Bounds are pushed through the network layer by layer (interval bounds), or linear functions
+    backwards from the logits to the input (CROWN). They hold for every other class, for every input
+    within the radius, and for the network as float32 computes it by sums of products in any order.
+    Convolutions by way of Winograd's or Fourier's transform, which a GPU's library may choose,
+    round in another way and are not covered.
+
+    Args:
+        model: a ``keras.Sequential`` or functional classifier, built, that ends in logits, of
+            layers that have bounds: see :func:`zoo.bounds.supported`. A model of the zoo is asked
+            for its own certificate.
+        x: inputs ``(n, *input_shape)``, as ``model.predict`` takes them: floats within the bounds
+            that ``clip`` says. They are rounded to float32, as is every perturbed input that the
+            radius speaks of. Integers are accepted with explicit bounds or without any, as the
+            numbers that they are: Keras does not divide bytes by 255, and neither does this.
+        norm: of the perturbation, ``"linf"`` or ``"l2"``.
+        method: one of :data:`zoo.certificates.network_bounds.METHODS`; ``"auto"`` takes
+            ``"crown"``, ``"crown-interval"`` where over 4,096 hidden activations make that slow,
+            and ``"interval"`` where a layer has no other bounds.
+        clip: the bounds that inputs are known to keep, perturbed ones too. True stands for [0, 1];
+            ``(0, 255)`` for a model that takes bytes; False for no bounds: all of the ball counts
+            then, up to a radius of 1e6.
+        batch_size: inputs at a time that the model itself is given; the bounds' own memory is
+            limited whatever it is.
+        verbose: 1 shows a progress bar.
+
+    Returns:
+        :class:`zoo.certificates.Certificate` with ``n`` entries; radii in units of the input.
+
+    Raises:
+        TypeError, ValueError: for a model or inputs that are not accepted, an unknown norm or
+            method, and a model that computes in less than float32.
+        zoo.UnsupportedLayerError: naming the first layer without bounds, and what is supported.
+        NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
+        RuntimeError: in a process that was forked after the backend had been used.
+
+    Example:
+
+    >>> import keras, numpy as np, zoo
+    >>> model = keras.Sequential([
+    ...     keras.Input((4, 4, 1)), keras.layers.Conv2D(4, 3, activation="relu"),
+    ...     keras.layers.Flatten(), keras.layers.Dense(3)])
+    >>> certificate = zoo.certify(model, np.full((2, 4, 4, 1), 0.5), norm="linf")
+    >>> len(certificate), certificate.method
+    (2, 'crown')
+
+    Reference:
+        Gowal et al., 2018 (interval bounds); Zhang et al., NeurIPS 2018 (CROWN); Zhang et al.,
+        ICLR 2020 (interval bounds within CROWN).
+    """
+    if isinstance(model, CertifiedModel):
+        if clip is not True:
+            raise ValueError("models of the zoo take images in [0, 1]; clip is not for them")
+        return model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
+    require_backend()
+    require_own_process()
+    bounds = NetworkBounds(model)
+    if norm not in ("linf", "l2"):
+        raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
+    if method not in (*METHODS, "auto"):
+        raise ValueError(f"method must be 'auto' or one of {METHODS}, got {method!r}")
+    method = bounds.methods[0] if method == "auto" else method
+    bounds.require(method)
+    limits = _bounds_of(clip)
+    if clip is True:
+        _refuse_bytes(bounds.rules, np.asarray(x))
+    x = checks.images(x, model.input_shape[1:], limits, integers="numbers")
+    batch_size = checks.positive_integer(batch_size, "batch_size")
+    require_float32(model)
+    for program in ("test_function", "predict_function"):
+        # So that model.predict computes what is certified, also after a setting was changed.
+        drop_outdated_program(model, program)
+    batches = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
+    found = [
+        bounds.certified_radius(batch, norm, method, limits)
+        for batch in track(batches, "certifying", show=verbose)
+    ]
+    classes = model.output_shape[-1]
+    logits = np.concatenate([np.zeros((0, classes)), *(part for part, _ in found)])
+    radii = np.concatenate([np.zeros(0), *(part for _, part in found)])
+    return Certificate(
+        prediction=np.argmax(logits, axis=1).astype(np.int64),
+        radius=radii.astype(np.float32),
+        margin=margin(logits).astype(np.float32),
+        norm=norm,
+        method=method,
+        num_classes=classes,
+    )
+
+
+def _bounds_of(clip):
+    """``(low, high)``, or None where inputs have no bounds."""
+    if clip is True or clip is False:
+        return (0.0, 1.0) if clip else None
+    try:
+        low, high = (float(end) for end in clip)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"clip must be True, False or a pair (low, high), got {clip!r}")
+    return low, high
+
+
+def _refuse_bytes(rules, x):
+    """Raise where pixels of 0 to 255 are meant, and inputs in [0, 1] are asked for."""
+    advice = (
+        "pass pixels of 0 to 255 and clip=(0, 255); the radius is then in units of such a pixel"
+    )
+    if x.dtype.kind in "iub" and x.size:
+        raise ValueError(
+            f"x has dtype {x.dtype}, and inputs in [0, 1] were asked for. If the model was trained "
+            f"on pixels in [0, 1], divide them by 255 first; if on integers of 0 to 255, {advice}"
+        )
+    first = rules[0].layer
+    if type(first) is keras.layers.Rescaling and abs(float(first.scale)) < LARGEST_BYTE_SCALE:
+        raise ValueError(
+            f"the model begins with the layer {first.name!r}, which multiplies by "
+            f"{float(first.scale):.4g}, so it takes pixels of 0 to 255, not of [0, 1]; {advice}"
+        )

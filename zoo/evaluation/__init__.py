@@ -1,0 +1,78 @@
+"""Measuring a model on images."""
+
+from zoo.evaluation.outcome import Outcome, joined, outcome_of, require_model
+from zoo.evaluation.report import RobustnessReport, report_of
+from zoo.utils import checks
+
+__all__ = ["Outcome", "RobustnessReport", "check", "evaluate", "joined", "outcome_of", "report_of"]
+
+
+def evaluate(
+    model,
+    x,
+    y,
+    *,
+    eps,
+    norm=None,
+    attacks=("fgsm", "pgd"),
+    method="auto",
+    params=None,
+    batch_size=256,
+    seed=0,
+    verbose=0,
+):
+    """Clean ≥ attacked ≥ certified accuracy of a model.
+
+    Args:
+        model: a :class:`zoo.models.CertifiedModel`.
+        x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
+        y: integer labels ``(n,)``.
+        eps: budget or list of budgets: numbers, or strings such as ``"8/255"``.
+        norm: of the perturbation; by default the first that the model certifies.
+        attacks: name or list of names, see ``zoo.attacks.ATTACKS``; an empty list for none.
+        method: of the certificate.
+        params: ``{attack: {parameter: value}}``.
+        batch_size, seed, verbose: as for ``certify`` and ``attack``.
+
+    Returns:
+        :class:`RobustnessReport`.
+
+    Raises:
+        TypeError, ValueError: naming the argument that is wrong, before anything is measured.
+        zoo.SoundnessError: if an attack changed a prediction within its certified radius, naming
+            the image's index.
+    """
+    return report_of(
+        outcome_of(
+            model,
+            x,
+            y,
+            eps=eps,
+            norm=norm,
+            attacks=attacks,
+            method=method,
+            params=params,
+            batch_size=batch_size,
+            seed=seed,
+            verbose=verbose,
+        )
+    )
+
+
+def check(model, x, y, **settings):
+    """Raise what :func:`evaluate` would raise for its arguments, but measure nothing.
+
+    A program that measures several models calls this for each of them first. Otherwise it would
+    find out about the last model's arguments when all others are done.
+
+    Args:
+        model, x, y, settings: as for :func:`evaluate`.
+
+    Raises:
+        TypeError, ValueError: naming the argument that is wrong.
+    """
+    require_model(model)
+    x = checks.images(x, model.image_shape)
+    y = checks.labels(y, len(x), model.num_classes)
+    # Without images, there is nothing left to do but to look at the other arguments.
+    outcome_of(model, x[:0], y[:0], **settings)

@@ -1,0 +1,80 @@
+"""``MODELS.md``: the leaderboard's rows as Markdown tables."""
+
+from zoo.evaluation.leaderboard.rows import grouped, rows
+
+_NORMS = {"linf": "ℓ∞", "l2": "L2"}
+_HEAD = """
+# Models
+
+Every checkpoint at every budget it was measured at. `zoo leaderboard --models MODELS.md` writes
+this page from `weights_manifest.json`; change nothing here by hand.
+
+* **clean**: accuracy on the unchanged test images.
+* **attacked**: accuracy under the strongest attack tried, an upper bound: a better attack can
+  lower it.
+* **certified**: accuracy that is proven, a lower bound against any attack of that budget.
+* **n**: test images measured.
+* **cost**: time of the certificate per image; a dash where not measured.
+
+All certificates are deterministic, and no model saw images beyond its data set's training images.
+"""
+_COLUMNS = (
+    *("eps", "model", "clean", "attacked", "certified", "method", "n"),
+    *("training", "hardware", "cost"),
+)
+_ALIGNED = "| --- | --- | ---: | ---: | ---: | --- | ---: | ---: | --- | ---: |"
+
+
+def models_page(records):
+    """The models and all their measured numbers, by data set and norm.
+
+    Args:
+        records: of :class:`zoo.hub.catalog.Record`, as :func:`zoo.list_models` returns them.
+
+    Returns:
+        Markdown, for the root of the repository: the names link to the model cards.
+
+    Example:
+
+    >>> import zoo
+    >>> from zoo.evaluation.leaderboard.models_page import models_page
+    >>> "## digits, ℓ∞" in models_page(zoo.list_models(dataset="digits"))
+    True
+    """
+    sections = [_HEAD.lstrip()]
+    for (dataset, norm), group in grouped(rows(records)).items():
+        table = [f"| {' | '.join(_COLUMNS)} |", _ALIGNED, *(_line(row) for row in group)]
+        notes = {row["model"]: row["notes"] for row in group if row["notes"]}
+        sections.append(f"## {dataset}, {_NORMS[norm]}\n")
+        sections.append("\n".join(table) + "\n")
+        if notes:
+            lines = [f"* `{name}`: {_text(notes[name])}" for name in sorted(notes)]
+            sections.append("\n".join(lines) + "\n")
+    return "\n".join(sections)
+
+
+def _line(row):
+    attacked = "–" if row["attack"] is None else f"{row['attacked']:.2%} ({row['attack']})"
+    cost = "–"
+    if row["milliseconds"] is not None:
+        milliseconds = row["milliseconds"]
+        time = f"{milliseconds:,.1f}" if milliseconds >= 1 else f"{milliseconds:.2g}"
+        cost = f"{time} ms ({row['cost_hardware']}, n = {row['cost_n']:,})"
+    cells = (
+        row["eps"],
+        f"[{row['model']}](weights/{row['model']}/README.md)",
+        f"{row['clean']:.2%}",
+        attacked,
+        f"{row['certified']:.2%}",
+        row["method"],
+        f"{row['n']:,}",
+        f"{row['seconds']:,.0f} s, {row['epochs']:,} epochs",
+        row["hardware"],
+        cost,
+    )
+    return f"| {' | '.join(_text(cell) for cell in cells)} |"
+
+
+def _text(text):
+    """On one line, and without ending the cell of a table."""
+    return " ".join(text.split()).replace("|", r"\|")

@@ -1,0 +1,75 @@
+"""Fills the leaderboard's page, and writes it."""
+
+import json
+import pathlib
+import re
+
+from zoo.evaluation.curves import curves
+from zoo.evaluation.leaderboard.rows import rows
+from zoo.utils.whole_file import write_whole
+
+#: Name of the file that the page is written to.
+PAGE = "index.html"
+_FILES = pathlib.Path(__file__).parent
+
+
+def page(records):
+    """The leaderboard as one HTML page that needs no other file and no network.
+
+    Args:
+        records: of :class:`zoo.hub.catalog.Record`, as :func:`zoo.list_models` returns them.
+
+    Returns:
+        HTML with its style, its script and all data inside.
+
+    Example:
+
+    >>> import zoo
+    >>> from zoo.evaluation.leaderboard.page import page
+    >>> page(zoo.list_models()).startswith("<!doctype html>")
+    True
+    """
+    records = list(records)
+    parts = {
+        "page.css": _read("page.css"),
+        "page.js": _read("page.js"),
+        "data": _json_in_html({"rows": rows(records), "curves": curves(records)}),
+    }
+    # In one pass: what was filled in is never searched for places to fill.
+    return re.sub(r"\{\{(.+?)\}\}", lambda place: parts[place[1]], _read("page.html"))
+
+
+def write(folder, records):
+    """Write the page into a folder, whole or not at all.
+
+    Args:
+        folder: of the site, made if missing; other files in it are left alone.
+        records: as for :func:`page`.
+
+    Returns:
+        Path of ``index.html``.
+
+    Raises:
+        OSError: if the folder is a file or cannot be written to.
+
+    Example:
+
+    >>> import tempfile, zoo
+    >>> from zoo.evaluation.leaderboard.page import write
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(folder, zoo.list_models()).name
+    'index.html'
+    """
+    path = pathlib.Path(folder) / PAGE
+    write_whole(path, page(records))
+    return path
+
+
+def _read(name):
+    return (_FILES / name).read_text(encoding="utf-8")
+
+
+def _json_in_html(value):
+    """JSON without the characters that could end the element around it, or open a comment."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")

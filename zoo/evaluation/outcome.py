@@ -1,0 +1,182 @@
+"""What became of each image of a set under attack, and which of them are certified."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from zoo.epsilon import Epsilon
+from zoo.errors import SoundnessError
+from zoo.utils import checks
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of each image of a set, or of a part of it.
+
+    Attributes:
+        certificate: the :class:`zoo.certificates.Certificate`.
+        labels: int64 array ``(n,)``.
+        fooled: per budget a pair of the :class:`zoo.epsilon.Epsilon` and a dictionary of attack to
+            bool array ``(n,)``: where the attacked image is classified other than its label.
+    """
+
+    certificate: object
+    labels: np.ndarray
+    fooled: list
+
+
+def outcome_of(
+    model,
+    x,
+    y,
+    *,
+    eps,
+    norm=None,
+    attacks=("fgsm", "pgd"),
+    method="auto",
+    params=None,
+    batch_size=256,
+    seed=0,
+    first=0,
+    verbose=0,
+):
+    """Certify and attack images.
+
+    This is the part of :func:`zoo.evaluation.evaluate` that may be done for a part of the images.
+
+    Args:
+        model, x, y, eps, norm, attacks, method, params, batch_size, seed, verbose: as for
+            :func:`zoo.evaluation.evaluate`.
+        first: place of ``x[0]`` in the whole set, a multiple of ``batch_size``.
+
+    Returns:
+        :class:`Outcome`.
+
+    Raises:
+        TypeError, ValueError, zoo.SoundnessError: as :func:`zoo.evaluation.evaluate`.
+    """
+    from zoo.attacks import attack
+
+    require_model(model)
+    x = checks.images(x, model.image_shape)
+    y = checks.labels(y, len(x), model.num_classes)
+    budgets = _budgets(eps)
+    norm_of_attacks = norm or next((pair[0] for pair in model.certificates), None)
+    attacks, params = _attacks(attacks, params, norm_of_attacks, model)
+    _require_seed(seed)
+    certificate = model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
+    fooled = []
+    for budget in budgets:
+        by_attack = {}
+        for name in attacks:
+            x_adv = attack(
+                model,
+                x,
+                y,
+                name,
+                eps=budget,
+                norm=certificate.norm,
+                batch_size=batch_size,
+                seed=seed,
+                first=first,
+                verbose=verbose,
+                **params.get(name, {}),
+            )
+            by_attack[name] = np.argmax(model.logits(x_adv, batch_size=batch_size), axis=1) != y
+            require_sound(certificate, y, by_attack[name], budget, name, first)
+        fooled.append((budget, by_attack))
+    return Outcome(certificate, y, fooled)
+
+
+def joined(outcomes):
+    """The outcome of a whole set from those of its parts.
+
+    Args:
+        outcomes: list of :class:`Outcome`, in the order of the images, of the same model, budgets
+            and attacks; at least one.
+
+    Returns:
+        :class:`Outcome`.
+    """
+    certificates = [outcome.certificate for outcome in outcomes]
+
+    def together(arrays):
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    certificate = dataclasses.replace(
+        certificates[0],
+        **{
+            name: together([getattr(part, name) for part in certificates])
+            for name in ("prediction", "radius", "margin", "nearest")
+        },
+    )
+    fooled = [
+        (budget, {name: together([o.fooled[i][1][name] for o in outcomes]) for name in by_attack})
+        for i, (budget, by_attack) in enumerate(outcomes[0].fooled)
+    ]
+    return Outcome(certificate, together([o.labels for o in outcomes]), fooled)
+
+
+def require_sound(certificate, y, fooled, budget, attack, first=0):
+    """Raise :class:`zoo.SoundnessError` if an attack fooled a certified image.
+
+    Args:
+        certificate: the :class:`zoo.certificates.Certificate`.
+        y: int64 array ``(n,)`` of labels.
+        fooled: bool array ``(n,)``: where the attacked image is classified other than its label.
+        budget: :class:`zoo.epsilon.Epsilon` of the attack.
+        attack: its name.
+        first: place of the first image in the whole set.
+    """
+    right = certificate.prediction == y
+    broken = np.flatnonzero(right & fooled & certificate.certified(budget))
+    if len(broken):
+        index = int(broken[0])
+        raise SoundnessError(
+            f"the certificate is wrong: {attack} at {certificate.norm} eps {budget} fools image "
+            f"{first + index}, whose certified radius is {certificate.radius[index]:.6g}"
+            f" ({len(broken)} images in all). This is a bug in zoo; please report it"
+        )
+
+
+def require_model(model):
+    """Raise :class:`TypeError` unless a model is one of the zoo's."""
+    from zoo.models import CertifiedModel
+
+    if not isinstance(model, CertifiedModel):
+        raise TypeError(
+            "model must be a model of the zoo, which is a zoo.models.CertifiedModel, got "
+            f"{type(model).__name__}; zoo.certify certifies other Keras models"
+        )
+
+
+def _budgets(eps):
+    several = isinstance(eps, (list, tuple)) or (isinstance(eps, np.ndarray) and eps.ndim > 0)
+    return [Epsilon(e) for e in (eps if several else [eps])]
+
+
+def _attacks(attacks, params, norm, model):
+    """Names as a tuple and parameters as a dictionary, checked."""
+    from zoo.attacks import check_settings
+
+    names = [attacks] if isinstance(attacks, str) else attacks
+    names = list(names) if isinstance(names, Iterable) else [names]
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"attacks must be a name or a list of names, got {attacks!r}")
+    params = {} if params is None else params
+    if not isinstance(params, Mapping) or not all(isinstance(params[k], Mapping) for k in params):
+        raise TypeError(f"params must be like {{'pgd': {{'steps': 10}}}}, got {params!r}")
+    unknown = [name for name in params if name not in names]
+    if unknown:
+        raise ValueError(f"params for {unknown}, which are not among the attacks {tuple(names)}")
+    for name in names:
+        check_settings(name, norm, params.get(name), model=model)
+    return tuple(names), params
+
+
+def _require_seed(seed):
+    try:
+        np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"seed must be a non-negative integer, got {seed!r}") from error

@@ -1,0 +1,56 @@
+"""Plots of a robustness report."""
+
+import pathlib
+
+import numpy as np
+
+from zoo.utils.whole_file import require_writable
+
+
+def require_drawable(path):
+    """Raise unless :func:`certified_accuracy` can draw into this file.
+
+    Args:
+        path: image file; its ending chooses the format.
+
+    Raises:
+        OSError: if the file cannot be written.
+        ValueError: for an ending that stands for no format that matplotlib draws.
+    """
+    from matplotlib.figure import Figure
+
+    require_writable(path)
+    ending = pathlib.Path(path).suffix.removeprefix(".").lower()
+    known = Figure().canvas.get_supported_filetypes()
+    if ending and ending not in known:  # without an ending, matplotlib appends one
+        raise ValueError(f"cannot draw {path}: the ending must be one of {', '.join(known)}")
+
+
+def certified_accuracy(report, path):
+    """Draw certified accuracy against the budget, and the attacks above it.
+
+    Args:
+        report: :class:`zoo.evaluation.RobustnessReport`.
+        path: image file; its ending chooses the format.
+    """
+    from matplotlib.figure import Figure
+
+    from zoo.epsilon import Epsilon
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    eps, accuracy = report.certificate.curve(report.labels)
+    axes.step(eps, 100 * accuracy, where="post", label=f"certified ({report.method})")
+    axes.axhline(100 * report.clean, linestyle=":", color="gray", label="clean")
+    budgets = np.array([float(Epsilon(row["eps"])) for row in report.rows])
+    for name in report.rows[0]["attacked"] if report.rows else []:
+        if name != "all":
+            attacked = [100 * row["attacked"][name] for row in report.rows]
+            axes.plot(budgets, attacked, "o", label=f"under {name}")
+    axes.set_xlim(0, 1.15 * max([*budgets, eps[-1] * 0.9]))
+    axes.set_ylim(0, 101)
+    axes.set_xlabel(f"perturbation budget ({'ℓ∞' if report.norm == 'linf' else 'ℓ2'})")
+    axes.set_ylabel(f"accuracy, % of {report.n} images")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,107 @@
+"""Clean, attacked and certified accuracy in one report."""
+
+import dataclasses
+
+import numpy as np
+
+from zoo.evaluation.outcome import require_sound
+from zoo.utils.json_text import json_text, json_value
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RobustnessReport:
+    """What was measured; prints as a table.
+
+    Attributes:
+        n: number of images.
+        norm, method: of the certificate.
+        clean: accuracy on the images themselves; NaN for no images.
+        rows: per budget a dictionary ``{eps, attacked, certified}``, where ``attacked`` has the
+            accuracy under each attack, and under ``"all"`` the images that withstood every one.
+        certificate: the :class:`zoo.certificates.Certificate`.
+        labels: int64 array ``(n,)``.
+    """
+
+    n: int
+    norm: str
+    method: str
+    clean: float
+    rows: list
+    certificate: object
+    labels: np.ndarray
+
+    def to_dict(self):
+        """The numbers in JSON's types, None in place of NaN."""
+        return {
+            "n": self.n,
+            "norm": self.norm,
+            "method": self.method,
+            "clean": json_value(self.clean),
+            "rows": json_value(self.rows),
+        }
+
+    def to_json(self):
+        """The numbers as JSON."""
+        return json_text(self.to_dict(), indent=1)
+
+    def plot(self, path):
+        """Draw the certified-accuracy curve, with the attacks as points, into an image file."""
+        from zoo.evaluation.plots import certified_accuracy
+
+        certified_accuracy(self, path)
+
+    def __str__(self):
+        attacks = list(self.rows[0]["attacked"]) if self.rows else []
+        header = ["eps", "clean", *attacks, "certified"]
+        lines = [
+            [row["eps"], self.clean, *row["attacked"].values(), row["certified"]]
+            for row in self.rows
+        ]
+        cells = [[v if isinstance(v, str) else f"{100 * v:.2f}%" for v in row] for row in lines]
+        widths = [max(len(row[i]) for row in [header, *cells]) for i in range(len(header))]
+        table = [
+            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+            for row in [header, *cells]
+        ]
+        return "\n".join([f"n = {self.n}, {self.norm}, certificate: {self.method}", *table])
+
+
+def report_of(outcome):
+    """Count what became of the images.
+
+    Args:
+        outcome: :class:`Outcome` of the whole set.
+
+    Returns:
+        :class:`RobustnessReport`.
+
+    Raises:
+        zoo.SoundnessError: if an attack changed a prediction within its certified radius, naming
+            the image's index.
+    """
+    certificate, y = outcome.certificate, outcome.labels
+    right = certificate.prediction == y
+    rows = []
+    for budget, by_attack in outcome.fooled:
+        withstood, attacked = right.copy(), {}
+        for name, fooled in by_attack.items():
+            require_sound(certificate, y, fooled, budget, name)
+            attacked[name] = _mean(right & ~fooled)
+            withstood &= ~fooled
+        if len(attacked) > 1:
+            attacked["all"] = _mean(withstood)
+        certified = certificate.accuracy(y, budget)
+        rows.append({"eps": str(budget), "attacked": attacked, "certified": certified})
+    return RobustnessReport(
+        n=len(y),
+        norm=certificate.norm,
+        method=certificate.method,
+        clean=_mean(right),
+        rows=rows,
+        certificate=certificate,
+        labels=y,
+    )
+
+
+def _mean(mask):
+    return float(np.mean(mask)) if len(mask) else float("nan")

@@ -1,0 +1,278 @@
+"""Evaluation on a Ray cluster: the images in chunks, each a task that may be done again."""
+
+import contextlib
+import dataclasses
+import functools
+import logging
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from zoo import evaluation
+from zoo.errors import ClusterError, ZooError
+from zoo.hub import checkpoint
+from zoo.utils import checks
+from zoo.utils.progress import bar
+
+# Seconds for a cluster to answer in; Ray by itself would try for minutes.
+_PATIENCE = 10.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Job:
+    """One model to be evaluated.
+
+    Attributes:
+        name: of the model, for messages.
+        model: a :class:`zoo.models.CertifiedModel` whose class is registered with Keras.
+        x, y: images and labels, as for :func:`zoo.evaluation.evaluate`.
+        settings: further arguments of :func:`zoo.evaluation.evaluate`: ``eps`` at least.
+    """
+
+    name: str
+    model: object
+    x: np.ndarray
+    y: np.ndarray
+    settings: dict
+
+
+def evaluate(jobs, address="auto", *, cpus=1, gpus=0, retries=3, verbose=0):
+    """Clean ≥ attacked ≥ certified accuracy of many models, measured on a Ray cluster.
+
+    The images of each model are cut into chunks of one batch, and each chunk is a task. What a task
+    draws at random depends on the chunk's place in the set and on nothing else: one that is lost
+    with its worker is done again elsewhere, with the same result. On machines that compute alike,
+    every number is that of :func:`zoo.evaluation.evaluate`, to the last bit.
+
+    Models and images travel to the workers, which need nothing but certified-zoo.
+
+    Args:
+        jobs: iterable of :class:`Job`. The arguments of all of them are checked before the cluster
+            is asked for anything.
+        address: of the cluster: ``"host:port"``; ``"ray://host:port"``, by way of Ray's client;
+            ``"auto"``, the one in ``RAY_ADDRESS`` or the one that this machine is part of;
+            ``"local"``, this machine alone for as long as the call takes. Where the program is
+            connected to a cluster already, that one is used and stays connected.
+        cpus, gpus: what a task takes of the cluster's. Tasks wait for it, as Ray has it.
+        retries: how often a chunk whose worker died is begun again.
+        verbose: 1 shows a progress bar.
+
+    Returns:
+        List of :class:`zoo.evaluation.RobustnessReport`, in the order of the jobs.
+
+    Raises:
+        ImportError: if Ray is not installed.
+        zoo.ClusterError: if no cluster answers at the address within seconds, or a chunk fails for
+            good.
+        TypeError, ValueError: naming the argument, or the job, that is wrong.
+        zoo.SoundnessError: as :func:`zoo.evaluation.evaluate`.
+
+    Example::
+
+        digits = zoo.data.load("digits", "test")
+        model = zoo.load("linf-dist-digits")
+        job = Job("linf-dist-digits", model, digits.images, digits.labels, {"eps": [0.1]})
+        (report,) = evaluate([job], "local")
+    """
+    return list(
+        evaluate_each(jobs, address, cpus=cpus, gpus=gpus, retries=retries, verbose=verbose)
+    )
+
+
+def evaluate_each(jobs, address="auto", *, cpus=1, gpus=0, retries=3, verbose=0):
+    """As :func:`evaluate`, but yields each report once it and those before it are measured.
+
+    A caller that keeps what comes has it still if a later model cannot be measured.
+
+    Args:
+        jobs, address, cpus, gpus, retries, verbose: as for :func:`evaluate`.
+
+    Yields:
+        :class:`zoo.evaluation.RobustnessReport`, in the order of the jobs.
+    """
+    jobs = _checked(jobs)
+    if not isinstance(address, str):
+        raise TypeError(f"address must be text, such as 'auto' or 'host:port', got {address!r}")
+    for name, number in {"cpus": cpus, "gpus": gpus}.items():
+        if number != 0:
+            checks.positive_number(number, name)
+    if retries != 0:
+        checks.positive_integer(retries, "retries")
+    ray = _ray()
+    with _connected(ray, address):
+        task = ray.remote(
+            num_cpus=cpus, num_gpus=gpus, max_retries=retries, runtime_env=_environment()
+        )(_measured)
+        submitted = [_submit(ray, task, job) for job in jobs]
+        names = [job.name for job in jobs]
+        for outcomes in _outcomes(ray, names, submitted, verbose):
+            yield evaluation.report_of(evaluation.joined(outcomes))
+
+
+def _checked(jobs):
+    """The jobs as a list."""
+    jobs = list(jobs) if isinstance(jobs, Iterable) else [jobs]
+    for job in jobs:
+        if not isinstance(job, Job):
+            raise TypeError(
+                f"jobs must be a list of zoo.evaluation.scale_out.Job, got {type(job).__name__}"
+            )
+        if not isinstance(job.settings, Mapping) or "eps" not in job.settings:
+            raise TypeError(f"{job.name}: settings must be a dictionary with eps at least")
+        evaluation.check(job.model, job.x, job.y, **job.settings)
+    return jobs
+
+
+def _ray():
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError(
+            "scaling out needs Ray, which is not installed; pip install 'certified-zoo[ray]'"
+        ) from error
+    return ray
+
+
+@contextlib.contextmanager
+def _connected(ray, address):
+    if ray.is_initialized():
+        yield
+        return
+    options = {}
+    if address == "local":
+        # Nobody has asked for a server of web pages, nor for reports to Ray's makers.
+        options = {"include_dashboard": False}
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    else:
+        _require_answer(address)
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"no Ray cluster at {address}: {_first_line(error)}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _require_answer(address):
+    """Raise unless something that speaks gRPC, as Ray does, answers at the address soon."""
+    import grpc
+
+    place = (_noted_address() if address == "auto" else address) or ""
+    place = place.removeprefix("ray://")
+    # What is no such place, ray.init says; with TLS the certificates are its affair.
+    if ":" not in place or os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+        return
+    with grpc.insecure_channel(place, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=_PATIENCE)
+        except grpc.FutureTimeoutError:
+            at = address if place in address else f"{address}, which is {place}"
+            raise ClusterError(
+                f"no Ray cluster at {at}: no answer within {_PATIENCE:g} seconds"
+            ) from None
+
+
+def _noted_address():
+    """Where ``auto`` leads, if that can be told: also to a cluster that is no more."""
+    noted = os.environ.get("RAY_ADDRESS")
+    with contextlib.suppress(ImportError, AttributeError, TypeError):  # not of Ray's public API
+        from ray._private.services import find_bootstrap_address
+
+        noted = noted or find_bootstrap_address(None)
+    return noted
+
+
+def _environment():
+    """What a worker must know before it imports Keras."""
+    import keras
+
+    variables = {"KERAS_BACKEND": keras.backend.backend(), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return {"env_vars": variables}
+
+
+def _submit(ray, task, job):
+    """Tasks for the chunks of a job: a dictionary of place in the set to reference, in order."""
+    settings = {**job.settings}
+    settings.pop("verbose", None)
+    size = checks.positive_integer(settings.get("batch_size", 256), "batch_size")
+    # As it came: uint8 is a quarter of what the model will see.
+    x = np.asarray(job.x)
+    count = len(checks.images(x, job.model.image_shape))
+    y = checks.labels(job.y, count, job.model.num_classes)
+    files = ray.put(_packed(job.model))
+    return {
+        first: task.remote(files, x[first : first + size], y[first : first + size], first, settings)
+        for first in range(0, max(1, count), size)
+    }
+
+
+def _outcomes(ray, names, submitted, verbose):
+    """Wait for the chunks of one model after another.
+
+    Args:
+        names: of the models.
+        submitted: their chunks, as :func:`_submit` returns them.
+
+    Yields:
+        List of a model's :class:`zoo.evaluation.Outcome`, in the order of its chunks.
+    """
+    waiting = {reference for chunks in submitted for reference in chunks.values()}
+    try:
+        with bar(verbose) as progress:
+            moving = progress.add_task("evaluating", total=len(waiting))
+            for name, chunks in zip(names, submitted, strict=True):
+                places = {reference: first for first, reference in chunks.items()}
+                outcomes = {}
+                while len(outcomes) < len(places):
+                    (reference,), _ = ray.wait([r for r in places if r in waiting])
+                    waiting.remove(reference)
+                    what = f"{name}, images from {places[reference]} on"
+                    outcomes[reference] = _result(ray, reference, what)
+                    progress.advance(moving)
+                yield [outcomes[reference] for reference in places]
+    finally:
+        with contextlib.suppress(ray.exceptions.RayError):
+            for reference in waiting:
+                ray.cancel(reference, force=True)
+
+
+def _result(ray, reference, what):
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, (ZooError, TypeError, ValueError, NotImplementedError)):
+            raise error.cause from None  # what zoo says here too
+        fault = f"{type(error.cause).__name__}: {_first_line(error.cause)}"
+    except ray.exceptions.RayError as error:
+        fault = _first_line(error)
+    raise ClusterError(f"{what}, could not be measured on the cluster: {fault}")
+
+
+def _first_line(error):
+    return str(error).strip().split("\n")[0]
+
+
+def _packed(model):
+    """A model as the names and contents of its checkpoint's files."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint.save(model, folder)
+        names = (checkpoint.CONFIG, checkpoint.WEIGHTS)
+        return tuple((name, (pathlib.Path(folder) / name).read_bytes()) for name in names)
+
+
+@functools.lru_cache(maxsize=1)  # of one model, a worker measures one chunk after another
+def _unpacked(files):
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files:
+            (pathlib.Path(folder) / name).write_bytes(content)
+        return checkpoint.load(folder)
+
+
+def _measured(files, x, y, first, settings):
+    """The task: one chunk."""
+    return evaluation.outcome_of(_unpacked(files), x, y, first=first, **settings)

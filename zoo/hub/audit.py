@@ -1,0 +1,166 @@
+"""An audit of a checkpoint folder before it is published, in a process of its own."""
+
+import argparse
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+
+from zoo.errors import AuditError
+from zoo.hub import download
+from zoo.hub.checkpoint import CONFIG, WEIGHTS
+from zoo.utils import checks
+from zoo.utils.json_text import json_text
+
+CARD = "README.md"
+# Standard deviations that the accuracy of a sample may be off that of all images.
+_SIGMAS = 4.0
+
+
+def audit(folder, record, *, sample=100, data=None):
+    """Compare a staged folder with what the catalog says of it.
+
+    Size and sha256 of every file; the card and its metadata; and, in a fresh process that knows the
+    folder alone, golden logits and, of the first test images, clean accuracy and the first method's
+    certified ones, which must agree with the recorded ones as far as a sample can tell. FGSM and a
+    short PGD must break no certificate.
+
+    Args:
+        folder: with ``config.json``, ``model.weights.h5`` and ``README.md``, and nothing else.
+        record: :class:`zoo.hub.catalog.Record`.
+        sample: number of test images to measure again.
+        data: an ``.npz`` file in place of the record's image set.
+
+    Returns:
+        What was measured: a dictionary ready for JSON.
+
+    Raises:
+        zoo.AuditError, zoo.IntegrityError: naming what does not agree.
+    """
+    folder = pathlib.Path(folder)
+    sample = checks.positive_integer(sample, "sample")
+    names = {path.name for path in folder.iterdir()}
+    if names != {CONFIG, WEIGHTS, CARD}:
+        raise AuditError(
+            f"{folder} holds {sorted(names)}; a checkpoint is {CONFIG}, {WEIGHTS}, {CARD}"
+        )
+    for file in record.files:
+        download.check_file(folder / file["path"], file["size"], file["sha256"])
+    _check_card(folder / CARD, record)
+    measured = _in_a_fresh_process(_request(folder, record, sample, data))
+    _check_numbers(measured, record)
+    return measured
+
+
+def _check_card(path, record):
+    """The card's metadata is what the Hub shows: its numbers are the record's."""
+    from huggingface_hub import ModelCard
+
+    from zoo.hub.card import card
+
+    text = path.read_text(encoding="utf-8")
+    if text != card(record.to_dict()):
+        raise AuditError(f"{path} is not the card of {record.name} as the catalog has it")
+    results = ModelCard(text).data.eval_results or []
+    shown = {result.metric_name: result.metric_value for result in results}
+    if shown.get("clean accuracy") != record.metrics["clean"]:
+        raise AuditError(f"{path}: its metadata lacks the clean accuracy")
+
+
+def _request(folder, record, sample, data):
+    entry = record.metrics["certified"][0]
+    return {
+        "folder": str(folder.resolve()),
+        "data": str(data or record.dataset),
+        "sample": sample,
+        "norm": record.norm,
+        "method": entry["method"],
+        "eps": [e["eps"] for e in record.metrics["certified"] if e["method"] == entry["method"]],
+        "golden": record.golden,
+    }
+
+
+def _in_a_fresh_process(request):
+    package = str(pathlib.Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "zoo.hub.audit", json.dumps(request)],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        folder = request["folder"]
+        raise AuditError(f"{folder} could not be measured in a fresh process: {last}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _check_numbers(measured, record):
+    from zoo.hub import golden
+
+    name, metrics, n = record.name, record.metrics, measured["n"]
+    if n == 0:
+        raise AuditError(f"there are no test images to measure {name} on")
+    if measured["golden difference"] is None:
+        raise AuditError(f"the catalog has no golden logits of {name}; `python -m training "
+                         f"{name} --cost` writes them")  # fmt: skip
+    if not (difference := measured["golden difference"]) <= golden.TOLERANCE:
+        raise AuditError(f"{name} gives other logits than when it was measured: by {difference:g}")
+    whole = n >= metrics["n"]
+
+    def compare(what, found, recorded):
+        spread = _SIGMAS * math.sqrt(recorded * (1 - recorded) / n) + 1 / n
+        allowed = 0.0005 if whole else spread
+        if abs(found - recorded) > allowed + 1e-9:
+            raise AuditError(
+                f"{name}: {what} is {found:.4f} on {n} test images; the catalog says "
+                f"{recorded:.4f} on {metrics['n']}"
+            )
+
+    compare("clean accuracy", measured["clean"], metrics["clean"])
+    method = metrics["certified"][0]["method"]
+    for entry in metrics["certified"]:
+        if entry["method"] == method:
+            found = measured["certified"][entry["eps"]]
+            compare(f"certified accuracy at {entry['eps']}", found, entry["accuracy"])
+
+
+def measure(request):
+    """Load a folder and measure it, knowing nothing but what is asked."""
+    from zoo import data
+    from zoo.evaluation import evaluate
+    from zoo.hub import checkpoint, golden
+
+    model = checkpoint.load(request["folder"])
+    images = data.load(request["data"], "test").take(request["sample"])
+    # Refuses an attack that breaks a certificate.
+    report = evaluate(
+        model,
+        images.images,
+        images.labels,
+        eps=request["eps"],
+        norm=request["norm"],
+        attacks=("fgsm", "pgd"),
+        params={"pgd": {"steps": 10, "restarts": 1}},
+    )
+    found = report.certificate
+    if report.method != request["method"]:
+        found = model.certify(images.images, norm=request["norm"], method=request["method"])
+    expected = request["golden"]
+    return {
+        "n": report.n,
+        "clean": report.clean,
+        "certified": {eps: found.accuracy(images.labels, eps) for eps in request["eps"]},
+        "attacked": {row["eps"]: row["attacked"]["all"] for row in report.rows},
+        "golden difference": None if expected is None else golden.difference(model, expected),
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="For zoo.hub.audit.audit.")
+    parser.add_argument("request")
+    print(json_text(measure(json.loads(parser.parse_args().request))))

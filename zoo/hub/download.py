@@ -1,0 +1,199 @@
+"""The bytes of a checkpoint: from a folder, the cache or the Hugging Face Hub, and verified."""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import re
+
+from zoo.errors import CheckpointError, DownloadError, IntegrityError
+from zoo.hub import catalog
+from zoo.hub.checkpoint import CONFIG, WEIGHTS
+
+_HUB_NAME = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^@]+))?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def fetch(name, *, revision=None, cache_dir=None, local_files_only=False, verify=True):
+    """A local folder with the files of a checkpoint.
+
+    A name is looked up in this order: an explicit folder; ``weights/``, which ships with zoo; the
+    cache; the Hugging Face Hub at the pinned revision. ``HF_ENDPOINT``, ``HF_HOME`` and
+    ``HF_HUB_OFFLINE`` are honoured.
+
+    Args:
+        name: a catalog name, ``hf://org/repo[@revision]``, or a folder: a :class:`pathlib.Path`, or
+            text with a separator (``"./mine"``), so that no folder shadows a catalog name.
+        revision: of the Hub repository, in place of the pinned one.
+        cache_dir: in place of huggingface_hub's cache folder.
+        local_files_only: whether to do without the network.
+        verify: whether to compare size and sha256 with the published ones before use. A wrong file
+            is removed from the cache, so the next call fetches it again.
+
+    Returns:
+        :class:`pathlib.Path` of a folder holding ``config.json`` and ``model.weights.h5``.
+
+    Raises:
+        TypeError: naming the argument that is not of the kind it takes.
+        zoo.UnknownModelError: for a name the catalog does not have.
+        zoo.CheckpointError: for a folder that is not there.
+        zoo.DownloadError: naming the file and why it could not be fetched.
+        zoo.IntegrityError: naming the file, what was expected and what was found.
+    """
+    check(name)
+    for argument, value in {"revision": revision, "cache_dir": cache_dir}.items():
+        if not isinstance(value, (str, os.PathLike, type(None))):
+            raise TypeError(f"{argument} must be text or None, got {value!r}")
+    explicit = is_outside_catalog(name)
+    name = os.fspath(name)
+    match = _HUB_NAME.fullmatch(name)
+    if match:
+        revision = revision or match["revision"]
+        return from_hub(match["repo"], revision, None, cache_dir, local_files_only, verify)
+    if explicit:
+        return pathlib.Path(name)
+    record = catalog.info(name)
+    shipped = catalog.WEIGHTS / name
+    if revision is None and shipped.is_dir():
+        if verify:
+            for file in record.files:
+                check_file(shipped / file["path"], file["size"], file["sha256"])
+        return shipped
+    if record.hub is None:
+        raise DownloadError(
+            f"{name} is not in {catalog.WEIGHTS} and has not been published on the Hub; "
+            f"`python -m training {name}` makes it"
+        )
+    files = record.files if revision in (None, record.hub["revision"]) else None
+    revision = revision or record.hub["revision"]
+    return from_hub(record.hub["repo_id"], revision, files, cache_dir, local_files_only, verify)
+
+
+def is_outside_catalog(name):
+    """Whether a name is a folder or of the form ``hf://org/repo``, and so none of the catalog's."""
+    # On Windows both separators are in use.
+    return isinstance(name, os.PathLike) or "/" in name or os.sep in name
+
+
+def check(name):
+    """Raise, without fetching anything, unless there may be such a checkpoint.
+
+    Args:
+        name: as for :func:`fetch`.
+
+    Raises:
+        TypeError: if the name is neither text nor a path.
+        ValueError: for a Hub name of another form.
+        zoo.UnknownModelError: for a name the catalog does not have.
+        zoo.CheckpointError: for a folder that is not there.
+    """
+    text = os.fspath(name) if isinstance(name, os.PathLike) else name
+    if not isinstance(text, str):
+        raise TypeError(
+            "name must be text or a path: a catalog name, 'hf://org/repo[@revision]' or a folder, "
+            f"got {name!r}"
+        )
+    if _HUB_NAME.fullmatch(text):
+        return
+    if text.startswith("hf://"):
+        raise ValueError(f"a Hub name reads hf://org/repo or hf://org/repo@revision, got {name!r}")
+    if not is_outside_catalog(name):
+        catalog.info(name)
+    elif not pathlib.Path(text).is_dir():
+        raise CheckpointError(f"no such folder: {text}")
+
+
+def digest(path):
+    """Size in bytes and sha256 of a file."""
+    with open(path, "rb") as file:
+        return os.path.getsize(path), hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_file(path, size, sha256):
+    """Raise unless a file has the published size and sha256.
+
+    Raises:
+        zoo.IntegrityError: naming the file, what was expected and what was found.
+    """
+    if not path.is_file():
+        raise IntegrityError(f"{path} is missing; expected {size} bytes, sha256 {sha256}")
+    found_size, found_sha256 = digest(path)
+    if (found_size, found_sha256) != (size, sha256):
+        raise IntegrityError(
+            f"{path} is not the published file: expected {size} bytes, sha256 {sha256}; "
+            f"found {found_size} bytes, sha256 {found_sha256}"
+        )
+
+
+def from_hub(repo, revision, files, cache_dir, local_files_only=False, verify=True):
+    """Download files of a repository, or take them from the cache; returns their folder.
+
+    Args:
+        repo, revision: on the Hub.
+        files: list of ``{path, size, sha256}``, or None for those of a checkpoint.
+        cache_dir, local_files_only, verify: as for :func:`fetch`.
+    """
+    files = files or [{"path": CONFIG}, {"path": WEIGHTS}]
+    paths = []
+    for file in files:
+        path = _download(repo, file["path"], revision, cache_dir, local_files_only)
+        if verify:
+            _verify_download(path, file)
+        paths.append(path)
+    return paths[0].parent
+
+
+def _download(repo, file, revision, cache_dir, local_files_only):
+    import huggingface_hub
+    from huggingface_hub import constants, errors
+
+    what = f"{repo}/{file}" + (f" at {revision}" if revision else "")
+    try:
+        return pathlib.Path(
+            huggingface_hub.hf_hub_download(
+                repo,
+                file,
+                revision=revision,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+            )
+        )
+    except errors.LocalEntryNotFoundError as error:
+        offline = local_files_only or constants.HF_HUB_OFFLINE
+        why = (
+            "and downloads are switched off"
+            if offline
+            else f"and the Hub did not answer: {line(error)}"
+        )
+        raise DownloadError(f"{what} is not in the cache {why}") from error
+    except errors.RevisionNotFoundError as error:
+        raise DownloadError(f"{what}: there is no such revision") from error
+    except errors.EntryNotFoundError as error:
+        raise DownloadError(f"{what}: the repository has no such file") from error
+    except errors.RepositoryNotFoundError as error:
+        raise DownloadError(f"{what}: there is no such repository, or it is private") from error
+    except Exception as error:  # the client, its HTTP library and the file system raise many kinds
+        raise DownloadError(f"{what} could not be fetched: {line(error)}") from error
+
+
+def _verify_download(path, file):
+    blob = path.resolve()
+    sha256 = file.get("sha256")
+    if sha256 is None and _SHA256.fullmatch(blob.name):
+        # The Hub names a large file by its sha256, and the cache keeps that name.
+        sha256 = blob.name
+    if sha256 is None:
+        return
+    try:
+        check_file(path, file.get("size", blob.stat().st_size), sha256)
+    except IntegrityError:
+        with contextlib.suppress(OSError):  # in a read-only cache the error itself must do
+            path.unlink(missing_ok=True)
+            blob.unlink(missing_ok=True)
+        raise
+
+
+def line(error):
+    """An exception as one line: its kind and the first line of its message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,51 @@
+"""Golden logits: what a checkpoint gives for two made-up images, to tell when that changes."""
+
+import math
+
+import numpy as np
+
+#: Difference, relative to the largest logit, that another machine may make.
+TOLERANCE = 1e-3
+# Odd, so that pixels repeat only after as many as there are levels.
+_STEP, _LEVELS = 40503, 65536
+
+
+def images(image_shape):
+    """Two images in [0, 1], the same on every machine: multiples of the golden ratio, modulo 1.
+
+    Args:
+        image_shape: ``(height, width, channels)``.
+
+    Returns:
+        float32 array ``(2, height, width, channels)``, in multiples of 1/65536.
+
+    Example:
+
+    >>> from zoo.hub import golden
+    >>> golden.images((1, 2, 1)).reshape(-1).tolist()
+    [0.0, 0.6180267333984375, 0.236053466796875, 0.8540802001953125]
+    """
+    count = 2 * math.prod(image_shape)
+    values = np.arange(count, dtype=np.int64) * _STEP % _LEVELS
+    return (values / _LEVELS).astype("float32").reshape(2, *image_shape)
+
+
+def logits(model):
+    """The model's logits for :func:`images`, as lists of numbers."""
+    return [[round(float(v), 6) for v in row] for row in model.logits(images(model.image_shape))]
+
+
+def difference(model, expected):
+    """By how much the logits differ from expected ones, relative to the largest of these.
+
+    Args:
+        model: a :class:`zoo.models.CertifiedModel`.
+        expected: as :func:`logits` returned it.
+
+    Returns:
+        A number; above :data:`TOLERANCE` the model is not what it was.
+    """
+    found, expected = np.array(logits(model)), np.array(expected)
+    if found.shape != expected.shape:
+        return float("inf")
+    return float(np.abs(found - expected).max() / max(1e-3, np.abs(expected).max()))

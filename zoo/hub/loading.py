@@ -1,0 +1,63 @@
+"""From a name to a model."""
+
+from zoo.hub import checkpoint, download
+from zoo.utils import checks
+from zoo.utils.backend import require_backend
+from zoo.utils.process import require_own_process
+
+
+def load(
+    name,
+    *,
+    revision=None,
+    cache_dir=None,
+    local_files_only=False,
+    verify=True,
+    weights=True,
+    num_classes=None,
+    **overrides,
+):
+    """Load a pretrained model.
+
+    Args:
+        name: a catalog name (see :func:`zoo.list_models`), ``hf://org/repo[@revision]``, or a
+            checkpoint folder.
+        revision: of the Hub repository, in place of the pinned one.
+        cache_dir: in place of huggingface_hub's cache folder.
+        local_files_only: whether to do without the network.
+        verify: whether to check size and sha256 of the files before reading them.
+        weights: False for the architecture with fresh weights.
+        num_classes: a number for a new, untrained head on the pretrained features, to be
+            fine-tuned; the certificate stays valid.
+        overrides: constructor arguments of the model that replace the stored ones.
+
+    Returns:
+        A :class:`zoo.models.CertifiedModel`, which is a :class:`keras.Model`.
+
+    Raises:
+        zoo.UnknownModelError: for a name the catalog does not have, with the closest names.
+        zoo.DownloadError, zoo.IntegrityError, zoo.CheckpointError: naming file and fault.
+        TypeError, ValueError: naming the argument that is wrong.
+        NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
+        RuntimeError: in a process that was forked after the backend had been used.
+
+    Example:
+
+    >>> import zoo
+    >>> model = zoo.load("linf-dist-digits")
+    >>> model.image_shape
+    (8, 8, 1)
+    """
+    if num_classes is not None:
+        checks.positive_integer(num_classes, "num_classes")
+    folder = download.fetch(
+        name,
+        revision=revision,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+        verify=verify,
+    )
+    require_backend()
+    require_own_process()
+    model = checkpoint.load(folder, weights=weights, **overrides)
+    return model if num_classes is None else model.with_new_head(num_classes)
