@@ -20,9 +20,9 @@ def publish(name, to, *, private=False, dry_run=False, sample=100, data=None):
     """Publish a checkpoint of the catalog as a repository of its own, and pin its revision.
 
     The files are staged in a folder and audited (:func:`zoo.hub.audit.audit`) before anything is
-    sent. Safe to repeat: what the repository already has is not sent again, and a publication that was
-    interrupted goes on. The catalog is written last, when the Hub's copy has been fetched anew
-    and found right.
+    sent. It is safe to repeat: what the repository already has is not sent again, and a
+    publication that was interrupted goes on. The catalog is written last, when the Hub's copy has
+    been fetched anew and found right.
 
     Args:
         name: in the catalog.
