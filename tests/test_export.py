@@ -54,10 +54,10 @@ def test_round_trip(name, kind, tmp_path):
     np.testing.assert_allclose(run(path, x[:1]), expected[:1], atol=1e-5 * scale)
     if (method := OF_LOGITS.get(catalog.info(name).approach)) is None or "mlp" in name:
         return
-    model.constants().save(tmp_path / "certificate.npz")
+    model.logit_certificate().save(tmp_path / "certificate.npz")
     stored = LogitCertificate.load(tmp_path / "certificate.npz")
     radius = stored.radius(logits, x)
-    np.testing.assert_allclose(radius, model.constants().radius(expected, x), atol=2e-5)
+    np.testing.assert_allclose(radius, model.logit_certificate().radius(expected, x), atol=2e-5)
     assert (radius > 0).any()
     certified = model.certify(x, method=method).radius
     if "lmt" in name:  # rounding in a user's own network is bounded from the image alone: by more
@@ -89,14 +89,14 @@ def test_the_stored_certificate_never_says_more(name, digits):
     model = zoo.load(name)
     x, method = digits.images[:200], OF_LOGITS[catalog.info(name).approach]
     certified = model.certify(x, method=method).radius
-    stored = model.constants().radius(model.logits(x), x)
+    stored = model.logit_certificate().radius(model.logits(x), x)
     assert (stored <= np.nextafter(certified, np.float32(9))).all()
 
 
 @pytest.mark.parametrize("name", ["crt-digits", "double-backprop-digits"])
 def test_certificates_of_more_than_logits_say_so(name):
     with pytest.raises(NotImplementedError, match="takes more than logits"):
-        zoo.load(name).constants()
+        zoo.load(name).logit_certificate()
 
 
 @pytest.mark.parametrize("name", ["l2nnn-digits", "lc-lmt-digits", "linf-dist-digits"])
@@ -106,7 +106,7 @@ def test_a_model_in_half_precision_has_no_constants(name):
     try:
         model = zoo.load(name)
         with pytest.raises(ValueError, match="float16"):
-            model.constants()
+            model.logit_certificate()
     finally:
         keras.config.set_dtype_policy("float32")
     with pytest.raises(ValueError, match="must be float32 or float64"):

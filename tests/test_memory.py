@@ -70,7 +70,7 @@ def test_models(name, what, tmp_path, request):
         "logits": lambda: model.logits(x),
         "predict": lambda: model.predict(x, verbose=0),
         "evaluate_robustness": lambda: model.evaluate_robustness(x, y, eps=0.1),
-        "constants": lambda: model.constants(),
+        "constants": lambda: model.logit_certificate(),
         "load": lambda: zoo.load(name),
         "save": lambda: zoo.save(model, tmp_path / "saved"),
         "export": lambda: model.export(str(tmp_path / "program"), verbose=False),

@@ -98,5 +98,5 @@ class LearningRateSchedule(keras.callbacks.Callback):
         return self.first * (1 + math.cos(math.pi * position / self.clock.epochs)) / 2
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.model.synchronise()
+        self.model.sync_jax_state()
         self.model.optimizer.learning_rate = self.learning_rate(self.clock.position)

@@ -93,7 +93,7 @@ class RunState(keras.callbacks.Callback):
         self._write_history()
         path = self.folder / f"{name}.weights.h5"
         partial = self.folder / "partial.weights.h5"
-        self.model.synchronise()
+        self.model.sync_jax_state()
         self.model.save_weights(partial, overwrite=True)
         os.replace(partial, path)
         for _, older in self._states():

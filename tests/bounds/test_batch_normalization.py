@@ -89,7 +89,7 @@ def test_the_lipschitz_bounds_know_it_too(after_a_kernel):
     assert (model.certify(x).radius == 0).all()
     assert model.network_lipschitz() == np.inf
     logits = np.array([[3.0, 2.0, 1.0]], "float32")
-    assert model.constants().radius(logits)[0] == 0
+    assert model.logit_certificate().radius(logits)[0] == 0
 
 
 def test_a_flushed_factor_counts_in_the_lipschitz_bounds():

@@ -98,7 +98,7 @@ def test_methods_of_the_zoos_own_layers_replaced_on_an_instance(digits, digits_m
         with pytest.raises(zoo.UnsupportedLayerError, match="was replaced"):
             model.certify(digits.images[:2])
         with pytest.raises(zoo.UnsupportedLayerError, match="was replaced"):
-            model.constants()
+            model.logit_certificate()
 
 
 def test_subclasses_of_layers_are_refused(small_images, monkeypatch):
@@ -122,7 +122,7 @@ def test_a_subclass_of_a_model_needs_a_certificate_of_its_own(small_images):
 
     class Own(Other):
         def certified_radius(self, x, norm, method):
-            return np.zeros((len(x), 3)), np.zeros(len(x))
+            return zoo.certificates.CertifiedBatch(np.zeros((len(x), 3)), np.zeros(len(x)))
 
     arguments = {"width": 8, "depth": 2}
     with pytest.raises(zoo.UnsupportedLayerError, match=r"Other replaces features\(\)"):
@@ -155,12 +155,12 @@ def test_a_parametrization_changed_after_certify(digits):
         if hasattr(layer, "kernel"):
             layer.kernel.assign(layer.kernel * 8.0)
     model.certify(x)
-    before = model.constants().lipschitz
+    before = model.logit_certificate().lipschitz
     for layer in model.hidden:
         if hasattr(layer, "parametrization"):
             layer.parametrization = "free"
     certificate = model.certify(x)
-    assert model.constants().lipschitz > 100 * before
+    assert model.logit_certificate().lipschitz > 100 * before
     random = np.random.default_rng(0)
     for points in perturbations(x, certificate.radius, "l2", random):
         assert_unbroken(model, certificate, x, points)

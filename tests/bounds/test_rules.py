@@ -110,7 +110,8 @@ def test_what_is_no_rule_or_no_layer_is_refused():
         zoo.bounds.register_rule("Dense")
     with pytest.raises(TypeError, match=r"subclass of zoo\.bounds\.Rule"):
         zoo.bounds.register_rule(layers.Dense)(object)
-    with pytest.raises(ValueError, match="bound must be one of interval, crown, got 'milp'"):
+    known = "interval, crown, lipschitz, curvature"
+    with pytest.raises(ValueError, match=f"bound must be one of {known}, got 'milp'"):
         zoo.bounds.supported("milp")
 
 
@@ -142,6 +143,36 @@ NETWORKS = {
         layers.GaussianNoise(0.1), layers.Identity(), layers.Flatten(), layers.GaussianDropout(0.1),
         layers.AlphaDropout(0.1), layers.Dense(8, "softsign"), layers.ActivityRegularization(0.1),
         layers.Dense(3)],
+    "separable convolution": lambda: [
+        layers.SeparableConv2D(4, 3, depth_multiplier=2, activation="selu"), layers.Flatten(),
+        layers.Dense(3)],
+    "transposed convolution": lambda: [
+        layers.Conv2DTranspose(3, 3, 2, "same", activation="relu6"), layers.Flatten(),
+        layers.Dense(3)],
+    "normalised inputs": lambda: [
+        layers.Normalization(mean=[0.4, 0.5], variance=[0.04, 0.09]), layers.Flatten(),
+        layers.Dense(8, "hard_sigmoid"), layers.Dense(3)],
+    "rescaled channels": lambda: [
+        layers.Rescaling([2.0, -3.0], [-1.0, 0.5]), layers.BatchNormalization(axis=1),
+        layers.Flatten(), layers.Dense(8, "silu"), layers.Dense(3)],
+    "slopes that were trained": lambda: [
+        layers.Conv2D(4, 3), layers.PReLU(shared_axes=[1, 2], alpha_initializer="random_normal"),
+        layers.Flatten(), layers.Dense(8), layers.PReLU(alpha_initializer="ones"),
+        layers.Dense(3)],
+    "steep and clipped": lambda: [
+        layers.Flatten(), layers.Dense(8), layers.LeakyReLU(3.0), layers.Dense(8),
+        layers.ReLU(max_value=0.3, negative_slope=0.1), layers.Dense(3)],
+    "exponential units": lambda: [
+        layers.Flatten(), layers.Dense(8), layers.ELU(0.5), layers.Dense(8), layers.ELU(2.0),
+        layers.Dense(3)],
+    "gelu": lambda: [layers.Flatten(), layers.Dense(8, "gelu"), layers.Dense(8, "hard_tanh"),
+                     layers.Dense(3)],
+    "nonexpansive": lambda: [
+        zoo.layers.NonexpansiveConv2D(4, 3), zoo.layers.MaxMin(), zoo.layers.Flatten(),
+        zoo.layers.ConvexResidual([zoo.layers.NonexpansiveDense(64), zoo.layers.MaxMin()]),
+        zoo.layers.NonexpansiveDense(3)],
+    "equalized": lambda: [layers.Flatten(), zoo.layers.EqualizedDense(8), layers.ReLU(),
+                          zoo.layers.EqualizedDense(3)],
 }  # fmt: skip
 
 
@@ -151,7 +182,7 @@ def test_layers_of_the_zoo_in_an_ordinary_model(name, norm, small_images):
     x = np.repeat(small_images, 2, axis=-1)
     model = keras.Sequential([keras.Input(IMAGE), *NETWORKS[name]()])
     for layer in model.layers:
-        if hasattr(layer, "mean"):
+        if isinstance(layer, zoo.layers.MeanShift):
             layer.mean.assign(np.linspace(-1, 1, 8))
     found = [assert_holds(model, x, norm, m) for m in ("interval", "crown-interval", "crown")]
     radii = [certificate.radius for certificate in found]
@@ -173,6 +204,11 @@ def merged(merge):
     [
         layers.Subtract,
         layers.Average,
+        lambda: lambda branches: branches[0] + 2.0 * branches[1],
+        lambda: (
+            lambda branches: -(branches[0] / np.array([2, -4, 0.5, 1], "float32") - branches[1])
+        ),
+        lambda: lambda branches: 0.1 - branches[0] + (branches[1] + np.ones((2, 2, 4), "float32")),
         layers.Concatenate,
         lambda: layers.Concatenate(axis=1),
         lambda: layers.Concatenate(axis=-2),
@@ -195,6 +231,13 @@ def test_branches_that_meet(merge, norm, small_images):
         lambda: layers.UpSampling2D((1, 3)),
         lambda: layers.Cropping2D(((1, 0), (0, 2))),
         lambda: layers.Permute((2, 3, 1)),
+        lambda: layers.SeparableConv2D(4, 2, depth_multiplier=2),
+        lambda: layers.Conv2DTranspose(3, 3, 2),
+        lambda: layers.Normalization(mean=[0.4, 0.5], variance=[0.04, 0.09]),
+        lambda: layers.Rescaling([2.0, -3.0], [-1.0, 0.5]),
+        lambda: layers.AveragePooling2D(2, data_format="channels_first"),
+        lambda: layers.Flatten(data_format="channels_first"),
+        lambda: zoo.layers.EqualizedDense(3),
     ],
 )
 def test_bounds_of_affine_networks_are_exact(hidden, small_images):
@@ -264,12 +307,84 @@ def test_distances_in_an_ordinary_model(small_images):
         zoo.certify(model, small_images, norm="linf", method="crown")
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda: [zoo.layers.NormPooling2D(2)],
+        lambda: [zoo.layers.NormPooling2D(3, 1, "same")],
+        lambda: [zoo.layers.LinfDistanceConv2D(4, 3, use_bias=True)],
+        lambda: [layers.Permute((3, 1, 2)), zoo.layers.LinfDistance(3), layers.Permute((2, 3, 1))],
+    ],
+)
+def test_layers_with_interval_bounds_alone(hidden, norm, small_images):
+    x = np.repeat(small_images, 2, axis=-1)
+    model = keras.Sequential([keras.Input(IMAGE), *hidden(), layers.Flatten(), layers.Dense(3)])
+    assert assert_holds(model, x, norm, "auto").method == "interval"
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda: layers.Conv2D(4, 2, padding="same", data_format="channels_first"),
+        lambda: layers.SeparableConv2D(4, 2, data_format="channels_first"),
+        lambda: layers.MaxPooling2D(2, 1, "same", data_format="channels_first"),
+        lambda: layers.GlobalMaxPooling2D(data_format="channels_first"),
+        lambda: layers.GlobalAveragePooling2D(data_format="channels_first"),
+        lambda: layers.Cropping2D(1, data_format="channels_first"),
+        lambda: layers.UpSampling2D(2, data_format="channels_first"),
+    ],
+)
+def test_channels_may_come_first(hidden, small_images):
+    """The rules compute what the layer computes, and radii hold."""
+    x = np.repeat(small_images, 2, axis=-1).transpose(0, 3, 1, 2)
+    layer = hidden()
+    model = keras.Sequential([keras.Input(x.shape[1:]), layer, layers.Flatten(), layers.Dense(3)])
+    try:
+        expected = ops.convert_to_numpy(model(x))
+    except Exception as error:  # TensorFlow has no such convolution on a CPU
+        pytest.skip(f"the backend cannot compute the layer: {type(error).__name__}")
+    tensors = [ops.convert_to_tensor(x)]
+    for rule in zoo.bounds.rules_of(model):
+        tensors.append(rule.compute([tensors[place] for place in rule.inputs]))
+    np.testing.assert_allclose(ops.convert_to_numpy(tensors[-1]), expected, atol=1e-5)
+    for method in ("interval", "crown"):
+        assert_holds(model, x, "linf", method)
+
+
+def test_operators_that_have_no_bound_are_named(small_images):
+    image = keras.Input((4, 4, 1))
+    for culprit, complaint in (
+        (image * image, "Multiply.*no constant"),
+        (1.0 / (image + 1.0), "TrueDivide.*no constant"),
+        (image / 0.0, "TrueDivide.*zero"),
+        (image * 1e39, "Multiply.*float32 cannot hold"),
+        (image**2, "Power.*no bounds"),
+        (image + np.ones((4, 1)), "Add.*float32 and of one shape"),
+        (image[:, 1:], "GetItem.*operation"),
+    ):
+        model = keras.Model(image, layers.Dense(3)(layers.Flatten()(culprit)))
+        with pytest.raises(zoo.UnsupportedLayerError, match=complaint):
+            zoo.certify(model, small_images, norm="linf")
+
+
 def test_the_page_lists_what_the_registry_has():
     text = PAGE.read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|$", text, flags=re.MULTILINE)
-    expected = [
-        (name, "interval, CROWN" if name in zoo.bounds.supported("crown") else "interval",
-         limits.replace("|", "\\|") or "–")
-        for name, limits in zoo.bounds.supported("interval").items()
-    ]  # fmt: skip
-    assert rows == expected
+    rows = re.findall(r"^\| `([\w.]+)` \| (.*?) \| (.*?) \|$", text, flags=re.MULTILINE)
+    assert rows == registered_rows()
+
+
+def registered_rows():
+    """``(layer, bounds, limits)`` of every layer type that has a rule."""
+    titles = {"crown": "CROWN", "lipschitz": "Lipschitz"}
+    supported = {bound: zoo.bounds.supported(bound) for bound in rule_module.BOUNDS}
+    rows = []
+    for name in sorted({name for found in supported.values() for name in found}):
+        limits = {bound: found[name] for bound, found in supported.items() if name in found}
+        texts = list(dict.fromkeys(limits.values()))
+        text = texts[0]
+        if len(texts) > 1:
+            text += f"; curvature: {limits['curvature']}"
+        bounds = ", ".join(titles.get(bound, bound) for bound in limits)
+        rows.append((name, bounds, text or "–"))
+    return rows

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from keras import layers
 
 import zoo
+from zoo.bounds.curvature import SmoothNetwork, values_and_slopes
 from zoo.certificates import curvature as curvatures
 from zoo.certificates.curvature import global_curvature, radii
-from zoo.certificates.smooth_network import SmoothNetwork, values_and_slopes
 from zoo.ops.precision import double_precision
 
 ACTIVATIONS = ("softplus", "sigmoid", "tanh")
@@ -42,7 +42,7 @@ def difference(smooth, x, own, other):
         hidden = (
             [tensor(kernel) for kernel in smooth.kernels[:-1]],
             [tensor(bias) for bias in smooth.biases[:-1]],
-            smooth.activations,
+            smooth.kinds,
         )
         head, bias = smooth.kernels[-1], smooth.biases[-1]
         heads = np.repeat((head[:, own] - head[:, other])[None], len(x), axis=0)
@@ -233,14 +233,21 @@ def test_the_error_of_float32_is_within_its_bound(seed, activation, shape):
     ("parts", "complaint"),
     [
         ([layers.Dense(4, "relu", name="culprit"), layers.Dense(3)], "culprit.*relu"),
+        ([layers.Dense(4), layers.ReLU(name="culprit"), layers.Dense(3)], "culprit.*no curvature"),
+        ([layers.Activation("tanh", name="culprit"), layers.Dense(3)], "culprit.*no layer with"),
         ([layers.Dense(4, "tanh"), layers.Dense(3, "tanh", name="culprit")], "culprit"),
-        ([layers.Dense(4), layers.Dense(3, name="culprit")], "culprit.*without activation"),
+        (
+            [layers.Dense(4), layers.Dense(3, name="culprit")],
+            "culprit.*at least one activation",
+        ),
         ([layers.Dense(3, name="culprit")], "culprit"),
         ([layers.BatchNormalization(name="culprit"), layers.Dense(3)], "culprit"),
     ],
 )
 def test_what_has_no_curvature_bound_is_named(parts, complaint):
-    with pytest.raises(zoo.UnsupportedLayerError, match=f"{complaint}.*softplus, sigmoid or tanh"):
+    with pytest.raises(
+        zoo.UnsupportedLayerError, match=f"{complaint}.*linear, sigmoid, tanh, softplus"
+    ):
         SmoothNetwork(keras.Sequential([keras.Input((5,)), *parts]))
 
 
@@ -248,22 +255,39 @@ def test_branches_are_refused():
     image = keras.Input((5,))
     z = layers.Dense(4, "tanh")(image)
     both = layers.Add(name="culprit")([z, layers.Dense(4, "tanh")(z)])
-    with pytest.raises(zoo.UnsupportedLayerError, match="chain"):
+    with pytest.raises(zoo.UnsupportedLayerError, match="culprit.*no curvature bounds"):
         SmoothNetwork(keras.Model(image, layers.Dense(3)(both)))
 
 
 @pytest.mark.parametrize(
-    ("layer", "complaint"),
+    "parts",
     [
-        (lambda: layers.Conv2D(2, 2, activation="tanh", dilation_rate=2, name="culprit"), "dilat"),
-        (lambda: layers.Conv2D(2, 1, activation="tanh", groups=2, name="culprit"), "groups"),
-        (lambda: layers.Flatten(data_format="channels_first", name="culprit"), "channels first"),
+        lambda: [layers.Conv2D(2, 2, dilation_rate=2, activation="tanh")],
+        lambda: [layers.Conv2D(2, 1, groups=2, activation="tanh")],
+        lambda: [layers.Flatten(data_format="channels_first"), layers.Dense(5, "tanh")],
+        lambda: [layers.Rescaling(2.0, -1.0), layers.DepthwiseConv2D(2), layers.Activation("tanh")],
+        lambda: [layers.Conv2D(3, 2), layers.AveragePooling2D(2, 1), layers.Activation("sigmoid")],
+        lambda: [layers.SeparableConv2D(3, 2, activation="softplus")],
+        lambda: [layers.Permute((3, 1, 2)), layers.Flatten(), layers.Dense(5, "softplus")],
+        lambda: [layers.Normalization(mean=0.3, variance=0.1), layers.Flatten(),
+                 zoo.layers.MeanShift(), layers.Dense(5, "tanh")],
     ],
-)
-def test_what_would_be_another_matrix_is_refused(layer, complaint):
-    parts = [layer(), layers.Flatten(), layers.Dense(4, "tanh"), layers.Dense(3)]
-    with pytest.raises(zoo.UnsupportedLayerError, match=f"culprit.*{complaint}"):
-        SmoothNetwork(keras.Sequential([keras.Input((4, 4, 2)), *parts]))
+)  # fmt: skip
+def test_affine_layers_before_the_first_activation_are_one_matrix(parts):
+    image = (4, 4, 2)
+    parts = [*parts(), layers.Flatten(), layers.Dense(4, "tanh"), layers.Dense(3)]
+    model = keras.Sequential([keras.Input(image), *parts])
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(random.normal(size=weight.shape))
+    smooth, x = prepared(model), random.uniform(size=(6, *image)).astype("float32")
+    flat, rows = x.reshape(6, -1), np.zeros(6, int)
+    exact, _ = difference(smooth, flat.astype("float64"), 0, 1)
+    logits = keras.ops.convert_to_numpy(model(x)).astype("float64")
+    allowed = curvatures._rounding(smooth, flat.astype("float64"), np.zeros(6), rows, rows + 1)
+    assert (np.abs(logits[:, 0] - logits[:, 1] - exact) <= allowed).all()
+    assert (allowed < 1e-2).all()
+    assert zoo.models.CurvatureNet(model).certify(x).radius.max() > 0
 
 
 def test_quantised_layers_are_refused():

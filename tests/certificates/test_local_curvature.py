@@ -7,18 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.certificates.test_curvature import ACTIVATIONS, hessian, network, prepared
+from zoo.bounds.activations import known_activation
 from zoo.certificates.curvature import eigenvalue_bounds, global_curvature, radii
 from zoo.certificates.local_curvature import enlarged, within
-from zoo.certificates.smooth_network import ACTIVATIONS as KNOWN
+
+KINDS = [known_activation(keras.activations.get(name)) for name in ACTIVATIONS]
 
 
-@pytest.mark.parametrize("activation", [known for _, known in KNOWN], ids=ACTIVATIONS)
+@pytest.mark.parametrize("activation", KINDS, ids=ACTIVATIONS)
 @settings(max_examples=30)
 @given(low=st.floats(-4, 4), width=st.floats(0, 5))
 def test_ranges_of_derivatives_are_what_a_grid_finds(activation, low, width):
+    activation = activation.derivatives
     z = np.linspace(low, low + width, 1001)
     ranges = activation.ranges(z[:1], z[-1:])
-    for derivative, (least, most) in zip(activation.derivatives, ranges, strict=True):
+    for derivative, (least, most) in zip(activation.functions, ranges, strict=True):
         values = derivative(z)
         assert least[0] <= values.min() <= least[0] + 1e-5
         assert most[0] >= values.max() >= most[0] - 1e-5
@@ -27,15 +30,16 @@ def test_ranges_of_derivatives_are_what_a_grid_finds(activation, low, width):
     assert activation.bend[0] - 1e-9 <= flattest <= most_bent <= activation.bend[1] + 1e-9
 
 
-@pytest.mark.parametrize("activation", [known for _, known in KNOWN], ids=ACTIVATIONS)
+@pytest.mark.parametrize("activation", KINDS, ids=ACTIVATIONS)
 def test_derivatives_are_those_of_the_value(activation):
+    value, activation = activation.value, activation.derivatives
     z, step = np.linspace(-5, 5, 101), 1e-6
-    slope, bend = activation.derivatives
-    value = (activation.exact(z + step) - activation.exact(z - step)) / (2 * step)
-    np.testing.assert_allclose(slope(z), value, atol=1e-8)
+    slope, bend = activation.functions
+    quotient = (activation.exact(z + step) - activation.exact(z - step)) / (2 * step)
+    np.testing.assert_allclose(slope(z), quotient, atol=1e-8)
     np.testing.assert_allclose(bend(z), (slope(z + step) - slope(z - step)) / (2 * step), atol=1e-8)
     tensor = keras.ops.convert_to_tensor(z.astype("float32"))
-    np.testing.assert_allclose(activation.value(tensor), activation.exact(z), atol=1e-5)
+    np.testing.assert_allclose(value(tensor), activation.exact(z), atol=1e-5)
 
 
 @settings(max_examples=8)

@@ -128,7 +128,7 @@ def test_bisection_returns_only_what_was_proved():
 def test_logits_of_another_precision_are_refused(digits):
     model = zoo.load("lc-lmt-digits")
     x = digits.images[:20]
-    certificate, logits = model.constants(), model.logits(x)
+    certificate, logits = model.logit_certificate(), model.logits(x)
     exact = certificate.radius(logits, x)
     np.testing.assert_array_equal(certificate.radius(logits.astype("float64"), x), exact)
     for dtype in ("float16", "int8", "int64", "bool", ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn):
@@ -141,7 +141,7 @@ def test_images_beside_logits_are_checked_as_in_certify(digits, tmp_path):
     pixels = np.round(x * 255).astype("uint8")
     for name in ("lc-lmt-digits", "l2nnn-digits", "linf-dist-digits"):
         model = zoo.load(name)
-        model.constants().save(tmp_path / "certificate.npz")
+        model.logit_certificate().save(tmp_path / "certificate.npz")
         certificate, logits = LogitCertificate.load(tmp_path / "certificate.npz"), model.logits(x)
         radii = certificate.radius(logits, pixels)
         np.testing.assert_allclose(radii, certificate.radius(logits, x), atol=1e-3)

@@ -156,7 +156,7 @@ def test_rounding_is_covered(network):
         exact = in_float64(model)
         x = random.uniform(size=(50, 6, 6, 2)).astype("float32")
         error = np.abs(model.logits(x) - keras.ops.convert_to_numpy(exact(x.astype("float64"))))
-        constants = model.constants()
+        constants = model.logit_certificate()
         size = np.linalg.norm((x - constants.mean).reshape(50, -1), axis=1)
         # Of two logits together: see Constants.
         bound = np.sqrt(2.0) * (constants.error + constants.error_per_size * size)
@@ -188,7 +188,7 @@ def test_condensed_is_the_same_network(network, parametrization):
     logits = model.condense().predict(x, verbose=0)
     scale = np.abs(model.logits(x)).max()
     np.testing.assert_allclose(logits, model.logits(x), atol=1e-5 * max(1, scale))
-    radius = model.constants().radius(logits, x)
+    radius = model.logit_certificate().radius(logits, x)
     np.testing.assert_allclose(radius, model.certify(x).radius, atol=1e-4)
 
 
@@ -210,10 +210,10 @@ np.save("logits.npy", model.predict(np.load("x.npy"), verbose=0))
 
 def test_constants_follow_the_weights():
     model = random_network(np.random.default_rng(0))
-    before = model.constants()
-    assert model.constants() is before
+    before = model.logit_certificate()
+    assert model.logit_certificate() is before
     model.head.bias.assign(model.head.bias + 1.0)
-    assert model.constants() is not before
+    assert model.logit_certificate() is not before
 
 
 def test_uint8_images_are_accepted():

@@ -95,7 +95,7 @@ def test_tensorflows_graph_optimiser_is_found_out(digits):
         with pytest.raises(ValueError, match="auto_mixed_precision_onednn_bfloat16 = True"):
             model.certify(x)
         with pytest.raises(ValueError, match="auto_mixed_precision_onednn_bfloat16 = True"):
-            zoo.load("lc-lmt-digits").constants()
+            zoo.load("lc-lmt-digits").logit_certificate()
     finally:
         tf.config.optimizer.set_experimental_options(
             {**dict.fromkeys(["auto_mixed_precision_onednn_bfloat16"], False), **before}

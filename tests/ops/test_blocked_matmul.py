@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.ops.blocked_matmul import blocked_matmul, blocks_of
-from zoo.ops.precision import sum_rounding
+from zoo.ops.float32 import sum_rounding
 
 
 def assert_within_its_bound(product, x, kernel):

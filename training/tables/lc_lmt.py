@@ -94,7 +94,7 @@ class MarginHistory(keras.callbacks.Callback):
         self.margin, self.required = [], []
 
     def on_epoch_end(self, epoch, logs=None):
-        self.model.synchronise()
+        self.model.sync_jax_state()
         self.margin.append(float(np.mean(victim(self.model).gap(self.images, self.labels))))
         lipschitz = self.model.network_lipschitz()
         self.required.append(float(np.sqrt(2.0) * lipschitz * self.epsilon))

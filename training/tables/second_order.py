@@ -16,8 +16,8 @@ import zoo
 from training.hardware import hardware
 from training.tables.results import fill, floats, read
 from zoo import data
+from zoo.bounds.curvature import SmoothNetwork
 from zoo.certificates.curvature import radii
-from zoo.certificates.smooth_network import SmoothNetwork
 from zoo.hub import catalog
 from zoo.models import CurvatureNet
 

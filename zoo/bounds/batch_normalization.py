@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from keras import ops
 
-from zoo.ops.precision import LARGEST, SMALLEST_NORMAL
+from zoo.ops.float32 import LARGEST, SMALLEST_NORMAL
 
 #: An upper bound of the number of roundings that one output goes through: the root, the reciprocal,
 #: products and sums, in any order of them.

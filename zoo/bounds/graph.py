@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import keras
+import numpy as np
 
 from zoo.bounds.model_state import require_own_methods
 from zoo.errors import UnsupportedLayerError
@@ -13,19 +14,33 @@ _ENTRY_BY_ENTRY = (keras.layers.Add, keras.layers.Subtract, keras.layers.Average
 
 
 @dataclasses.dataclass(frozen=True)
-class Node:
-    """One use of a layer.
+class Constant:
+    """An operand that is no tensor of the network.
 
     Attributes:
-        layer: the Keras layer.
+        value: float64 array.
+    """
+
+    value: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One use of a layer, or of an operation such as the sum in ``a + b``.
+
+    Attributes:
+        layer: the Keras layer, or the ``keras.Operation``.
         inputs: which outputs go in: 0 is the model's input, ``i + 1`` is node ``i``'s output.
         input_shape: of the first input, without the batch; None after a layer that does not tell
             the shape of its output.
+        operands: of an operation: for each argument its place among ``inputs``, or a
+            :class:`Constant`; None for a layer.
     """
 
-    layer: keras.layers.Layer
+    layer: keras.Operation
     inputs: tuple
     input_shape: tuple
+    operands: tuple | None = None
 
 
 def nodes_of(model):
@@ -144,9 +159,7 @@ def _unfold(model, place, nodes):
 
 def _call(layer, nodes, *args, **kwargs):
     if not isinstance(layer, keras.layers.Layer):
-        raise UnsupportedLayerError(
-            f"{type(layer).__name__} {layer.name!r} is an operation, not a layer; write it as one"
-        )
+        return _operate(layer, nodes, args, kwargs)
     places = keras.tree.flatten(args)
     # Keras notes training=False where nobody asked for anything.
     options = {name: value for name, value in kwargs.items() if value not in (None, False)}
@@ -166,6 +179,46 @@ def _call(layer, nodes, *args, **kwargs):
         )
     nodes.append(Node(layer, tuple(place.index for place in places), places[0].shape))
     return _Place(len(nodes), _output_shape(layer, places, isinstance(args[0], (list, tuple))))
+
+
+def _operate(operation, nodes, args, kwargs):
+    """Append the node of an operation on tensors and constants; return the place of its output."""
+    operands, places, symbolic = [], [], []
+    for argument in args:
+        if isinstance(argument, _Place):
+            operands.append(len(places))
+            places.append(argument)
+            symbolic.append(keras.KerasTensor((None, *argument.shape)))
+        else:
+            operands.append(_constant(operation, argument))
+            symbolic.append(argument)
+    if any(value is not None for value in kwargs.values()) or not places:
+        _refuse_operation(operation)
+    output = operation.compute_output_spec(*symbolic)
+    shapes = {place.shape for place in places} | {tuple(output.shape[1:])}
+    if len(shapes) > 1 or output.shape[0] is not None or output.dtype != "float32":
+        given = ", ".join(str(np.shape(operand)) for operand in symbolic)
+        raise UnsupportedLayerError(
+            f"{type(operation).__name__} {operation.name!r} makes {output.dtype} {output.shape} of "
+            f"{given}; all tensors must be float32 and of one shape"
+        )
+    inputs = tuple(place.index for place in places)
+    nodes.append(Node(operation, inputs, places[0].shape, tuple(operands)))
+    return _Place(len(nodes), places[0].shape)
+
+
+def _constant(operation, argument):
+    try:
+        return Constant(np.asarray(keras.ops.convert_to_numpy(argument), np.float64))
+    except (TypeError, ValueError):
+        _refuse_operation(operation)
+
+
+def _refuse_operation(operation):
+    raise UnsupportedLayerError(
+        f"{type(operation).__name__} {operation.name!r} is an operation with arguments other than "
+        "tensors and numbers; write it as a layer"
+    )
 
 
 def _output_shape(layer, places, as_list):

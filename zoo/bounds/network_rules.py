@@ -2,8 +2,43 @@
 
 from zoo.bounds import rules  # registers the rules of Keras's layers
 from zoo.bounds.graph import nodes_of
-from zoo.bounds.rules.activations import ActivationLayerRule, ActivationRule, kind_of
 from zoo.bounds.rules.rule import gives, refuse, rule_for
+
+
+class Builder:
+    """The rules of a network as they are put together.
+
+    Args:
+        input_shape: of the network, without the batch.
+        bound: that all rules must give, a key of :data:`zoo.bounds.rules.rule.BOUNDS`.
+
+    Attributes:
+        rules: list of :class:`zoo.bounds.Rule`, in the order they run.
+    """
+
+    def __init__(self, input_shape, bound):
+        self.rules, self._shape, self._bound = [], tuple(input_shape), bound
+
+    def add(self, rule):
+        """Append a rule; returns the place of its output."""
+        self.rules.append(rule)
+        return len(self.rules)
+
+    def shape_of(self, place):
+        """The shape of the tensor at a place, without the batch."""
+        return self.rules[place - 1].output_shape if place else self._shape
+
+    def expand(self, node, inputs):
+        """Append the rules of a layer; returns the place of its output.
+
+        Args:
+            node: :class:`zoo.bounds.graph.Node`.
+            inputs: tuple of the places of its inputs.
+        """
+        rule, bound = rule_for(node.layer), self._bound
+        if rule is None or not gives(rule, bound):
+            refuse(node.layer, "has no bounds" if rule is None else f"has no {bound} bounds", bound)
+        return rule.expand(self, node, inputs)
 
 
 def rules_of(model, bound="interval"):
@@ -19,22 +54,15 @@ def rules_of(model, bound="interval"):
     Raises:
         UnsupportedLayerError: naming the first layer that is not supported, and what is.
     """
-    found, place_of = [], {0: 0}
-    for index, node in enumerate(nodes_of(model), start=1):
-        layer, inputs = node.layer, tuple(place_of[place] for place in node.inputs)
-        rule = rule_for(layer)
-        if rule is None or not gives(rule, bound):
-            refuse(layer, "has no bounds" if rule is None else f"has no {bound} bounds", bound)
-        if rule is ActivationLayerRule and kind_of(layer) is None:
-            place_of[index] = inputs[0]  # the identity
-            continue
-        found.append(rule(layer, inputs, node.input_shape))
-        kind = kind_of(layer) if rule.ends_with_activation else None
-        if kind is not None:
-            shape = tuple(layer.compute_output_shape((None, *node.input_shape))[1:])
-            found.append(ActivationRule(layer, (len(found),), shape, kind))
-        place_of[index] = len(found)
-    return found
+    nodes = nodes_of(model)
+    builder, place_of = Builder(model.inputs[0].shape[1:], bound), {0: 0}
+    for index, node in enumerate(nodes, start=1):
+        before = len(builder.rules)
+        inputs = tuple(place_of[place] for place in node.inputs)
+        place_of[index] = builder.expand(node, inputs)
+        for rule in builder.rules[before:]:
+            rule.use = index
+    return builder.rules
 
 
-__all__ = ["rules", "rules_of"]
+__all__ = ["Builder", "rules", "rules_of"]

@@ -1,12 +1,13 @@
 """From logits to radii."""
 
 from zoo.certificates.bisection import largest_certified
-from zoo.certificates.certificate import Certificate, round_down
+from zoo.certificates.certificate import Certificate, CertifiedBatch, round_down
 from zoo.certificates.lipschitz import lipschitz_radius, margin, pairwise_radius
 from zoo.certificates.logit_certificate import LogitCertificate
 
 __all__ = [
     "Certificate",
+    "CertifiedBatch",
     "LogitCertificate",
     "largest_certified",
     "lipschitz_radius",

@@ -9,7 +9,7 @@ from zoo.bounds.model_state import drop_outdated_program
 from zoo.certificates import Certificate, margin
 from zoo.certificates.network_bounds import METHODS, NetworkBounds
 from zoo.models.base import CertifiedModel
-from zoo.models.wrapped_network import LARGEST_BYTE_SCALE
+from zoo.models.wrapped_model import LARGEST_BYTE_SCALE
 from zoo.ops.precision import require_float32
 from zoo.utils import checks
 from zoo.utils.backend import require_backend
@@ -133,8 +133,9 @@ def _refuse_bytes(rules, x):
             f"on pixels in [0, 1], divide them by 255 first; if on integers of 0 to 255, {advice}"
         )
     first = rules[0].layer
-    if type(first) is keras.layers.Rescaling and abs(float(first.scale)) < LARGEST_BYTE_SCALE:
+    largest = np.max(np.abs(first.scale)) if type(first) is keras.layers.Rescaling else np.inf
+    if largest < LARGEST_BYTE_SCALE:
         raise ValueError(
             f"the model begins with the layer {first.name!r}, which multiplies by "
-            f"{float(first.scale):.4g}, so it takes pixels of 0 to 255, not of [0, 1]; {advice}"
+            f"{largest:.4g}, so it takes pixels of 0 to 255, not of [0, 1]; {advice}"
         )

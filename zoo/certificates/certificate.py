@@ -9,6 +9,21 @@ from zoo.utils import checks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class CertifiedBatch:
+    """What a model proves of one batch: see :meth:`zoo.models.CertifiedModel.certified_radius`.
+
+    Attributes:
+        logits: float32 array ``(n, classes)``.
+        radius: float32 array ``(n,)``, rounded down, in units of the [0, 1] image.
+        nearest: as for :class:`Certificate`: float array ``(n,)`` or None.
+    """
+
+    logits: np.ndarray
+    radius: np.ndarray
+    nearest: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Certificate:
     """A proof, per image, of how far an attacker must go to change the prediction.
 

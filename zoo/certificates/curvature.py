@@ -6,16 +6,16 @@ import numpy as np
 import scipy.linalg
 from keras import ops
 
-from zoo.certificates.smooth_network import values_and_slopes
+from zoo.bounds.curvature import values_and_slopes
 from zoo.ops.cores import on_all_cores
-from zoo.ops.precision import (
-    ACTIVATION_ROUNDINGS,
+from zoo.ops.float32 import (
     LARGEST,
+    SECOND_ORDER,
     SMALLEST_NORMAL,
     UNIT_ROUNDOFF,
-    double_precision,
     sum_rounding,
 )
+from zoo.ops.precision import double_precision
 
 # An eigenvalue in float64 is off by less, relative to the largest one.
 _SLACK = 1e-9
@@ -45,7 +45,7 @@ def global_curvature(network):
     ``W diag(d) Wᵀ`` are exact in float64; and the layers before stretch by their norms.
 
     Args:
-        network: :class:`zoo.certificates.smooth_network.SmoothNetwork`, prepared.
+        network: :class:`zoo.bounds.curvature.SmoothNetwork`, prepared.
 
     Returns:
         :class:`Curvature`.
@@ -143,7 +143,7 @@ def radii(network, curvature, x, classes):
     error that float32 makes in the network's logits taken off f first.
 
     Args:
-        network: :class:`zoo.certificates.smooth_network.SmoothNetwork`, prepared.
+        network: :class:`zoo.bounds.curvature.SmoothNetwork`, prepared.
         curvature: :class:`Curvature` of it.
         x: float array ``(n, inputs)``.
         classes: int array ``(n,)``, as float32 predicts them.
@@ -223,7 +223,7 @@ class _Rows:
         hidden = (
             [tensor(kernel) for kernel in self.network.kernels[:-1]],
             [tensor(bias) for bias in self.network.biases[:-1]],
-            self.network.activations,
+            self.network.kinds,
         )
         heads, offsets = tensor(self.heads), tensor(self.offsets)
 
@@ -318,7 +318,7 @@ def _rounding(network, centers, reach, own, other):
     """
     with np.errstate(over="ignore", invalid="ignore"):  # what may overflow proves nothing
         largest, total = _rounding_errors(network, centers, reach, own, other)
-        return np.where((largest < LARGEST) & np.isfinite(total), 1.001 * total, np.inf)
+        return np.where((largest < LARGEST) & np.isfinite(total), SECOND_ORDER * total, np.inf)
 
 
 def _rounding_errors(network, centers, reach, own, other):
@@ -326,30 +326,32 @@ def _rounding_errors(network, centers, reach, own, other):
     a, moved, bounded = centers, np.asarray(reach, np.float64)[:, None], False
     error, largest = UNIT_ROUNDOFF * (_length(a) + moved), np.zeros(len(centers))
 
-    def sums_of(kernel, bias):
+    def sums_of(part):
         """Sizes of the terms in each sum, together, and what may be lost in adding them up."""
-        sizes, lengths = np.abs(kernel), np.linalg.norm(kernel, axis=0)
+        sizes, lengths = part.sizes, np.linalg.norm(part.sizes, axis=0)
         sums = np.abs(a) @ sizes + moved * lengths
         if bounded:
             sums = np.minimum(sums, sizes.sum(axis=0))
-        sums = sums + error * lengths + np.abs(bias)
-        count = len(kernel) + 3
-        flushed = count * SMALLEST_NORMAL * (1.0 + _length(a) + moved + error + sizes.max())
+        sums = sums + error * lengths + part.bias_sizes
+        count = part.roundings
+        # What a stage takes for zero may be stretched by those after it.
+        flushed = 1.0 + _length(a) + moved + error + sizes.max()
+        flushed = count * SMALLEST_NORMAL * part.stretch**2 * flushed
         return count * sums, sum_rounding(count) * sums + flushed
 
-    for kernel, bias, activation, norm in zip(
-        network.kernels[:-1], network.biases[:-1], network.activations, network.norms(), strict=True
-    ):
-        sizes, lost = sums_of(kernel, bias)
+    parts = zip(network.maps[:-1], network.kinds, network.norms(), strict=True)
+    for part, kind, norm in parts:
+        activation, kernel, bias = kind.derivatives, part.kernel, part.bias
+        sizes, lost = sums_of(part)
         largest = np.maximum(largest, sizes.max(axis=1))
         error = norm * error + _length(lost)
         z, moves = a @ kernel + bias, moved * np.linalg.norm(kernel, axis=0)
-        activated = ACTIVATION_ROUNDINGS * UNIT_ROUNDOFF * (1.0 + np.abs(z) + moves + error)
+        activated = kind.rounding(np.abs(z) + moves + error)
         error = activation.steepest * error + _length(activated)
         a, moved = activation.exact(z), activation.steepest * norm * moved
         bounded = activation.bounded
-    head, bias = network.kernels[-1], network.biases[-1]
-    sizes, lost = sums_of(head, bias)
+    head = network.kernels[-1]
+    sizes, lost = sums_of(network.maps[-1])
     rows = np.arange(len(centers))
     total = error[:, 0] * np.linalg.norm(head[:, own] - head[:, other], axis=0)
     for classes in (own, other):

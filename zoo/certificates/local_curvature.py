@@ -16,7 +16,7 @@ def enlarged(network, x, classes, found):
     the class that is nearest so far, and a ball between what is proved and what may be.
 
     Args:
-        network: :class:`zoo.certificates.smooth_network.SmoothNetwork`, prepared.
+        network: :class:`zoo.bounds.curvature.SmoothNetwork`, prepared.
         x: float array ``(n, inputs)``.
         classes: int array ``(n,)``, as float32 predicts them.
         found: :class:`zoo.certificates.curvature.Radii` from global bounds.

@@ -13,7 +13,8 @@ from zoo.bounds.rules.rule import gives
 from zoo.certificates.bisection import largest_by_margin
 from zoo.certificates.certificate import round_down
 from zoo.certificates.lipschitz import margin
-from zoo.ops.precision import LARGEST, double_precision
+from zoo.ops.float32 import LARGEST
+from zoo.ops.precision import double_precision
 
 #: ``"crown"``: linear relaxation and linear relaxation's bounds of hidden layers; the tightest.
 #: ``"crown-interval"``: linear relaxation with interval bounds of the hidden layers.

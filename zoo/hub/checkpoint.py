@@ -113,7 +113,7 @@ def load(folder, *, weights=True, **overrides):
             model.load_weights(path)
         except Exception as error:  # h5py and Keras raise many kinds for a damaged file
             raise CheckpointError(f"{path} does not hold this model's weights: {error}") from error
-        model.overridden(overrides)
+        model.on_config_override(overrides)
     return model
 
 

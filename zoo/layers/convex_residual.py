@@ -6,7 +6,7 @@ import math
 import keras
 from keras import ops
 
-from zoo.ops.precision import flushing, sum_rounding
+from zoo.ops.float32 import flushing, sum_rounding
 
 
 @keras.saving.register_keras_serializable(package="zoo")

@@ -14,8 +14,8 @@ from zoo.ops.blocked_matmul import (
     blocks_of,
     sum_of_halves,
 )
+from zoo.ops.float32 import UNIT_ROUNDOFF, flushing, sum_rounding
 from zoo.ops.parametrizations import PARAMETRIZATIONS, almost_orthogonal_sums, row_sums
-from zoo.ops.precision import UNIT_ROUNDOFF, flushing, sum_rounding
 from zoo.ops.singular_values import dense_norm, gram_row_sums
 from zoo.utils import checks
 

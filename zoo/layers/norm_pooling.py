@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from zoo.layers.nonexpansive_operation import NonexpansiveOperation
-from zoo.ops.precision import sum_rounding
+from zoo.ops.float32 import sum_rounding
 from zoo.ops.singular_values import overlaps
 from zoo.utils import checks
 from zoo.utils.fixed_settings import FixedSettings

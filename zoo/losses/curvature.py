@@ -15,7 +15,7 @@ class PairCurvature:
     eigenvalues: gradients flow through the weights.
 
     Args:
-        network: :class:`zoo.certificates.smooth_network.SmoothNetwork`.
+        network: :class:`zoo.bounds.curvature.SmoothNetwork`.
         num_classes: number of logits.
 
     Attributes:
@@ -32,10 +32,10 @@ class PairCurvature:
         self.num_classes = num_classes
         # Not to be tracked by whatever holds this: the layers are a network's.
         self._network = (network,)
-        hidden = network.layers[:-1]
+        shapes = [group[0].input_shape for group in network.groups[:-1]]
         self.vector_shapes = [
-            *((len(pairs), *shape) for _, shape in hidden),
-            *((1, *shape) for _, shape in hidden[:-1]),
+            *((len(pairs), *shape) for shape in shapes),
+            *((1, *shape) for shape in shapes[:-1]),
         ]
 
     def __call__(self, vectors):
@@ -43,29 +43,30 @@ class PairCurvature:
         (network,) = self._network
         count = len(network.activations)
         pair_vectors, norm_vectors = vectors[:count], vectors[count:]
-        hidden, head = network.layers[:-1], ops.convert_to_tensor(network.layers[-1][0].kernel)
+        hidden, head = network.groups[:-1], ops.convert_to_tensor(network.head.kernel)
         stretches, new_norms = [1.0], []
-        for (layer, _), activation, vector in zip(
+        for group, activation, vector in zip(
             hidden[:-1], network.activations[:-1], norm_vectors, strict=True
         ):
-            square, vector = _largest(layer, None, vector)
+            square, vector = _largest(group, None, vector)
             stretches.append(stretches[-1] * activation.steepest**2 * square[0])
             new_norms.append(vector)
         columns = ops.transpose(head)
         low = high = ops.take(columns, self.own, axis=0) - ops.take(columns, self.other, axis=0)
         total, new_pairs = 0.0, [None] * count
         for index in reversed(range(count)):
-            activation, (layer, _) = network.activations[index], hidden[index]
+            activation, group = network.activations[index], hidden[index]
             products = [slope * bend for slope in (low, high) for bend in activation.bend]
             diagonal = products[0]
             for product in products[1:]:
                 diagonal = ops.maximum(diagonal, product)
-            found, vector = _largest(layer, ops.maximum(diagonal, 0.0), pair_vectors[index])
+            found, vector = _largest(group, ops.maximum(diagonal, 0.0), pair_vectors[index])
             total, new_pairs[index] = total + stretches[index] * found, vector
             if index:
                 passed_low = ops.minimum(activation.steepest * low, 0.0)
                 passed_high = ops.maximum(activation.steepest * high, 0.0)
-                kernel = ops.transpose(ops.convert_to_tensor(layer.kernel))
+                (dense,) = group
+                kernel = ops.transpose(ops.convert_to_tensor(dense.layer.kernel))
                 positive, negative = ops.maximum(kernel, 0.0), ops.minimum(kernel, 0.0)
                 low = ops.matmul(passed_low, positive) + ops.matmul(passed_high, negative)
                 high = ops.matmul(passed_high, positive) + ops.matmul(passed_low, negative)
@@ -73,11 +74,13 @@ class PairCurvature:
         return curvature, [*new_pairs, *new_norms]
 
 
-def _largest(layer, diagonal, vectors):
+def _largest(group, diagonal, vectors):
     """Largest eigenvalues of ``W diag(d) Wᵀ``, one for each row, by a step of power iteration."""
 
     def through(v):
-        return _linear(layer, v)
+        for rule in group:
+            v = rule.trained(v)
+        return v
 
     def weighted(z):
         if diagonal is None:
@@ -95,10 +98,3 @@ def _largest(layer, diagonal, vectors):
     vectors = found
     z = weighted(ops.square(through(vectors)))
     return ops.sum(z, axis=tuple(range(1, len(z.shape)))), vectors
-
-
-def _linear(layer, tensor):
-    kernel = ops.convert_to_tensor(layer.kernel)
-    if len(kernel.shape) == 4:
-        return ops.conv(tensor, kernel, layer.strides, layer.padding, data_format="channels_last")
-    return ops.matmul(tensor, kernel)

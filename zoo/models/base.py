@@ -1,10 +1,13 @@
 """What every model of the zoo can do."""
 
+import contextlib
+import contextvars
+
 import keras
 import numpy as np
 from keras import ops
 
-from zoo.bounds.model_state import require_own_methods
+from zoo.bounds.model_state import require_own_methods, state_of
 from zoo.certificates import Certificate
 from zoo.certificates.lipschitz import margin
 from zoo.errors import UnsupportedLayerError
@@ -28,6 +31,10 @@ _LOGITS = (
 )
 
 
+# What was derived from the weights of each model since the current call of `certify` began.
+_DERIVED = contextvars.ContextVar("derived", default=None)
+
+
 class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     """A Keras classifier that knows its own guarantee.
 
@@ -43,6 +50,9 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     #: The (norm, method) pairs that ``certify`` supports; the first of a norm is its ``"auto"``:
     #: the tightest, but for those that take seconds an image.
     certificates = ()
+    #: The last layer, which a new head replaces, and None if there is no such layer. A subclass
+    #: sets it, or overrides :attr:`head_layer`.
+    head = None
     #: Attributes that the logits depend on. They are fixed once the model is built, because
     #: programs that Keras compiled before an assignment would go on with the old value.
     fixed = ("image_shape", "num_classes")
@@ -60,7 +70,17 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         if self.num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
 
-    def synchronise(self):
+    @property
+    def architecture(self):
+        """One line for listings."""
+        return type(self).__name__
+
+    @property
+    def head_layer(self):
+        """The layer that the logits come from, or None if it is none that could be replaced."""
+        return self.head
+
+    def sync_jax_state(self):
         """Bring the weights up to date in the middle of ``fit``, for a callback to read or assign.
 
         Between two batches, Keras keeps the state on JAX outside the model.
@@ -77,6 +97,30 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         loss = of_this_model(self.default_loss()) if loss is None else loss
         self._has_default_loss = getattr(loss, "of_this_model", False)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+
+    def training_objective(self, x, y, y_pred, loss_of):
+        """What ``fit`` minimises; a subclass may add to the compiled loss.
+
+        Args:
+            x: tensor of images, as they were given to ``fit``.
+            y: tensor of labels.
+            y_pred: tensor ``(batch, classes)``, the logits of the images in training.
+            loss_of: function of logits to the compiled loss, sample weights included.
+
+        Returns:
+            Scalar tensor.
+        """
+        return loss_of(y_pred)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """As Keras's; in training :meth:`training_objective`."""
+
+        def loss_of(logits):
+            return super(CertifiedModel, self).compute_loss(
+                x=x, y=y, y_pred=logits, sample_weight=sample_weight, training=training
+            )
+
+        return self.training_objective(x, y, y_pred, loss_of) if training else loss_of(y_pred)
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -111,12 +155,13 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         norm, method = self._choose_certificate(norm, method)
         self.require_certifiable()
         predictions, radii, margins, nearest = [], [], [], []
-        for batch in track(_batches(x, batch_size), "certifying", show=verbose):
-            logits, radius, *distance = self.certified_radius(batch, norm, method)
-            predictions.append(np.argmax(logits, axis=1))
-            radii.append(radius)
-            margins.append(margin(logits))
-            nearest += distance
+        with _weights_read_once():
+            for batch in track(_batches(x, batch_size), "certifying", show=verbose):
+                found = self.certified_radius(batch, norm, method)
+                predictions.append(np.argmax(found.logits, axis=1))
+                radii.append(found.radius)
+                margins.append(margin(found.logits))
+                nearest += [] if found.nearest is None else [found.nearest]
         return Certificate(
             prediction=_joined(predictions, np.int64),
             radius=_joined(radii, np.float32),
@@ -159,10 +204,37 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             norm, method: a pair listed in ``certificates``.
 
         Returns:
-            ``(logits, radius)``: float32 arrays ``(n, classes)`` and ``(n,)``; where the method
-            tells, the distance of the nearest known point of another class as well.
+            :class:`zoo.certificates.CertifiedBatch`.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no certificate")
+
+    def derive(self):
+        """What the certificate takes from the weights; :meth:`derived` keeps it."""
+        raise NotImplementedError(f"{type(self).__name__} derives nothing from its weights")
+
+    def derived(self):
+        """What :meth:`derive` returns for the settings and weights as they are now.
+
+        It is computed anew when a setting or a weight has changed. During one call of
+        :meth:`certify` the weights are looked at once.
+        """
+        return self._cached(self.derive)
+
+    def weights_state(self):
+        """What :meth:`derived` depends on, to be compared with an earlier state."""
+        return state_of(self)
+
+    def _cached(self, derive):
+        current = _DERIVED.get()
+        if current is not None and id(self) in current:
+            return current[id(self)]
+        state = self.weights_state()
+        if getattr(self, "_derived", (None, None))[0] != state:
+            self._derived = (state, derive())
+        found = self._derived[1]
+        if current is not None:
+            current[id(self)] = found
+        return found
 
     def attack(self, x, y, attack="pgd", *, eps, norm=None, **params):
         """Images near ``x`` that the model should get wrong: see :func:`zoo.attacks.attack`."""
@@ -176,7 +248,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
 
         return evaluation.evaluate(self, x, y, eps=eps, norm=norm, attacks=attacks, **options)
 
-    def constants(self):
+    def logit_certificate(self):
         """The certificate as a function of logits, where the approach has one.
 
         Returns:
@@ -228,7 +300,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         >>> model = zoo.load("lc-lmt-digits")
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = model.export(folder + "/program", verbose=False)
-        ...     model.constants().save(folder + "/certificate.npz")
+        ...     model.logit_certificate().save(folder + "/certificate.npz")
         """
         if input_signature is None:
             input_signature = [keras.InputSpec(shape=(None, *self.image_shape), dtype="float32")]
@@ -236,11 +308,11 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         if types != {"float32"}:
             raise ValueError(f"a program takes float32 images in [0, 1], got {', '.join(types)}")
         # Keras's own, of an ordinary model.
-        return self.exported().export(
+        return self.export_model().export(
             filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs
         )
 
-    def exported(self):
+    def export_model(self):
         """The ordinary functional model that an export is made of."""
         inputs = keras.Input(self.image_shape)
         return keras.Model(inputs, self(inputs, training=False))
@@ -248,7 +320,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     @property
     def feature_layers(self):
         """The layers under the head. To train the head alone, make each ``trainable = False``."""
-        return [layer for layer in self.layers if layer is not self.head]
+        return [layer for layer in self.layers if layer is not self.head_layer]
 
     def with_new_head(self, num_classes):
         """The same features under an untrained head, to be fine-tuned.
@@ -261,11 +333,11 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         """
         model = type(self).from_config({**self.get_config(), "num_classes": num_classes})
         for new, old in zip(model.layers, self.layers, strict=True):
-            if old is not self.head:
+            if old is not self.head_layer:
                 new.set_weights(old.get_weights())
         return model
 
-    def overridden(self, names):
+    def on_config_override(self, names):
         """Called after loading weights, with the names of arguments that replaced stored ones."""
 
     def logits(self, x, *, batch_size=256):
@@ -348,6 +420,16 @@ def _require_exact_type(layer):
             f"{kind.__name__} {layer.name!r} is derived from {bases[0]}, whose bounds may not hold "
             "for it; certificates know the layers of zoo.layers alone"
         )
+
+
+@contextlib.contextmanager
+def _weights_read_once():
+    """A context in which what was derived from the weights of a model is not checked again."""
+    token = _DERIVED.set({})
+    try:
+        yield
+    finally:
+        _DERIVED.reset(token)
 
 
 def _batches(x, batch_size):

@@ -145,7 +145,7 @@ def _value_errors(model):
             raise
         # On JAX, Keras has taken the weights out of the model while it works, and puts them back
         # only after the first batch.
-        model.synchronise()
+        model.sync_jax_state()
         for variable, value in values:
             if getattr(variable, "_value", value) is None:
                 variable._value = value

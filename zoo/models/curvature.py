@@ -6,29 +6,23 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.bounds.model_state import state_of
-from zoo.certificates import round_down
+from zoo.bounds.curvature import SmoothNetwork
+from zoo.certificates import CertifiedBatch, round_down
 from zoo.certificates.curvature import global_curvature, radii
 from zoo.certificates.local_curvature import enlarged
-from zoo.certificates.smooth_network import SmoothNetwork
 from zoo.epsilon import Epsilon
 from zoo.losses.curvature import PairCurvature
 from zoo.losses.worst_case import own_class
-from zoo.models.base import CertifiedModel, of_this_model
+from zoo.models.base import of_this_model
 from zoo.models.curvature_networks import NETWORKS
 from zoo.models.training_epsilon import TrainingEpsilon
-from zoo.models.wrapped_network import (
-    layers_under,
-    network_from,
-    require_images_to_logits,
-    with_new_last_layer,
-)
+from zoo.models.wrapped_model import WrappedModel
 from zoo.ops.gradients import input_gradient
 from zoo.utils import checks
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class CurvatureNet(TrainingEpsilon, CertifiedModel):
+class CurvatureNet(TrainingEpsilon, WrappedModel):
     """Your own smooth Keras network, trained on worst points of an L2 ball and for small curvature.
 
     Both follow from bounds of the Hessian of logits' differences. In training they are estimates,
@@ -36,9 +30,9 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
 
     Args:
         network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits, of the
-            layers in :data:`zoo.certificates.smooth_network.SUPPORTED`. It is not copied. Or a
-            table: ``name`` of a function in :mod:`zoo.models.curvature_networks`, and its
-            arguments.
+            layers in ``zoo.bounds.supported("curvature")``, one after another, that ends in a dense
+            layer without activation. It is not copied. Or a table: ``name`` of a function in
+            :mod:`zoo.models.curvature_networks`, and its arguments.
         epsilon: L2 radius ρ that training looks for worst points in; None or 0 for the images.
         penalty_weight: γ, of the mean curvature bound of all pairs of classes; not negative.
         attack_steps: steps of the search for a worst point.
@@ -66,38 +60,30 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
     #: the same with curvature bounds of balls around the image; never smaller, and far slower.
     certificates = (("l2", "curvature"), ("l2", "curvature-local"))
 
-    fixed = ("image_shape", "num_classes", "network")
+    networks = NETWORKS
+    analyse = staticmethod(SmoothNetwork)
 
     def __init__(self, network, epsilon=0.5, *, penalty_weight=0.01, attack_steps=10, **kwargs):
-        network = network_from(network, NETWORKS)
-        smooth = SmoothNetwork(network)
-        require_images_to_logits(network)
-        super().__init__(network.input_shape[1:], network.output_shape[-1], **kwargs)
+        super().__init__(network, **kwargs)
         if not penalty_weight >= 0:
             raise ValueError(f"penalty_weight must not be negative, got {penalty_weight!r}")
-        self.network = network
         self.penalty_weight = float(penalty_weight)
         self.attack_steps = attack_steps
         self.adversarial = epsilon not in (None, 0)
         self.add_epsilon(epsilon if self.adversarial else 0.5)
-        self._pairs = PairCurvature(smooth, self.num_classes)
+        self._pairs = PairCurvature(self.analysis, self.num_classes)
         self._vectors = [
             self.add_weight(
                 name=f"vector_{index}", shape=shape, initializer="random_normal", trainable=False
             )
             for index, shape in enumerate(self._pairs.vector_shapes)
         ]
-        # Of the network as it last was.
-        self._bounds = (None, None, None)
         self.built = True
 
     @property
     def architecture(self):
         """One line for listings."""
         return f"curvature-bounded {self.network.name}"
-
-    def call(self, inputs, training=False):
-        return self.network(self._pixels(inputs), training=training)
 
     def default_loss(self):
         """Cross-entropy."""
@@ -123,18 +109,17 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
             variable.assign(vector)
         return curvature
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The compiled loss; in training of worst points, with the curvature."""
-        if not (training and (self.adversarial or self.penalty_weight)):
-            return super().compute_loss(x, y, y_pred, sample_weight, training)
+    def training_objective(self, x, y, y_pred, loss_of):
+        """The compiled loss of worst points, with the curvature."""
+        if not (self.adversarial or self.penalty_weight):
+            return loss_of(y_pred)
         curvature = self.estimate()
         if self.adversarial:
             rho = ops.convert_to_tensor(self._training_epsilon)
             images, upper = self._pixels(x), ops.stop_gradient(curvature)
             worst, _ = self._worst_points(images, y, y_pred, upper, rho, self.attack_steps)
             y_pred = self.network(ops.stop_gradient(worst), training=True)
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        return loss + self.penalty_weight * ops.mean(curvature)
+        return loss_of(y_pred) + self.penalty_weight * ops.mean(curvature)
 
     def worst_points(self, x, y, eps, steps=30):
         """Solutions of the attack problem: images in a ball where the label's lead is least.
@@ -167,42 +152,23 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
 
     def curvature(self):
         """:class:`zoo.certificates.curvature.Curvature` of the weights as they are; kept."""
-        # Refuses what layers may have been changed to.
-        smooth = SmoothNetwork(self.network)
-        state = state_of(self.network)
-        if self._bounds[0] != state:
-            smooth.prepare()
-            self._bounds = (state, smooth, global_curvature(smooth))
-        return self._bounds[2]
+        return self.derived()
+
+    def derive(self):
+        self.analysis.prepare()
+        return global_curvature(self.analysis)
 
     def certified_radius(self, x, norm, method):
         logits = ops.convert_to_numpy(self(x, training=False))
-        curvature = self.curvature()
-        smooth, flat, classes = self._bounds[1], x.reshape(len(x), -1), np.argmax(logits, axis=1)
+        curvature, smooth = self.derived(), self.analysis
+        flat, classes = x.reshape(len(x), -1), np.argmax(logits, axis=1)
         found = radii(smooth, curvature, flat, classes)
         if method == "curvature-local":
             found = enlarged(smooth, flat, classes, found)
         diameter = math.sqrt(math.prod(self.image_shape))
         radius = np.where(np.isfinite(logits).all(axis=1), found.radius.min(axis=1), 0.0)
-        return logits, round_down(np.minimum(radius, diameter)), found.nearest.min(axis=1)
-
-    @property
-    def feature_layers(self):
-        last, _ = SmoothNetwork(self.network).layers[-1]
-        return layers_under(last, self.network)
-
-    def with_new_head(self, num_classes):
-        """The same features under an untrained last layer, to be fine-tuned.
-
-        Args:
-            num_classes: of the new layer.
-
-        Returns:
-            A new model with a network of its own; this one is unchanged.
-        """
-        last, _ = SmoothNetwork(self.network).layers[-1]
-        network = with_new_last_layer(self.network, last, num_classes)
-        return type(self).from_config({**self.get_config(), "network": network})
+        radius = round_down(np.minimum(radius, diameter))
+        return CertifiedBatch(logits, radius, found.nearest.min(axis=1))
 
     def _worst_points(self, images, y, logits, upper, rho, steps):
         """``(points, exact)`` for the label and the strongest other class of each image."""
@@ -242,12 +208,8 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
         return images + change * spread(ops.minimum(1.0, rho / length)), exact
 
     def get_config(self):
-        config = super().get_config()
-        # The network's own.
-        del config["image_shape"], config["num_classes"]
         return {
-            **config,
-            "network": keras.saving.serialize_keras_object(self.network),
+            **super().get_config(),
             "epsilon": str(self.epsilon) if self.adversarial else None,
             "penalty_weight": self.penalty_weight,
             "attack_steps": self.attack_steps,

@@ -5,24 +5,20 @@ import math
 import keras
 from keras import ops
 
+from zoo.certificates import CertifiedBatch
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.epsilon import Epsilon
 from zoo.losses import JacobianL1
 from zoo.losses.worst_case import own_class
-from zoo.models.base import CertifiedModel, of_this_model
+from zoo.models.base import of_this_model
 from zoo.models.double_backprop_networks import NETWORKS
-from zoo.models.wrapped_network import (
-    layers_under,
-    network_from,
-    require_images_to_logits,
-    with_new_last_layer,
-)
+from zoo.models.wrapped_model import WrappedModel
 from zoo.ops.gradients import input_gradient
 from zoo.utils import checks
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class DoubleBackpropNet(CertifiedModel):
+class DoubleBackpropNet(WrappedModel):
     """Your own Keras network, trained with its input gradients' L1 norm as a penalty.
 
     Each image may be joined by the one that one step of the fast gradient sign method makes of it;
@@ -60,7 +56,8 @@ class DoubleBackpropNet(CertifiedModel):
         Seck, Loosli, Canu: L1-norm double backpropagation adversarial defense, ESANN 2019.
     """
 
-    fixed = ("image_shape", "num_classes", "network")
+    networks = NETWORKS
+    analyse = staticmethod(NetworkBounds)
 
     def __init__(
         self,
@@ -74,15 +71,11 @@ class DoubleBackpropNet(CertifiedModel):
         label_smoothing=0.1,
         **kwargs,
     ):
-        network = network_from(network, NETWORKS)
-        NetworkBounds(network)
-        require_images_to_logits(network)
-        super().__init__(network.input_shape[1:], network.output_shape[-1], **kwargs)
+        super().__init__(network, **kwargs)
         if not 0 <= penalty_weight < math.inf:
             raise ValueError(f"penalty_weight must be a number from 0 on, got {penalty_weight!r}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing!r}")
-        self.network = network
         self.penalty_weight = float(penalty_weight)
         self.penalty = JacobianL1(form, outputs)
         self.penalty_every = checks.positive_integer(penalty_every, "penalty_every")
@@ -101,9 +94,6 @@ class DoubleBackpropNet(CertifiedModel):
         """One line for listings."""
         return f"L1 double backpropagation, {self.network.name}"
 
-    def call(self, inputs, training=False):
-        return self.network(self._pixels(inputs), training=training)
-
     def default_loss(self):
         """Cross-entropy with label smoothing."""
 
@@ -115,17 +105,9 @@ class DoubleBackpropNet(CertifiedModel):
 
         return of_this_model(smoothed_cross_entropy)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The compiled loss; in training with adversarial images and the penalty."""
-
-        def loss_of(logits):
-            return super(DoubleBackpropNet, self).compute_loss(
-                x=x, y=y, y_pred=logits, sample_weight=sample_weight, training=training
-            )
-
+    def training_objective(self, x, y, y_pred, loss_of):
+        """The compiled loss with adversarial images and the penalty."""
         loss = loss_of(y_pred)
-        if not training:
-            return loss
         images = self._pixels(x)
         penalised = images[:: self.penalty_every]
         if self.epsilon is not None:
@@ -139,42 +121,13 @@ class DoubleBackpropNet(CertifiedModel):
         return loss
 
     def certified_radius(self, x, norm, method):
-        # Of the network as it is now: layers can be changed.
-        return NetworkBounds(self.network).certified_radius(x, norm, method)
-
-    @property
-    def feature_layers(self):
-        return layers_under(self._head, self.network)
-
-    def with_new_head(self, num_classes):
-        """The same features under an untrained last layer, to be fine-tuned.
-
-        Args:
-            num_classes: of the new layer.
-
-        Returns:
-            A new model with a network of its own; this one is unchanged.
-
-        Raises:
-            ValueError: if the last layer is not a dense one without activation.
-        """
-        network = with_new_last_layer(self.network, self._head, num_classes)
-        return type(self).from_config({**self.get_config(), "network": network})
-
-    @property
-    def _head(self):
-        """The dense layer that the logits come from, if the last one is."""
-        last = self.network.layers[-1]
-        is_head = type(last) is keras.layers.Dense
-        return last if is_head and last.activation is keras.activations.linear else None
+        # The network may have been changed since it was analysed.
+        logits, radius = NetworkBounds(self.network).certified_radius(x, norm, method)
+        return CertifiedBatch(logits, radius)
 
     def get_config(self):
-        config = super().get_config()
-        # The network's own.
-        del config["image_shape"], config["num_classes"]
         return {
-            **config,
-            "network": keras.saving.serialize_keras_object(self.network),
+            **super().get_config(),
             "penalty_weight": self.penalty_weight,
             "form": self.penalty.form,
             "outputs": self.penalty.outputs,

@@ -6,13 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.bounds.model_state import state_of
-from zoo.certificates import LogitCertificate
+from zoo.certificates import CertifiedBatch, LogitCertificate
 from zoo.epsilon import Epsilon
 from zoo.losses import ConfidenceGap, WorstCaseCrossEntropy
 from zoo.models import l2_networks
 from zoo.models.base import CertifiedModel, of_this_model
-from zoo.ops.precision import sum_rounding
+from zoo.ops.float32 import sum_rounding
 from zoo.utils import checks
 
 _LOSSES = ("confidence_gap", "cross_entropy")
@@ -116,8 +115,6 @@ class L2NonexpansiveNet(CertifiedModel):
             self._class_scales = self.add_weight(
                 name="class_scales", shape=(self.num_classes,), initializer="ones"
             )
-        # Of the weights as they last were.
-        self._constants = (None, None)
         self.build((None, *self.image_shape))
 
     def build(self, input_shape):
@@ -155,34 +152,33 @@ class L2NonexpansiveNet(CertifiedModel):
         """
         return {layer.name: layer.lipschitz() for layer in [*self.hidden, self.head]}
 
-    def constants(self):
+    def logit_certificate(self):
         """What the certificate takes from the weights, and all it takes besides the logits.
 
         Returns:
             :class:`zoo.certificates.LogitCertificate`.
         """
         self.require_certifiable()
-        state = state_of(self)
-        if self._constants[0] != state:
-            offset, slope = (self._rounding(np.array([size]))[0] for size in (0.0, 1.0))
-            constants = LogitCertificate(
-                "l2",
-                self.image_shape,
-                num_classes=self.num_classes,
-                mean=np.asarray(self.mean),
-                kernel=ops.convert_to_numpy(self.head.effective_kernel()),
-                lipschitz=math.prod(layer.lipschitz() for layer in self.hidden),
-                error=float(offset),
-                error_per_size=float(slope - offset),
-            )
-            self._constants = (state, constants)
-        return self._constants[1]
+        return self.derived()
+
+    def derive(self):
+        offset, slope = (self._rounding(np.array([size]))[0] for size in (0.0, 1.0))
+        return LogitCertificate(
+            "l2",
+            self.image_shape,
+            num_classes=self.num_classes,
+            mean=np.asarray(self.mean),
+            kernel=ops.convert_to_numpy(self.head.effective_kernel()),
+            lipschitz=math.prod(layer.lipschitz() for layer in self.hidden),
+            error=float(offset),
+            error_per_size=float(slope - offset),
+        )
 
     def certified_radius(self, x, norm, method):
         logits = ops.convert_to_numpy(self(x, training=False))
-        return logits, self.constants().radius(logits, x)
+        return CertifiedBatch(logits, self.derived().radius(logits, x))
 
-    def exported(self):
+    def export_model(self):
         return self.condense()
 
     def condense(self):

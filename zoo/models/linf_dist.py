@@ -4,12 +4,18 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.certificates import LogitCertificate, largest_certified, lipschitz_radius, round_down
+from zoo.certificates import (
+    CertifiedBatch,
+    LogitCertificate,
+    largest_certified,
+    lipschitz_radius,
+    round_down,
+)
 from zoo.layers import LinfDistance
 from zoo.losses import ClippedHingeMixture, WorstCaseCrossEntropy, WorstCaseHinge
 from zoo.models.base import of_this_model
 from zoo.models.linf_dist_features import LinfDistFeatures
-from zoo.ops.precision import UNIT_ROUNDOFF
+from zoo.ops.float32 import UNIT_ROUNDOFF
 from zoo.utils import checks
 
 _LOSSES = ("mixture", "hinge", "cross_entropy")
@@ -128,7 +134,7 @@ class LinfDistNet(LinfDistFeatures):
         error = self._rounding_error()
         radius = lipschitz_radius(logits, self.lipschitz(), error)
         if method == "lipschitz":
-            return logits, round_down(radius)
+            return CertifiedBatch(logits, round_down(radius))
         predicted = np.argmax(logits, axis=1)
 
         def is_certified(eps):
@@ -140,9 +146,9 @@ class LinfDistNet(LinfDistFeatures):
             high[rows, predicted] = -np.inf
             return own - high.max(axis=1) > 4.0 * error
 
-        return logits, largest_certified(is_certified, radius)
+        return CertifiedBatch(logits, largest_certified(is_certified, radius))
 
-    def constants(self):
+    def logit_certificate(self):
         """The ``"lipschitz"`` certificate as a function of logits.
 
         Returns:

@@ -7,7 +7,7 @@ from keras import ops
 from zoo.layers import LinfDistance, MeanShift
 from zoo.models.base import CertifiedModel
 from zoo.models.training_epsilon import TrainingEpsilon
-from zoo.ops.precision import UNIT_ROUNDOFF
+from zoo.ops.float32 import UNIT_ROUNDOFF
 from zoo.utils import checks
 
 
@@ -88,24 +88,24 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
     @property
     def p(self):
         """Exponent of all distance layers in training; assignable."""
-        self.synchronise()
+        self.sync_jax_state()
         return self.hidden[0].p if self.hidden else self.head.p
 
     @p.setter
     def p(self, value):
-        self.synchronise()
+        self.sync_jax_state()
         for layer in self.distance_layers:
             layer.p = value
 
     @property
     def cross_entropy_weight(self):
         """Weight λ of the cross-entropy in the default loss; assignable."""
-        self.synchronise()
+        self.sync_jax_state()
         return float(ops.convert_to_numpy(self._cross_entropy_weight))
 
     @cross_entropy_weight.setter
     def cross_entropy_weight(self, value):
-        self.synchronise()
+        self.sync_jax_state()
         self._cross_entropy_weight.assign(value)
 
     def features(self, inputs, training=False):
@@ -133,18 +133,18 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
             lower, upper = layer.interval(lower, upper)
         return lower, upper
 
-    def exported(self):
+    def export_model(self):
         # A compiled kernel of this machine cannot be part of a program.
         portable = type(self).from_config({**self.get_config(), "implementation": "portable"})
         portable.set_weights(self.get_weights())
-        return super(LinfDistFeatures, portable).exported()
+        return super(LinfDistFeatures, portable).export_model()
 
     def _normalised(self, inputs):
         z = (self._pixels(inputs) - ops.array(self.mean, self.compute_dtype)) / self.std
         return ops.reshape(z, (-1, int(np.prod(self.image_shape))))
 
-    def overridden(self, names):
-        super().overridden(names)
+    def on_config_override(self, names):
+        super().on_config_override(names)
         # Also a weight, for a schedule to change, and came with the others.
         if "cross_entropy_weight" in names:
             self.cross_entropy_weight = self._initial_weight

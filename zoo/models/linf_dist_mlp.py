@@ -4,12 +4,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.certificates import largest_certified
+from zoo.certificates import CertifiedBatch, largest_certified
 from zoo.layers import EqualizedDense
 from zoo.losses.worst_case import own_class
 from zoo.models.base import of_this_model
 from zoo.models.linf_dist_features import LinfDistFeatures
-from zoo.ops.precision import LARGEST, TANH_ERROR, flushing, sum_rounding
+from zoo.ops.float32 import LARGEST, TANH_ERROR, flushing, sum_rounding
 from zoo.utils import checks
 
 
@@ -157,7 +157,7 @@ class LinfDistMLP(LinfDistFeatures):
         radius = largest_certified(by_lipschitz, np.zeros(len(x)))
         if method == "interval":
             radius = largest_certified(by_interval, radius)
-        return logits, radius
+        return CertifiedBatch(logits, radius)
 
     def get_config(self):
         return {

@@ -6,22 +6,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.bounds.model_state import state_of
-from zoo.certificates import LogitCertificate, pairwise_radius, round_down
-from zoo.certificates.layer_bounds import layer_bounds
+from zoo.bounds.lipschitz import LipschitzNetwork, lengths
+from zoo.certificates import CertifiedBatch, LogitCertificate, pairwise_radius, round_down
 from zoo.losses import LipschitzMargin
 from zoo.losses.lipschitz_margin import VARIANTS
-from zoo.models.base import CertifiedModel, of_this_model
+from zoo.models.base import of_this_model
 from zoo.models.lipschitz_margin_networks import NETWORKS
 from zoo.models.training_epsilon import TrainingEpsilon
-from zoo.models.wrapped_network import (
-    layers_under,
-    network_from,
-    require_images_to_logits,
-    with_new_last_layer,
-)
+from zoo.models.wrapped_model import WrappedModel
 from zoo.ops import NormEstimate
-from zoo.ops.precision import LARGEST, UNIT_ROUNDOFF, sum_rounding
+from zoo.ops.float32 import sum_rounding
 
 #: What the margin that training asks for is made from.
 MARGINS = ("global", "pairwise")
@@ -30,7 +24,7 @@ _SMALLEST = 1e-12
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
+class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
     """Your own Keras network, trained for margins that its Lipschitz constant makes radii of.
 
     Training follows the constant by power iteration, an estimate from below that gradients flow
@@ -42,9 +36,8 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
 
     Args:
         network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits, of the
-            layers in :data:`zoo.certificates.layer_bounds.SUPPORTED`. It is not copied. Or a
-            table: ``name`` of a function in :mod:`zoo.models.lipschitz_margin_networks`, and its
-            arguments.
+            layers in ``zoo.bounds.supported("lipschitz")``. It is not copied. Or a table: ``name``
+            of a function in :mod:`zoo.models.lipschitz_margin_networks`, and its arguments.
         epsilon: L2 budget that the default loss trains for.
         variant: ``"lmt"`` or ``"lc-lmt"``, see :class:`zoo.losses.LipschitzMargin`.
         margin: that training asks for: ``"global"``, ``√2 ε`` times the constant of the whole
@@ -73,48 +66,40 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
     #: ``pairwise``: the margin to each other class over the norm of the difference of weights.
     certificates = (("l2", "pairwise"),)
 
-    fixed = ("image_shape", "num_classes", "network")
+    networks = NETWORKS
+    analyse = staticmethod(LipschitzNetwork)
 
     def __init__(self, network, epsilon=0.5, variant="lc-lmt", *, margin="global", **kwargs):
-        network = network_from(network, NETWORKS)
-        bounds = layer_bounds(network)
-        require_images_to_logits(network)
-        super().__init__(network.input_shape[1:], network.output_shape[-1], **kwargs)
+        super().__init__(network, **kwargs)
         for value, argument, known in (
             (variant, "variant", VARIANTS),
             (margin, "margin", MARGINS),
         ):
             if value not in known:
                 raise ValueError(f"{argument} must be one of {known}, got {value!r}")
-        self.network, self.variant, self.margin = network, variant, margin
-        # Not to be tracked: the layers are the network's.
-        self._bounds = tuple(bounds)
+        self.variant, self.margin = variant, margin
         self._vectors = [
             self.add_weight(
-                name=f"{bound.layer.name}_vector_{index}",
-                shape=(1, *bound.input_shape),
+                name=f"{step.rule.layer.name}_vector_{index}",
+                shape=(1, *step.rule.input_shape),
                 initializer="random_normal",
                 trainable=False,
                 aggregation="mean",
             )
-            for index, bound in enumerate(bounds)
-            if bound.has_norm
+            for index, step in enumerate(self.analysis.steps)
+            if step.rule.has_norm
         ]
         self.add_epsilon(epsilon)
-        # Of the weights as they last were.
-        self._constants = (None, None)
         self.built = True
 
     @property
     def architecture(self):
         """One line for listings."""
-        sizes = "-".join(str(b.layer.kernel.shape[-1]) for b in self._bounds if b.has_norm)
+        steps = self.analysis.with_norms
+        sizes = "-".join(str(step.rule.layer.kernel.shape[-1]) for step in steps)
         if len(sizes) > 40:
-            sizes = f"{sum(b.has_norm for b in self._bounds)} layers with kernels"
+            sizes = f"{len(steps)} layers with kernels"
         return f"{self.variant.upper()}, {self.network.name} {sizes}"
-
-    def call(self, inputs, training=False):
-        return self.network(self._pixels(inputs), training=training)
 
     def compile(self, optimizer="adam", loss=None, metrics=("accuracy",), **kwargs):
         """As for every model; a LipschitzMargin without an estimate takes this network's."""
@@ -135,22 +120,17 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
             :class:`zoo.ops.NormEstimate`, a scalar with ``margin="global"``, otherwise of shape
             ``(classes, classes)``.
         """
-        vectors, gains = iter(self._vectors), [1.0]
-        for bound in self._bounds:
-            if bound.has_norm:
-                vector = next(vectors)
-                # The product is a tensor on this device, also of a variable mirrored on several.
-                value, new = bound.estimate(vector * 1.0)
-                vector.assign(new)
-            else:
-                value = bound.estimate()
-            gains.append(value * sum(gains[place] for place in bound.inputs))
-        if self.margin == "global" or self._head is None:
+        bounded = self.analysis
+        # The product is a tensor on this device, also of a variable mirrored on several.
+        gains, vectors = bounded.estimates([vector * 1.0 for vector in self._vectors])
+        for variable, vector in zip(self._vectors, vectors, strict=True):
+            variable.assign(vector)
+        if self.margin == "global" or bounded.head is None:
             return NormEstimate(math.sqrt(2.0) * gains[-1])
-        columns = ops.transpose(ops.convert_to_tensor(self._head.layer.kernel))
+        columns = ops.transpose(ops.convert_to_tensor(bounded.head.rule.layer.kernel))
         squares = ops.sum(ops.square(columns[:, None] - columns[None]), axis=-1)
         distances = ops.sqrt(ops.maximum(squares, _SMALLEST**2))
-        return NormEstimate(gains[self._head.inputs[0]] * distances)
+        return NormEstimate(gains[bounded.head.inputs[0]] * distances)
 
     def lipschitz(self):
         """Upper bounds of the L2 Lipschitz constants, layer by layer, in float64.
@@ -160,34 +140,33 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
             number, as in ``"dense #2"``. Along a chain they multiply; where branches are added, the
             products of the branches add up.
         """
-        constants = self._layer_constants()
-        bounds = zip(self._bounds, constants, strict=True)
-        return {bound.name: found.lipschitz for bound, found in bounds}
+        bounds, _ = self.derived()
+        return self.analysis.by_layer(bounds)
 
     def network_lipschitz(self):
         """Upper bound of the L2 Lipschitz constant of all logits together, in float64."""
-        return self._gains()[-1]
+        return self.derived()[1][-1]
 
     def certified_radius(self, x, norm, method):
-        gains = self._gains()
-        tensors = self._tensors(x)
+        (bounds, gains), bounded = self.derived(), self.analysis
+        tensors = bounded.tensors(self._pixels(ops.convert_to_tensor(x, "float32")))
         logits = ops.convert_to_numpy(tensors[-1])
         if not np.isfinite(gains).all():
-            return logits, np.zeros(len(logits), np.float32)
-        sizes = [_lengths(tensor) for tensor in tensors]
-        kernel, lipschitz = self._last_layer()
+            return CertifiedBatch(logits, np.zeros(len(logits), np.float32))
+        sizes = [lengths(tensor) for tensor in tensors]
+        kernel, lipschitz = self._last_layer(gains)
         # Two images in [0, 1] are no further apart.
         diameter = math.sqrt(math.prod(self.image_shape))
         reach = np.minimum(pairwise_radius(logits, kernel, lipschitz), diameter)
 
         def size(place, error):
-            # Of the inputs as computed, of this image and of every one within reach.
+            # The inputs as computed, of this image and of every one within reach.
             return sizes[place] + 2.0 * error + gains[place] * reach
 
-        radius = pairwise_radius(logits, kernel, lipschitz, self._error(size))
-        return logits, round_down(np.minimum(radius, diameter))
+        radius = pairwise_radius(logits, kernel, lipschitz, self._error(bounds, size))
+        return CertifiedBatch(logits, round_down(np.minimum(radius, diameter)))
 
-    def constants(self):
+    def logit_certificate(self):
         """The certificate as a function of logits; float32's error is bounded from the image alone.
 
         Returns:
@@ -195,16 +174,17 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
             :meth:`certify`, by what that error is larger; up to rounding never larger.
         """
         self.require_certifiable()
-        gains = self._gains()
-        black = [_lengths(tensor) for tensor in self._tensors(np.zeros((1, *self.image_shape)))]
-        kernel, lipschitz = self._last_layer()
+        (bounds, gains), bounded = self.derived(), self.analysis
+        black = bounded.tensors(ops.zeros((1, *self.image_shape)))
+        black = [lengths(tensor) for tensor in black]
+        kernel, lipschitz = self._last_layer(gains)
         diameter = math.sqrt(math.prod(self.image_shape))
 
         def error_at(image_size):
             def size(place, error):
                 return black[place] + 2.0 * error + gains[place] * image_size
 
-            return float(self._error(size)[0])
+            return float(self._error(bounds, size)[0])
 
         # It is affine in the size, where nothing overflows.
         none, most = math.inf, math.inf
@@ -220,103 +200,30 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
             error_per_size=(most - none) / diameter if np.isfinite(most) else 0.0,
         )
 
-    def _tensors(self, x):
-        """What is computed at each place, the image first."""
-        self._layer_constants()
-        tensors = [self._pixels(ops.convert_to_tensor(x, "float32"))]
-        for bound in self._bounds:
-            tensors.append(bound.outputs([tensors[place] for place in bound.inputs]))
-        return tensors
+    def derive(self):
+        """``(bounds, gains)``: of each step, and from the image to each place."""
+        bounds = self.analysis.bounds()
+        return bounds, self.analysis.gains(bounds)
 
-    def _last_layer(self):
+    def _last_layer(self, gains):
         """``(kernel, lipschitz)``: of the logits, and of what they are made of."""
-        gains = self._gains()
-        if self._head is None:
-            # Two of the network's own outputs.
+        head = self.analysis.head
+        if head is None:
+            # The differences of two of the network's own outputs.
             return np.eye(self.num_classes), gains[-1]
-        return ops.convert_to_numpy(self._head.layer.kernel), gains[self._head.inputs[0]]
+        return ops.convert_to_numpy(head.rule.layer.kernel), gains[head.inputs[0]]
 
-    def _error(self, size):
-        """Bound of float32's error in a logit.
-
-        Args:
-            size: function of a place and the error so far: largest norm of what is computed there.
-
-        Returns:
-            float64 array, one for each image.
-        """
-        diameter = math.sqrt(math.prod(self.image_shape))
-        errors = [np.full(1, sum_rounding(2) * diameter)]
-        for bound, constant in zip(self._bounds, self._layer_constants(), strict=True):
-            error, added, sums = 0.0, constant.offset, constant.sum_offset
-            for place in bound.inputs:
-                inputs = size(place, errors[place])
-                error = error + constant.lipschitz * errors[place]
-                added = added + constant.per_size * inputs
-                sums = sums + constant.sum_per_size * inputs
-            # `added / UNIT_ROUNDOFF` bounds the sums after a batch normalisation, and `sums` those
-            # before it. If one could leave float32's range, the error is infinite and the radius 0.
-            held = (added < LARGEST * UNIT_ROUNDOFF) & (sums < LARGEST)
-            errors.append(error + np.where(held, added, np.inf))
-        # Of all logits together; of two of them, c and j, |error c| + |error j| is √2 times that.
-        return errors[-1] / math.sqrt(2.0)
-
-    @property
-    def feature_layers(self):
-        return layers_under(self._head.layer if self._head else None, self.network)
-
-    def with_new_head(self, num_classes):
-        """The same features under an untrained head, to be fine-tuned.
-
-        Args:
-            num_classes: of the new head.
-
-        Returns:
-            A new model with a network of its own; this one is unchanged.
-
-        Raises:
-            ValueError: if the last layer is not a dense one without activation.
-        """
-        last = self._head.layer if self._head else None
-        network = with_new_last_layer(self.network, last, num_classes)
-        return type(self).from_config({**self.get_config(), "network": network})
-
-    @property
-    def _head(self):
-        """The bound of the dense layer that the logits come from, if they do."""
-        last = self._bounds[-1]
-        is_head = isinstance(last.layer, keras.layers.Dense) and last.can_fold
-        return last if is_head and len(last.input_shape) == 1 else None
-
-    def _layer_constants(self):
-        state = state_of(self.network)
-        if self._constants[0] != state:
-            # Layers can be changed after all; what is certified is what they are now.
-            self._bounds = tuple(layer_bounds(self.network))
-            self._constants = (state, [bound.constants() for bound in self._bounds])
-        return self._constants[1]
-
-    def _gains(self):
-        """Upper bounds of the Lipschitz constants from the image to each place."""
-        gains, found = [1.0], self._layer_constants()
-        for bound, constants in zip(self._bounds, found, strict=True):
-            gains.append(constants.lipschitz * sum(gains[place] for place in bound.inputs))
-        return gains
+    def _error(self, bounds, size):
+        """Bound of float32's error in a logit; ``size`` as for the network's ``errors``."""
+        at_image = sum_rounding(2) * math.sqrt(math.prod(self.image_shape))
+        # This is of all logits together; of two of them, c and j, |error c| + |error j| is √2
+        # times that.
+        return self.analysis.errors(bounds, size, at_image) / math.sqrt(2.0)
 
     def get_config(self):
-        config = super().get_config()
-        # The network's own.
-        del config["image_shape"], config["num_classes"]
         return {
-            **config,
-            "network": keras.saving.serialize_keras_object(self.network),
+            **super().get_config(),
             "epsilon": str(self.epsilon),
             "variant": self.variant,
             "margin": self.margin,
         }
-
-
-def _lengths(tensor):
-    """L2 norms in float64, ``(n,)``."""
-    array = ops.convert_to_numpy(tensor).astype(np.float64)
-    return np.linalg.norm(array.reshape(len(array), -1), axis=1)

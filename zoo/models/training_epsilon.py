@@ -30,16 +30,16 @@ class TrainingEpsilon:
     @property
     def training_epsilon(self):
         """Budget in the default loss, ``epsilon`` unless a schedule assigns another."""
-        self.synchronise()
+        self.sync_jax_state()
         return float(ops.convert_to_numpy(self._training_epsilon))
 
     @training_epsilon.setter
     def training_epsilon(self, value):
-        self.synchronise()
+        self.sync_jax_state()
         self._training_epsilon.assign(value)
 
-    def overridden(self, names):
-        super().overridden(names)
+    def on_config_override(self, names):
+        super().on_config_override(names)
         # Also a weight, for a schedule to change, and came with the others.
         if "epsilon" in names:
             self.training_epsilon = float(self.epsilon)

@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 from scipy.special import expit
 
-from zoo.ops.precision import ACTIVATION_ROUNDINGS, TANH_ERROR, UNIT_ROUNDOFF, sum_rounding
+from zoo.ops.float32 import ACTIVATION_ROUNDINGS, TANH_ERROR, UNIT_ROUNDOFF, sum_rounding
 
 # Terms of the largest sums of a probe; their roundings are what float32 is allowed.
 _SIZE = 64

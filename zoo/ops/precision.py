@@ -1,52 +1,8 @@
-"""How exact float32 is, and refusing arithmetic too coarse to prove anything with."""
+"""Refusing arithmetic that is too coarse to prove anything with."""
 
 import contextlib
-import math
 
 import keras
-
-#: A float32 operation is off by at most this much of its result.
-UNIT_ROUNDOFF = 2.0**-24
-#: Or by this much, where smaller numbers are taken for zero.
-SMALLEST_NORMAL = 2.0**-126
-#: Sums of sizes from here on may overflow.
-LARGEST = 1e38
-#: So many times UNIT_ROUNDOFF · (1 + |x|) is what float32's tanh, sigmoid and softplus of x may be
-#: off by: libraries approximate these functions to a few units in the last place.
-ACTIVATION_ROUNDINGS = 32.0
-#: What float32's tanh may be off by, however large its argument is.
-TANH_ERROR = 2.0**-20
-
-
-def sum_rounding(terms):
-    """Bound of a float32 sum of products' error relative to the sum of their sizes, in any order.
-
-    Args:
-        terms: number of roundings that one product may go through.
-
-    Reference:
-        Higham: Accuracy and Stability of Numerical Algorithms, 2002, lemma 3.1.
-    """
-    if terms * UNIT_ROUNDOFF >= 0.5:
-        raise ValueError(f"a float32 sum of {terms} terms may be wrong by as much as it is")
-    return terms * UNIT_ROUNDOFF / (1.0 - terms * UNIT_ROUNDOFF)
-
-
-def flushing(terms, entries, weight=1.0):
-    """Bound of what float32 loses where it takes numbers below the smallest normal one for zero.
-
-    Of an array of sums of products with weights, in L2: results, partial sums and factors alike.
-
-    Args:
-        terms: of one sum.
-        entries: number of sums.
-        weight: largest weight's size.
-
-    Returns:
-        ``(per_size, offset)``: the loss is at most ``per_size · ‖inputs‖ + offset``.
-    """
-    each = terms * SMALLEST_NORMAL * math.sqrt(entries)
-    return each, each * (2.0 + weight)
 
 
 def require_float32(model):

@@ -1,36 +1,45 @@
 """Activations, whether they are layers of their own or end a layer."""
 
+import math
+
 import keras
+import numpy as np
 from keras import ops
 
-from zoo.bounds.activation_lines import ACTIVATIONS, Piecewise
-from zoo.bounds.rules.rule import Rule, products, refuse, register_rule, sizes
-
-_KNOWN = "linear, " + ", ".join(function.__name__ for function, _ in ACTIVATIONS)
+from zoo.bounds.activations import ACTIVATIONS, Clipped, Piecewise, elu, known_activation
+from zoo.bounds.rules.lipschitz_bound import UNKNOWN, with_flushing
+from zoo.bounds.rules.rows import float64, products, sizes
+from zoo.bounds.rules.rule import Rule, refuse, register_rule
 
 
 class ActivationRule(Rule):
     """Entry by entry, between two lines.
 
     Args:
-        kind: :class:`zoo.bounds.activation_lines.Piecewise` or ``Smooth``.
+        kind: of the activation, see :mod:`zoo.bounds.activations`.
     """
 
     wants_tight_inputs = True
 
     def __init__(self, layer, inputs, input_shape, kind):
-        self.kind, self.exact_where_stable = kind, isinstance(kind, Piecewise)
+        self.kind = kind
         super().__init__(layer, inputs, input_shape)
 
+    @property
+    def exact_where_stable(self):
+        return self.kind.exact_where_stable
+
+    def compute(self, tensors):
+        return self.kind.value(tensors[0])
+
     def interval(self, boxes):
-        lower, upper = boxes[0]
+        low, high = self.kind.interval(*boxes[0])
         error = self.kind.rounding(sizes(boxes[0]))
-        return self.kind.value(lower) - error, self.kind.value(upper) + error
+        return low - error, high + error
 
     def relax(self, boxes):
-        lower, upper = boxes[0]
         error = self.kind.rounding(sizes(boxes[0]))
-        (a, b), (c, d) = self.kind.lines(lower, upper)
+        (a, b), (c, d) = self.kind.lines(*boxes[0])
         return (a, b - error), (c, d + error)
 
     def backward(self, rows, relaxed):
@@ -39,52 +48,117 @@ class ActivationRule(Rule):
         offset = products(positive, below_offset) + products(negative, above_offset)
         return [positive * below[:, None] + negative * above[:, None]], offset
 
+    def lipschitz(self):
+        largest, entries = self.kind.lipschitz, math.prod(self.input_shape)
+        if not math.isfinite(largest):
+            return UNKNOWN
+        # The error of an entry is affine in its size. The constants of all entries add up in L2.
+        constant, slope = (float(np.max(self.kind.rounding(size))) for size in (0.0, 1.0))
+        per_size, offset = slope - constant, constant * math.sqrt(entries)
+        return with_flushing(
+            largest, per_size, offset, terms=1, entries=entries, weight=max(1.0, largest)
+        )
+
+    def second_order(self):
+        if self.kind.derivatives is None:
+            refuse(self.layer, f"has the activation {_name(self.layer)}", "curvature")
+        return self.kind.derivatives
+
 
 @register_rule(keras.layers.Activation)
 class ActivationLayerRule(ActivationRule):
-    limits = _KNOWN
+    @classmethod
+    def limits_of(cls, bound):
+        known = [
+            function.__name__
+            for function, kind in ACTIVATIONS
+            if bound != "curvature" or kind.derivatives is not None
+        ]
+        return ", ".join(["linear", *known])
 
-    def __init__(self, layer, inputs, input_shape):
-        super().__init__(layer, inputs, input_shape, kind_of(layer))
+    @classmethod
+    def expand(cls, builder, node, inputs):
+        kind = activation_of(node.layer)
+        if kind is None:
+            return inputs[0]
+        return builder.add(ActivationRule(node.layer, inputs, node.input_shape, kind))
+
+
+class _KinkedRule(ActivationRule):
+    """A layer whose function has a kink, so that it has no second derivative."""
+
+    second_order = Rule.second_order
 
 
 @register_rule(keras.layers.ReLU, keras.layers.LeakyReLU)
-class ReLURule(ActivationRule):
-    limits = "without a threshold or a largest value, and with slopes in [0, 1]"
+class ReLURule(_KinkedRule):
+    limits = "without a threshold"
 
-    def __init__(self, layer, inputs, input_shape):
-        slope = float(layer.negative_slope)
-        if getattr(layer, "threshold", 0.0) != 0 or getattr(layer, "max_value", None) is not None:
-            refuse(layer, "has a threshold or a largest value")
-        if not 0 <= slope <= 1:
-            refuse(layer, f"has the slope {slope:g} below zero, outside of [0, 1]")
-        super().__init__(layer, inputs, input_shape, Piecewise(slope))
+    @classmethod
+    def expand(cls, builder, node, inputs):
+        layer, shape = node.layer, node.input_shape
+        slope, largest = float(layer.negative_slope), getattr(layer, "max_value", None)
+        if getattr(layer, "threshold", 0.0) != 0:
+            refuse(layer, "has a threshold, where it jumps")
+        if largest is not None and slope == 0 and largest > 0:
+            return builder.add(cls(layer, inputs, shape, Clipped(0.0, largest)))
+        place = builder.add(cls(layer, inputs, shape, Piecewise(slope)))
+        if largest is not None:
+            place = builder.add(cls(layer, (place,), shape, Clipped(None, largest)))
+        return place
+
+
+@register_rule(keras.layers.PReLU)
+class PReLURule(_KinkedRule):
+    @classmethod
+    def expand(cls, builder, node, inputs):
+        return builder.add(cls(node.layer, inputs, node.input_shape, None))
+
+    def __init__(self, layer, inputs, input_shape, kind):
+        super().__init__(layer, inputs, input_shape, kind)
+        self.prepare()
+
+    def prepare(self):
+        self.kind = Piecewise(float64(self.layer.alpha))
+
+    def compute(self, tensors):
+        return self.layer(tensors[0])
+
+    def lipschitz(self):
+        self.prepare()
+        return super().lipschitz()
+
+    def estimate(self):
+        return ops.maximum(1.0, ops.max(ops.abs(self.layer.alpha)))
 
 
 @register_rule(keras.layers.ELU)
-class ELURule(ActivationRule):
-    limits = "with alpha 1"
+class ELURule(_KinkedRule):
+    limits = "with an alpha that is not negative"
 
-    def __init__(self, layer, inputs, input_shape):
-        if layer.alpha != 1:
-            refuse(layer, f"has alpha {layer.alpha}, not 1")
-        kind = next(kind for function, kind in ACTIVATIONS if function is keras.activations.elu)
-        super().__init__(layer, inputs, input_shape, kind)
+    @classmethod
+    def expand(cls, builder, node, inputs):
+        alpha = float(node.layer.alpha)
+        if not 0 <= alpha < math.inf:
+            refuse(node.layer, f"has alpha {alpha:g}, which is negative or not finite")
+        return builder.add(cls(node.layer, inputs, node.input_shape, elu(alpha)))
 
 
-def kind_of(layer):
-    """What the ``activation`` of a layer is, or None for the identity.
-
-    Functions are compared by identity, because anyone's function may have the same name.
+def activation_of(layer):
+    """What stands for the ``activation`` of a layer, or None for the identity.
 
     Raises:
         UnsupportedLayerError: for an activation without bounds.
     """
-    activation = layer.activation
+    activation = getattr(layer, "activation", None)
     if activation is None or activation is keras.activations.linear:
         return None
-    kind = next((kind for function, kind in ACTIVATIONS if function is activation), None)
+    kind = known_activation(activation)
     if kind is None:
-        name = getattr(activation, "__name__", type(activation).__name__)
-        refuse(layer, f"has the activation {name}")
+        refuse(layer, f"has the activation {_name(layer)}")
     return kind
+
+
+def _name(layer):
+    activation = getattr(layer, "activation", type(layer))
+    return getattr(activation, "__name__", type(activation).__name__)

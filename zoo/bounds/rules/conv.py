@@ -3,14 +3,21 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
-from zoo.bounds.rules.rule import KernelRule, refuse, register_rule
+from zoo.bounds.model_state import require_float32_weight
+from zoo.bounds.rules.activations import ActivationRule, activation_of
+from zoo.bounds.rules.affine import KernelRule
+from zoo.bounds.rules.layout import PermutationRule
+from zoo.bounds.rules.rows import float64
+from zoo.bounds.rules.rule import refuse, register_rule
+from zoo.ops.singular_values import convolution_norm
 
 
 @register_rule(keras.layers.Conv1D, keras.layers.Conv2D)
 class ConvRule(KernelRule):
-    limits = "without LoRA and quantisation"
+    limits = "without LoRA, quantisation and causal padding"
 
     def check(self):
         if self.layer.padding == "causal":
@@ -36,10 +43,17 @@ class ConvRule(KernelRule):
             dilation_rate=self.layer.dilation_rate,
         )
 
+    def norm(self, kernel):
+        # Groups share neither inputs nor outputs, so the largest of their norms is the norm.
+        parts = np.split(kernel, self.layer.groups, axis=-1)
+        return max(
+            image_norm(part, self.input_shape[:-1], self.layer, self.layer.dilation_rate)
+            for part in parts
+        )
 
-@register_rule(keras.layers.DepthwiseConv2D)
-class DepthwiseConv2DRule(KernelRule):
-    limits = "without dilation"
+
+class _DepthwiseRule(KernelRule):
+    """One filter or more for each channel, which sees this channel alone."""
 
     def check(self):
         if math.prod(self.layer.dilation_rate) != 1:
@@ -49,3 +63,125 @@ class DepthwiseConv2DRule(KernelRule):
         return ops.depthwise_conv(
             tensor, kernel, self.layer.strides, self.layer.padding, data_format="channels_last"
         )
+
+    def scaled(self, kernel, scale):
+        return kernel * np.reshape(scale, (-1, kernel.shape[-1])) if np.ndim(scale) else kernel
+
+    def terms(self, kernel):
+        return math.prod(kernel.shape[:-2]) + 3
+
+    def norm(self, kernel):
+        channels = np.split(kernel, kernel.shape[-2], axis=-2)
+        return max(image_norm(part, self.input_shape[:-1], self.layer) for part in channels)
+
+
+@register_rule(keras.layers.DepthwiseConv2D)
+class DepthwiseConv2DRule(_DepthwiseRule):
+    limits = "without dilation"
+
+
+class _DepthwisePartRule(_DepthwiseRule):
+    """The first half of a separable convolution."""
+
+    def weights(self):
+        require_float32_weight(self.layer, "depthwise_kernel")
+        return float64(self.layer.depthwise_kernel), np.zeros(1)
+
+    def trained(self, tensor):
+        return self.apply(tensor, ops.convert_to_tensor(self.layer.depthwise_kernel))
+
+    def compute(self, tensors):
+        return self.trained(tensors[0])
+
+
+@register_rule(keras.layers.SeparableConv2D)
+class SeparableConv2DRule(KernelRule):
+    """The second half of a separable convolution: a dense map of the channels at each pixel."""
+
+    limits = "without dilation"
+
+    @classmethod
+    def expand(cls, builder, node, inputs):
+        layer, shape = node.layer, node.input_shape
+        first = layer.data_format == "channels_first"
+        place = inputs[0]
+        if first:
+            place = builder.add(PermutationRule(layer, (place,), shape, [1, 2, 0]))
+            shape = builder.shape_of(place)
+        place = builder.add(_DepthwisePartRule(layer, (place,), shape))
+        place = builder.add(cls(layer, (place,), builder.shape_of(place)))
+        if first:
+            shape = builder.shape_of(place)
+            place = builder.add(PermutationRule(layer, (place,), shape, [2, 0, 1]))
+        kind = activation_of(layer)
+        if kind is None:
+            return place
+        return builder.add(ActivationRule(layer, (place,), builder.shape_of(place), kind))
+
+    def weights(self):
+        for name in ("pointwise_kernel", "bias") if self.layer.use_bias else ("pointwise_kernel",):
+            require_float32_weight(self.layer, name)
+        bias = float64(self.layer.bias) if self.layer.use_bias else np.zeros(1)
+        return float64(self.layer.pointwise_kernel), bias
+
+    def apply(self, tensor, kernel):
+        return ops.matmul(tensor, kernel[0, 0])
+
+    def trained(self, tensor):
+        return self.apply(tensor, ops.convert_to_tensor(self.layer.pointwise_kernel))
+
+    def norm(self, kernel):
+        return float(np.linalg.norm(kernel[0, 0], 2)) * (1.0 + 1e-9)
+
+
+@register_rule(keras.layers.Conv2DTranspose)
+class Conv2DTransposeRule(KernelRule):
+    """The transpose of a convolution from the output to the input: both have the same norm."""
+
+    limits = "without dilation, output padding and quantisation"
+
+    @classmethod
+    def expand(cls, builder, node, inputs):
+        if math.prod(node.layer.dilation_rate) != 1 or node.layer.output_padding is not None:
+            refuse(node.layer, "has dilation or output padding")
+        return super().expand(builder, node, inputs)
+
+    def apply(self, tensor, kernel):
+        return ops.conv_transpose(
+            tensor, kernel, self.layer.strides, self.layer.padding, data_format="channels_last"
+        )
+
+    def scaled(self, kernel, scale):
+        return kernel * np.asarray(scale)[..., None] if np.ndim(scale) else kernel
+
+    def terms(self, kernel):
+        return kernel.size // kernel.shape[-2] + 3
+
+    def norm(self, kernel):
+        return image_norm(kernel, self.output_shape[:-1], self.layer)
+
+
+def image_norm(kernel, image_shape, layer, dilation=1):
+    """Upper bound of the L2 norm of a convolution along one axis or two.
+
+    Args:
+        kernel: float64 array ``(*window, channels, filters)``.
+        image_shape: of the images without channels.
+        layer: whose strides and padding it has.
+        dilation: a dilated kernel is one with zeros in between.
+    """
+    rank = kernel.ndim - 2
+    strides, dilation = (
+        tuple(np.broadcast_to(setting, rank)) for setting in (layer.strides, dilation)
+    )
+    if any(step != 1 for step in dilation):
+        window = [(n - 1) * step + 1 for n, step in zip(kernel.shape, dilation, strict=False)]
+        spread = np.zeros((*window, *kernel.shape[-2:]))
+        spread[tuple(slice(None, None, step) for step in dilation)] = kernel
+        kernel = spread
+    if rank == 1:
+        kernel, image_shape, strides = kernel[None], (1, *image_shape), (1, *strides)
+    return convolution_norm(kernel, image_shape, tuple(map(int, strides)), layer.padding)
+
+
+__all__ = ["Conv2DTransposeRule", "ConvRule", "DepthwiseConv2DRule", "SeparableConv2DRule"]

@@ -1,19 +1,28 @@
-"""Layers with several inputs."""
+"""Layers with several inputs, and sums and products written as operators."""
+
+import math
 
 import keras
 import numpy as np
 from keras import ops
+from keras.src.ops import numpy as operations
 
-from zoo.bounds.rules.rule import AffineRule, Rule, products, refuse, register_rule, sizes
+from zoo.bounds.rules.affine import AffineRule
+from zoo.bounds.rules.lipschitz_bound import LipschitzBound, with_flushing
+from zoo.bounds.rules.rows import products, sizes
+from zoo.bounds.rules.rule import Rule, refuse, register_rule
+from zoo.ops.float32 import LARGEST, sum_rounding
 
 
-class _WeightedSumRule(AffineRule):
-    """``Σ weight · input``, entry by entry."""
+class WeightedSumRule(AffineRule):
+    """``Σ factor · input + offset``, entry by entry."""
 
     limits = "of equal shapes"
+    # The curvature of a network is bounded along a chain of layers.
+    second_order = Rule.second_order
 
-    def weights(self):
-        """One number for each input."""
+    def factors(self):
+        """For each input a number, or a float64 array that broadcasts to it."""
         raise NotImplementedError
 
     def prepare(self):
@@ -21,24 +30,48 @@ class _WeightedSumRule(AffineRule):
 
     def interval(self, boxes):
         error = self.rounding(boxes)
-        lower, upper = 0.0, 0.0
-        for weight, box in zip(self.weights(), boxes, strict=True):
-            least, most = box if weight > 0 else box[::-1]
-            lower, upper = lower + weight * least, upper + weight * most
+        lower = upper = self.offset
+        for factor, box in zip(self.factors(), boxes, strict=True):
+            ends = factor * box[0], factor * box[1]
+            lower, upper = lower + ops.minimum(*ends), upper + ops.maximum(*ends)
         return lower - error, upper + error
 
+    def term_sizes(self, boxes):
+        """The sizes of all terms of an output, added up."""
+        pairs = zip(self.factors(), boxes, strict=True)
+        return sum(abs(factor) * sizes(box) for factor, box in pairs) + abs(self.offset)
+
     def rounding(self, boxes):
-        pairs = zip(self.weights(), boxes, strict=True)
-        return self.error(boxes, sum(abs(weight) * sizes(box) for weight, box in pairs))
+        return self.error(boxes, self.term_sizes(boxes))
 
     def backward(self, rows, relaxed):
-        inputs = [rows if weight == 1.0 else weight * rows for weight in self.weights()]
-        return inputs, -products(ops.abs(rows), relaxed)
+        inputs = [_times(rows, factor) for factor in self.factors()]
+        return inputs, products(rows, self.offset) - products(ops.abs(rows), relaxed)
+
+    def merged(self, values):
+        largest = [float(np.max(np.abs(factor))) for factor in self.factors()]
+        return sum(factor * value for factor, value in zip(largest, values, strict=True))
+
+    def lipschitz(self):
+        self.prepare()
+        offset = np.broadcast_to(np.asarray(ops.convert_to_numpy(self.offset)), self.input_shape)
+        rounding, entries = sum_rounding(self.roundings), math.prod(self.input_shape)
+        return with_flushing(
+            1.0,
+            rounding,
+            rounding * float(np.linalg.norm(offset)),
+            terms=self.roundings,
+            entries=entries,
+        )
+
+
+def _times(rows, factor):
+    return rows if np.ndim(factor) == 0 and factor == 1.0 else rows * factor
 
 
 @register_rule(keras.layers.Add)
-class AddRule(_WeightedSumRule):
-    def weights(self):
+class AddRule(WeightedSumRule):
+    def factors(self):
         return [1.0] * len(self.inputs)
 
     def prepare(self):
@@ -46,20 +79,87 @@ class AddRule(_WeightedSumRule):
 
 
 @register_rule(keras.layers.Subtract)
-class SubtractRule(_WeightedSumRule):
-    def weights(self):
+class SubtractRule(WeightedSumRule):
+    def factors(self):
         return [1.0, -1.0]
 
 
 @register_rule(keras.layers.Average)
-class AverageRule(_WeightedSumRule):
-    def weights(self):
+class AverageRule(WeightedSumRule):
+    def factors(self):
         return [1.0 / len(self.inputs)] * len(self.inputs)
+
+
+@register_rule(
+    operations.Add,
+    operations.Divide,
+    operations.Multiply,
+    operations.Negative,
+    operations.Subtract,
+    operations.TrueDivide,
+)
+class OperatorRule(WeightedSumRule):
+    """``a + b``, ``a - b`` and ``-a``, and ``a * c`` and ``a / c`` with a constant c."""
+
+    limits = "of tensors of equal shapes, or of a tensor and a constant; no products of tensors"
+
+    @classmethod
+    def expand(cls, builder, node, inputs):
+        return builder.add(cls(node, inputs))
+
+    def __init__(self, node, inputs):
+        self.node = node
+        super().__init__(node.layer, inputs, node.input_shape)
+
+    def check(self):
+        kind, operands = type(self.layer), self.node.operands
+        constants = [None if isinstance(x, int) else x.value for x in operands]
+        tensors = [constant is None for constant in constants]
+        if kind is operations.Negative:
+            self._factors = [-1.0]
+        elif kind in (operations.Add, operations.Subtract):
+            signs = [1.0, -1.0 if kind is operations.Subtract else 1.0]
+            self._factors = [sign for sign, here in zip(signs, tensors, strict=True) if here]
+            for sign, constant in zip(signs, constants, strict=True):
+                if constant is not None:
+                    self.offset = sign * constant
+        elif all(tensors) or (kind is not operations.Multiply and not tensors[0]):
+            refuse(self.layer, "multiplies or divides by a tensor that is no constant")
+        else:
+            (constant,) = (constant for constant in constants if constant is not None)
+            divides = kind is not operations.Multiply
+            # A divisor near zero may be taken for zero.
+            if divides and not (np.abs(constant) > 1e-30).all():
+                refuse(self.layer, "divides by zero, or by almost zero")
+            self._factors = [1.0 / constant if divides else constant]
+        self.largest = max(float(np.max(np.abs(factor))) for factor in self._factors)
+        if not max(self.largest, float(np.max(np.abs(self.offset)))) < LARGEST:
+            refuse(self.layer, "has a constant that float32 cannot hold")
+
+    def compute(self, tensors):
+        tensors = iter(tensors)
+        return self.layer(
+            *(
+                next(tensors) if isinstance(x, int) else ops.convert_to_tensor(x.value, "float32")
+                for x in self.node.operands
+            )
+        )
+
+    def factors(self):
+        return self._factors
+
+    def linear(self, tensor):
+        return self._factors[0] * tensor
+
+    def absolute(self, tensor):
+        return abs(self._factors[0]) * tensor
 
 
 @register_rule(keras.layers.Concatenate)
 class ConcatenateRule(Rule):
     """Nothing is computed, so nothing is rounded."""
+
+    limits = "not along the batch"
 
     def check(self):
         if self.layer.axis == 0:
@@ -74,3 +174,9 @@ class ConcatenateRule(Rule):
         axis = self.layer.axis + (1 if self.layer.axis > 0 else 0)
         ends = np.cumsum(self.counts)[:-1].tolist()
         return ops.split(rows, ends, axis=axis), 0.0
+
+    def lipschitz(self):
+        return LipschitzBound(1.0)
+
+    def merged(self, values):
+        return sum(value**2 for value in values) ** 0.5

@@ -5,55 +5,88 @@ import math
 import keras
 from keras import ops
 
-from zoo.bounds.rules.rule import (
-    AffineRule,
-    Rule,
-    products,
-    register_rule,
-    through_transposed,
-)
+from zoo.bounds.rules.affine import AffineRule
+from zoo.bounds.rules.layout import in_channels_last
+from zoo.bounds.rules.lipschitz_bound import with_flushing
+from zoo.bounds.rules.rows import products, through_transposed
+from zoo.bounds.rules.rule import Rule, refuse, register_rule
+from zoo.bounds.rules.windows import Windows
+from zoo.ops.singular_values import average_pooling_norm, overlaps
+
+
+class _Pooling:
+    """What poolings of pixels share: windows, which are the whole image in a global pooling."""
+
+    limits = "without keepdims"
+
+    @classmethod
+    def expand(cls, builder, node, inputs):
+        if getattr(node.layer, "keepdims", False):
+            refuse(node.layer, "keeps the dimensions that it pools")
+        return in_channels_last(cls, builder, node, inputs)
+
+    def check(self):
+        layer = self.layer
+        self.everything = not hasattr(layer, "pool_size")
+        image = self.input_shape[:2]
+        size, strides = (image, image) if self.everything else (layer.pool_size, layer.strides)
+        padding = "valid" if self.everything else layer.padding
+        self.windows = Windows(image, size, strides, padding)
+
+    def pooled(self, tensor, pool, reduce):
+        """A tensor through Keras's pooling of windows, or of everything."""
+        if self.everything:
+            return reduce(tensor, axis=(1, 2))
+        layer = self.layer
+        return pool(
+            tensor, layer.pool_size, layer.strides, layer.padding, data_format="channels_last"
+        )
 
 
 @register_rule(keras.layers.AveragePooling2D, keras.layers.GlobalAveragePooling2D)
-class AveragePoolingRule(AffineRule):
+class AveragePoolingRule(_Pooling, AffineRule):
+    def linear(self, tensor):
+        return self.pooled(tensor, ops.average_pool, ops.mean)
+
+    def compute(self, tensors):
+        return self.linear(tensors[0])
+
     def prepare(self):
-        self.roundings = math.prod(getattr(self.layer, "pool_size", self.input_shape[:2])) + 3
+        self.roundings = math.prod(self.windows.size) + 3
+
+    def norms(self):
+        windows = self.windows
+        norm = average_pooling_norm(
+            windows.image_shape, windows.size, windows.strides, windows.padding
+        )
+        return norm, norm
 
 
 @register_rule(keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D)
-class MaxPoolingRule(Rule):
+class MaxPoolingRule(_Pooling, Rule):
     """The largest entry of each window."""
 
     compares_entries = True
 
-    def check(self):
-        layer = self.layer
-        everything = isinstance(layer, keras.layers.GlobalMaxPooling2D)
-        self.size = self.input_shape[:2] if everything else layer.pool_size
-        self.strides = self.size if everything else layer.strides
-        self.padding = [(0, 0), (0, 0)]
-        self.counts = [(n - k) // s + 1 for n, k, s in self._along()]
-        if not everything and layer.padding == "same":
-            self.counts = [math.ceil(n / s) for n, _, s in self._along()]
-            for axis, (n, k, s) in enumerate(self._along()):
-                missing = max((self.counts[axis] - 1) * s + k - n, 0)
-                self.padding[axis] = (missing // 2, missing - missing // 2)
-
     @property
     def width(self):
-        return math.prod(self.counts) * math.prod(self.size) * self.input_shape[-1]
+        return math.prod(self.windows.counts) * math.prod(self.windows.size) * self.input_shape[-1]
 
-    def _along(self):
-        return zip(self.input_shape[:2], self.size, self.strides, strict=True)
+    def compute(self, tensors):
+        return self.pooled(tensors[0], ops.max_pool, ops.max)
 
     def interval(self, boxes):
-        lower, upper = boxes[0]
-        return self.layer.call(lower), self.layer.call(upper)
+        return tuple(self.compute([end]) for end in boxes[0])
+
+    def lipschitz(self):
+        # A pixel is the largest of at most as many windows as it lies in.
+        stretch = math.sqrt(overlaps(self.windows.size, self.windows.strides))
+        return with_flushing(stretch, 0.0, 0.0, terms=1, entries=math.prod(self.input_shape))
 
     def relax(self, boxes):
         """The line below is the entry with the largest lower bound. The line above is the same
         entry where no other one can be larger, and the largest upper bound elsewhere."""
-        lower, upper = (self._windows(end, outside=-1e300) for end in boxes[0])
+        lower, upper = (self._entries(end, outside=-1e300) for end in boxes[0])
         chosen = ops.one_hot(ops.argmax(lower, axis=-1), lower.shape[-1], dtype="float64")
         others = ops.max(ops.where(chosen > 0, -1e300, upper), axis=-1)
         alone = ops.cast(others <= ops.max(lower, axis=-1), "float64")
@@ -65,13 +98,7 @@ class MaxPoolingRule(Rule):
         positive, negative = ops.maximum(rows, 0.0), ops.minimum(rows, 0.0)
         offset = products(negative, (1.0 - alone) * largest)
         rows = (positive + negative * alone[:, None])[..., None] * chosen[:, None]
-        return [through_transposed(self._windows, rows, self.input_shape)], offset
+        return [through_transposed(self._entries, rows, self.input_shape)], offset
 
-    def _windows(self, tensor, outside=0.0):
-        """Entries by window: ``(batch, rows, columns, channels, entries)``."""
-        padded = ops.pad(tensor, [(0, 0), *self.padding, (0, 0)], constant_values=outside)
-        slices = [
-            [slice(i, i + (n - 1) * s + 1, s) for i in range(k)]
-            for n, k, s in zip(self.counts, self.size, self.strides, strict=True)
-        ]
-        return ops.stack([padded[:, i, j] for i in slices[0] for j in slices[1]], axis=-1)
+    def _entries(self, tensor, outside=0.0):
+        return self.windows.entries(tensor, outside)

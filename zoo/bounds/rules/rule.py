@@ -1,24 +1,21 @@
 """What a layer means for bounds: the base of all rules, and the registry of them."""
 
+import functools
 import math
 
 import keras
 from keras import ops
 
 from zoo.bounds.graph import advice_on
-from zoo.bounds.model_state import require_float32_weight
 from zoo.errors import UnsupportedLayerError
-from zoo.ops.gradients import input_gradient
-from zoo.ops.precision import LARGEST, SMALLEST_NORMAL, sum_rounding
 
 #: Bounds that a rule may give, and the method of the rule that gives it.
-BOUNDS = {"interval": "interval", "crown": "backward"}
-
-# An error that is not known, because sums may overflow: no box that holds it proves anything. It is
-# finite, so that TensorFlow's own search for infinities and NaN finds none here.
-_UNKNOWN = 1e300
-# Errors are bounded to first order. What is left out is less than this.
-_SECOND_ORDER = 1.001
+BOUNDS = {
+    "interval": "interval",
+    "crown": "backward",
+    "lipschitz": "lipschitz",
+    "curvature": "second_order",
+}
 
 _rules = {}
 
@@ -30,7 +27,7 @@ def register_rule(*layer_types):
     that is registered for a type replaces the one that the type had.
 
     Args:
-        layer_types: classes of Keras layers.
+        layer_types: classes of Keras layers, or of ``keras.Operation``.
 
     Raises:
         TypeError: if an argument is not a class of layers, or the decorated class is no rule.
@@ -51,7 +48,8 @@ def register_rule(*layer_types):
     'crown'
     """
     for layer_type in layer_types:
-        if not (isinstance(layer_type, type) and issubclass(layer_type, keras.layers.Layer)):
+        # Keras's operations, such as the sum in `a + b`, are the base of its layers.
+        if not (isinstance(layer_type, type) and issubclass(layer_type, keras.Operation)):
             raise TypeError(f"a rule is registered for classes of Keras layers, got {layer_type!r}")
 
     def register(rule):
@@ -83,8 +81,16 @@ def supported(bound):
     """
     if bound not in BOUNDS:
         raise ValueError(f"bound must be one of {', '.join(BOUNDS)}, got {bound!r}")
-    found = {kind.__name__: rule.limits for kind, rule in _rules.items() if gives(rule, bound)}
+    found = {
+        _name(kind): rule.limits_of(bound) for kind, rule in _rules.items() if gives(rule, bound)
+    }
     return dict(sorted(found.items()))
+
+
+def _name(kind):
+    """The name of a layer type. Some operations of ``keras.ops`` are named as layers are."""
+    is_layer = issubclass(kind, keras.layers.Layer)
+    return kind.__name__ if is_layer else f"ops.{kind.__name__}"
 
 
 def gives(rule, bound):
@@ -123,8 +129,8 @@ class Rule:
     Attributes:
         layer, inputs, input_shape: as given.
         limits: text: what is not supported of the layer.
-        ends_with_activation: whether the layer applies its ``activation`` at the end, which then
-            gets a rule of its own.
+        use: number of the layer's use in the network; rules that a layer was expanded into share
+            it.
         isometry: a factor by which the layer stretches every difference in L2, or None.
         wants_tight_inputs: whether linear relaxation should bound the inputs, because the rule's
             own relaxation is the better the tighter they are.
@@ -132,31 +138,62 @@ class Rule:
             that only the others, the unstable ones, need tight bounds.
         compares_entries: whether the relaxation compares entries with each other, so that tight
             bounds of stable ones matter too.
+        has_norm: whether training estimates the Lipschitz constant by power iteration.
 
     Raises:
         UnsupportedLayerError: for settings that are not supported.
     """
 
     limits = ""
-    ends_with_activation = False
+    use = None
     isometry = None
     wants_tight_inputs = False
     exact_where_stable = False
     compares_entries = False
+    has_norm = False
 
     def __init__(self, layer, inputs, input_shape):
         self.layer, self.inputs, self.input_shape = layer, inputs, input_shape
-        if getattr(layer, "data_format", "channels_last") == "channels_first":
-            refuse(layer, "has its channels first")
         if getattr(layer, "quantization_mode", None):
             refuse(layer, "is quantised")
         self.check()
+
+    @classmethod
+    def limits_of(cls, bound):
+        """What is not supported of the layer for one of :data:`BOUNDS`: text."""
+        return cls.limits
+
+    @classmethod
+    def expand(cls, builder, node, inputs):
+        """Add the rules that a layer consists of; by default there is one.
+
+        Args:
+            builder: a :class:`zoo.bounds.network_rules.Builder`.
+            node: the :class:`zoo.bounds.graph.Node` of the layer.
+            inputs: tuple of the places of its inputs.
+
+        Returns:
+            The place of the layer's output.
+        """
+        if getattr(node.layer, "data_format", "channels_last") == "channels_first":
+            refuse(node.layer, "has its channels first")
+        return builder.add(cls(node.layer, inputs, node.input_shape))
 
     def check(self):
         """Raise, by :func:`refuse`, for settings that are not supported."""
 
     def prepare(self):
         """Read the weights as they are now. It is called before bounds are computed."""
+
+    def compute(self, tensors):
+        """What the network computes: from a list of float32 tensors to a float32 tensor."""
+        return self.layer(tensors[0] if len(tensors) == 1 else tensors)
+
+    @functools.cached_property
+    def output_shape(self):
+        """Of the output, without the batch."""
+        zeros = [ops.zeros((1, *self.input_shape), "float32")] * len(self.inputs)
+        return tuple(self.compute(zeros).shape[1:])
 
     @property
     def width(self):
@@ -201,128 +238,32 @@ class Rule:
         """
         raise NotImplementedError
 
+    def lipschitz(self):
+        """Upper bounds of the L2 Lipschitz constant and of float32's error.
 
-class AffineRule(Rule):
-    """A layer that is linear in its inputs, plus an offset.
-
-    A subclass gives at least :meth:`linear`; and :meth:`absolute` where a factor may be negative.
-
-    Attributes:
-        offset: tensor ``(1, *output_shape)`` or one that broadcasts to it, or 0.
-        roundings: upper bound of the number of roundings that one product goes through on its way
-            into an output; 0 if the layer rounds nothing.
-        largest: the largest of the factors, in size.
-    """
-
-    offset = 0.0
-    roundings = 0
-    largest = 1.0
-
-    def linear(self, tensor):
-        """The linear part of one input: of a float64 tensor ``(batch, *input_shape)``."""
-        # Calling the layer itself would turn the tensor into float32.
-        return self.layer.call(tensor)
-
-    def absolute(self, tensor):
-        """The linear part with the sizes of all factors; by default no factor is negative."""
-        return self.linear(tensor)
-
-    def interval(self, boxes):
-        lower, upper = boxes[0]
-        center = self.linear((lower + upper) / 2.0) + self.offset
-        spread = self.absolute((upper - lower) / 2.0) + self.rounding(boxes)
-        return center - spread, center + spread
-
-    def rounding(self, boxes):
-        """Bound of float32's error over the boxes: tensor ``(batch, *output_shape)``."""
-        return self.error(boxes, self.absolute(sizes(boxes[0])) + abs(self.offset))
-
-    def error(self, boxes, size):
-        """Bound of float32's error where the sizes of an output's terms add up to ``size``."""
-        if not self.roundings:
-            return 0.0
-        inputs = sizes(boxes[0])
-        inputs = ops.max(inputs, axis=tuple(range(1, len(inputs.shape))))
-        inputs = ops.reshape(inputs, (-1, *[1] * (len(size.shape) - 1)))
-        # Inputs, factors and results that are taken for zero.
-        flushed = self.roundings * SMALLEST_NORMAL * (1.0 + self.largest + inputs)
-        error = _SECOND_ORDER * sum_rounding(self.roundings) * size + flushed
-        return ops.where(self.roundings * size < LARGEST, error, _UNKNOWN)
-
-    def relax(self, boxes):
-        return self.rounding(boxes)
-
-    def backward(self, rows, relaxed):
-        offset = products(rows, self.offset) - products(ops.abs(rows), relaxed)
-        return [self.transposed(rows)], offset
-
-    def transposed(self, rows):
-        """Rows ``(batch, rows, *output_shape)`` through the transposed linear part."""
-        return through_transposed(self.linear, rows, self.input_shape)
-
-
-class KernelRule(AffineRule):
-    """A layer with a kernel and perhaps a bias, without its activation.
-
-    A subclass gives :meth:`apply`.
-    """
-
-    ends_with_activation = True
-
-    def prepare(self):
-        for name in ("kernel", "bias") if self.layer.use_bias else ("kernel",):
-            require_float32_weight(self.layer, name)
-        self.kernel = ops.convert_to_tensor(float64(self.layer.kernel), "float64")
-        self.kernel_sizes = ops.abs(self.kernel)
-        offset = float64(self.layer.bias) if self.layer.use_bias else [0.0]
-        self.offset = ops.convert_to_tensor(offset, "float64")
-        self.roundings = math.prod(self.kernel.shape[:-1]) + 3
-        self.largest = float(ops.max(self.kernel_sizes))
-
-    def apply(self, tensor, kernel):
-        """A tensor through a kernel of this shape."""
+        Returns:
+            :class:`zoo.bounds.rules.lipschitz_bound.LipschitzBound`.
+        """
         raise NotImplementedError
 
-    def linear(self, tensor):
-        return self.apply(tensor, self.kernel)
+    def estimate(self):
+        """The Lipschitz constant for training: a number, or a differentiable tensor."""
+        return self.first_constant
 
-    def absolute(self, tensor):
-        return self.apply(tensor, self.kernel_sizes)
+    @functools.cached_property
+    def first_constant(self):
+        """The Lipschitz constant when the network was analysed: for layers that do not train."""
+        return self.lipschitz().lipschitz
 
-    def row_lengths(self):
-        ones = ops.ones((1, *self.input_shape), "float64")
-        return ops.sqrt(self.apply(ones, ops.square(self.kernel)))
+    def merged(self, values):
+        """An L2 bound of all inputs together, from one for each: for one factor on all of them."""
+        return sum(values)
 
+    def second_order(self):
+        """What the layer adds to a network's curvature.
 
-def through_transposed(linear, rows, input_shape):
-    """Rows ``(batch, rows, *output_shape)`` through the transpose of a linear function.
-
-    Args:
-        linear: function of a tensor ``(n, *input_shape)`` to one ``(n, *output_shape)``.
-        rows: float64 tensor.
-        input_shape: without the batch.
-    """
-    flat = ops.reshape(rows, (-1, *rows.shape[2:]))
-    zeros = ops.zeros((flat.shape[0], *input_shape), "float64")
-    flat = input_gradient(lambda x: linear(x) * flat, zeros)
-    return ops.reshape(flat, (*rows.shape[:2], *input_shape))
-
-
-def float64(variable):
-    """A weight as a float64 NumPy array."""
-    return ops.convert_to_numpy(variable).astype("float64")
-
-
-def sizes(box):
-    """The largest size of each entry in a box."""
-    return ops.maximum(*map(ops.abs, box))
-
-
-def products(rows, offset):
-    """Each row's product with a tensor ``(batch or 1, *shape)``, or one that broadcasts to it."""
-    if isinstance(offset, float):
-        return 0.0
-    offset = ops.reshape(offset, (*[1] * (len(rows.shape) - 1 - len(offset.shape)), *offset.shape))
-    if len(offset.shape) == len(rows.shape) - 1:
-        offset = offset[:, None]
-    return ops.sum(rows * offset, axis=tuple(range(2, len(rows.shape))))
+        Returns:
+            None for an affine layer, which must be an :class:`AffineRule`; otherwise the
+            :class:`zoo.bounds.activations.derivatives.Derivatives` of an activation.
+        """
+        raise NotImplementedError

@@ -1,12 +1,17 @@
-"""A factor and an offset for each entry, or each channel: batch normalisation and rescaling."""
+"""A factor and an offset for each entry: batch normalisation, normalisation and rescaling."""
+
+import math
 
 import keras
 import numpy as np
 from keras import ops
 
 from zoo.bounds import batch_normalization
-from zoo.bounds.rules.rule import AffineRule, refuse, register_rule, sizes
-from zoo.ops.precision import LARGEST
+from zoo.bounds.rules.affine import AffineRule
+from zoo.bounds.rules.lipschitz_bound import UNKNOWN, with_flushing
+from zoo.bounds.rules.rows import float64, sizes
+from zoo.bounds.rules.rule import Rule, refuse, register_rule
+from zoo.ops.float32 import LARGEST, sum_rounding
 
 
 class ScalingRule(AffineRule):
@@ -19,6 +24,9 @@ class ScalingRule(AffineRule):
     def transposed(self, rows):
         return rows * self.factor
 
+    def norms(self):
+        return self.largest, self.largest
+
     def _set(self, factor, offset, roundings):
         self.factor = ops.convert_to_tensor(factor, "float64")
         self.offset = ops.convert_to_tensor(offset, "float64")
@@ -28,16 +36,34 @@ class ScalingRule(AffineRule):
 
 @register_rule(keras.layers.BatchNormalization)
 class BatchNormalizationRule(ScalingRule):
-    limits = "over the channels"
+    limits = "over one axis"
+
+    # Float32 may flush its factors, which the bounds of curvature do not count.
+    second_order = Rule.second_order
 
     def check(self):
-        if self.layer.axis not in (-1, len(self.input_shape)):
-            refuse(self.layer, f"normalises axis {self.layer.axis}, not the channels")
+        if self.layer.axis == 0:
+            refuse(self.layer, "normalises over the batch")
+
+    @property
+    def over_channels(self):
+        """Whether the normalised axis is the last one."""
+        return self.layer.axis in (-1, len(self.input_shape))
+
+    def _along_axis(self, values):
+        """An array with one entry for each place along the normalised axis."""
+        shape = [1] * len(self.input_shape)
+        shape[self.layer.axis - (1 if self.layer.axis > 0 else 0)] = -1
+        return np.reshape(values, shape)
 
     def prepare(self):
         constants = batch_normalization.normalization_of(self.layer)
-        self.size, self.flushed, self.mean = constants.size, constants.flushed, constants.mean
-        self._set(constants.factor, constants.shift, batch_normalization.ROUNDINGS)
+        size, flushed, mean = map(
+            self._along_axis, (constants.size, constants.flushed, constants.mean)
+        )
+        self.size, self.flushed, self.mean = size, flushed, mean
+        factor, shift = self._along_axis(constants.factor), self._along_axis(constants.shift)
+        self._set(factor, shift, batch_normalization.ROUNDINGS)
 
     def rounding(self, boxes):
         # Mean and offset may cancel each other, so their sizes are added.
@@ -45,18 +71,89 @@ class BatchNormalizationRule(ScalingRule):
         error = self.error(boxes, self.absolute(size) + self.size)
         return error + self.flushed * (size + self.mean)
 
+    def scale_and_errors(self, shape):
+        """``(scale, flushed, offset)``: what batch normalisation does to outputs of this shape.
 
-@register_rule(keras.layers.Rescaling)
-class RescalingRule(ScalingRule):
-    limits = "by one number"
+        ``scale`` is the factor of each channel; ``flushed`` is the error that flushed factors add,
+        relative to the inputs; ``offset`` is the L2 error in what is added. All are infinite where
+        float32 cannot hold a number that is met on the way.
+        """
+        constants = batch_normalization.normalization_of(self.layer)
+        if not np.isfinite(constants.size).all():
+            return np.full_like(constants.factor, np.inf), math.inf, math.inf
+        error = sum_rounding(batch_normalization.ROUNDINGS) * constants.size
+        error = error + constants.flushed * constants.mean
+        repeats = math.prod(shape) / len(constants.factor)
+        offset = float(np.linalg.norm(error)) * math.sqrt(repeats)
+        return constants.factor, float(constants.flushed.max()), offset
+
+    def lipschitz(self):
+        scale, flushed, offset = self.scale_and_errors(self.input_shape)
+        largest, terms = float(np.abs(scale).max()), batch_normalization.ROUNDINGS
+        if not np.isfinite(largest):
+            return UNKNOWN
+        per_size, entries = sum_rounding(terms) * largest + flushed, math.prod(self.input_shape)
+        return with_flushing(
+            largest, per_size, offset, terms=terms, entries=entries, weight=largest
+        )
+
+    def trained_scale(self):
+        """Scale of each channel, differentiable."""
+        variance = ops.convert_to_tensor(self.layer.moving_variance)
+        scale = ops.rsqrt(variance + self.layer.epsilon)
+        return scale * self.layer.gamma if self.layer.scale else scale
+
+    def estimate(self):
+        return ops.max(ops.abs(self.trained_scale()))
+
+
+class _ConstantScalingRule(ScalingRule):
+    """A scaling by settings of the layer."""
+
+    def settings(self):
+        """``(factor, offset, roundings)``: float64 arrays that broadcast to the input, and int."""
+        raise NotImplementedError
 
     def check(self):
-        if np.ndim(self.layer.scale) or np.ndim(self.layer.offset):
-            refuse(self.layer, "has a scale or an offset for each channel")
-        if not max(abs(self.layer.scale), abs(self.layer.offset)) < LARGEST:
+        factor, offset, _ = self.settings()
+        if not (np.abs(factor) < LARGEST).all() or not (np.abs(offset) < LARGEST).all():
             refuse(self.layer, "has a scale or an offset that float32 cannot hold")
 
+    def trained(self, tensor):
+        return tensor * ops.convert_to_tensor(self.settings()[0], tensor.dtype)
+
     def prepare(self):
-        scale, offset = np.float64(self.layer.scale), np.float64(self.layer.offset)
-        self.isometry = abs(float(scale))
-        self._set(scale, offset, 4)
+        factor, offset, roundings = self.settings()
+        if factor.size == 1:
+            self.isometry = abs(float(factor.reshape(-1)[0]))
+        self._set(factor, offset, roundings)
+
+
+@register_rule(keras.layers.Rescaling)
+class RescalingRule(_ConstantScalingRule):
+    def settings(self):
+        scale, offset = (
+            np.asarray(part, np.float64) for part in (self.layer.scale, self.layer.offset)
+        )
+        # Keras reshapes the scale where channels come first, but not the offset.
+        if scale.ndim and keras.config.image_data_format() == "channels_first":
+            scale = scale.reshape(scale.shape + (1,) * (3 - scale.ndim))
+        # The settings themselves are rounded to float32.
+        return scale, offset, 4
+
+
+@register_rule(keras.layers.Normalization)
+class NormalizationRule(_ConstantScalingRule):
+    """``(x - mean) / max(√variance, epsilon)``, or its inverse."""
+
+    def settings(self):
+        mean, variance = float64(self.layer.mean), float64(self.layer.variance)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
+            if self.layer.invert:
+                # A variance of zero is flushed or not, but never meets a quotient.
+                factor, offset = deviation, mean
+            else:
+                factor, offset = 1.0 / deviation, -mean / deviation
+        # The root, the quotient and the sums; the mean meets the input before it is divided.
+        return factor[0], offset[0], 12

@@ -4,21 +4,40 @@ import math
 
 import keras
 
-from zoo.bounds.rules.rule import AffineRule, refuse, register_rule
+from zoo.bounds.rules.affine import AffineRule
+from zoo.bounds.rules.rule import refuse, register_rule
 
 
-@register_rule(
-    keras.layers.Cropping2D,
-    keras.layers.Flatten,
-    keras.layers.Permute,
-    keras.layers.Reshape,
-    keras.layers.ZeroPadding2D,
-)
+@register_rule(keras.layers.Flatten, keras.layers.Permute, keras.layers.Reshape)
 class MovedRule(AffineRule):
+    """Nothing is computed, so nothing is rounded."""
+
     isometry = 1.0
+
+    @classmethod
+    def expand(cls, builder, node, inputs):
+        # These layers take axes as they come, and flattening has its own order of channels.
+        return builder.add(cls(node.layer, inputs, node.input_shape))
+
+    @property
+    def keeps_order(self):
+        # Flattening moves channels that come first to the end.
+        first = getattr(self.layer, "data_format", "channels_last") == "channels_first"
+        return type(self.layer) in (keras.layers.Flatten, keras.layers.Reshape) and not first
+
+    def compute(self, tensors):
+        return self.linear(tensors[0])
 
     def interval(self, boxes):
         return tuple(self.linear(end) for end in boxes[0])
+
+    def norms(self):
+        return self.isometry, self.isometry
+
+
+@register_rule(keras.layers.Cropping2D, keras.layers.ZeroPadding2D)
+class BorderRule(MovedRule):
+    """Pixels at the border are dropped or added."""
 
 
 @register_rule(keras.layers.UpSampling2D)
@@ -49,6 +68,8 @@ class UpSampling2DRule(MovedRule):
 )
 class UnchangedRule(MovedRule):
     """A layer that does nothing at inference."""
+
+    keeps_order = True
 
     def linear(self, tensor):
         return tensor

@@ -1,23 +1,48 @@
 """Layers of this package."""
 
+import math
+
 import numpy as np
 from keras import ops
 
-from zoo.bounds.activation_lines import Piecewise
-from zoo.bounds.rules.rule import Rule, float64, products, register_rule, sizes
+from zoo.bounds.activations import Piecewise
+from zoo.bounds.graph import Node
+from zoo.bounds.rules.affine import KernelRule
+from zoo.bounds.rules.lipschitz_bound import LipschitzBound
+from zoo.bounds.rules.merge import WeightedSumRule
+from zoo.bounds.rules.rows import float64, products, sizes
+from zoo.bounds.rules.rule import Rule, register_rule
+from zoo.bounds.rules.scaling import ScalingRule
 from zoo.bounds.rules.shape import MovedRule
+from zoo.bounds.rules.windows import Windows
+from zoo.layers.convex_residual import ConvexResidual
+from zoo.layers.equalized_dense import EqualizedDense
 from zoo.layers.flatten import Flatten
 from zoo.layers.linf_distance import LinfDistance
+from zoo.layers.linf_distance_conv import LinfDistanceConv2D
 from zoo.layers.max_min import MaxMin
 from zoo.layers.mean_shift import MeanShift
+from zoo.layers.nonexpansive_conv import NonexpansiveConv2D
+from zoo.layers.nonexpansive_dense import NonexpansiveDense
+from zoo.layers.norm_pooling import NormPooling2D
 from zoo.layers.two_sided_relu import TwoSidedReLU
-from zoo.ops import linf_interval
-from zoo.ops.precision import SMALLEST_NORMAL, UNIT_ROUNDOFF
+from zoo.ops import linf_interval, linf_interval_conv
+from zoo.ops.float32 import LARGEST, SMALLEST_NORMAL, UNIT_ROUNDOFF, sum_rounding
+from zoo.ops.singular_values import dense_norm
 
 register_rule(Flatten)(MovedRule)
 
 
-class _OneReLURule(Rule):
+class _NonexpansiveRule(Rule):
+    """A layer that knows its Lipschitz constant and float32's error in it."""
+
+    def lipschitz(self):
+        # The error is affine in the size of the inputs.
+        offset, slope = (float(self.layer.rounding(size, 0.0)[1]) for size in (0.0, 1.0))
+        return LipschitzBound(float(self.layer.lipschitz()), slope - offset, offset)
+
+
+class _OneReLURule(_NonexpansiveRule):
     """A layer whose outputs are linear in its inputs and in one ReLU of a linear function d.
 
     The rows' products with the output are linear in ``relu(d)`` too, so that one relaxation of it
@@ -83,52 +108,173 @@ class TwoSidedReLURule(_OneReLURule):
         return [slope - s], offset
 
 
-@register_rule(MeanShift)
-class MeanShiftRule(Rule):
-    """A translation, rounded once."""
+@register_rule(NormPooling2D)
+class NormPoolingRule(_NonexpansiveRule):
+    """The root of a sum of squares: interval bounds of each square, and no linear relaxation."""
 
-    def prepare(self):
-        self.mean = ops.convert_to_tensor(float64(self.layer.mean), "float64")
+    def check(self):
+        layer = self.layer
+        self.windows = Windows(self.input_shape[:2], layer.pool_size, layer.strides, layer.padding)
 
     def interval(self, boxes):
-        lower, upper = (end - self.mean for end in boxes[0])
-        error = self._error(boxes)
-        return lower - error, upper + error
-
-    def relax(self, boxes):
-        return self._error(boxes)
-
-    def backward(self, rows, relaxed):
-        return [rows], -products(rows, self.mean) - products(ops.abs(rows), relaxed)
-
-    def _error(self, boxes):
-        return 2.0 * UNIT_ROUNDOFF * (sizes(boxes[0]) + ops.abs(self.mean)) + SMALLEST_NORMAL
+        lower, upper = boxes[0]
+        least = ops.where((lower <= 0) & (upper >= 0), 0.0, ops.minimum(abs(lower), abs(upper)))
+        ends = (least, sizes(boxes[0]))
+        low, high = (ops.sqrt(ops.sum(ops.square(self.windows.entries(end)), -1)) for end in ends)
+        factor = self.layer.repeats**-0.5
+        # Squares below the smallest one that the layer keeps, and those that float32 takes for
+        # zero, change a root by less than 1e-9.
+        error = sum_rounding(math.prod(self.windows.size) + 16) * high + 1e-9
+        error = ops.where(ops.square(high) < LARGEST, error, 1e300)
+        return factor * low - error, factor * high + error
 
 
-@register_rule(LinfDistance)
+class _EffectiveKernelRule(KernelRule):
+    """A kernel that a nonexpansive layer makes of the one that is trained."""
+
+    limits = ""
+    # The error of making the kernel is not counted by the bounds of curvature.
+    second_order = Rule.second_order
+    folds = False
+
+    def weights(self):
+        kernel = ops.convert_to_numpy(self.layer.effective_kernel()).astype(np.float64)
+        return kernel, np.zeros(1) if self.layer.bias is None else float64(self.layer.bias)
+
+    def prepare(self):
+        super().prepare()
+        # Another way of computing the kernel gives another kernel.
+        self.kernel_error = self.layer._kernel_rounding()
+
+    def rounding(self, boxes):
+        error = super().rounding(boxes) + self.absolute(sizes(boxes[0])) * self.kernel_error
+        return error if np.isfinite(self.kernel_error) else ops.full_like(error, 1e300)
+
+    def compute(self, tensors):
+        return self.layer(tensors[0])
+
+    def trained(self, tensor):
+        return self.apply(tensor, self.layer.effective_kernel())
+
+    lipschitz = _NonexpansiveRule.lipschitz
+
+
+@register_rule(NonexpansiveDense)
+class NonexpansiveDenseRule(_EffectiveKernelRule):
+    def apply(self, tensor, kernel):
+        return ops.matmul(tensor, kernel)
+
+
+@register_rule(NonexpansiveConv2D)
+class NonexpansiveConv2DRule(_EffectiveKernelRule):
+    def apply(self, tensor, kernel):
+        layer = self.layer
+        return ops.conv(tensor, kernel, layer.strides, layer.padding, data_format="channels_last")
+
+
+@register_rule(EqualizedDense)
+class EqualizedDenseRule(KernelRule):
+    limits = ""
+
+    def weights(self):
+        # The factor is rounded to float32, and so are its products with the kernel.
+        kernel = float64(self.layer.kernel) * self.layer.factor
+        return kernel, np.zeros(1) if self.layer.bias is None else float64(self.layer.bias)
+
+    def terms(self, kernel):
+        return super().terms(kernel) + 2
+
+    def apply(self, tensor, kernel):
+        return ops.matmul(tensor, kernel)
+
+    def trained(self, tensor):
+        return self.apply(tensor, self.layer.kernel * self.layer.factor)
+
+    def norm(self, kernel):
+        return dense_norm(kernel)
+
+
+@register_rule(MeanShift)
+class MeanShiftRule(ScalingRule):
+    """A translation."""
+
+    isometry = 1.0
+
+    def prepare(self):
+        self._set(np.ones(1), -float64(self.layer.mean), 2)
+
+    def trained(self, tensor):
+        return tensor
+
+
+@register_rule(LinfDistance, LinfDistanceConv2D)
 class LinfDistanceRule(Rule):
     """A neuron lies between the distances of the nearest and the farthest point of the box."""
 
     def prepare(self):
-        self.kernel = ops.convert_to_numpy(self.layer.kernel)
-        self.bias = 0.0
-        if self.layer.use_bias:
-            self.bias = ops.convert_to_numpy(self.layer.bias).astype(np.float64)
+        layer = self.layer
+        self.bias = np.zeros(1) if layer.bias is None else float64(layer.bias)
+        self.largest = float(ops.max(ops.abs(layer.kernel)))
 
     def interval(self, boxes):
         # The box as float32, rounded outwards: distances in float32 are exact but for roundings.
         lower, upper = (ops.convert_to_numpy(end).astype(np.float32) for end in boxes[0])
         infinity = np.float32(np.inf)
-        lower, upper = np.nextafter(lower, -infinity), np.nextafter(upper, infinity)
-        rows = (end.reshape(-1, end.shape[-1]) for end in (lower, upper))
-        ends = linf_interval(*rows, self.kernel, implementation=self.layer.implementation)
-        low, high = (
-            ops.convert_to_numpy(end).astype(np.float64).reshape(*lower.shape[:-1], -1)
-            for end in ends
-        )
+        ends = self._distances(np.nextafter(lower, -infinity), np.nextafter(upper, infinity))
+        low, high = (ops.convert_to_numpy(end).astype(np.float64) for end in ends)
         # One rounding of each difference here and one in the network, and one of adding the bias.
-        size = np.maximum(np.abs(lower), np.abs(upper)).max(axis=-1, keepdims=True)
-        size = size + np.abs(self.kernel).max() + np.abs(self.bias)
-        error = 6.0 * UNIT_ROUNDOFF * size.astype(np.float64) + 4.0 * SMALLEST_NORMAL
+        size = np.maximum(np.abs(lower), np.abs(upper)).astype(np.float64)
+        size = size.max(axis=tuple(range(1, size.ndim)), keepdims=True)
+        size = size + self.largest + np.abs(self.bias)
+        error = 6.0 * UNIT_ROUNDOFF * size + 4.0 * SMALLEST_NORMAL
         ends = low + self.bias - error, high + self.bias + error
         return tuple(ops.convert_to_tensor(end, "float64") for end in ends)
+
+    def _distances(self, lower, upper):
+        """``(low, high)`` without the bias."""
+        layer = self.layer
+        if isinstance(layer, LinfDistanceConv2D):
+            options = {"strides": layer.strides, "padding": layer.padding, "groups": layer.groups}
+            options["implementation"] = layer.implementation
+            return linf_interval_conv(lower, upper, layer.kernel, **options)
+        rows = (end.reshape(-1, end.shape[-1]) for end in (lower, upper))
+        ends = linf_interval(*rows, layer.kernel, implementation=layer.implementation)
+        return tuple(ops.reshape(end, (*lower.shape[:-1], layer.units)) for end in ends)
+
+
+@register_rule(ConvexResidual)
+class ConvexResidualRule(WeightedSumRule):
+    """``(1 - t) · shortcut + t · branch``; both paths are expanded into their layers."""
+
+    limits = "of layers that have the same bounds"
+
+    @classmethod
+    def expand(cls, builder, node, inputs):
+        places = []
+        for path in (node.layer.shortcut, node.layer.branch):
+            (place,), shape = inputs, node.input_shape
+            for layer in path:
+                place = builder.expand(Node(layer, (place,), shape), (place,))
+                shape = builder.shape_of(place)
+            places.append(place)
+        return builder.add(cls(node.layer, tuple(places), builder.shape_of(places[0])))
+
+    def factors(self):
+        t = float(ops.convert_to_numpy(ops.sigmoid(self.layer.mixing_logit)))
+        return [1.0 - t, t]
+
+    def prepare(self):
+        # t, which is a few roundings off, the difference, the product and the sum.
+        self.roundings = 8
+
+    def term_sizes(self, boxes):
+        # The layer computes shortcut + t (branch - shortcut).
+        shortcut, branch = map(sizes, boxes)
+        return 2.0 * shortcut + branch
+
+    def compute(self, tensors):
+        shortcut, branch = tensors
+        return shortcut + ops.sigmoid(self.layer.mixing_logit) * (branch - shortcut)
+
+    def merged(self, values):
+        return sum(factor * value for factor, value in zip(self.factors(), values, strict=True))

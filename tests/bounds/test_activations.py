@@ -6,10 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.bounds.activation_lines import ACTIVATIONS, Piecewise
+from zoo.bounds.activations import ACTIVATIONS, Clipped, Curved, Piecewise, elu
 from zoo.ops.precision import double_precision
 
 KINDS = dict(ACTIVATIONS)
+# All kinds by name, those of layers with settings too.
+EXTRA = {
+    **{function.__name__: kind for function, kind in ACTIVATIONS},
+    "steep below zero": Piecewise(3.0),
+    "falling below zero": Piecewise(-0.5),
+    "elu with a large alpha": elu(2.5),
+    "elu with a small alpha": elu(0.3),
+    "clipped from above": Clipped(None, 2.0),
+}
 ENDS = st.one_of(st.floats(-3, 3), st.floats(-60, 60), st.just(0.0))
 
 
@@ -32,8 +41,30 @@ def test_lines_lie_on_their_side_and_touch(name, lower, width):
     # Each comes close to the function somewhere.
     assert (y - (a * x + b)).min() < 1e-4 + 0.01 * width
     assert (c * x + d - y).min() < 1e-4 + 0.01 * width
-    assert a >= 0
-    assert c >= 0
+    if not isinstance(kind, Curved):
+        assert a >= 0
+        assert c >= 0
+
+
+@given(st.sampled_from(sorted(EXTRA)), ENDS, st.floats(0, 30))
+def test_values_lie_in_the_interval_and_slopes_below_the_constant(name, lower, width):
+    kind, upper = EXTRA[name], lower + width
+    x = np.linspace(lower, upper, 2001)
+    with double_precision():
+        ends = [keras.ops.convert_to_tensor(np.array([end]), "float64") for end in (lower, upper)]
+        low, high = (float(end[0]) for end in kind.interval(*ends))
+        (a, b), (c, d) = [[float(n[0]) for n in line] for line in kind.lines(*ends)]
+        y = keras.ops.convert_to_numpy(kind.value(keras.ops.convert_to_tensor(x, "float64")))
+    assert low <= y.min() + 1e-15
+    assert y.max() - 1e-15 <= high
+    # The interval is tight.
+    assert y.min() - low <= 1e-4 + 1e-3 * width
+    assert high - y.max() <= 1e-12 * (1 + abs(high))
+    assert (a * x + b <= y).all()
+    assert (y <= c * x + d).all()
+    if width > 1e-3:
+        slopes = np.abs(np.diff(y)) / np.diff(x)
+        assert slopes.max() <= kind.lipschitz * (1 + 1e-6) + 1e-9
 
 
 @pytest.mark.parametrize("function", KINDS, ids=lambda f: f.__name__)

@@ -1,0 +1,67 @@
+"""ReLU6, hard sigmoid and hard tanh: a line between two constants."""
+
+import numpy as np
+from keras import ops
+
+from zoo.bounds.activations.slack import NARROW, SLACK
+from zoo.ops.float32 import ACTIVATION_ROUNDINGS, LARGEST, UNIT_ROUNDOFF
+
+
+class Clipped:
+    """``scale · clip(x, low, high) + offset``.
+
+    Args:
+        low, high: numbers, ``low < high``; None for no limit.
+        scale: a positive number.
+        offset: a number.
+    """
+
+    exact_where_stable = False
+    derivatives = None
+
+    def __init__(self, low, high, scale=1.0, offset=0.0):
+        # Numbers beyond float32's range prove nothing, so these are no limits.
+        self.low = -LARGEST if low is None else float(low)
+        self.high = LARGEST if high is None else float(high)
+        self.scale, self.offset = float(scale), float(offset)
+        self.lipschitz = self.scale
+        self._rounds = (self.scale, self.offset) != (1.0, 0.0)
+        # A limit is itself rounded to float32.
+        limits = [abs(x) for x in (self.low, self.high) if abs(x) < LARGEST]
+        self._limit_error = sum(abs(float(np.float32(x)) - x) for x in limits)
+
+    def value(self, x):
+        return self.scale * ops.clip(x, self.low, self.high) + self.offset
+
+    def rounding(self, size):
+        error = self.scale * self._limit_error
+        if self._rounds:
+            error = error + ACTIVATION_ROUNDINGS * UNIT_ROUNDOFF * (1.0 + size)
+        return error + 0.0 * size
+
+    def interval(self, lower, upper):
+        return self.value(lower), self.value(upper)
+
+    def lines(self, lower, upper):
+        a, b = self._above(lower, upper, self.low, self.high)
+        # The function turned by half a turn around the origin is clipped too.
+        c, d = self._above(-upper, -lower, -self.high, -self.low)
+        size = 1.0 + ops.maximum(ops.abs(lower), ops.abs(upper))
+        below = self.scale * c, self.scale * (-d - SLACK * size) + self.offset
+        above = self.scale * a, self.scale * (b + SLACK * size) + self.offset
+        return below, above
+
+    @staticmethod
+    def _above(lower, upper, low, high):
+        """A line ``(a, b)`` above ``clip(x, low, high)``."""
+        start, end = ops.clip(lower, low, high), ops.clip(upper, low, high)
+        chord = (end - start) / ops.maximum(upper - lower, NARROW)
+        # Where the upper end is above the limit, the line from the lower end to the limit's kink.
+        rising = (high - start) / ops.maximum(high - lower, NARROW)
+        middle = (lower + upper) / 2.0
+        flat = (upper - lower < NARROW) | (upper <= low) | (lower >= high)
+        beyond = (upper > high) & ((middle >= high) | (high - lower < NARROW))
+        slope = ops.where(upper > high, rising, chord)
+        slope = ops.where(flat | beyond, 0.0, slope)
+        # A flat line takes the value at the upper end; any other one goes through the lower end.
+        return slope, ops.where(flat | beyond, end, start - slope * lower)

@@ -1,0 +1,65 @@
+"""SiLU and GELU: smooth functions that fall to a minimum and rise again."""
+
+import numpy as np
+from keras import ops
+
+from zoo.bounds.activations.slack import NARROW, SLACK
+from zoo.ops.float32 import ACTIVATION_ROUNDINGS, UNIT_ROUNDOFF
+
+# Parts of an interval, at whose ends the distance from a line is computed.
+_PARTS = 32
+
+
+class Curved:
+    """A function whose slope and second derivative are bounded.
+
+    Between two points at a distance h, the function leaves its chord by at most
+    ``h² / 8 · sup |f''|``. So its distance from any line is known from its values at a few points,
+    and lines of any slope can be moved until they are on their side.
+
+    Args:
+        value, derivative: functions of a tensor.
+        minimum: ``(place, value)`` of the only minimum: the function falls before it and rises
+            after it. The value is rounded down.
+        lipschitz: upper bound of ``|f'|``.
+        bend: upper bound of ``|f''|``.
+    """
+
+    exact_where_stable = False
+    derivatives = None
+
+    def __init__(self, value, derivative, minimum, lipschitz, bend):
+        self.value, self.derivative = value, derivative
+        self.minimum, self.lipschitz, self.bend = minimum, lipschitz, bend
+
+    def rounding(self, size):
+        return ACTIVATION_ROUNDINGS * UNIT_ROUNDOFF * (1.0 + size)
+
+    def interval(self, lower, upper):
+        low, high = self.value(lower), self.value(upper)
+        place, least = self.minimum
+        # The place is known to a few digits; the function is flat around it.
+        inside = (lower <= place + NARROW) & (upper >= place - NARROW)
+        return ops.where(inside, least, ops.minimum(low, high)), ops.maximum(low, high)
+
+    def lines(self, lower, upper):
+        width = upper - lower
+        chord = (self.value(upper) - self.value(lower)) / ops.maximum(width, NARROW)
+        narrow = width < NARROW
+        above = ops.where(narrow, 0.0, chord)
+        below = ops.where(narrow, 0.0, self.derivative((lower + upper) / 2.0))
+        steps = ops.convert_to_tensor(np.linspace(0.0, 1.0, _PARTS + 1), lower.dtype)
+        points = lower[..., None] + width[..., None] * steps
+        values = self.value(points)
+        size = 1.0 + ops.maximum(ops.abs(lower), ops.abs(upper))
+
+        def reach(slope):
+            """By how much the function may exceed its distance at the points."""
+            part = width / _PARTS
+            by_slope = (self.lipschitz + ops.abs(slope)) * part / 2.0
+            by_bend = self.bend * ops.square(part) / 8.0
+            return ops.minimum(by_slope, by_bend) + SLACK * size * (1.0 + ops.abs(slope))
+
+        low = ops.min(values - below[..., None] * points, axis=-1) - reach(below)
+        high = ops.max(values - above[..., None] * points, axis=-1) + reach(above)
+        return (below, low), (above, high)

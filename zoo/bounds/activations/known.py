@@ -1,0 +1,152 @@
+"""The activation functions of Keras that have bounds."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+from scipy.special import expit
+
+from zoo.bounds.activations.clipped import Clipped
+from zoo.bounds.activations.curved import Curved
+from zoo.bounds.activations.derivatives import Derivatives
+from zoo.bounds.activations.piecewise import Piecewise
+from zoo.bounds.activations.smooth import Smooth
+from zoo.ops.float32 import TANH_ERROR
+
+# SELU is ``_SELU_SCALE * x`` above zero and ``_SELU_SLOPE * (exp(x) - 1)`` below.
+_SELU_SCALE, _SELU_SLOPE = 1.0507009873554805, 1.7580993408473766
+
+
+def _sigmoid_slope(x):
+    value = ops.sigmoid(x)
+    return value * (1.0 - value)
+
+
+def _tanh_slope(x):
+    return 1.0 - ops.square(ops.tanh(x))
+
+
+def _softsign_slope(x):
+    return 1.0 / ops.square(1.0 + ops.abs(x))
+
+
+def _selu_slope(x):
+    return ops.where(x < 0, _SELU_SLOPE * ops.exp(ops.minimum(x, 0.0)), _SELU_SCALE)
+
+
+def _silu_slope(x):
+    return ops.sigmoid(x) * (1.0 + x * ops.sigmoid(-x))
+
+
+def _gelu(x):
+    return keras.activations.gelu(x, approximate=False)
+
+
+def _gelu_slope(x):
+    density = ops.exp(-0.5 * ops.square(x)) / math.sqrt(2.0 * math.pi)
+    return 0.5 * (1.0 + ops.erf(x / math.sqrt(2.0))) + x * density
+
+
+def _logistic_slope(z):
+    return expit(z) * expit(-z)
+
+
+def _logistic_bend(z):
+    return _logistic_slope(z) * (expit(-z) - expit(z))
+
+
+def _exact_tanh_slope(z):
+    return 1.0 - np.tanh(z) ** 2
+
+
+def _tanh_bend(z):
+    return -2.0 * np.tanh(z) * _exact_tanh_slope(z)
+
+
+# The last digits of the bounds of second derivatives are rounded away from zero: they are
+# 1 / (6 √3) and 4 / (3 √3).
+_SOFTPLUS = Derivatives(
+    slope=ops.sigmoid,
+    exact=lambda z: np.logaddexp(0.0, z),
+    steepest=1.0,
+    bend=(0.0, 0.25),
+    functions=(expit, _logistic_slope),
+    turns=((), (0.0,)),
+    bounded=False,
+)
+_SIGMOID = Derivatives(
+    slope=_sigmoid_slope,
+    exact=expit,
+    steepest=0.25,
+    bend=(-0.0962250449, 0.0962250449),
+    functions=(_logistic_slope, _logistic_bend),
+    turns=((0.0,), (-math.log(2 + math.sqrt(3)), math.log(2 + math.sqrt(3)))),
+    bounded=True,
+)
+_TANH = Derivatives(
+    slope=_tanh_slope,
+    exact=np.tanh,
+    steepest=1.0,
+    bend=(-0.7698003590, 0.7698003590),
+    functions=(_exact_tanh_slope, _tanh_bend),
+    turns=((0.0,), (-math.atanh(1 / math.sqrt(3)), math.atanh(1 / math.sqrt(3)))),
+    bounded=True,
+)
+
+
+def elu(alpha=1.0):
+    """The exponential linear unit, ``alpha * (exp(x) - 1)`` below zero and x above.
+
+    Args:
+        alpha: not negative. Up to 1 the function is convex; above 1 it is S-shaped, as its slope
+            falls from alpha to 1 at zero.
+    """
+
+    def value(x):
+        return ops.where(x < 0, alpha * ops.expm1(ops.minimum(x, 0.0)), x)
+
+    def slope(x):
+        return ops.where(x < 0, alpha * ops.exp(ops.minimum(x, 0.0)), 1.0)
+
+    return Smooth(value, slope, max(1.0, alpha), convex=alpha <= 1)
+
+
+#: Pairs of one of Keras's functions and what stands for it.
+ACTIVATIONS = (
+    (keras.activations.relu, Piecewise()),
+    (keras.activations.leaky_relu, Piecewise(0.2)),
+    (keras.activations.relu6, Clipped(0.0, 6.0)),
+    (keras.activations.hard_sigmoid, Clipped(-3.0, 3.0, scale=1 / 6, offset=0.5)),
+    (keras.activations.hard_tanh, Clipped(-1.0, 1.0)),
+    (keras.activations.sigmoid, Smooth(ops.sigmoid, _sigmoid_slope, 0.25, derivatives=_SIGMOID)),
+    (
+        keras.activations.tanh,
+        Smooth(ops.tanh, _tanh_slope, 1.0, error=TANH_ERROR, derivatives=_TANH),
+    ),
+    (
+        keras.activations.softplus,
+        Smooth(ops.softplus, ops.sigmoid, 1.0, convex=True, derivatives=_SOFTPLUS),
+    ),
+    (keras.activations.softsign, Smooth(ops.softsign, _softsign_slope, 1.0)),
+    (keras.activations.elu, elu()),
+    # The slope below zero is rounded up.
+    (keras.activations.selu, Smooth(ops.selu, _selu_slope, 1.75809934085)),
+    # Minima are rounded down; bounds of derivatives are rounded up.
+    (
+        keras.activations.silu,
+        Curved(ops.silu, _silu_slope, (-1.27846454, -0.2784645428), 1.09983933, 0.5),
+    ),
+    (
+        keras.activations.gelu,
+        Curved(_gelu, _gelu_slope, (-0.75179152, -0.1699712075), 1.12890415, 0.7978845609),
+    ),
+)
+
+
+def known_activation(function):
+    """What stands for one of Keras's functions, or None.
+
+    Functions are compared by identity, because anyone's function may have the same name.
+    """
+    return next((kind for known, kind in ACTIVATIONS if known is function), None)

@@ -1,0 +1,59 @@
+"""ReLU, LeakyReLU and PReLU: linear on either side of zero."""
+
+import numpy as np
+from keras import ops
+
+from zoo.bounds.activations.slack import NARROW, SLACK
+from zoo.ops.float32 import SMALLEST_NORMAL, UNIT_ROUNDOFF
+
+
+class Piecewise:
+    """``slope · x`` below zero, ``x`` above.
+
+    Args:
+        slope: a number, or an array that broadcasts against the inputs. It is rounded to float32,
+            as the layer does.
+    """
+
+    exact_where_stable = True
+    derivatives = None
+
+    def __init__(self, slope=0.0):
+        slope = np.asarray(np.asarray(slope, np.float32), np.float64)
+        self.slope = float(slope) if slope.ndim == 0 else slope
+        self.lipschitz = max(1.0, float(np.abs(slope).max()))
+
+    def value(self, x):
+        return ops.where(x >= 0, x, ops.cast(self.slope, x.dtype) * x)
+
+    def rounding(self, size):
+        # Only the product is rounded, and a product with 0 or 1 is exact.
+        flushed = SMALLEST_NORMAL * (1.0 - np.isin(self.slope, (0.0, 1.0)))
+        return UNIT_ROUNDOFF * np.abs(self.slope) * size + flushed
+
+    def interval(self, lower, upper):
+        low, high = self.value(lower), self.value(upper)
+        # With a negative slope the function falls to 0 and rises again.
+        least, most = ops.minimum(low, high), ops.maximum(low, high)
+        crosses = (lower < 0) & (upper > 0)
+        return ops.where(crosses, ops.minimum(least, 0.0), least), most
+
+    def lines(self, lower, upper):
+        slope = ops.cast(self.slope, lower.dtype) * ops.ones_like(lower)
+        one, zero = ops.ones_like(lower), ops.zeros_like(lower)
+        crosses = (lower < 0) & (upper > 0)
+        chord = (self.value(upper) - self.value(lower)) / ops.maximum(upper - lower, NARROW)
+        # Over an interval that is too narrow for a chord, the line of the left piece's slope
+        # through the upper end is on the same side.
+        chord = ops.where(upper - lower < NARROW, slope, chord)
+        offset = ops.where(crosses, self.value(upper) - chord * upper, 0.0)
+        slack = ops.where(crosses, SLACK * (ops.abs(lower) + ops.abs(upper)), 0.0)
+        exact = ops.where(lower >= 0, one, slope)
+        chord = ops.where(crosses, chord, exact)
+        # Both pieces' lines are on the other side. The one that leaves the smaller area is taken.
+        piece = ops.where((lower >= 0) | ((upper > 0) & (upper > -lower)), one, slope)
+        # The function is convex, and the chord above it, if it is flatter below zero.
+        convex = slope <= 1.0
+        below = ops.where(convex, piece, chord), ops.where(convex, zero, offset - slack)
+        above = ops.where(convex, chord, piece), ops.where(convex, offset + slack, zero)
+        return below, above

@@ -1,0 +1,90 @@
+"""Sigmoid, tanh, softplus and other increasing functions that are S-shaped or convex."""
+
+from keras import ops
+
+from zoo.bounds.activations.slack import NARROW, SLACK
+from zoo.ops.float32 import ACTIVATION_ROUNDINGS, UNIT_ROUNDOFF
+
+# Bisections in search of a tangent.
+_STEPS = 30
+
+
+class Smooth:
+    """An increasing activation, convex up to zero and concave from there on, or convex all over.
+
+    Args:
+        value, derivative: functions of a tensor.
+        lipschitz: upper bound of the derivative.
+        convex: whether it is convex everywhere.
+        error: bound of float32's error whatever the input is; None for one that grows with the
+            input.
+        derivatives: :class:`zoo.bounds.activations.derivatives.Derivatives`, or None.
+    """
+
+    exact_where_stable = False
+
+    def __init__(self, value, derivative, lipschitz, *, convex=False, error=None, derivatives=None):
+        self.value, self.derivative, self.convex = value, derivative, convex
+        self.lipschitz, self.error, self.derivatives = lipschitz, error, derivatives
+
+    def rounding(self, size):
+        if self.error is not None:
+            return self.error + 0.0 * size
+        largest = max(1.0, self.lipschitz)
+        return ACTIVATION_ROUNDINGS * UNIT_ROUNDOFF * largest * (1.0 + size)
+
+    def interval(self, lower, upper):
+        return self.value(lower), self.value(upper)
+
+    def lines(self, lower, upper):
+        above = self._chord(lower, upper) if self.convex else self._above(lower, upper, 1.0)
+        if self.convex:
+            middle = (lower + upper) / 2.0
+            slope = self.derivative(middle)
+            below = slope, self.value(middle) - slope * middle
+        else:
+            # The function turned by half a turn around the origin is S-shaped too.
+            slope, offset = self._above(-upper, -lower, -1.0)
+            below = slope, -offset
+        narrow = upper - lower < NARROW
+        zeros = ops.zeros_like(lower)
+        flat = (zeros, self.value(lower)), (zeros, self.value(upper))
+        below, above = (
+            [ops.where(narrow, a, b) for a, b in zip(constant, line, strict=True)]
+            for constant, line in zip(flat, (below, above), strict=True)
+        )
+        size = ops.maximum(ops.abs(lower), ops.abs(upper))
+        slacks = [SLACK * (1.0 + size * (1.0 + ops.abs(line[0]))) for line in (below, above)]
+        return (below[0], below[1] - slacks[0]), (above[0], above[1] + slacks[1])
+
+    def _chord(self, lower, upper):
+        width = ops.maximum(upper - lower, NARROW)
+        slope = (self.value(upper) - self.value(lower)) / width
+        return slope, self.value(lower) - slope * lower
+
+    def _above(self, lower, upper, sign):
+        """A line above ``sign · value(sign · x)``, which is S-shaped too."""
+
+        def value(x):
+            return sign * self.value(sign * x)
+
+        def derivative(x):
+            return self.derivative(sign * x)
+
+        width = ops.maximum(upper - lower, NARROW)
+        chord = (value(upper) - value(lower)) / width
+        # The first point whose tangent is above the lower end; the upper bound always is one.
+        left = ops.maximum(lower, 0.0)
+        right = ops.maximum(upper, left)
+        for _ in range(_STEPS):
+            middle = (left + right) / 2.0
+            enough = value(middle) + derivative(middle) * (lower - middle) >= value(lower)
+            left, right = ops.where(enough, left, middle), ops.where(enough, middle, right)
+        # Where all is concave, the tangent in the middle is the better one.
+        point = ops.where(lower >= 0, (lower + upper) / 2.0, right)
+        tangent = derivative(point)
+        # Convex, or bent so little that the chord stays above.
+        by_chord = (upper <= 0) | ((lower < 0) & (derivative(upper) >= chord))
+        slope = ops.where(by_chord, chord, tangent)
+        offset = ops.where(by_chord, value(lower) - chord * lower, value(point) - tangent * point)
+        return slope, offset

@@ -1,0 +1,205 @@
+"""L2 Lipschitz constants: factors along a chain of layers, sums where branches meet."""
+
+import collections
+import dataclasses
+
+import numpy as np
+from keras import ops
+
+from zoo.bounds.network_rules import rules_of
+from zoo.bounds.rules.affine import KernelRule
+from zoo.bounds.rules.dense import DenseRule
+from zoo.bounds.rules.rule import Rule
+from zoo.bounds.rules.scaling import BatchNormalizationRule
+from zoo.ops.float32 import LARGEST, UNIT_ROUNDOFF
+from zoo.ops.norm_estimate import power_iteration
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A rule, and the batch normalisation after it if that is all that follows.
+
+    Attributes:
+        name: of the layer, with a number where it is not the first of that name.
+        rule: :class:`zoo.bounds.Rule`.
+        normalization: the rule of a batch normalisation that is folded into this one, or None.
+        inputs: which outputs go in: 0 is the image, ``i + 1`` that of the i-th step.
+    """
+
+    name: str
+    rule: Rule
+    normalization: BatchNormalizationRule | None
+    inputs: tuple
+
+    def bound(self):
+        """:class:`zoo.bounds.rules.lipschitz_bound.LipschitzBound` of the weights as they are."""
+        if self.normalization is None:
+            return self.rule.lipschitz()
+        return self.rule.lipschitz(self.normalization)
+
+    def compute(self, tensors):
+        """What the network computes at inference."""
+        outputs = self.rule.compute(tensors)
+        return outputs if self.normalization is None else self.normalization.compute([outputs])
+
+    def estimate(self, vector):
+        """The norm by a step of power iteration: ``(value, vector)``."""
+
+        def linear(tensor):
+            outputs = self.rule.trained(tensor)
+            if self.normalization is None:
+                return outputs
+            return outputs * self.normalization.trained_scale()
+
+        estimate, vector = power_iteration(linear, vector)
+        return estimate.value, vector
+
+
+class LipschitzNetwork:
+    """A network whose L2 Lipschitz constant is bounded.
+
+    Batch normalisation right after a layer with a kernel, with nothing else in between or beside,
+    is folded into it: the norm of the product is at most the product of the norms.
+
+    Args:
+        model: as for :func:`zoo.bounds.graph.nodes_of`.
+
+    Attributes:
+        steps: tuple of :class:`Step`, in the order they run.
+
+    Raises:
+        UnsupportedLayerError: naming the first layer without a bound, and what is supported.
+    """
+
+    def __init__(self, model):
+        rules = rules_of(model, "lipschitz")
+        uses = collections.Counter(place for rule in rules for place in rule.inputs)
+        uses[len(rules)] += 1
+        names, steps, place_of = _names(rules), [], {0: 0}
+        for index, rule in enumerate(rules, start=1):
+            inputs = tuple(place_of[place] for place in rule.inputs)
+            before = steps[inputs[0] - 1] if inputs[0] else None
+            if _folds(rule, before) and uses[rule.inputs[0]] == 1:
+                steps[inputs[0] - 1] = dataclasses.replace(before, normalization=rule)
+                place_of[index] = inputs[0]
+            else:
+                steps.append(Step(names[rule.use], rule, None, inputs))
+                place_of[index] = len(steps)
+        self.steps = tuple(steps)
+        for step in self.steps:
+            # Training asks for it inside of compiled programs, where nothing has a value.
+            if not step.rule.has_norm:
+                _ = step.rule.first_constant
+
+    @property
+    def with_norms(self):
+        """The steps whose norms training estimates by power iteration."""
+        return [step for step in self.steps if step.rule.has_norm]
+
+    @property
+    def head(self):
+        """The last step if it is a dense layer on features, without activation; otherwise None."""
+        last = self.steps[-1] if self.steps else None
+        if last is None or type(last.rule) is not DenseRule or last.normalization is not None:
+            return None
+        return last if len(last.rule.input_shape) == 1 else None
+
+    def bounds(self):
+        """:class:`zoo.bounds.rules.lipschitz_bound.LipschitzBound` of each step."""
+        return [step.bound() for step in self.steps]
+
+    def gains(self, bounds):
+        """Upper bounds of the Lipschitz constants from the image to each place, the image first."""
+        gains = [1.0]
+        for step, bound in zip(self.steps, bounds, strict=True):
+            inputs = step.rule.merged([gains[place] for place in step.inputs])
+            gains.append(bound.lipschitz * inputs)
+        return gains
+
+    def by_layer(self, bounds):
+        """The constant of each layer by its name, in the order they run."""
+        found = {}
+        for step, bound in zip(self.steps, bounds, strict=True):
+            found[step.name] = found.get(step.name, 1.0) * bound.lipschitz
+        return found
+
+    def estimates(self, vectors):
+        """Estimates from below of the constants to each place, for training.
+
+        Args:
+            vectors: for each of :attr:`with_norms` a tensor ``(1, *input_shape)``, where its power
+                iteration goes on.
+
+        Returns:
+            ``(gains, vectors)``: tensors, the image's 1 first, and the vectors to go on from.
+        """
+        vectors, gains, new = iter(vectors), [1.0], []
+        for step in self.steps:
+            if step.rule.has_norm:
+                value, vector = step.estimate(next(vectors))
+                new.append(vector)
+            else:
+                value = step.rule.estimate()
+            gains.append(value * step.rule.merged([gains[place] for place in step.inputs]))
+        return gains, new
+
+    def tensors(self, images):
+        """What is computed at each place, the images first."""
+        tensors = [images]
+        for step in self.steps:
+            tensors.append(step.compute([tensors[place] for place in step.inputs]))
+        return tensors
+
+    def errors(self, bounds, size, at_input):
+        """Bounds of float32's error at the output, in L2.
+
+        Args:
+            bounds: as :meth:`bounds` returns them.
+            size: function of a place and the error so far: the largest norm of what is computed
+                there, float64 array ``(n,)``.
+            at_input: the error of the images.
+
+        Returns:
+            float64 array ``(n,)``; infinite where a number may leave float32's range.
+        """
+        errors = [np.full(1, at_input)]
+        for step, bound in zip(self.steps, bounds, strict=True):
+            merged = step.rule.merged
+            inputs = merged([size(place, errors[place]) for place in step.inputs])
+            error = bound.lipschitz * merged([errors[place] for place in step.inputs])
+            added = bound.offset + bound.per_size * inputs
+            sums = bound.sum_offset + bound.sum_per_size * inputs
+            # `added / UNIT_ROUNDOFF` bounds the sums after a batch normalisation, and `sums` those
+            # before it. If one could leave float32's range, the error is infinite and the radius 0.
+            held = (added < LARGEST * UNIT_ROUNDOFF) & (sums < LARGEST)
+            errors.append(error + np.where(held, added, np.inf))
+        return errors[-1]
+
+
+def lengths(tensor):
+    """L2 norms of the tensors of a batch, in float64: ``(n,)``."""
+    array = ops.convert_to_numpy(tensor).astype(np.float64)
+    return np.linalg.norm(array.reshape(len(array), -1), axis=1)
+
+
+def _folds(rule, before):
+    """Whether a rule is a batch normalisation that can be folded into the step before it."""
+    return (
+        isinstance(rule, BatchNormalizationRule)
+        and rule.over_channels
+        and before is not None
+        and isinstance(before.rule, KernelRule)
+        and before.rule.folds
+        and before.normalization is None
+    )
+
+
+def _names(rules):
+    """A name for each use of a layer: layers may be used twice, or have equal names."""
+    names, counts = {}, collections.Counter()
+    for rule in rules:
+        if rule.use not in names:
+            counts[rule.layer.name] += 1
+            count = counts[rule.layer.name]
+            names[rule.use] = rule.layer.name if count == 1 else f"{rule.layer.name} #{count}"
+    return names

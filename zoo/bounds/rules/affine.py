@@ -1,0 +1,250 @@
+"""Layers that are affine in their inputs."""
+
+import dataclasses
+import math
+
+import numpy as np
+from keras import ops
+
+from zoo.bounds import batch_normalization
+from zoo.bounds.model_state import require_float32_weight
+from zoo.bounds.rules.activations import ActivationRule, activation_of
+from zoo.bounds.rules.layout import in_channels_last
+from zoo.bounds.rules.lipschitz_bound import UNKNOWN, with_flushing
+from zoo.bounds.rules.rows import float64, products, sizes, through_transposed
+from zoo.bounds.rules.rule import Rule
+from zoo.ops.float32 import LARGEST, SECOND_ORDER, SMALLEST_NORMAL, sum_rounding
+from zoo.ops.precision import double_precision
+
+# An error that is not known, because sums may overflow: no box that holds it proves anything. It is
+# finite, so that TensorFlow's own search for infinities and NaN finds none here.
+_UNKNOWN = 1e300
+# Norms from sums in float64 are wrong by far less.
+_SLACK = 1.0 + 1e-9
+
+
+class AffineRule(Rule):
+    """A layer that is linear in its inputs, plus an offset.
+
+    A subclass gives at least :meth:`linear`; and :meth:`absolute` where a factor may be negative.
+
+    Attributes:
+        offset: tensor ``(1, *output_shape)`` or one that broadcasts to it, or 0.
+        keeps_order: whether the layer leaves all entries as they are, in the same order, so that it
+            does nothing to a flat input.
+        roundings: upper bound of the number of roundings that one product goes through on its way
+            into an output; 0 if the layer rounds nothing.
+        largest: the largest of the factors, in size.
+    """
+
+    offset = 0.0
+    keeps_order = False
+    roundings = 0
+    largest = 1.0
+
+    def linear(self, tensor):
+        """The linear part of one input: of a float64 tensor ``(batch, *input_shape)``."""
+        # Calling the layer itself would turn the tensor into float32.
+        return self.layer.call(tensor)
+
+    def absolute(self, tensor):
+        """The linear part with the sizes of all factors; by default no factor is negative."""
+        return self.linear(tensor)
+
+    def trained(self, tensor):
+        """The linear part with the weights as they are now, which receive gradients.
+
+        Args:
+            tensor: float32, ``(batch, *input_shape)``.
+        """
+        return self.linear(tensor)
+
+    def interval(self, boxes):
+        lower, upper = boxes[0]
+        center = self.linear((lower + upper) / 2.0) + self.offset
+        spread = self.absolute((upper - lower) / 2.0) + self.rounding(boxes)
+        return center - spread, center + spread
+
+    def rounding(self, boxes):
+        """Bound of float32's error over the boxes: tensor ``(batch, *output_shape)``."""
+        return self.error(boxes, self.absolute(sizes(boxes[0])) + abs(self.offset))
+
+    def error(self, boxes, size):
+        """Bound of float32's error where the sizes of an output's terms add up to ``size``."""
+        if not self.roundings:
+            return 0.0
+        inputs = 0.0
+        for box in boxes:
+            entries = sizes(box)
+            largest = ops.max(entries, axis=tuple(range(1, len(entries.shape))))
+            inputs = ops.maximum(inputs, largest)
+        inputs = ops.reshape(inputs, (-1, *[1] * (len(size.shape) - 1)))
+        # Inputs, factors and results that are taken for zero.
+        flushed = self.roundings * SMALLEST_NORMAL * (1.0 + self.largest + inputs)
+        error = SECOND_ORDER * sum_rounding(self.roundings) * size + flushed
+        return ops.where(self.roundings * size < LARGEST, error, _UNKNOWN)
+
+    def relax(self, boxes):
+        return self.rounding(boxes)
+
+    def backward(self, rows, relaxed):
+        offset = products(rows, self.offset) - products(ops.abs(rows), relaxed)
+        return [self.transposed(rows)], offset
+
+    def transposed(self, rows):
+        """Rows ``(batch, rows, *output_shape)`` through the transposed linear part."""
+        return through_transposed(self.linear, rows, self.input_shape)
+
+    def norms(self):
+        """Upper bounds of the L2 norms of the linear part and of its sizes.
+
+        By default both are the bound of :func:`norm_by_sums`.
+        """
+        with double_precision():
+            norm = norm_by_sums(self.absolute, self.input_shape)
+        return norm, norm
+
+    def lipschitz(self):
+        with double_precision():
+            self.prepare()
+        if not self.roundings:
+            return with_flushing(self.norms()[0], 0.0, 0.0, terms=0, entries=0)
+        norm, absolute = self.norms()
+        offset = np.asarray(ops.convert_to_numpy(self.offset), np.float64)
+        offset = float(np.linalg.norm(np.broadcast_to(offset, (1, *self.output_shape))))
+        if not np.isfinite([norm, absolute, offset]).all():
+            return UNKNOWN
+        rounding = SECOND_ORDER * sum_rounding(self.roundings)
+        return with_flushing(
+            norm,
+            rounding * absolute,
+            rounding * offset,
+            terms=self.roundings,
+            entries=math.prod(self.output_shape),
+            weight=max(1.0, self.largest),
+        )
+
+    def second_order(self):
+        return None
+
+
+class KernelRule(AffineRule):
+    """A layer with a kernel and perhaps a bias, without its activation.
+
+    A subclass gives :meth:`apply` and, for a tighter Lipschitz constant, :meth:`norm`. Its inputs
+    have their channels last, even if the layer's have them first.
+    """
+
+    limits = "without LoRA and quantisation"
+    has_norm = True
+    #: Whether a batch normalisation may be folded into :meth:`lipschitz`.
+    folds = True
+
+    @classmethod
+    def expand(cls, builder, node, inputs):
+        place = in_channels_last(cls, builder, node, inputs)
+        kind = activation_of(node.layer)
+        if kind is None:
+            return place
+        return builder.add(ActivationRule(node.layer, (place,), builder.shape_of(place), kind))
+
+    def prepare(self):
+        kernel, offset = self.weights()
+        self.kernel = ops.convert_to_tensor(kernel, "float64")
+        self.kernel_sizes = ops.abs(self.kernel)
+        self.offset = ops.convert_to_tensor(offset, "float64")
+        self.roundings = self.terms(kernel)
+        self.largest = float(np.abs(kernel).max())
+
+    def weights(self):
+        """``(kernel, bias)``: float64 arrays; the bias is one zero if there is none."""
+        for name in ("kernel", "bias") if self.layer.use_bias else ("kernel",):
+            require_float32_weight(self.layer, name)
+        bias = float64(self.layer.bias) if self.layer.use_bias else np.zeros(1)
+        return float64(self.layer.kernel), bias
+
+    def terms(self, kernel):
+        """Roundings of one product: in its sum, and three more with bias and activation."""
+        return math.prod(kernel.shape[:-1]) + 3
+
+    def apply(self, tensor, kernel):
+        """A tensor through a kernel of this shape."""
+        raise NotImplementedError
+
+    def scaled(self, kernel, scale):
+        """The kernel with another factor for each channel of the output."""
+        return kernel * scale
+
+    def norm(self, kernel):
+        """Upper bound of the L2 norm of the linear part with another kernel.
+
+        Args:
+            kernel: float64 array.
+        """
+        with double_precision():
+            size = ops.convert_to_tensor(np.abs(kernel), "float64")
+            return norm_by_sums(lambda tensor: self.apply(tensor, size), self.input_shape)
+
+    def linear(self, tensor):
+        return self.apply(tensor, self.kernel)
+
+    def absolute(self, tensor):
+        return self.apply(tensor, self.kernel_sizes)
+
+    def trained(self, tensor):
+        return self.apply(tensor, ops.convert_to_tensor(self.layer.kernel))
+
+    def compute(self, tensors):
+        outputs = self.trained(tensors[0])
+        return outputs + ops.convert_to_tensor(self.layer.bias) if self.layer.use_bias else outputs
+
+    def row_lengths(self):
+        ones = ops.ones((1, *self.input_shape), "float64")
+        return ops.sqrt(self.apply(ones, ops.square(self.kernel)))
+
+    def lipschitz(self, normalization=None):
+        """As for every rule.
+
+        Args:
+            normalization: the rule of a batch normalisation that is all that follows, or None. The
+                norm of the product of both is at most the product of their norms.
+        """
+        kernel, bias = self.weights()
+        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+            return UNKNOWN
+        outputs, terms = math.prod(self.output_shape), self.terms(kernel)
+        bias = float(np.linalg.norm(np.broadcast_to(bias, self.output_shape)))
+        absolute, local = self.norm(np.abs(kernel)), sum_rounding(terms)
+        scale, largest, offset, flushed, more = 1.0, 1.0, 0.0, 0.0, 0
+        if normalization is not None:
+            more = batch_normalization.ROUNDINGS
+            local += sum_rounding(more)
+            scale, flushed, offset = normalization.scale_and_errors(self.output_shape)
+            largest = float(np.abs(scale).max())
+            if not np.isfinite(largest):
+                return UNKNOWN
+        bound = with_flushing(
+            self.norm(self.scaled(kernel, scale)),
+            SECOND_ORDER * (local * largest + flushed) * absolute,
+            SECOND_ORDER * ((local * largest + flushed) * bias + offset),
+            # The sums, which the normalisation may stretch, and the normalisation.
+            terms=(terms + more) * max(1.0, largest),
+            entries=outputs,
+            weight=max(1.0, largest) * max(1.0, np.abs(kernel).max()),
+        )
+        return dataclasses.replace(bound, sum_per_size=absolute, sum_offset=bias)
+
+
+def norm_by_sums(absolute, input_shape):
+    """Upper bound of the L2 norm of a linear function: ``√(largest row sum · largest column sum)``.
+
+    ``‖A‖₂² ≤ ‖A‖₁ ‖A‖_∞`` for every matrix.
+
+    Args:
+        absolute: function of a float64 tensor ``(n, *input_shape)``: the linear function with the
+            sizes of all factors.
+        input_shape: without the batch.
+    """
+    rows = absolute(ops.ones((1, *input_shape), "float64"))
+    columns = through_transposed(absolute, ops.ones_like(rows)[:, None], input_shape)
+    return math.sqrt(float(ops.max(rows)) * float(ops.max(columns))) * _SLACK

@@ -1,0 +1,39 @@
+"""Tensors of rows, which linear relaxation carries from the output of a network to its input."""
+
+from keras import ops
+
+from zoo.ops.gradients import input_gradient
+
+
+def through_transposed(linear, rows, input_shape):
+    """Rows ``(batch, rows, *output_shape)`` through the transpose of a linear function.
+
+    Args:
+        linear: function of a tensor ``(n, *input_shape)`` to one ``(n, *output_shape)``.
+        rows: float64 tensor.
+        input_shape: without the batch.
+    """
+    flat = ops.reshape(rows, (-1, *rows.shape[2:]))
+    zeros = ops.zeros((flat.shape[0], *input_shape), "float64")
+    flat = input_gradient(lambda x: linear(x) * flat, zeros)
+    return ops.reshape(flat, (*rows.shape[:2], *input_shape))
+
+
+def float64(variable):
+    """A weight as a float64 NumPy array."""
+    return ops.convert_to_numpy(variable).astype("float64")
+
+
+def sizes(box):
+    """The largest size of each entry in a box."""
+    return ops.maximum(*map(ops.abs, box))
+
+
+def products(rows, offset):
+    """Each row's product with a tensor ``(batch or 1, *shape)``, or one that broadcasts to it."""
+    if isinstance(offset, float):
+        return 0.0
+    offset = ops.reshape(offset, (*[1] * (len(rows.shape) - 1 - len(offset.shape)), *offset.shape))
+    if len(offset.shape) == len(rows.shape) - 1:
+        offset = offset[:, None]
+    return ops.sum(rows * offset, axis=tuple(range(2, len(rows.shape))))

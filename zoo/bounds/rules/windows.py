@@ -1,0 +1,42 @@
+"""Windows of pixels: padding, places and entries."""
+
+import math
+
+from keras import ops
+
+
+class Windows:
+    """The windows of a pooling.
+
+    Args:
+        image_shape: ``(height, width)``.
+        size, strides: pairs of numbers.
+        padding: ``"same"`` or ``"valid"``.
+
+    Attributes:
+        counts: number of windows along each axis.
+        margins: for each axis the pixels outside of the image, before and after it.
+    """
+
+    def __init__(self, image_shape, size, strides, padding):
+        self.image_shape, self.size, self.strides = image_shape, tuple(size), tuple(strides)
+        self.padding, self.counts, self.margins = padding, [], []
+        for n, k, s in zip(image_shape, size, strides, strict=True):
+            count = math.ceil(n / s) if padding == "same" else (n - k) // s + 1
+            missing = max((count - 1) * s + k - n, 0) if padding == "same" else 0
+            self.counts.append(count)
+            self.margins.append((missing // 2, missing - missing // 2))
+
+    def entries(self, tensor, outside=0.0):
+        """Entries by window: ``(batch, rows, columns, channels, entries)``.
+
+        Args:
+            tensor: ``(batch, height, width, channels)``.
+            outside: the value of pixels outside of the image.
+        """
+        padded = ops.pad(tensor, [(0, 0), *self.margins, (0, 0)], constant_values=outside)
+        slices = [
+            [slice(i, i + (n - 1) * s + 1, s) for i in range(k)]
+            for n, k, s in zip(self.counts, self.size, self.strides, strict=True)
+        ]
+        return ops.stack([padded[:, i, j] for i in slices[0] for j in slices[1]], axis=-1)

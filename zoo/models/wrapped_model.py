@@ -1,0 +1,206 @@
+"""Models of the zoo around an ordinary Keras network."""
+
+import keras
+import numpy as np
+
+from zoo.bounds.graph import nodes_of
+from zoo.bounds.model_state import state_of
+from zoo.bounds.rules.rule import rule_for
+from zoo.bounds.rules.shape import UnchangedRule
+from zoo.models.base import CertifiedModel
+
+#: A first layer that multiplies by less takes pixels of 0 to 255, not of [0, 1].
+LARGEST_BYTE_SCALE = 1 / 64
+
+
+class WrappedModel(CertifiedModel):
+    """A model of the zoo around a Keras network of the user's own.
+
+    A subclass names the networks that can be asked for by name in ``networks``, and says in
+    :meth:`analyse` what its certificate takes from a network.
+
+    Args:
+        network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits. It is
+            not copied. Or its serialised form, or a table: ``name``, a key of ``networks``, and
+            arguments of that function.
+        kwargs: of ``keras.Model``.
+
+    Raises:
+        TypeError, ValueError: if the network is no such model.
+        zoo.UnsupportedLayerError: naming the first layer without bounds, and what is supported.
+    """
+
+    #: Functions that make a network, by name.
+    networks = {}
+    fixed = ("image_shape", "num_classes", "network")
+
+    def __init__(self, network, **kwargs):
+        network = network_from(network, self.networks)
+        analysis = self.analyse(network)
+        require_images_to_logits(network)
+        super().__init__(network.input_shape[1:], network.output_shape[-1], **kwargs)
+        self.network = network
+        self._analysis = analysis
+
+    @staticmethod
+    def analyse(network):
+        """What the certificate takes from a network, without its weights.
+
+        Raises:
+            zoo.UnsupportedLayerError: naming the first layer without bounds, and what is supported.
+        """
+        raise NotImplementedError
+
+    @property
+    def analysis(self):
+        """What :meth:`analyse` returned for the network as it was when it was last certified."""
+        return self._analysis
+
+    def call(self, inputs, training=False):
+        return self.network(self._pixels(inputs), training=training)
+
+    def weights_state(self):
+        return state_of(self.network)
+
+    def derived(self):
+        def derive():
+            # Layers can be changed after all; what is certified is what they are now.
+            self._analysis = self.analyse(self.network)
+            return self.derive()
+
+        return self._cached(derive)
+
+    @property
+    def head_layer(self):
+        """The dense layer without activation that the logits come from, or None."""
+        # Layers that do nothing at inference may follow it, such as dropout.
+        layers = [node.layer for node in nodes_of(self.network)]
+        last = next((layer for layer in reversed(layers) if not _is_idle(layer)), None)
+        is_head = type(last) is keras.layers.Dense
+        return last if is_head and last.activation is keras.activations.linear else None
+
+    @property
+    def feature_layers(self):
+        return layers_under(self.head_layer, self.network)
+
+    def with_new_head(self, num_classes):
+        """The same features under an untrained last layer, to be fine-tuned.
+
+        Args:
+            num_classes: of the new layer.
+
+        Returns:
+            A new model with a network of its own; this one is unchanged.
+
+        Raises:
+            ValueError: if the last layer is not a dense one without activation.
+        """
+        network = with_new_last_layer(self.network, self.head_layer, num_classes)
+        return type(self).from_config({**self.get_config(), "network": network})
+
+    def get_config(self):
+        config = super().get_config()
+        # The network has these.
+        del config["image_shape"], config["num_classes"]
+        return {**config, "network": keras.saving.serialize_keras_object(self.network)}
+
+
+def network_from(network, known):
+    """A model as it is, one from its configuration, or one by name.
+
+    Args:
+        network: a Keras model, its serialised form, or a table: ``name``, one of ``known``, and
+            arguments of that function.
+        known: functions by name.
+
+    Raises:
+        ValueError: naming the names that there are.
+    """
+    if isinstance(network, dict) and "class_name" in network:
+        return keras.saving.deserialize_keras_object(network)
+    if isinstance(network, dict):
+        options = dict(network)
+        name = options.pop("name", None)
+        if name not in known:
+            raise ValueError(f"network.name must be one of {', '.join(known)}, got {name!r}")
+        return known[name](**options)
+    return network
+
+
+def require_images_to_logits(network):
+    """Raise unless a built model takes images in [0, 1] to logits.
+
+    Raises:
+        ValueError: naming the shapes, or a first layer that pixels of 0 to 255 are meant for.
+    """
+    if len(network.input_shape) != 4 or len(network.output_shape) != 2:
+        raise ValueError(
+            "the network must take images (batch, height, width, channels) to logits (batch, "
+            f"classes), but takes {network.input_shape} to {network.output_shape}"
+        )
+    first = next(node.layer for node in nodes_of(network))
+    if type(first) is keras.layers.Rescaling and np.max(np.abs(first.scale)) < LARGEST_BYTE_SCALE:
+        raise ValueError(
+            f"the network begins with the layer {first.name!r}, which multiplies by {first.scale}, "
+            "so it takes pixels of 0 to 255; inside a model of the zoo it is given images in "
+            "[0, 1]. Leave that layer out: the model divides uint8 images by 255 itself"
+        )
+
+
+def with_new_last_layer(network, last, num_classes):
+    """A copy of a network, weights included, but for its last layer, which is untrained.
+
+    Args:
+        network: a Sequential or functional model.
+        last: its last layer, a dense one.
+        num_classes: units of the new one.
+
+    Raises:
+        ValueError: if there is no such layer.
+    """
+    _require_head(last)
+
+    def resized(layer):
+        config = layer.get_config()
+        return type(layer).from_config(
+            {**config, "units": num_classes} if layer is last else config
+        )
+
+    copy = keras.models.clone_model(network, clone_function=resized, recursive=True)
+    pairs = zip(
+        copy._flatten_layers(include_self=False, recursive=True),
+        network._flatten_layers(include_self=False, recursive=True),
+        strict=True,
+    )
+    for new, old in pairs:
+        if old is not last and not isinstance(old, (keras.Sequential, keras.Model)):
+            new.set_weights(old.get_weights())
+    return copy
+
+
+def layers_under(last, network):
+    """All layers of a network, those of models inside it too, but for the last one.
+
+    Args:
+        last: its last layer, a dense one; None if there is no such layer.
+        network: a Sequential or functional model.
+
+    Raises:
+        ValueError: if there is no such layer.
+    """
+    _require_head(last)
+    layers = network._flatten_layers(include_self=False, recursive=True)
+    return [
+        layer
+        for layer in layers
+        if layer is not last and not isinstance(layer, (keras.Sequential, keras.Model))
+    ]
+
+
+def _is_idle(layer):
+    return rule_for(layer) is UnchangedRule
+
+
+def _require_head(last):
+    if last is None:
+        raise ValueError("the network's last layer is no dense layer that could be replaced")
