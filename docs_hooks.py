@@ -1,7 +1,35 @@
-"""For mkdocs: docstrings' roles as the code they name."""
+"""For mkdocs: docstrings' roles as the code they name, and the tables of attacks."""
 
+import dataclasses
+import inspect
 import re
+
+from zoo.attacks import ATTACKS
+
+_PLACE = "<!-- the tables of attacks: made from the registry when the site is built -->"
+_SHOWN = {"linf": "ℓ∞", "l2": "L2", "tensorflow": "TensorFlow", "jax": "JAX"}
 
 
 def on_page_content(html, **_):
     return re.sub(r":[a-z]+:(<code[^>]*>)~?", r"\1", html)
+
+
+def on_page_markdown(markdown, **_):
+    return markdown.replace(_PLACE, attack_tables()) if _PLACE in markdown else markdown
+
+
+def attack_tables():
+    """Two Markdown tables: the registered attacks, and their parameters."""
+    attacks = [["attack", "class", "norms", "backends", "what it does"], ["---"] * 5]
+    parameters = [["attack", "parameter", "default", "what it is"], ["---"] * 4]
+    for name, kind in ATTACKS.items():
+        summary = inspect.getdoc(kind).split("\n")[0].rstrip(".")
+        limits = [", ".join(map(_SHOWN.get, names)) for names in (kind.norms, kind.backends)]
+        attacks.append([f"`{name}`", f"`{kind.__name__}`", *limits, summary])
+        parameters += [
+            [f"`{name}`", f"`{field.name}`", f"`{field.default!r}`", field.metadata["help"]]
+            for field in dataclasses.fields(kind)
+        ]
+    return "\n\n".join(
+        "\n".join(f"| {' | '.join(row)} |" for row in table) for table in (attacks, parameters)
+    )

@@ -1,5 +1,6 @@
 """The command line."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -93,6 +94,30 @@ def test_attack_saves_images(capsys, tmp_path):
     assert result["accuracy"] == np.mean(predicted == attacked.labels)
 
 
+def test_every_parameter_of_an_attack_is_a_flag(capsys):
+    with pytest.raises(SystemExit):
+        main(["attack", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for name, kind in zoo.attacks.ATTACKS.items():
+        assert name in shown
+        for field in dataclasses.fields(kind):
+            assert f"--{field.name.replace('_', '-')} VALUE" in shown
+    assert "pgd, momentum: length of a step in input units" in shown
+
+
+def test_parameters_reach_the_attack(capsys, monkeypatch):
+    given = []
+    monkeypatch.setattr(zoo.attacks.PGD, "run", lambda self, victim, x, *_: given.append(self) or x)
+    code, *_ = run(
+        capsys, "attack", "linf-dist-digits", "--n", "2", "--eps", "0.1", "--steps", "3",
+        "--step-size", "0.02", "--loss", "cross_entropy", "--random-init", "False", "--quiet",
+    )  # fmt: skip
+    assert code == 0
+    assert given == [
+        zoo.attacks.PGD(steps=3, step_size=0.02, loss="cross_entropy", random_init=False)
+    ]
+
+
 def test_own_data_file(capsys, tmp_path):
     zoo.data.save(tmp_path / "mine.npz", "digits")
     code, out, _ = run(
@@ -152,6 +177,13 @@ _OWN = ["--data", "digits", "--eps", "0.1"]
         (["evaluate", "linf-dist-digits", "--batch-size", "0"], "--batch-size must be a positive"),
         (["evaluate", "linf-dist-digits", "--data", "no.npz"], "no such data file"),
         (["certify", "linf-dist-digits", "--batch-size", "0"], "--batch-size must be a positive"),
+        (["attack", "linf-dist-digits", "--attack", "magic"], "attack must be one of fgsm"),
+        (["attack", "linf-dist-digits", "--steps", "many"], "positive integer, got 'many'"),
+        (["attack", "linf-dist-digits", "--restarts", "0"], "restarts must be a positive integer"),
+        (
+            ["attack", "linf-dist-digits", "--attack", "fgsm", "--steps", "3"],
+            "the fgsm attack has no parameter 'steps'; it has: loss",
+        ),
         (["attack", "linf-dist-digits", "--save", "missing/x.npz"], "no folder missing"),
         (["attack", "linf-dist-digits", "--save", "missing/x"], "cannot write missing/x.npz"),
         (["attack", "linf-dist-digits", "--eps", "much"], "eps must be a finite number"),

@@ -14,6 +14,15 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages(zoo.__path__, "zoo."))
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
+@pytest.fixture(autouse=True)
+def _registry():
+    """An attack that an example registers is forgotten after it."""
+    before = dict(zoo.attacks.ATTACKS)
+    yield
+    zoo.attacks.ATTACKS.clear()
+    zoo.attacks.ATTACKS.update(before)
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings(name):
     result = doctest.testmod(importlib.import_module(name), verbose=False)

@@ -29,6 +29,12 @@ def test_the_leaderboard_loads_no_backend(tmp_path):
     )
 
 
+def test_the_attacks_are_listed_without_a_backend():
+    assert loaded_after("import zoo.attacks") == []
+    show_help = "from zoo.cli import main\ntry:\n    main(['attack', '--help'])"
+    assert loaded_after(f"{show_help}\nexcept SystemExit:\n    pass") == []
+
+
 def test_public_names_exist():
     for name in zoo.__all__:
         assert getattr(zoo, name) is not None

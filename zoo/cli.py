@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from zoo.attacks.command_line import add_attack_flags, attack_from
 from zoo.epsilon import Epsilon
 from zoo.errors import ZooError
 from zoo.hub import catalog
@@ -97,10 +98,8 @@ def _parser():
     attack = command("attack", _attack, "Attack each image.")
     _add_model_and_images(attack)
     _add_eps(attack)
-    attack.add_argument("--attack", default="pgd", help="(default: %(default)s)")
-    attack.add_argument("--steps", type=int, help="of an iterative attack")
-    attack.add_argument("--restarts", type=int, help="of pgd")
     attack.add_argument("--save", help="write the attacked images to this .npz file")
+    add_attack_flags(attack)
 
     download = command("download", _download, "Fetch and verify a model's files.")
     download.add_argument("name")
@@ -249,7 +248,7 @@ def _certify(options):
 def _attack(options):
     import numpy as np
 
-    params = {k: v for k in ("steps", "restarts") if (v := getattr(options, k)) is not None}
+    attack = attack_from(options)
     eps = Epsilon(options.eps or _measured_eps(options.name)[0])
     if options.save:
         options.save = options.save.removesuffix(".npz") + ".npz"  # as NumPy will name it
@@ -258,12 +257,11 @@ def _attack(options):
     x_adv = model.attack(
         images.images,
         images.labels,
-        options.attack,
+        attack,
         eps=eps,
         norm=options.norm,
         batch_size=options.batch_size,
         verbose=not options.quiet,
-        **params,
     )
     fooled = np.argmax(model.logits(x_adv), axis=1) != images.labels
     accuracy = float(1 - fooled.mean()) if len(images) else None

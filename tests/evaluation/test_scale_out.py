@@ -238,3 +238,24 @@ def test_soundness_is_asked_of_the_whole(connected, digits_model, digits, monkey
     job = scale_out.Job("a", digits_model, x, y, settings)
     with pytest.raises(zoo.SoundnessError, match="fools image 8, whose"):
         scale_out.evaluate([job])
+
+
+def test_an_attack_of_ones_own(connected, digits_model, digits):
+    """By its name, which the workers have never heard of."""
+
+    @zoo.attacks.register_attack("own")
+    @dataclasses.dataclass(frozen=True)
+    class Own(zoo.attacks.Attack):
+        share: float = zoo.attacks.parameter(0.5, "share of the budget")
+
+        def run(self, victim, x, y, eps, norm, random):
+            return x + self.share * eps.below * random.choice([-1.0, 1.0], x.shape)
+
+    x, y = digits.images[:20], digits.labels[:20]
+    settings = {"eps": 0.3, "attacks": "own", "params": {"own": {"share": 1.0}}, "batch_size": 8}
+    try:
+        (report,) = scale_out.evaluate([scale_out.Job("a", digits_model, x, y, settings)])
+        here = evaluation.evaluate(digits_model, x, y, **settings)
+    finally:
+        del zoo.attacks.ATTACKS["own"]
+    assert report.to_dict() == here.to_dict()

@@ -1,7 +1,27 @@
-"""Attacks through cleverhans, behind one call."""
+"""Attacks: one call for all of them, and a registry that takes further ones.
 
+Importing this package loads neither Keras nor a backend, so that the command line can list the
+attacks and their parameters at once.
+"""
+
+from zoo.attacks import methods  # registers the attacks of this package
 from zoo.attacks.attack import attack
 from zoo.attacks.ball import project
-from zoo.attacks.settings import ATTACKS, check_settings
+from zoo.attacks.base import Attack, parameter
+from zoo.attacks.registry import ATTACKS, check_settings, register_attack
 
-__all__ = ["ATTACKS", "attack", "check_settings", "project"]
+__all__ = [
+    "ATTACKS",
+    "Attack",
+    "attack",
+    "check_settings",
+    "methods",
+    "parameter",
+    "project",
+    "register_attack",
+]
+
+# Each attack of this package by its class too, such as ``zoo.attacks.PGD``.
+_classes = {kind.__name__: kind for kind in ATTACKS.values()}
+globals().update(_classes)
+__all__ += list(_classes)

@@ -4,17 +4,10 @@ import numbers
 
 import numpy as np
 
-from zoo.attacks.gradient import skip_pgd
-from zoo.attacks.settings import ATTACKS, check_settings, require_model
-from zoo.attacks.spsa import skip_spsa
-from zoo.attacks.victim import victim
+from zoo.attacks.ball import project
+from zoo.attacks.registry import checked_attack, require_model
 from zoo.epsilon import Epsilon
-from zoo.ops.precision import require_float32
 from zoo.utils import checks
-from zoo.utils.progress import track
-
-# Those that draw at random: how to draw what one batch takes.
-_SKIPS = {"pgd": skip_pgd, "spsa": skip_spsa}
 
 
 def attack(
@@ -37,16 +30,18 @@ def attack(
         model: a :class:`zoo.models.CertifiedModel`.
         x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
         y: integer labels ``(n,)``; None attacks the model's own predictions.
-        attack: a key of ``zoo.attacks.ATTACKS``.
+        attack: name of the attack, a key of ``zoo.attacks.ATTACKS``; or a
+            :class:`zoo.attacks.Attack`, such as ``zoo.attacks.PGD(steps=50)``.
         eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``.
         norm: ``"linf"`` or ``"l2"``; by default the first that the model certifies.
         batch_size: images at a time.
         seed: integer, not negative, of whatever is random in the attack. The same seed gives the
-            same images. The program's own random state is left as it is.
+            same images. What a batch draws depends on the seed and on the batch's place in the
+            set alone. The program's own random state is left as it is.
         first: place of ``x[0]`` in the set that ``x`` is a part of, a multiple of ``batch_size``:
             the part is attacked exactly as it is within the set, whatever becomes of the rest.
         verbose: 1 shows a progress bar.
-        params: of the attack: see ``help(zoo.attacks.ATTACKS[attack])``.
+        params: parameters of the attack that is named: see ``help(zoo.attacks.ATTACKS[attack])``.
 
     Returns:
         float32 array of the shape of ``x``: in the ball and in [0, 1], exactly.
@@ -67,13 +62,19 @@ def attack(
     >>> bool(np.abs(x_adv - x).max() <= 8 / 255)
     True
     """
+    # All of this loads Keras, which is not to happen before something is attacked.
+    from zoo.attacks.victim import victim
+    from zoo.ops.precision import require_float32
+    from zoo.utils.progress import track
+
     require_model(model)
     if norm is None and not model.certificates:
         raise ValueError(f"norm must be given, as a {type(model).__name__} certifies none")
     norm = model.certificates[0][0] if norm is None else norm
-    check_settings(attack, norm, params, model=model)
+    chosen = checked_attack(attack, norm, params, model)
     batch_size = checks.positive_integer(batch_size, "batch_size")
-    seed, first = _not_negative(seed, "seed"), _not_negative(first, "first")
+    seed = checks.not_negative_integer(seed, "seed")
+    first = checks.not_negative_integer(first, "first")
     if first % batch_size:
         raise ValueError(f"first must be a multiple of batch_size, {batch_size}, got {first!r}")
     if not isinstance(verbose, numbers.Integral):
@@ -84,20 +85,20 @@ def attack(
     if y is None:
         y = np.argmax(model.logits(x, batch_size=batch_size), axis=1)
     y = checks.labels(y, len(x), model.num_classes)
-    random = np.random.default_rng(seed)
-    if attack in _SKIPS:
-        for _ in range(first // batch_size):
-            _SKIPS[attack](random, (batch_size, *x.shape[1:]), norm, **params)
     found = []
-    for i in track(range(0, len(x), batch_size), attack, show=verbose):
-        chosen = slice(i, i + batch_size)
-        found.append(
-            ATTACKS[attack](victim(model), x[chosen], y[chosen], eps, norm, random=random, **params)
-        )
+    for start in track(range(0, len(x), batch_size), chosen.name, show=verbose):
+        batch = slice(start, start + batch_size)
+        random = np.random.default_rng([seed, (first + start) // batch_size])
+        # A copy, because the attack may work in place, and the ball is around the image itself.
+        x_adv = chosen.run(victim(model), x[batch].copy(), y[batch], eps, norm, random)
+        found.append(_in_the_ball(chosen, x_adv, x[batch], eps, norm))
     return np.concatenate(found) if found else x
 
 
-def _not_negative(value, name):
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
-        raise ValueError(f"{name} must be an integer that is not negative, got {value!r}")
-    return int(value)
+def _in_the_ball(attack, x_adv, x, eps, norm):
+    x_adv = np.asarray(x_adv)
+    if x_adv.shape != x.shape:
+        raise ValueError(
+            f"the {attack.name} attack must return images of shape {x.shape}, got {x_adv.shape}"
+        )
+    return project(x_adv, x, eps, norm)

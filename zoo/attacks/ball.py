@@ -59,10 +59,10 @@ def random_start(x, eps, norm, random):
         eps, norm: of the ball.
         random: :class:`numpy.random.Generator`.
     """
-    return project(x + random_change(x.shape, Epsilon(eps).below, norm, random), x, eps, norm)
+    return project(x + _random_change(x.shape, Epsilon(eps).below, norm, random), x, eps, norm)
 
 
-def random_change(shape, budget, norm, random):
+def _random_change(shape, budget, norm, random):
     """Points drawn uniformly from the ball around 0: float64 array of this shape, ``(n, …)``."""
     if norm == "linf":
         return random.uniform(-budget, budget, shape)

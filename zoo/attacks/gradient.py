@@ -1,107 +1,45 @@
-"""Fast gradient sign method and projected gradient descent."""
+"""The gradient step that several attacks share, and cleverhans' attacks with a gradient of ours."""
 
-import sys
 import types
 
-import keras
 import numpy as np
 
-from zoo.attacks.ball import project, random_change, random_start
-
-LOSSES = ("margin", "cross_entropy")
+from zoo.attacks.objectives import OBJECTIVES
 
 
-def fgsm(victim, x, y, eps, norm, *, random, loss="cross_entropy"):
-    """One step of the full budget along the gradient.
-
-    Args:
-        victim: :class:`zoo.attacks.victim.Victim`.
-        x, y: images and labels, checked.
-        eps, norm: of the ball.
-        random: unused, for the common signature.
-        loss: ``"cross_entropy"``, or ``"margin"``, whose gradient never vanishes.
-
-    Reference:
-        Goodfellow, Shlens, Szegedy: Explaining and Harnessing Adversarial Examples, 2015.
-    """
-    step = ascent_direction(victim, x, y, norm, loss)
-    return project(x + eps.below * step, x, eps, norm)
-
-
-def pgd(
-    victim,
-    x,
-    y,
-    eps,
-    norm,
-    *,
-    random,
-    steps=20,
-    restarts=1,
-    step_size=None,
-    loss="margin",
-    random_init=True,
-):
-    """Projected gradient descent; returns the best point of all steps and restarts.
-
-    cleverhans returns the last step of a single start. Here the most damaging point seen anywhere
-    is kept, the original image included.
-
-    Args:
-        victim: :class:`zoo.attacks.victim.Victim`.
-        x, y: images and labels, checked.
-        eps, norm: of the ball.
-        random: generator of the random starts.
-        steps: gradient steps per restart.
-        restarts: number of starts.
-        step_size: length of a step in input units; by default ``2.5 · eps / steps``.
-        loss: ``"margin"`` (label's logit against the largest other) or ``"cross_entropy"``.
-        random_init: start at random in the ball, rather than at the image.
-
-    Reference:
-        Madry et al.: Towards Deep Learning Models Resistant to Adversarial Attacks, 2018.
-    """
-    length = min(eps.below, 2.5 * eps.below / steps) if step_size is None else float(step_size)
-    best, best_gap = x.copy(), victim.gap(x, y)
-    for _ in range(restarts):
-        x_adv = random_start(x, eps, norm, random) if random_init else x
-        for _ in range(steps):
-            step = ascent_direction(victim, x_adv, y, norm, loss)
-            x_adv = project(x_adv + length * step, x, eps, norm)
-            gap = victim.gap(x_adv, y)
-            better = gap < best_gap
-            best[better], best_gap[better] = x_adv[better], gap[better]
-    return best
-
-
-def skip_pgd(random, shape, norm, *, restarts=1, random_init=True, **_):
-    """Draw what :func:`pgd` draws for a batch of this shape, and leave it at that."""
-    for _ in range(restarts if random_init else 0):
-        random_change(shape, 1.0, norm, random)
+def step_length(step_size, eps, steps):
+    """Length of a step as a float: ``step_size``, or ``2.5 · eps / steps`` in place of None."""
+    return min(eps.below, 2.5 * eps.below / steps) if step_size is None else step_size
 
 
 def ascent_direction(victim, x, y, norm, loss):
-    """Direction of unit norm in which the loss grows fastest: one step of cleverhans' FGM.
+    """Direction of unit norm in which an objective grows fastest.
+
+    Args:
+        victim: :class:`zoo.attacks.victim.Victim`.
+        x, y: images and labels.
+        norm: ``"linf"`` or ``"l2"``.
+        loss: a key of :data:`zoo.attacks.objectives.OBJECTIVES`.
 
     Returns:
         float64 array of the shape of ``x``: signs for ``"linf"``, unit length for ``"l2"``.
     """
-    order = np.inf if norm == "linf" else 2
+    import keras
+
     if keras.backend.backend() == "jax":
-        stepped = _jax_step(victim, x, y, order, loss)
-    else:
-        stepped = _tensorflow_step(victim, x, y, order, loss)
-    return np.asarray(stepped, np.float64) - x
+        return _direction(_jax_gradient(victim, x, y, OBJECTIVES[loss]), norm)
+    return _tensorflow_step(victim, x, y, norm, OBJECTIVES[loss]) - x
 
 
-def _tensorflow_step(victim, x, y, order, loss):
+def _tensorflow_step(victim, x, y, norm, objective):
+    """One step of cleverhans' fast gradient method with a budget of 1, as a float64 array."""
     import tensorflow as tf
     from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 
-    loss_fn = _margin_loss if loss == "margin" else tf.nn.sparse_softmax_cross_entropy_with_logits
     images, labels = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
     step = with_own_gradient(victim, fast_gradient_method)
-    return step(victim, images, 1.0, order, loss_fn, y=labels)
+    order = np.inf if norm == "linf" else 2
+    return np.asarray(step(victim, images, 1.0, order, objective, y=labels), np.float64)
 
 
 def with_own_gradient(victim, attack):
@@ -125,59 +63,35 @@ def _tensorflow_gradient(victim):
     return tf.function(compute_gradient.python_function, reduce_retracing=True)
 
 
-def _margin_loss(labels, logits):
-    import tensorflow as tf
+def _direction(gradient, norm):
+    """Signs of a gradient for ``"linf"``, the gradient scaled to unit length for ``"l2"``."""
+    if norm == "linf":
+        return np.sign(gradient)
+    size = np.sqrt(np.sum(np.square(gradient), axis=(1, 2, 3), keepdims=True))
+    return gradient / np.maximum(size, 1e-6)  # as cleverhans has it: the square at least 1e-12
 
-    own = tf.one_hot(labels, logits.shape[-1])
-    other = tf.reduce_max(logits - own * 1e9, axis=-1)
-    return other - tf.reduce_sum(own * logits, axis=-1)
 
-
-def _jax_step(victim, x, y, order, loss):
-    import jax.numpy as jnp
-
-    classes = np.eye(victim.model.num_classes, dtype=np.float32)
-    target = classes[y]
-    if loss == "margin":
-        # The attack's loss is linear in its label: one minus another class is their gap.
-        logits = victim.model.logits(x, batch_size=max(1, len(x))) - 1e9 * target
-        target = target - classes[np.argmax(logits, axis=1)]
+def _jax_gradient(victim, x, y, objective):
+    """Gradient of an objective in the images, as a float64 array."""
     model = victim.model
     variables = [
         [v.value for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables)
     ]
-    step = victim.compiled(_jax_compiled_step, order)
-    return step(variables, jnp.asarray(x), jnp.asarray(target))
+    gradient = victim.compiled(_jax_compiled_gradient, objective)
+    return np.asarray(gradient(variables, x, y), np.float64)
 
 
-def _jax_compiled_step(victim, order):
+def _jax_compiled_gradient(victim, objective):
     import jax
 
-    fast_gradient_method = _cleverhans_for_jax()
+    from zoo.ops.gradients import input_gradient
 
-    def step(variables, x, target):
-        def logits(images):
+    def gradient(variables, x, y):
+        def values(images):
             # Weights are arguments: compiled in, they would stay as they were.
-            outputs, _ = victim.model.stateless_call(*variables, images, training=False)
-            return outputs
+            logits, _ = victim.model.stateless_call(*variables, images, training=False)
+            return objective(y, logits)
 
-        return fast_gradient_method(logits, x, 1.0, order, y=target)
+        return input_gradient(values, x)
 
-    return jax.jit(step)
-
-
-def _cleverhans_for_jax():
-    """The attack of cleverhans, which imports ``stax`` from where JAX had it in former times."""
-    from jax.example_libraries import stax
-
-    former = "jax.experimental.stax"
-    missing = former not in sys.modules
-    if missing:
-        sys.modules[former] = types.ModuleType(former)
-        sys.modules[former].logsoftmax = stax.logsoftmax
-    try:
-        from cleverhans.jax.attacks.fast_gradient_method import fast_gradient_method
-    finally:
-        if missing:
-            del sys.modules[former]
-    return fast_gradient_method
+    return jax.jit(gradient)

@@ -1,12 +1,9 @@
 """What an attack sees of a model: logits, and what is compiled for it."""
 
-import keras
 import numpy as np
 
 from zoo.bounds.model_state import settings_of
 
-# Attacks that cleverhans has for TensorFlow alone.
-_TENSORFLOW_ONLY = ("momentum", "cw", "spsa")
 # How many compiled functions of a model are kept.
 _KEPT = 8
 
@@ -65,23 +62,3 @@ def victim(model):
         # Set past Keras's tracking: the victim holds the model, which would be its own part.
         object.__setattr__(model, "_zoo_victim", known)
     return known
-
-
-def require_backend(attack):
-    """Raise unless there is such an attack for the backend.
-
-    Raises:
-        NotImplementedError: naming attack and backend.
-    """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        return
-    if backend != "jax":
-        raise NotImplementedError(
-            f"there is no {attack!r} attack for the {backend} backend; use tensorflow or jax"
-        )
-    if attack in _TENSORFLOW_ONLY:
-        raise NotImplementedError(
-            f"cleverhans has no {attack!r} attack for the {backend} backend; "
-            "use 'fgsm' or 'pgd', or the tensorflow backend"
-        )

@@ -29,9 +29,10 @@ def evaluate(
         y: integer labels ``(n,)``.
         eps: budget or list of budgets: numbers, or strings such as ``"8/255"``.
         norm: of the perturbation; by default the first that the model certifies.
-        attacks: name or list of names, see ``zoo.attacks.ATTACKS``; an empty list for none.
+        attacks: name or list of names, see ``zoo.attacks.ATTACKS``; an empty list for none. A
+            :class:`zoo.attacks.Attack` may take the place of a name.
         method: of the certificate.
-        params: ``{attack: {parameter: value}}``.
+        params: ``{attack: {parameter: value}}`` of attacks that are named.
         batch_size, seed, verbose: as for ``certify`` and ``attack``.
 
     Returns:

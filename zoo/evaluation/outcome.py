@@ -1,6 +1,7 @@
 """What became of each image of a set under attack, and which of them are certified."""
 
 import dataclasses
+import numbers
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -57,34 +58,37 @@ def outcome_of(
         TypeError, ValueError, zoo.SoundnessError: as :func:`zoo.evaluation.evaluate`.
     """
     from zoo.attacks import attack
+    from zoo.attacks.registry import checked_attack
 
     require_model(model)
     x = checks.images(x, model.image_shape)
     y = checks.labels(y, len(x), model.num_classes)
     budgets = _budgets(eps)
     norm_of_attacks = norm or next((pair[0] for pair in model.certificates), None)
-    attacks, params = _attacks(attacks, params, norm_of_attacks, model)
+    attacks = {
+        label: checked_attack(chosen, norm_of_attacks, model=model)
+        for label, chosen in _labelled(attacks_of(attacks, params)).items()
+    }
     _require_seed(seed)
     certificate = model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
     fooled = []
     for budget in budgets:
         by_attack = {}
-        for name in attacks:
+        for label, chosen in attacks.items():
             x_adv = attack(
                 model,
                 x,
                 y,
-                name,
+                chosen,
                 eps=budget,
                 norm=certificate.norm,
                 batch_size=batch_size,
                 seed=seed,
                 first=first,
                 verbose=verbose,
-                **params.get(name, {}),
             )
-            by_attack[name] = np.argmax(model.logits(x_adv, batch_size=batch_size), axis=1) != y
-            require_sound(certificate, y, by_attack[name], budget, name, first)
+            by_attack[label] = np.argmax(model.logits(x_adv, batch_size=batch_size), axis=1) != y
+            require_sound(certificate, y, by_attack[label], budget, label, first)
         fooled.append((budget, by_attack))
     return Outcome(certificate, y, fooled)
 
@@ -156,27 +160,57 @@ def _budgets(eps):
     return [Epsilon(e) for e in (eps if several else [eps])]
 
 
-def _attacks(attacks, params, norm, model):
-    """Names as a tuple and parameters as a dictionary, checked."""
-    from zoo.attacks import check_settings
+def attacks_of(attacks, params=None):
+    """The attacks that an evaluation is asked for.
 
-    names = [attacks] if isinstance(attacks, str) else attacks
-    names = list(names) if isinstance(names, Iterable) else [names]
-    if not all(isinstance(name, str) for name in names):
-        raise TypeError(f"attacks must be a name or a list of names, got {attacks!r}")
+    Args:
+        attacks: as for :func:`zoo.evaluation.evaluate`.
+        params: as there.
+
+    Returns:
+        List of :class:`zoo.attacks.Attack`.
+
+    Raises:
+        TypeError, ValueError: naming what is wrong.
+    """
+    from zoo.attacks import Attack
+    from zoo.attacks.registry import attack_of
+
+    chosen = [attacks] if isinstance(attacks, (str, Attack)) else attacks
+    chosen = list(chosen) if isinstance(chosen, Iterable) else [chosen]
+    if not all(isinstance(one, (str, Attack)) for one in chosen):
+        raise TypeError(
+            f"attacks must be a name or a list of names, got {attacks!r}; "
+            "a zoo.attacks.Attack may take the place of a name"
+        )
     params = {} if params is None else params
     if not isinstance(params, Mapping) or not all(isinstance(params[k], Mapping) for k in params):
         raise TypeError(f"params must be like {{'pgd': {{'steps': 10}}}}, got {params!r}")
+    names = tuple(one for one in chosen if isinstance(one, str))
     unknown = [name for name in params if name not in names]
     if unknown:
-        raise ValueError(f"params for {unknown}, which are not among the attacks {tuple(names)}")
-    for name in names:
-        check_settings(name, norm, params.get(name), model=model)
-    return tuple(names), params
+        raise ValueError(f"params for {unknown}, which are not among the attacks {names}")
+    return [
+        attack_of(one, dict(params.get(one, {}))) if isinstance(one, str) else one for one in chosen
+    ]
+
+
+def _labelled(attacks):
+    """A dictionary of what a report calls each attack.
+
+    That is the attack's name; where several attacks have one name, their parameters too.
+    """
+    by_text = {str(attack): attack for attack in attacks}
+    names = [attack.name for attack in by_text.values()]
+    return {
+        attack.name if names.count(attack.name) == 1 else text: attack
+        for text, attack in by_text.items()
+    }
 
 
 def _require_seed(seed):
-    try:
-        np.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"seed must be a non-negative integer, got {seed!r}") from error
+    message = f"seed must be a non-negative integer, got {seed!r}"
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+        raise TypeError(message)
+    if seed < 0:
+        raise ValueError(message)

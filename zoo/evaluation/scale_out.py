@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo import evaluation
 from zoo.errors import ClusterError, ZooError
+from zoo.evaluation.outcome import attacks_of
 from zoo.hub import checkpoint
 from zoo.utils import checks
 from zoo.utils.progress import bar
@@ -199,6 +200,9 @@ def _submit(ray, task, job):
     """Tasks for the chunks of a job: a dictionary of place in the set to reference, in order."""
     settings = {**job.settings}
     settings.pop("verbose", None)
+    if "attacks" in settings:
+        # The attacks themselves travel: a worker may not know the name of a user's own.
+        settings["attacks"] = attacks_of(settings["attacks"], settings.pop("params", None))
     size = checks.positive_integer(settings.get("batch_size", 256), "batch_size")
     # As it came: uint8 is a quarter of what the model will see.
     x = np.asarray(job.x)

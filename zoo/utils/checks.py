@@ -117,6 +117,75 @@ def positive_number(value, name):
     return float(value)
 
 
+def not_negative_number(value, name):
+    """``value`` as a float if it is a finite number of at least 0.
+
+    Raises:
+        ValueError: naming the argument otherwise.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be a number that is not negative, got {value!r}")
+    return float(value)
+
+
+def not_negative_integer(value, name):
+    """``value`` if it is an integer of at least 0.
+
+    Raises:
+        ValueError: naming the argument otherwise.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise ValueError(f"{name} must be an integer that is not negative, got {value!r}")
+    return int(value)
+
+
+def positive_even_integer(value, name):
+    """``value`` if it is an even integer of at least 2.
+
+    Raises:
+        ValueError: naming the argument otherwise.
+    """
+    if positive_integer(value, name) % 2:
+        raise ValueError(f"{name} must be a positive even number, got {value!r}")
+    return int(value)
+
+
+def true_or_false(value, name):
+    """``value`` if it is True or False.
+
+    Raises:
+        ValueError: naming the argument otherwise.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+def one_of(names):
+    """A check, as the others are, that a value is one of these strings.
+
+    Args:
+        names: iterable of strings.
+
+    Returns:
+        Function of ``value`` and ``name`` that returns ``value``.
+
+    Example:
+
+    >>> from zoo.utils.checks import one_of
+    >>> one_of(["margin", "cross_entropy"])("margin", "loss")
+    'margin'
+    """
+    names = tuple(names)
+
+    def check(value, name):
+        if not isinstance(value, str) or value not in names:
+            raise ValueError(f"{name} must be one of {names}, got {value!r}")
+        return value
+
+    return check
+
+
 def per_channel(value, channels, name):
     """``value`` as a float, or as a list of one float per channel.
 

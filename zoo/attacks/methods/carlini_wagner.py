@@ -1,47 +1,52 @@
 """Carlini and Wagner's L2 attack."""
 
+import dataclasses
 import functools
 import threading
 
 import numpy as np
 
-from zoo.attacks.ball import project
+from zoo.attacks.base import Attack, parameter
+from zoo.attacks.registry import register_attack
+from zoo.utils import checks
 
 
-def carlini_wagner(
-    victim,
-    x,
-    y,
-    eps,
-    norm,
-    *,
-    random,
-    steps=100,
-    search_steps=5,
-    learning_rate=0.01,
-    initial_constant=1.0,
-    confidence=0.0,
-):
+@register_attack("cw")
+@dataclasses.dataclass(frozen=True)
+class CarliniWagner(Attack):
     """The smallest L2 perturbation found that fools the model, projected onto the ball.
 
-    Args:
-        victim: :class:`zoo.attacks.victim.Victim`.
-        x, y: images and labels, checked.
-        eps, norm: of the ball that the result is projected onto.
-        random: unused, for the common signature.
-        steps: iterations per constant.
-        search_steps: constants tried per image, by bisection.
-        learning_rate: of Adam.
-        initial_constant: first weight of the classification term; ten times more while nothing is
-            found. (The paper's 0.01 is for logits without a Lipschitz bound, which are larger.)
-        confidence: gap between logits to ask for.
+    The paper's initial constant, 0.01, is for logits without a Lipschitz bound, which are larger.
 
     Reference:
         Carlini, Wagner: Towards Evaluating the Robustness of Neural Networks, 2017.
     """
-    attack = victim.compiled(_attack, len(x))
-    found = attack.minimal(x, y, steps, search_steps, learning_rate, initial_constant, confidence)
-    return project(found, x, eps, norm)
+
+    backends = ("tensorflow",)  # cleverhans has it for TensorFlow alone
+
+    steps: int = parameter(100, "iterations per constant", checks.positive_integer)
+    search_steps: int = parameter(
+        5, "constants tried per image, by bisection", checks.positive_integer
+    )
+    learning_rate: float = parameter(0.01, "learning rate of Adam", checks.positive_number)
+    initial_constant: float = parameter(
+        1.0,
+        "first weight of the classification term (ten times more while nothing is found)",
+        checks.positive_number,
+    )
+    confidence: float = parameter(0.0, "gap between logits to ask for", checks.not_negative_number)
+
+    def run(self, victim, x, y, eps, norm, random):
+        attack = victim.compiled(_attack, len(x))
+        return attack.minimal(
+            x,
+            y,
+            self.steps,
+            self.search_steps,
+            self.learning_rate,
+            self.initial_constant,
+            self.confidence,
+        )
 
 
 def _attack(victim, count):
@@ -53,7 +58,7 @@ def _attack_class():
     import tensorflow as tf
     from cleverhans.tf2.attacks import carlini_wagner_l2 as cleverhans_cw
 
-    class CarliniWagner(cleverhans_cw.CarliniWagnerL2):
+    class PerImage(cleverhans_cw.CarliniWagnerL2):
         """Their step and loss under a search that treats every image by itself.
 
         Theirs resets the optimizer by calling a property and, that mended, sets its learning rate
@@ -110,4 +115,4 @@ def _attack_class():
                 variable.assign(value)
             self.optimizer.learning_rate = learning_rate
 
-    return CarliniWagner
+    return PerImage

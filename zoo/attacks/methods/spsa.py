@@ -1,59 +1,54 @@
 """Simultaneous perturbation stochastic approximation: an attack without gradients."""
 
+import dataclasses
+
 import numpy as np
 
-from zoo.attacks.ball import project
+from zoo.attacks.base import Attack, parameter
+from zoo.attacks.objectives import margin
+from zoo.attacks.registry import register_attack
+from zoo.utils import checks
 
 
-def spsa(
-    victim,
-    x,
-    y,
-    eps,
-    norm,
-    *,
-    random,
-    steps=20,
-    samples=128,
-    learning_rate=None,
-    delta=0.01,
-):
-    """Descends the margin by random finite differences, one image at a time.
-
-    Args:
-        victim: :class:`zoo.attacks.victim.Victim`.
-        x, y: images and labels, checked.
-        eps, norm: of the ball; only ``"linf"``.
-        random: seeds the differences.
-        steps: optimizer steps; an image that is fooled stops early.
-        samples: even number of model evaluations per step.
-        learning_rate: of Adam, in input units; by default ``2.5 · eps / steps``.
-        delta: size of the differences, in input units.
+@register_attack("spsa")
+@dataclasses.dataclass(frozen=True)
+class SPSA(Attack):
+    """Ascends the margin by random finite differences, one image at a time.
 
     Reference:
         Uesato et al.: Adversarial Risk and the Dangers of Evaluating Against Weak Attacks, 2018.
     """
-    import tensorflow as tf
 
-    if learning_rate is None:
-        learning_rate = 2.5 * eps.below / steps
-    one = victim.compiled(_compiled, steps, samples)
-    seed = _seed(random)
-    rest = [tf.constant(value, tf.float32) for value in (eps.below, learning_rate, delta)]
-    x_adv = [
-        one(image[None], label[None], tf.constant([seed, index]), *rest)[0]
-        for index, (image, label) in enumerate(zip(x, y, strict=True))
-    ]
-    return project(np.array(x_adv, np.float32).reshape(x.shape), x, eps, norm)
+    norms = ("linf",)
+    backends = ("tensorflow",)  # cleverhans has it for TensorFlow alone
 
+    steps: int = parameter(
+        20, "optimizer steps (an image that is fooled stops early)", checks.positive_integer
+    )
+    samples: int = parameter(
+        128, "even number of model evaluations per step", checks.positive_even_integer
+    )
+    learning_rate: float | None = parameter(
+        None,
+        "learning rate of Adam, in input units (None: 2.5 · eps / steps)",
+        checks.positive_number,
+    )
+    delta: float = parameter(
+        0.01, "size of the differences, in input units", checks.positive_number
+    )
 
-def skip_spsa(random, shape, norm, **_):
-    """Draw what :func:`spsa` draws for a batch, and leave it at that."""
-    _seed(random)
+    def run(self, victim, x, y, eps, norm, random):
+        import tensorflow as tf
 
-
-def _seed(random):
-    return int(random.integers(2**31))
+        rate = 2.5 * eps.below / self.steps if self.learning_rate is None else self.learning_rate
+        one = victim.compiled(_compiled, self.steps, self.samples)
+        seed = int(random.integers(2**31))
+        rest = [tf.constant(value, tf.float32) for value in (eps.below, rate, self.delta)]
+        x_adv = [
+            one(image[None], label[None], tf.constant([seed, index]), *rest)[0]
+            for index, (image, label) in enumerate(zip(x, y, strict=True))
+        ]
+        return np.array(x_adv, np.float32).reshape(x.shape)
 
 
 def _compiled(victim, steps, samples):
@@ -86,8 +81,8 @@ def _compiled(victim, steps, samples):
     optimizer = Adam()
 
     def loss(image, label):
-        logits = victim(image)
-        return -cleverhans_spsa.margin_logit_loss(logits, label, nb_classes=logits.shape[-1])
+        # cleverhans minimizes.
+        return -margin(label, victim(image))
 
     @tf.function
     def one(image, label, seed, eps, learning_rate, delta):

@@ -1,0 +1,221 @@
+"""Which attacks there are, and whether one can be run with some settings."""
+
+import dataclasses
+import inspect
+
+from zoo.attacks.base import Attack
+
+#: The attacks by name: each a subclass of :class:`zoo.attacks.Attack`.
+ATTACKS = {}
+NORMS = ("linf", "l2")
+#: What :func:`zoo.attacks.attack` takes besides an attack's parameters, which have other names.
+ARGUMENTS = ("model", "x", "y", "attack", "eps", "norm", "batch_size", "seed", "first", "verbose")
+
+
+def register_attack(name):
+    """Class decorator: the decorated attack is known by a name wherever attacks are named.
+
+    Its parameters become arguments of :func:`zoo.attacks.attack` and flags of ``zoo attack``, and
+    are appended to the docstring of the class. Running the definition of a class again, as in a
+    notebook, replaces the class.
+
+    Args:
+        name: a Python identifier; ``"all"`` is what a report calls all attacks together.
+
+    Returns:
+        A decorator of a class, which is a frozen dataclass and a subclass of
+        :class:`zoo.attacks.Attack`.
+
+    Raises:
+        TypeError: if the decorated class is no such dataclass.
+        ValueError: if the name is no identifier or is that of another attack, or for a parameter
+            without a default or with the name of an argument of :func:`zoo.attacks.attack`.
+
+    Example:
+
+    >>> import dataclasses, numpy as np, zoo
+    >>> from zoo.utils import checks
+    >>> @zoo.attacks.register_attack("noise")
+    ... @dataclasses.dataclass(frozen=True)
+    ... class Noise(zoo.attacks.Attack):
+    ...     \"\"\"The most harmful of some random images.\"\"\"
+    ...
+    ...     tries: int = zoo.attacks.parameter(10, "random images", checks.positive_integer)
+    ...
+    ...     def run(self, victim, x, y, eps, norm, random):
+    ...         best, best_gap = x.copy(), victim.gap(x, y)
+    ...         for _ in range(self.tries):
+    ...             step = random.uniform(-eps.below, eps.below, x.shape)
+    ...             x_adv = zoo.attacks.project(x + step, x, eps, norm)
+    ...             gap = victim.gap(x_adv, y)
+    ...             better = gap < best_gap
+    ...             best[better], best_gap[better] = x_adv[better], gap[better]
+    ...         return best
+    >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
+    >>> model.attack(np.full((2, 8, 8, 1), 0.5), None, "noise", eps="8/255", tries=3).shape
+    (2, 8, 8, 1)
+    """
+    if not isinstance(name, str) or not name.isidentifier() or name == "all":
+        raise ValueError(f"an attack's name must be an identifier other than 'all', got {name!r}")
+
+    def register(kind):
+        _require_described(kind)
+        known = ATTACKS.get(name)
+        if known is not None and _place(known) != _place(kind):
+            raise ValueError(f"there is an attack {name!r} already, the class {_place(known)}")
+        kind.name = name
+        kind.__doc__ = _with_parameters(kind)
+        ATTACKS[name] = kind
+        return kind
+
+    return register
+
+
+def check_settings(attack, norm=None, params=None, *, model=None):
+    """Raise unless an attack can be run with these settings; nothing is computed.
+
+    :func:`zoo.attacks.attack` calls this first. Call it yourself to learn of a mistake before a
+    long computation.
+
+    Args:
+        attack: name of the attack, to be a key of ``zoo.attacks.ATTACKS``; or a
+            :class:`zoo.attacks.Attack`.
+        norm: ``"linf"`` or ``"l2"``; None leaves the norm unchecked.
+        params: dictionary of the attack's own parameters; None stands for no parameters.
+        model: the :class:`zoo.models.CertifiedModel` that is to be attacked; None leaves unchecked
+            what depends on the model.
+
+    Raises:
+        TypeError: if ``model`` is not a model of the zoo, the attack has no such parameter, or
+            parameters are given beside an :class:`zoo.attacks.Attack`, which holds its own.
+        ValueError: naming the argument that is wrong, and what it may be.
+        NotImplementedError: if the backend has no such attack.
+
+    Example:
+
+    >>> import zoo
+    >>> zoo.attacks.check_settings("pgd", "linf", {"steps": 3})
+    >>> zoo.attacks.check_settings("pgd", "linf", {"steps": "3"})
+    Traceback (most recent call last):
+    ...
+    ValueError: steps must be a positive integer, got '3'
+    """
+    checked_attack(attack, norm, params, model)
+
+
+def checked_attack(attack, norm=None, params=None, model=None):
+    """As :func:`check_settings`, but returns the :class:`zoo.attacks.Attack`."""
+    if model is not None:
+        require_model(model)
+    found = attack_of(attack, params)
+    if norm is not None:
+        _check_norm(found, norm)
+    if model is not None:
+        found.check_model(model)
+    _require_backend(found)
+    return found
+
+
+def attack_of(attack, params=None):
+    """The :class:`zoo.attacks.Attack` of this name with these parameters.
+
+    Args:
+        attack: name, or an :class:`zoo.attacks.Attack`, which is returned as it is.
+        params: dictionary of parameters; None stands for no parameters.
+
+    Raises:
+        TypeError, ValueError: as :func:`check_settings`.
+    """
+    params = {} if params is None else params
+    if not isinstance(params, dict):
+        raise ValueError(f"params must be a dictionary of parameters, got {params!r}")
+    if isinstance(attack, Attack):
+        if params:
+            raise TypeError(
+                f"{attack!r} holds its own parameters, so that {', '.join(params)} cannot be given"
+            )
+        return attack
+    if not isinstance(attack, str) or attack not in ATTACKS:
+        raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {attack!r}")
+    known = [field.name for field in dataclasses.fields(ATTACKS[attack])]
+    for name in params:
+        if name not in known:
+            raise TypeError(
+                f"the {attack} attack has no parameter {name!r}; "
+                f"it has: {', '.join(known) or 'none'}"
+            )
+    return ATTACKS[attack](**params)
+
+
+def require_model(model):
+    """Raise unless this is a model of the zoo.
+
+    Raises:
+        TypeError: saying what was expected and what came.
+    """
+    from zoo.models.base import CertifiedModel
+
+    if not isinstance(model, CertifiedModel):
+        raise TypeError(
+            "attacks take a model of the zoo, a zoo.models.CertifiedModel, "
+            f"got {type(model).__name__}"
+        )
+
+
+def _check_norm(attack, norm):
+    if not isinstance(norm, str) or norm not in NORMS:
+        raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
+    if norm not in attack.norms:
+        names = " or ".join(map(repr, attack.norms))
+        raise ValueError(f"the {attack.name} attack is for norm {names}, got {norm!r}")
+
+
+def _require_backend(attack):
+    import keras
+
+    backend = keras.backend.backend()
+    if backend in attack.backends:
+        return
+    others = [name for name, kind in ATTACKS.items() if backend in kind.backends]
+    instead = f"{', '.join(map(repr, others))}, or " if others else ""
+    raise NotImplementedError(
+        f"there is no {attack.name!r} attack for the {backend} backend; use {instead}"
+        f"the backend {' or '.join(attack.backends)}"
+    )
+
+
+def _require_described(kind):
+    """Raise unless a class is a frozen dataclass with a run() and with usable parameters."""
+    if not (isinstance(kind, type) and issubclass(kind, Attack)):
+        raise TypeError(f"an attack must be a subclass of zoo.attacks.Attack, got {kind!r}")
+    # A class inherits its base's being a dataclass, but its own fields would not be parameters.
+    if "__dataclass_params__" not in vars(kind):
+        raise TypeError(
+            f"{kind.__name__} must be decorated with @dataclasses.dataclass(frozen=True)"
+        )
+    if kind.run is Attack.run:
+        raise TypeError(f"{kind.__name__} must define run()")
+    if not kind.norms or not set(kind.norms) <= set(NORMS):
+        raise ValueError(f"norms of {kind.__name__} must be of {NORMS}, got {kind.norms!r}")
+    for field in dataclasses.fields(kind):
+        if field.default is dataclasses.MISSING:
+            raise ValueError(f"parameter {field.name!r} of {kind.__name__} needs a default")
+        if field.name in ARGUMENTS:
+            raise ValueError(
+                f"parameter {field.name!r} of {kind.__name__} has the name of an argument of "
+                "zoo.attacks.attack; give it another name"
+            )
+
+
+def _with_parameters(kind):
+    """The docstring of an attack, followed by its parameters."""
+    text = inspect.cleandoc(kind.__doc__ or "")
+    described = [
+        f"    {field.name}: {field.metadata.get('help', '')} (default: {field.default!r})"
+        for field in dataclasses.fields(kind)
+    ]
+    return "\n".join([text, "", "Args:", *described]) if described else text
+
+
+def _place(kind):
+    return f"{kind.__module__}.{kind.__qualname__}"
