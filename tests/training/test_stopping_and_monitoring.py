@@ -162,9 +162,7 @@ def test_overrides_are_checked_like_the_file(tmp_path):
     assert recipe["model"]["network"]["hidden"] == [3]
     assert recipe["model"]["network"]["image_shape"] == [8, 8, 1]
     assert recipe["seed"] == 7
-    with pytest.raises(
-        ValueError, match=r"tiny-digits\.toml, with overrides: training\.epochs: 0 is"
-    ):
+    with pytest.raises(ValueError, match=r"digits\.toml, with overrides: training\.epochs: 0 is"):
         load(tmp_path, training={"epochs": 0})
 
 
@@ -176,5 +174,5 @@ def test_what_cannot_stop_or_be_monitored_is_refused(tmp_path):
     other = recipes.load("double-backprop-digits", {"monitor": {"quantity": "margin", "images": 9}})
     with pytest.raises(ValueError, match="monitor: a DoubleBackpropNet has no Lipschitz constant"):
         train(other, tmp_path / "run", verbose=0)
-    with pytest.raises(ValueError, match="several workers .* take stop out of it"):
+    with pytest.raises(ValueError, match="several workers .* take stop out of the recipe"):
         train(load(tmp_path, STOPS), tmp_path / "run", workers=types.SimpleNamespace(count=2))
