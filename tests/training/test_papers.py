@@ -129,6 +129,7 @@ def test_unknown_paper():
         ('measured = "clean", unit', 'measured = "clan", unit', "no row measures 'clan'"),
         ('unit = "%"', 'unit = "m"', r"columns\.2\.unit: 'm' is not one of"),
         ('row = "label" }', 'row = "label", paper = "x" }', "a column shows row, paper or measu"),
+        ('"0.7"]', '"{eps}"]', r"columns\.3\.measured: a row has no eps to stand for {eps}"),
         ('kind = "bars"', 'kind = "shares"', "a panel of shares needs lines"),
         (
             'label = "clean", measured = "clean"',

@@ -8,6 +8,7 @@ import pytest
 
 import zoo
 from training import recipe as recipes
+from training.run import build
 from training.tables import __main__ as command
 from training.tables import manifest, papers, results
 from training.tables.markdown import markdown
@@ -165,6 +166,28 @@ def test_the_posters_rows_are_the_recipes_that_their_names_say():
         assert f"-w{model['regularization']}-" in name
         assert model["divide_before_convolution"] != name.endswith("-no-dbc")
         assert model["parametrization"] == "free"
+
+
+def test_recipes_of_runs_build():
+    """One run for each recipe and set of overridden entries."""
+
+    def places(table, start=()):
+        for key, value in table.items():
+            yield from places(value, (*start, key)) if isinstance(value, dict) else [(*start, key)]
+
+    different = {}
+    for paper in map(papers.load, papers.names()):
+        for run in paper.runs.values():
+            if run.recipe:
+                different[run.recipe, tuple(sorted(places(run.overrides)))] = run
+    assert {recipe for recipe, _ in different} == {
+        f"tables/{path.stem}" for path in (recipes.RECIPES / "tables").glob("*.toml")
+    }
+    for run in different.values():
+        recipe = recipes.load(run.recipe, run.overrides)
+        if "hidden" in recipe["model"]["network"]:  # as many layers, but narrow
+            recipe["model"]["network"]["hidden"] = [8 for _ in recipe["model"]["network"]["hidden"]]
+        assert build(recipe).num_classes == 10
 
 
 @pytest.mark.parametrize("form", ["full", "summed"])

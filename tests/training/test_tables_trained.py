@@ -12,7 +12,7 @@ from tests import datasets
 from training.clock import Clock
 from training.run import train
 from training.tables import papers, plot, results
-from training.tables.measure import Rescaled
+from training.tables.measure import Rescaled, Subject, measure
 from training.tables.rows import above, first_epoch, tables
 from training.toml_file import merged
 
@@ -245,6 +245,20 @@ def test_a_plot_needs_results(tmp_path):
         message = f"has no results; python -m training.tables {name} --train"
         with pytest.raises(ValueError, match=message):
             plot.draw(papers.load(name), tmp_path / "plot.svg", tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"quantity": "accuracy", "part": "all"}, 'part must be "train" or "test", got \'all\''),
+        ({"quantity": "setting", "name": "gamma"}, "a LinfDistNet has no setting 'gamma'"),
+        ({"quantity": "history", "key": "margin"}, "the history has no 'margin'"),
+    ],
+)
+def test_what_cannot_be_measured_is_named(digits_model, digits, settings, message):
+    subject = Subject(digits_model, digits, digits, [{"loss": 1.0}])
+    with pytest.raises(ValueError, match=message):
+        measure(subject, {"mine": settings})
 
 
 def test_rescaling_changes_no_prediction(small_model, small_images):

@@ -117,7 +117,9 @@ def arguments(settings):
 @quantity
 def accuracy(subject, *, part="test"):
     """Fraction of all images of a part, ``"train"`` or ``"test"``, that are classified right."""
-    images = {"train": subject.train, "test": subject.test}[part]
+    if part not in ("train", "test"):
+        raise ValueError(f'part must be "train" or "test", got {part!r}')
+    images = subject.train if part == "train" else subject.test
     predicted = np.argmax(subject.model.logits(images.images), axis=1)
     return float((predicted == images.labels).mean())
 
@@ -176,12 +178,17 @@ def lipschitz(subject):
 @quantity
 def setting(subject, *, name):
     """A setting of the model, such as ``penalty_weight``."""
-    return subject.model.get_config()[name]
+    config = subject.model.get_config()
+    if name not in config:
+        raise ValueError(f"a {type(subject.model).__name__} has no setting {name!r}")
+    return config[name]
 
 
 @quantity
 def history(subject, *, key):
     """What the history records under a key, an entry for each epoch."""
+    if not all(key in epoch for epoch in subject.history):
+        raise ValueError(f"the history has no {key!r}; does the recipe record it?")
     return [epoch[key] for epoch in subject.history]
 
 

@@ -65,7 +65,7 @@ _ROW = table(
     },
 )
 _COLUMNS = {"type": "array", "items": _COLUMN, "minItems": 1}
-_LINE = table({"run": _TEXT, "label": _TEXT}, {"measured": _TEXT, "colour": _TEXT, "style": _TEXT})
+_LINE = table({"run": _TEXT, "measured": _TEXT, "label": _TEXT}, {"colour": _TEXT, "style": _TEXT})
 _PANEL = table(
     {"kind": {"enum": ["bars", "epochs", "shares"]}, "xlabel": _TEXT},
     {
@@ -262,6 +262,10 @@ def _check_table(place, entry, runs):
             _check_names(f"{where}.paper", [column["paper"]], given, "row has the number")
         if "measured" in column:
             _check_names(f"{where}.measured", path_of(column)[:1], known, "row measures")
+            if any("{eps}" in part for part in path_of(column)) and not all(
+                "eps" in row or "reason" in row for row in rows
+            ):
+                raise ValueError(f"{where}.measured: a row has no eps to stand for {{eps}}")
         if "at_least" in column:
             _check_names(f"{where}.at_least", [column["at_least"]], known, "row measures")
 
@@ -272,9 +276,7 @@ def _check_panel(place, panel, runs):
         raise ValueError(f"{place}: a panel of {panel['kind']} needs {wanted}")
     for line in panel.get("lines", []):
         _check_names(f"{place}.lines", [line["run"]], runs, "run has the name")
-        if "measured" not in line:
-            raise ValueError(f"{place}.lines: 'measured' is a required property of a line")
-    drawn = [part["measured"] for part in panel[wanted]]
+    drawn = [part["measured"] for part in [*panel[wanted], panel.get("note")] if part]
     known = {key for run in runs.values() for key in run.measurements}
     _check_names(f"{place}.{wanted}", drawn, known, "run measures")
 

@@ -104,7 +104,7 @@ def value(column, result, row=None):
         A number or text; None if the result does not have it.
     """
     for part in path_of(column):
-        key = part.format(eps=(row or {}).get("eps"))
+        key = part.replace("{eps}", (row or {}).get("eps", ""))
         if not isinstance(result, dict) or key not in result:
             return None
         found, result = result, result[key]
