@@ -56,7 +56,8 @@ _SCHEMA = table(
                 "attacks": {"type": "array", "items": {"enum": ["fgsm", "pgd"]}},
                 # Of the certificates of its norm; all, without it.
                 "methods": {"type": "array", "items": {"type": "string"}, "minItems": 1},
-                # Of the test set the first so many, where a certificate takes its time.
+                # Of the test set, and of the validation images after a run, the first so many,
+                # where a certificate takes its time.
                 "images": _COUNT,
             },
         ),

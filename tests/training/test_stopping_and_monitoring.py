@@ -157,6 +157,14 @@ def test_a_recipe_may_replace_the_loss_and_keep_the_learning_rate(tmp_path, monk
     assert not isinstance(compiled[0][1], keras.losses.SparseCategoricalCrossentropy)
 
 
+def test_a_recipe_that_measures_few_images_validates_few(tmp_path):
+    """A certificate of all 5,000 validation images may take an hour."""
+    recipe = load(tmp_path, measure={"images": 7}, training={"epochs": 1})
+    train(recipe, tmp_path / "run", verbose=0)
+    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert record["validation"]["n"] == 7
+
+
 def test_overrides_are_checked_like_the_file(tmp_path):
     recipe = load(tmp_path, model={"network": {"hidden": [3]}}, seed=7)
     assert recipe["model"]["network"]["hidden"] == [3]
