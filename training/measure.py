@@ -77,7 +77,7 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
             raise ValueError(
                 f"{folder} holds less than one epoch; give a run in another folder more --minutes"
             )
-    elif run["epochs"] < recipe["training"]["epochs"]:
+    elif run["epochs"] < recipe["training"]["epochs"] and not run.get("stopped"):
         raise ValueError(
             f"{folder} holds {run['epochs']} of {recipe['training']['epochs']} epochs; finish the "
             "run before it is measured"

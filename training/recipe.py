@@ -1,10 +1,9 @@
 """Recipes: one TOML file holds everything about one training run."""
 
 import pathlib
-import tomllib
 
-import jsonschema
-
+from training import toml_file
+from training.toml_file import table
 from zoo.epsilon import Epsilon
 
 RECIPES = pathlib.Path(__file__).parent / "recipes"
@@ -13,21 +12,11 @@ _NUMBER = {"type": "number"}
 _COUNT = {"type": "integer", "minimum": 1}
 
 
-def _table(required, optional=None):
-    properties = {**required, **(optional or {})}
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
-_SCHEMA = _table(
+_SCHEMA = table(
     {
         "approach": {"type": "string"},
         "seed": {"type": "integer", "minimum": 0},
-        "data": _table(
+        "data": table(
             {"name": {"type": "string"}},
             {"validation": {"type": "integer", "minimum": 0}, "images": _COUNT},
         ),
@@ -36,7 +25,7 @@ _SCHEMA = _table(
             "properties": {"class": {"type": "string"}},
             "required": ["class"],
         },
-        "training": _table(
+        "training": table(
             {
                 "epochs": _COUNT,
                 "batch_size": _COUNT,
@@ -50,11 +39,14 @@ _SCHEMA = _table(
                 "momentum": _NUMBER,
                 # Of all weights at each step, by this times the learning rate.
                 "weight_decay": _NUMBER,
-                # Epochs at which the learning rate falls to a tenth, in place of a cosine.
+                # Epochs at which the learning rate falls to a tenth, in place of a cosine. With an
+                # empty list it stays constant.
                 "drops": {"type": "array", "items": _COUNT},
+                # In place of the model's own loss.
+                "loss": {"enum": ["cross_entropy"]},
             },
         ),
-        "measure": _table(
+        "measure": table(
             {
                 "eps": {"type": "array", "items": {"type": ["number", "string"]}},
                 "attack_steps": _COUNT,
@@ -64,7 +56,8 @@ _SCHEMA = _table(
                 "attacks": {"type": "array", "items": {"enum": ["fgsm", "pgd"]}},
                 # Of the certificates of its norm; all, without it.
                 "methods": {"type": "array", "items": {"type": "string"}, "minItems": 1},
-                # Of the test set the first so many, where a certificate takes its time.
+                # Of the test set, and of the validation images after a run, the first so many,
+                # where a certificate takes its time.
                 "images": _COUNT,
             },
         ),
@@ -72,10 +65,10 @@ _SCHEMA = _table(
     {
         "notes": {"type": "string"},
         "float16": {"type": "boolean"},
-        "augment": _table(
+        "augment": table(
             {}, {"shift": {"type": "integer", "minimum": 0}, "flip": {"type": "boolean"}}
         ),
-        "p_schedule": _table(
+        "p_schedule": table(
             {
                 "first": _NUMBER,
                 "last": _NUMBER,
@@ -84,7 +77,19 @@ _SCHEMA = _table(
             },
             {"cross_entropy_weight_last": _NUMBER},
         ),
-        "epsilon_schedule": _table({"epochs": _COUNT}),
+        "epsilon_schedule": table({"epochs": _COUNT}),
+        # The training ends early once the accuracy on the validation images has not risen by more
+        # than min_delta for as many epochs as the patience, of those after start_epoch.
+        "stop": table(
+            {"patience": _COUNT},
+            {
+                "min_delta": {"type": "number", "minimum": 0},
+                "start_epoch": {"type": "integer", "minimum": 0},
+            },
+        ),
+        # What the history records after each epoch, of the first so many test images: the mean
+        # margin of the label and the margin that the certified Lipschitz constant asks for.
+        "monitor": table({"quantity": {"enum": ["margin"]}, "images": _COUNT}),
     },
 )
 
@@ -94,11 +99,12 @@ def names():
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
-def load(name):
+def load(name, overrides=None):
     """Read and check a recipe.
 
     Args:
         name: of a shipped recipe, or the path of a ``.toml`` file.
+        overrides: nested dictionaries of entries that replace those of the file, or join them.
 
     Returns:
         The recipe as nested dictionaries, with ``name`` added.
@@ -110,17 +116,14 @@ def load(name):
     path = pathlib.Path(name) if str(name).endswith(".toml") else RECIPES / f"{name}.toml"
     if not path.is_file():
         raise FileNotFoundError(f"no recipe {name!r}; there are: {', '.join(names())}")
-    try:
-        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
-        jsonschema.validate(recipe, _SCHEMA)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: {error}") from error
-    except jsonschema.ValidationError as error:
-        place = ".".join(map(str, error.absolute_path)) or "the recipe"
-        raise ValueError(f"{path}: {place}: {error.message}") from error
+    recipe = toml_file.merged(toml_file.read(path), overrides or {})
+    origin = f"{path}, with overrides" if overrides else path
+    toml_file.check(recipe, _SCHEMA, origin)
     try:
         for eps in recipe["measure"]["eps"]:
             Epsilon(eps)
     except ValueError as error:
-        raise ValueError(f"{path}: measure.eps: {error}") from error
+        raise ValueError(f"{origin}: measure.eps: {error}") from error
+    if "stop" in recipe and not recipe["data"].get("validation"):
+        raise ValueError(f"{origin}: stop needs validation images; set data.validation")
     return {"name": path.stem, **recipe}

@@ -8,6 +8,8 @@ import keras
 import zoo
 from training.batches import Batches
 from training.clock import Clock
+from training.early_stopping import EarlyStopping
+from training.monitor import MarginMonitor
 from training.progress import TrainingProgress
 from training.schedules import EpsilonSchedule, LearningRateSchedule, PSchedule
 from training.state import RunState
@@ -82,12 +84,16 @@ def train(
 
     Raises:
         ValueError: if the folder holds a run of another recipe, or with another limit; if several
-            workers cannot share the recipe's batches, or are given minutes, which are each one's
-            own.
+            workers cannot share the recipe's batches, or are given minutes or a rule to stop by,
+            which are each one's own.
     """
     workers = Workers.from_environment() if workers is None else workers
     if workers.count > 1 and minutes is not None:
         raise ValueError("several workers train for a number of epochs, not for minutes")
+    if workers.count > 1 and "stop" in recipe:
+        raise ValueError(
+            "several workers train for a number of epochs; take stop out of the recipe"
+        )
     with workers.folder(folder) as own:
         return _train(
             workers,
@@ -129,22 +135,27 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
     checks.labels(training.labels, len(training), model.num_classes)
     clock = Clock(settings["epochs"], batches.steps_per_epoch, minutes)
     schedules = _schedules(recipe, model, clock)
-    model.compile(optimizer=workers.averaging(_optimizer(settings, clock)))
+    model.compile(optimizer=workers.averaging(_optimizer(settings, clock)), loss=_loss(settings))
     state = RunState(folder, clock, save_every)
     state.restore(model)
     workers.start_like_chief(model, clock)
     last = min(epochs or settings["epochs"], settings["epochs"])
     if minutes is not None:
         last = clock.epoch if clock.is_over else sys.maxsize
+    stopping = EarlyStopping(state, **recipe["stop"]) if "stop" in recipe else None
+    if stopping and stopping.is_due:
+        last = min(clock.epoch, last)
     if clock.epoch < last:
         (folder / "run.json").unlink(missing_ok=True)  # of fewer epochs
     progress = TrainingProgress(clock, last)
-    callbacks = [clock, batches.follow(clock), *schedules, *workers.callbacks(), state]
+    callbacks = [clock, batches.follow(clock), *schedules, *workers.callbacks()]
+    callbacks += _monitors(recipe, model, data_file) + [state]
+    callbacks += [stopping] if stopping else []
     callbacks += [progress] if verbose else []
     try:
         # Keras counts the batches once a fit: the rest of an epoch is a fit of its own.
         for end in (min(clock.epoch + 1, last), last) if clock.batch else (last,):
-            if clock.epoch >= end or clock.is_over:
+            if clock.epoch >= end or clock.is_over or (stopping and stopping.is_due):
                 break
             batches.start(clock.epoch, clock.batch)
             model.fit(
@@ -154,6 +165,7 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
                 shuffle=False,  # the batches shuffle by themselves, repeatably
                 verbose=0,
                 callbacks=callbacks,
+                **(_validation(model, validation, settings) if stopping else {}),
             )
     finally:
         progress.close()
@@ -163,6 +175,7 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
         "seed": recipe["seed"],
         "epochs": len(state.history),
         **({} if minutes is None else {"minutes": minutes}),
+        **({"stopped": True} if stopping and stopping.is_due else {}),
         "seconds": round(sum(epoch["seconds"] for epoch in state.records)),
         "hardware": _all_of(state.records, "hardware"),
         "backend": _all_of(state.records, "backend"),
@@ -173,7 +186,10 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
     if (folder / "run.json").exists():
         return model
     if len(validation) and workers.is_chief:
-        record["validation"] = _validate(model, validation, recipe["measure"]["eps"], verbose)
+        # As many as are measured of the test set, where a certificate takes its time.
+        count = min(len(validation), recipe["measure"].get("images", len(validation)))
+        budgets = recipe["measure"]["eps"]
+        record["validation"] = _validate(model, validation.take(count), budgets, verbose)
     write_whole(folder / "run.json", json_text(record, indent=1) + "\n")
     return model
 
@@ -222,8 +238,38 @@ def _optimizer(settings, clock):
     )
 
 
+def _loss(settings):
+    """The loss that a recipe names; None stands for the model's own."""
+    if settings.get("loss") == "cross_entropy":
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return None
+
+
+def _monitors(recipe, model, data_file):
+    """Callbacks for what the history records of the test images; nothing is chosen by it."""
+    if "monitor" not in recipe:
+        return []
+    images = data.load(data_file or recipe["data"]["name"], "test")
+    images = images.take(recipe["monitor"]["images"])
+    try:
+        return [MarginMonitor(model, images)]
+    except TypeError as error:
+        raise ValueError(f"recipe {recipe['name']}: monitor: {error}") from error
+
+
+def _validation(model, images, settings):
+    """Options of ``fit`` that have it measure the accuracy on validation images each epoch."""
+    floats = checks.images(images.images, model.image_shape)
+    return {
+        "validation_data": (floats, images.labels),
+        "validation_batch_size": settings["batch_size"],
+    }
+
+
 def _decay(settings, clock):
     rate, drops = settings["learning_rate"], settings.get("drops")
+    if drops == []:
+        return rate
     if drops is None:
         return keras.optimizers.schedules.CosineDecay(rate, clock.epochs * clock.steps_per_epoch)
     return keras.optimizers.schedules.PiecewiseConstantDecay(

@@ -107,8 +107,10 @@ class RunState(keras.callbacks.Callback):
             # An earlier call trained the first batches; these are means over all of them.
             earlier = self._begun["batches"] / batches
             # JSON has null for NaN.
-            begun = {k: math.nan if self._begun[k] is None else self._begun[k] for k in logs}
-            logs = {k: earlier * begun[k] + (1 - earlier) * v for k, v in logs.items()}
+            begun = {k: math.nan if v is None else v for k, v in self._begun.items() if k in logs}
+            # What is measured after an epoch alone, such as val_loss, has no earlier part.
+            means = {k: earlier * v + (1 - earlier) * logs[k] for k, v in begun.items()}
+            logs = {**logs, **means}
         return {
             "epoch": epoch + 1,
             "seconds": self.clock.seconds - sum(record["seconds"] for record in self.history),

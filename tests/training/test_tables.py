@@ -6,10 +6,17 @@ import re
 
 import pytest
 
+import zoo
 from training import recipe as recipes
+from training.run import build
 from training.tables import __main__ as command
-from training.tables import linf_dist
+from training.tables import manifest, papers, results
+from training.tables.markdown import markdown
+from training.tables.rows import tables
 from zoo.hub import catalog
+
+DOCS = pathlib.Path(zoo.__file__).parents[1] / "docs"
+MEASURED = ("double-backprop", "l2nnn", "lc-lmt", "second-order")
 
 
 @pytest.mark.parametrize(
@@ -19,12 +26,12 @@ from zoo.hub import catalog
 def test_full_recipes_have_the_published_size(dataset, net, hybrid):
     """The paper's FLOPs, in as many digits as it prints."""
     for name, published in (("linf-dist", net), ("linf-dist-mlp", hybrid)):
-        found = linf_dist.multiply_adds(f"{name}-{dataset}-full")
+        found = manifest.multiply_adds(f"{name}-{dataset}-full")
         assert found == pytest.approx(published, abs=0.05 if published < 100 else 0.6)
 
 
 def test_the_zoos_numbers_are_the_manifests():
-    table_1, table_2, table_4 = linf_dist.tables()
+    table_1, table_2, table_4 = tables(papers.load("linf-dist"))
     rows = {row["checkpoint"]: row for row in table_1["rows"]}
     record = catalog.info("linf-dist-mnist")
     row = rows["linf-dist-mnist"]
@@ -39,7 +46,7 @@ def test_the_zoos_numbers_are_the_manifests():
 
 
 def test_rows_without_a_number_say_why():
-    for table in linf_dist.tables():
+    for table in tables(papers.load("linf-dist")):
         for row in table["rows"]:
             missing = any(key.startswith("our") and row[key] is None for key in row)
             if missing or not any(key.startswith("our") for key in row):
@@ -48,10 +55,10 @@ def test_rows_without_a_number_say_why():
 
 
 def test_rows_not_trained_name_a_command_that_exists(monkeypatch):
-    monkeypatch.setattr(linf_dist.catalog, "list_models", list)
+    monkeypatch.setattr(catalog, "list_models", list)
     commands = [
         row["checkpoint"].split()
-        for table in linf_dist.tables()
+        for table in tables(papers.load("linf-dist"))
         for row in table["rows"]
         if row["checkpoint"].startswith("not trained")
     ]
@@ -77,7 +84,7 @@ def test_command(capsys):
 
 
 def test_the_page_on_double_backpropagation_shows_the_manifest():
-    page = pathlib.Path(linf_dist.__file__).parents[2] / "docs" / "double_backprop.md"
+    page = DOCS / "double_backprop.md"
     cells = [line.strip("| ").split(" | ") for line in page.read_text("utf-8").splitlines()]
     records = {r.name: r.metrics for r in catalog.list_models(approach="double-backprop")}
     expected = []
@@ -100,14 +107,14 @@ def test_the_page_on_double_backpropagation_shows_the_manifest():
 
 @pytest.mark.parametrize("approach", ["double-backprop", "lc-lmt", "second-order"])
 def test_pages_show_the_results(approach):
-    page = pathlib.Path(linf_dist.__file__).parents[2] / "docs" / f"{approach.replace('-', '_')}.md"
+    page = DOCS / f"{approach.replace('-', '_')}.md"
     text = page.read_text(encoding="utf-8")
-    for table in command.APPROACHES[approach].tables():
-        assert command.markdown(table) in text, table["title"]
+    for table in tables(papers.load(approach)):
+        assert markdown(table) in text, table["title"]
 
 
 def test_the_page_on_second_order_certificates_shows_the_manifest():
-    page = pathlib.Path(linf_dist.__file__).parents[2] / "docs" / "second_order.md"
+    page = DOCS / "second_order.md"
     _, _, text = page.read_text("utf-8").partition("## What was measured")
     rows = re.findall(r"^\| (crt-\S+) \|[^|]*\| (.+) \|$", text.partition("\n## ")[0], re.MULTILINE)
     assert rows
@@ -119,3 +126,161 @@ def test_the_page_on_second_order_certificates_shows_the_manifest():
             for kind in ("attacked", "certified")
         ]
         assert [clean, attacked, certified] == [f"{100 * number:.1f}" for number in numbers]
+
+
+def test_the_page_on_masked_gradients_shows_the_results():
+    """Every cell of docs/masked_gradients.md that is ours."""
+    page = DOCS / "masked_gradients.md"
+    cells = [line.strip("| ").split(" | ") for line in page.read_text("utf-8").splitlines()]
+    paper = papers.load("l2nnn")
+    shown = {row[0]: row[2:] for row in cells if row[0] in paper.runs}
+    found = results.read(paper.results)
+    assert shown.keys() == paper.runs.keys()
+    assert {f"{name}-seed0" for name in shown} == found.keys()
+    for name, cells in shown.items():
+        row = found[f"{name}-seed0"]
+        certified = " / ".join(f"{100 * accuracy:.1f}" for accuracy in row["certified"].values())
+        attacked = [f"{100 * row[key]:.1f}" for key in ("pgd", "pgd rescaled")]
+        expected = [f"{100 * row['natural']:.1f}", f"{row['gap']:.1e}", *attacked, certified]
+        assert cells == expected
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_every_result_is_of_a_run_and_complete(name):
+    """A result that no row asks for, or that lacks a measurement, would never be noticed."""
+    paper = papers.load(name)
+    found = results.read(paper.results)
+    keys = {run.key(seed): run for run in paper.runs.values() for seed in paper.seeds}
+    assert found
+    assert found.keys() <= keys.keys()
+    for key, result in found.items():
+        assert keys[key].measurements.keys() <= result.keys(), key
+
+
+def test_the_posters_rows_are_the_recipes_that_their_names_say():
+    paper = papers.load("l2nnn")
+    assert len(paper.runs) == 12
+    for name, run in paper.runs.items():
+        model = recipes.load(run.recipe, run.overrides)["model"]
+        assert name.startswith("resnet" if model["network"] == "resnet20" else "convnet")
+        assert f"-w{model['regularization']}-" in name
+        assert model["divide_before_convolution"] != name.endswith("-no-dbc")
+        assert model["parametrization"] == "free"
+
+
+def test_recipes_of_runs_build():
+    """One run for each recipe and set of overridden entries."""
+
+    def places(table, start=()):
+        for key, value in table.items():
+            yield from places(value, (*start, key)) if isinstance(value, dict) else [(*start, key)]
+
+    different = {}
+    for paper in map(papers.load, papers.names()):
+        for run in paper.runs.values():
+            if run.recipe:
+                different[run.recipe, tuple(sorted(places(run.overrides)))] = run
+    assert {recipe for recipe, _ in different} == {
+        f"tables/{path.stem}" for path in (recipes.RECIPES / "tables").glob("*.toml")
+    }
+    for run in different.values():
+        recipe = recipes.load(run.recipe, run.overrides)
+        if "hidden" in recipe["model"]["network"]:  # as many layers, but narrow
+            recipe["model"]["network"]["hidden"] = [8 for _ in recipe["model"]["network"]["hidden"]]
+        assert build(recipe).num_classes == 10
+
+
+@pytest.mark.parametrize("form", ["full", "summed"])
+def test_the_weight_of_double_backpropagation_is_of_a_mean(form):
+    """λ as printed, in the row's label, is for the mean over the entries of the gradients."""
+    import keras
+    import numpy as np
+
+    from zoo.losses import JacobianL1
+
+    x = np.random.default_rng(0).uniform(size=(1, 28, 28, 1)).astype("float32")
+    network = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten()])
+    network.add(keras.layers.Dense(10))
+    kernel = keras.ops.convert_to_numpy(network.layers[-1].kernel)
+    entries = kernel if form == "full" else kernel.sum(axis=1)
+    penalty = float(JacobianL1(form)(network, x)[0])
+    paper = papers.load("double-backprop")
+    rows = [row for table in paper.tables for row in table["rows"]]
+    checked = 0
+    for row in rows:
+        run = paper.runs[row["run"]]
+        model = recipes.load(run.recipe, run.overrides)["model"]
+        printed = float(row["label"].split("λ ")[1])
+        if model["form"] == form:
+            found = model["penalty_weight"] * penalty
+            assert found == pytest.approx(printed * np.abs(entries).mean(), rel=1e-5)
+            checked += 1
+    assert checked == (5 if form == "full" else 14)
+
+
+def test_labels_say_what_is_trained():
+    """ε, λ, γ and the number of layers in a label are those of the recipe that the row names."""
+    for name in ("double-backprop", "lc-lmt", "second-order"):
+        paper = papers.load(name)
+        for row in [row for table in paper.tables for row in table["rows"]]:
+            run = paper.runs[row["run"]]
+            if run.checkpoint:
+                assert row["label"] == run.checkpoint
+                continue
+            recipe = recipes.load(run.recipe, run.overrides)
+            model = recipe["model"]
+            if name == "double-backprop":
+                found = re.match(r"ε ([\d.]+)", row["label"])
+                assert model.get("epsilon") == (float(found[1]) if found else None)
+                attacks = [run.measurements[key]["eps"] for key in ("fgsm", "pgd")]
+                assert attacks == [model.get("epsilon", 0.3)] * 2
+            elif name == "lc-lmt":
+                plain = recipe["training"].get("loss") == "cross_entropy"
+                assert row["label"] == (
+                    "plain" if plain else f"{model['variant']} ({model['epsilon']:g})"
+                )
+            else:
+                layers, how = row["label"].split(", ", 1)
+                shape = model["network"]
+                sizes = [*shape.get("hidden", []), "logits"]
+                assert layers == (f"{len(sizes)} × 1024" if sizes[1:] else "convolution")
+                assert how.startswith(shape["activation"])
+                gamma = re.search(r"γ ([\d.]+)", how)
+                assert model["penalty_weight"] == (float(gamma[1]) if gamma else 0.0)
+                assert ("CRT" in how) == (model["epsilon"] == 0.5)
+
+
+def test_all_papers_are_printed_without_a_name(capsys):
+    assert command.main(["--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert len(shown) == sum(len(papers.load(name).tables) for name in papers.names()) == 16
+    assert command.main(["l2nnn"]) == 0
+    assert "86.1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["linf-dist", "--train"], "one by one"),
+        (["l2nnn", "--train", "--only", "nothing"], "no run 'nothing'; there are: convnet-w0.0"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_error(arguments, message, capsys):
+    assert command.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["linf-dist", "--plot", "plot.svg"], "no plot for linf-dist"),
+        (["--train"], "need the name of a paper"),
+        (["l2nnn", "--only", "convnet-w0.0-dbc"], "give --train as well"),
+    ],
+)
+def test_options_that_do_not_fit(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        command.main(arguments)
+    assert message in capsys.readouterr().err

@@ -1,1 +1,1 @@
-"""The papers' tables beside what this zoo measures."""
+"""The papers' tables beside what this zoo measures; `training/papers` holds what they are of."""

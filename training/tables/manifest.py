@@ -1,0 +1,49 @@
+"""What the manifest says of a checkpoint, for tables whose rows are checkpoints."""
+
+import numpy as np
+
+from training import recipe as recipes
+
+#: The keys of :func:`numbers`.
+KEYS = ("clean", "certified", "attacked", "seconds per epoch", "hardware", "multiply-adds")
+
+
+def numbers(record):
+    """The numbers of a checkpoint, as :mod:`training.tables.measure` would name them.
+
+    Args:
+        record: :class:`zoo.hub.catalog.Record`.
+
+    Returns:
+        Dictionary. Certified and attacked accuracies are dictionaries by budget, of the method that
+        certifies most and of the attack that leaves least.
+    """
+    certified, attacked = {}, {}
+    for entry in record.metrics["certified"]:
+        certified[entry["eps"]] = max(entry["accuracy"], certified.get(entry["eps"], 0.0))
+    for entry in record.metrics["attacked"]:
+        attacked[entry["eps"]] = min(entry["accuracy"], attacked.get(entry["eps"], 1.0))
+    return {
+        "clean": record.metrics["clean"],
+        "certified": certified,
+        "attacked": attacked,
+        "seconds per epoch": record.training["seconds"] / record.training["epochs"],
+        "hardware": record.training["hardware"],
+        "multiply-adds": multiply_adds(record.training["recipe"]),
+    }
+
+
+def multiply_adds(recipe):
+    """Millions of (input, unit) pairs that one image meets in the ℓ∞-distance network of a recipe.
+
+    Args:
+        recipe: name of a recipe.
+    """
+    model = recipes.load(recipe)["model"]
+    classes, width, depth = model["num_classes"], model["width"], model["depth"]
+    sizes = [int(np.prod(model["image_shape"]))]
+    if model["class"] == "LinfDistMLP":
+        sizes += [width] * depth + [model.get("hidden_units", 512), classes]
+    else:
+        sizes += [width] * (depth - 1) + [classes]
+    return round(sum(a * b for a, b in zip(sizes, sizes[1:], strict=False)) / 1e6, 2)
