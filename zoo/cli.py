@@ -300,7 +300,7 @@ def _download(options):
 def _card(options):
     from zoo.hub.card import card
 
-    text = card(catalog.info(options.name).to_dict())
+    text = card(catalog.info(options.name))
     return {"name": options.name, "card": text}, text
 
 
@@ -398,7 +398,7 @@ def _models_and_images(options, names):
 
 
 def _measured_eps(name):
-    measured = [entry["eps"] for entry in _record(name, "--eps").metrics["attacked"]]
+    measured = [result.eps for result in _record(name, "--eps").metrics.attacked]
     if not measured:
         raise ValueError(f"{name} was measured under no attack; give --eps")
     return measured

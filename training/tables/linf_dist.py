@@ -111,12 +111,11 @@ def _row(records, data, method, paper, qualifier, dataset, eps, why=_OTHER):
 
 
 def _measured(record, eps):
-    certified, attacked = record.metrics["certified"], record.metrics["attacked"]
-    certified = [e["accuracy"] for e in certified if e["eps"] == eps]
-    attacked = [e["accuracy"] for e in attacked if e["eps"] == eps]
+    certified = [result.accuracy for result in record.metrics.certified if result.eps == eps]
+    attacked = [result.accuracy for result in record.metrics.attacked if result.eps == eps]
     return {
-        "our FLOPs M": multiply_adds(record.training["recipe"]),
-        "our clean": _percent(record.metrics["clean"]),
+        "our FLOPs M": multiply_adds(record.training.recipe),
+        "our clean": _percent(record.metrics.clean),
         "our PGD": _percent(min(attacked)) if attacked else None,
         "our certified": _percent(max(certified)) if certified else None,
         "s/epoch": _seconds(record),
@@ -131,7 +130,7 @@ def _speed(records, method, paper):
         "method": method,
         "s/epoch": paper,
         "our s/epoch": _seconds(record) if record else None,
-        "our hardware": record.training["hardware"] if record else None,
+        "our hardware": record.training.hardware if record else None,
         "checkpoint": why if method in _QUALIFIER else _OTHER,
     }
 
@@ -149,7 +148,7 @@ def multiply_adds(recipe):
 
 
 def _seconds(record):
-    return round(record.training["seconds"] / record.training["epochs"], 1)
+    return round(record.training.seconds / record.training.epochs, 1)
 
 
 def _percent(accuracy):

@@ -29,7 +29,7 @@ def audit(folder, record, *, sample=100, data=None):
 
     Args:
         folder: with ``config.json``, ``model.weights.h5`` and ``README.md``, and nothing else.
-        record: :class:`zoo.hub.catalog.Record`.
+        record: :class:`zoo.hub.records.Record`.
         sample: number of test images to measure again.
         data: an ``.npz`` file in place of the record's image set.
 
@@ -47,7 +47,7 @@ def audit(folder, record, *, sample=100, data=None):
             f"{folder} holds {sorted(names)}; a checkpoint is {CONFIG}, {WEIGHTS}, {CARD}"
         )
     for file in record.files:
-        download.check_file(folder / file["path"], file["size"], file["sha256"])
+        download.check_file(folder / file.path, file.size, file.sha256)
     _check_card(folder / CARD, record)
     measured = _in_a_fresh_process(_request(folder, record, sample, data))
     _check_numbers(measured, record)
@@ -61,23 +61,23 @@ def _check_card(path, record):
     from zoo.hub.card import card
 
     text = path.read_text(encoding="utf-8")
-    if text != card(record.to_dict()):
+    if text != card(record):
         raise AuditError(f"{path} is not the card of {record.name} as the catalog has it")
     results = ModelCard(text).data.eval_results or []
     shown = {result.metric_name: result.metric_value for result in results}
-    if shown.get("clean accuracy") != record.metrics["clean"]:
+    if shown.get("clean accuracy") != record.metrics.clean:
         raise AuditError(f"{path}: its metadata lacks the clean accuracy")
 
 
 def _request(folder, record, sample, data):
-    entry = record.metrics["certified"][0]
+    method = record.metrics.certified[0].method
     return {
         "folder": str(folder.resolve()),
         "data": str(data or record.dataset),
         "sample": sample,
         "norm": record.norm,
-        "method": entry["method"],
-        "eps": [e["eps"] for e in record.metrics["certified"] if e["method"] == entry["method"]],
+        "method": method,
+        "eps": [result.eps for result in record.metrics.certified if result.method == method],
         "golden": record.golden,
     }
 
@@ -110,7 +110,7 @@ def _check_numbers(measured, record):
                          f"{name} --cost` writes them")  # fmt: skip
     if not (difference := measured["golden difference"]) <= golden.TOLERANCE:
         raise AuditError(f"{name} gives other logits than when it was measured: by {difference:g}")
-    whole = n >= metrics["n"]
+    whole = n >= metrics.n
 
     def compare(what, found, recorded):
         spread = _SIGMAS * math.sqrt(recorded * (1 - recorded) / n) + 1 / n
@@ -118,15 +118,15 @@ def _check_numbers(measured, record):
         if abs(found - recorded) > allowed + 1e-9:
             raise AuditError(
                 f"{name}: {what} is {found:.4f} on {n} test images; the catalog says "
-                f"{recorded:.4f} on {metrics['n']}"
+                f"{recorded:.4f} on {metrics.n}"
             )
 
-    compare("clean accuracy", measured["clean"], metrics["clean"])
-    method = metrics["certified"][0]["method"]
-    for entry in metrics["certified"]:
-        if entry["method"] == method:
-            found = measured["certified"][entry["eps"]]
-            compare(f"certified accuracy at {entry['eps']}", found, entry["accuracy"])
+    compare("clean accuracy", measured["clean"], metrics.clean)
+    method = metrics.certified[0].method
+    for result in metrics.certified:
+        if result.method == method:
+            found = measured["certified"][result.eps]
+            compare(f"certified accuracy at {result.eps}", found, result.accuracy)
 
 
 def measure(request):

@@ -57,16 +57,16 @@ def fetch(name, *, revision=None, cache_dir=None, local_files_only=False, verify
     if revision is None and shipped.is_dir():
         if verify:
             for file in record.files:
-                check_file(shipped / file["path"], file["size"], file["sha256"])
+                check_file(shipped / file.path, file.size, file.sha256)
         return shipped
     if record.hub is None:
         raise DownloadError(
             f"{name} is not in {catalog.WEIGHTS} and has not been published on the Hub; "
             f"`python -m training {name}` makes it"
         )
-    files = record.files if revision in (None, record.hub["revision"]) else None
-    revision = revision or record.hub["revision"]
-    return from_hub(record.hub["repo_id"], revision, files, cache_dir, local_files_only, verify)
+    files = record.files if revision in (None, record.hub.revision) else None
+    revision = revision or record.hub.revision
+    return from_hub(record.hub.repo_id, revision, files, cache_dir, local_files_only, verify)
 
 
 def is_outside_catalog(name):
@@ -130,15 +130,16 @@ def from_hub(repo, revision, files, cache_dir, local_files_only=False, verify=Tr
 
     Args:
         repo, revision: on the Hub.
-        files: list of ``{path, size, sha256}``, or None for those of a checkpoint.
+        files: list of :class:`zoo.hub.records.File`, or None for those of a checkpoint, whose size
+            and sha256 are then unknown.
         cache_dir, local_files_only, verify: as for :func:`fetch`.
     """
-    files = files or [{"path": CONFIG}, {"path": WEIGHTS}]
+    known = {file.path: file for file in files or ()}
     paths = []
-    for file in files:
-        path = _download(repo, file["path"], revision, cache_dir, local_files_only)
+    for name in known or (CONFIG, WEIGHTS):
+        path = _download(repo, name, revision, cache_dir, local_files_only)
         if verify:
-            _verify_download(path, file)
+            _verify_download(path, known.get(name))
         paths.append(path)
     return paths[0].parent
 
@@ -178,14 +179,15 @@ def _download(repo, file, revision, cache_dir, local_files_only):
 
 def _verify_download(path, file):
     blob = path.resolve()
-    sha256 = file.get("sha256")
-    if sha256 is None and _SHA256.fullmatch(blob.name):
+    if file is not None:
+        size, sha256 = file.size, file.sha256
+    elif _SHA256.fullmatch(blob.name):
         # The Hub names a large file by its sha256, and the cache keeps that name.
-        sha256 = blob.name
-    if sha256 is None:
+        size, sha256 = blob.stat().st_size, blob.name
+    else:
         return
     try:
-        check_file(path, file.get("size", blob.stat().st_size), sha256)
+        check_file(path, size, sha256)
     except IntegrityError:
         with contextlib.suppress(OSError):  # in a read-only cache the error itself must do
             path.unlink(missing_ok=True)

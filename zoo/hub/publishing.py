@@ -1,5 +1,6 @@
 """Publishing a checkpoint on the Hugging Face Hub: staged, audited, uploaded, pinned."""
 
+import dataclasses
 import pathlib
 import re
 import shutil
@@ -10,6 +11,7 @@ from zoo.errors import PublishError
 from zoo.hub import audit, catalog, download
 from zoo.hub.card import card
 from zoo.hub.checkpoint import CONFIG, WEIGHTS
+from zoo.hub.records import File, HubLocation
 from zoo.utils import checks
 from zoo.utils.whole_file import require_writable
 
@@ -65,16 +67,16 @@ def publish(name, to, *, private=False, dry_run=False, sample=100, data=None):
         source = download.fetch(name)
         for file in (CONFIG, WEIGHTS):
             shutil.copyfile(source / file, stage / file)
-        (stage / audit.CARD).write_text(card(record.to_dict()), encoding="utf-8")
+        (stage / audit.CARD).write_text(card(record), encoding="utf-8")
         measured = audit.audit(stage, record, sample=sample, data=data)
         sizes = {path.name: path.stat().st_size for path in sorted(stage.iterdir())}
         revision = None
         if not dry_run:
             revision = _upload(stage, repo, private, token)
             _check_upload(repo, revision, stage)
-            pinned = {"repo_id": repo, "revision": revision}
+            pinned = HubLocation(repo_id=repo, revision=revision)
             if record.hub != pinned:
-                catalog.write({**record.to_dict(), "hub": pinned})
+                catalog.write(dataclasses.replace(record, hub=pinned))
     return {
         "name": name,
         "repo_id": repo,
@@ -116,6 +118,6 @@ def _check_upload(repo, revision, stage):
     files = []
     for path in stage.iterdir():
         size, sha256 = download.digest(path)
-        files.append({"path": path.name, "size": size, "sha256": sha256})
+        files.append(File(path=path.name, size=size, sha256=sha256))
     with tempfile.TemporaryDirectory(prefix="zoo-publish-") as cache:
         download.from_hub(repo, revision, files, cache)

@@ -29,7 +29,7 @@ def models_page(records):
     """The models and all their measured numbers, by data set and norm.
 
     Args:
-        records: of :class:`zoo.hub.catalog.Record`, as :func:`zoo.list_models` returns them.
+        records: of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns them.
 
     Returns:
         Markdown, for the root of the repository: the names link to the model cards.

@@ -17,7 +17,7 @@ def page(records):
     """The leaderboard as one HTML page that needs no other file and no network.
 
     Args:
-        records: of :class:`zoo.hub.catalog.Record`, as :func:`zoo.list_models` returns them.
+        records: of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns them.
 
     Returns:
         HTML with its style, its script and all data inside.
