@@ -54,7 +54,7 @@ def main(arguments=None):
             from training.measure import measure_cost
 
             name = recipe["name"]
-            cost = measure_cost(name).metrics.cost
+            cost = measure_cost(name)
             print(f"{name}: {cost.milliseconds} ms an image, {cost.method}, n = {cost.n}")
             return 0
         from training.run import train

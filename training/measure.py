@@ -16,6 +16,7 @@ from zoo.hub.card import card
 from zoo.hub.records import (
     AttackResult,
     CertifiedResult,
+    Cost,
     File,
     Measurement,
     Record,
@@ -135,7 +136,7 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
     return record
 
 
-def measure_cost(name):
+def measure_cost(name) -> Cost:
     """Time a shipped checkpoint's certificate anew, and write its entry with the golden logits.
 
     Args:
@@ -146,10 +147,10 @@ def measure_cost(name):
     """
     record = catalog.info(name)
     model, test = loading.load(name), data.load(record.dataset, "test")
-    metrics = dataclasses.replace(record.metrics, cost=cost(model, test.images))
-    record = dataclasses.replace(record, metrics=metrics, golden=golden.logits(model))
-    catalog.write(record)
-    return record
+    measured = cost(model, test.images)
+    metrics = dataclasses.replace(record.metrics, cost=measured)
+    catalog.write(dataclasses.replace(record, metrics=metrics, golden=golden.logits(model)))
+    return measured
 
 
 def metrics_of(model, test, recipe, verbose=0) -> Measurement:

@@ -215,7 +215,7 @@ def tables(results=RESULTS):
 def _row(setting, printed, found):
     runs = [found[_key(setting, seed)] for seed in SEEDS if _key(setting, seed) in found]
     adversarial = "" if setting.epsilon is None else f"ε {setting.epsilon:g}, "
-    row = {"training": f"{adversarial}λ {setting.printed_weight:g}"}
+    row: dict[str, str | None] = {"training": f"{adversarial}λ {setting.printed_weight:g}"}
     row["paper: clean"], row["paper: FGSM"] = printed
     for column in ("clean", "fgsm", "pgd"):
         row[f"our {column}"] = spread([100 * run[column] for run in runs])

@@ -101,7 +101,9 @@ def _row(records, data, method, paper, qualifier, dataset, eps, why=_OTHER):
     row.update(zip(("FLOPs M", "clean", "PGD", "certified"), paper, strict=True))
     names = [f"{qualifier}-{dataset}-full", f"{qualifier}-{dataset}"] if qualifier else []
     shipped = [name for name in names if name in records]
-    own = dict.fromkeys(("our FLOPs M", "our clean", "our PGD", "our certified", "s/epoch"))
+    own: dict[str, float | None] = dict.fromkeys(
+        ("our FLOPs M", "our clean", "our PGD", "our certified", "s/epoch")
+    )
     if shipped:
         own.update(_measured(records[shipped[0]], eps))
         why = shipped[0]

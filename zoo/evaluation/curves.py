@@ -47,17 +47,18 @@ def curves(records: Iterable[Record]) -> list[dict[str, Any]]:
 
 def _points(results: list[CertifiedResult]) -> list[dict[str, Any]]:
     points = []
-    best = None
+    best: CertifiedResult | None = None
     for eps in sorted({Epsilon(result.eps) for result in results}, key=float, reverse=True):
         for result in results:
             if Epsilon(result.eps) == eps and (best is None or result.accuracy > best.accuracy):
                 best = result
-        points.append(
-            {
-                "eps": str(eps),
-                "budget": float(eps),
-                "accuracy": best.accuracy,
-                "method": best.method,
-            }
-        )
+        if best is not None:
+            points.append(
+                {
+                    "eps": str(eps),
+                    "budget": float(eps),
+                    "accuracy": best.accuracy,
+                    "method": best.method,
+                }
+            )
     return points[::-1]

@@ -1,13 +1,19 @@
 """What became of each image of a set under attack, and which of them are certified."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.certificates.certificate import Certificate
 from zoo.epsilon import Epsilon
 from zoo.errors import SoundnessError
+from zoo.typing import Array, ArrayLike, Budget
 from zoo.utils import checks
+
+if TYPE_CHECKING:
+    from zoo.models import CertifiedModel
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,26 +27,26 @@ class Outcome:
             bool array ``(n,)``: where the attacked image is classified other than its label.
     """
 
-    certificate: object
-    labels: np.ndarray
-    fooled: list
+    certificate: Certificate
+    labels: Array
+    fooled: list[tuple[Epsilon, dict[str, Array]]]
 
 
 def outcome_of(
-    model,
-    x,
-    y,
+    model: "CertifiedModel",
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    eps,
-    norm=None,
-    attacks=("fgsm", "pgd"),
-    method="auto",
-    params=None,
-    batch_size=256,
-    seed=0,
-    first=0,
-    verbose=0,
-):
+    eps: Budget | Sequence[Budget] | Array,
+    norm: str | None = None,
+    attacks: str | Iterable[str] = ("fgsm", "pgd"),
+    method: str = "auto",
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+    first: int = 0,
+    verbose: int = 0,
+) -> Outcome:
     """Certify and attack images.
 
     This is the part of :func:`zoo.evaluation.evaluate` that may be done for a part of the images.
@@ -89,7 +95,7 @@ def outcome_of(
     return Outcome(certificate, y, fooled)
 
 
-def joined(outcomes):
+def joined(outcomes: Sequence[Outcome]) -> Outcome:
     """The outcome of a whole set from those of its parts.
 
     Args:
@@ -101,7 +107,7 @@ def joined(outcomes):
     """
     certificates = [outcome.certificate for outcome in outcomes]
 
-    def together(arrays):
+    def together(arrays: list[Any]) -> Any:
         return None if arrays[0] is None else np.concatenate(arrays)
 
     certificate = dataclasses.replace(
@@ -118,7 +124,14 @@ def joined(outcomes):
     return Outcome(certificate, together([o.labels for o in outcomes]), fooled)
 
 
-def require_sound(certificate, y, fooled, budget, attack, first=0):
+def require_sound(
+    certificate: Certificate,
+    y: Array,
+    fooled: Array,
+    budget: Epsilon,
+    attack: str,
+    first: int = 0,
+) -> None:
     """Raise :class:`zoo.SoundnessError` if an attack fooled a certified image.
 
     Args:
@@ -140,7 +153,7 @@ def require_sound(certificate, y, fooled, budget, attack, first=0):
         )
 
 
-def require_model(model):
+def require_model(model: Any) -> None:
     """Raise :class:`TypeError` unless a model is one of the zoo's."""
     from zoo.models import CertifiedModel
 
@@ -151,12 +164,14 @@ def require_model(model):
         )
 
 
-def _budgets(eps):
+def _budgets(eps: Any) -> list[Epsilon]:
     several = isinstance(eps, (list, tuple)) or (isinstance(eps, np.ndarray) and eps.ndim > 0)
     return [Epsilon(e) for e in (eps if several else [eps])]
 
 
-def _attacks(attacks, params, norm, model):
+def _attacks(
+    attacks: Any, params: Any, norm: str | None, model: "CertifiedModel"
+) -> tuple[tuple[str, ...], Mapping[str, Mapping[str, Any]]]:
     """Names as a tuple and parameters as a dictionary, checked."""
     from zoo.attacks import check_settings
 
@@ -175,7 +190,7 @@ def _attacks(attacks, params, norm, model):
     return tuple(names), params
 
 
-def _require_seed(seed):
+def _require_seed(seed: Any) -> None:
     try:
         np.random.default_rng(seed)
     except (TypeError, ValueError) as error:

@@ -5,6 +5,7 @@ import pathlib
 import re
 import shutil
 import tempfile
+from typing import Any
 
 from zoo import data as image_sets
 from zoo.errors import PublishError
@@ -12,13 +13,22 @@ from zoo.hub import audit, catalog, download
 from zoo.hub.card import card
 from zoo.hub.checkpoint import CONFIG, WEIGHTS
 from zoo.hub.records import File, HubLocation
+from zoo.typing import Path
 from zoo.utils import checks
 from zoo.utils.whole_file import require_writable
 
 _ORGANISATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def publish(name, to, *, private=False, dry_run=False, sample=100, data=None):
+def publish(
+    name: str,
+    to: str,
+    *,
+    private: bool = False,
+    dry_run: bool = False,
+    sample: int = 100,
+    data: Path | None = None,
+) -> dict[str, Any]:
     """Publish a checkpoint of the catalog as a repository of its own, and pin its revision.
 
     The files are staged in a folder and audited (:func:`zoo.hub.audit.audit`) before anything is
@@ -86,7 +96,7 @@ def publish(name, to, *, private=False, dry_run=False, sample=100, data=None):
     }
 
 
-def _token():
+def _token() -> str:
     from huggingface_hub import constants, get_token
 
     if constants.HF_HUB_OFFLINE:
@@ -100,7 +110,7 @@ def _token():
     return token
 
 
-def _upload(stage, repo, private, token):
+def _upload(stage: pathlib.Path, repo: str, private: bool, token: str | None) -> str:
     """Send what the repository does not have yet; returns the commit."""
     import huggingface_hub
 
@@ -113,7 +123,7 @@ def _upload(stage, repo, private, token):
         raise PublishError(f"{repo} could not be published: {download.line(error)}") from error
 
 
-def _check_upload(repo, revision, stage):
+def _check_upload(repo: str, revision: str, stage: pathlib.Path) -> None:
     """Fetch what the Hub now has, past any cache, and compare."""
     files = []
     for path in stage.iterdir():

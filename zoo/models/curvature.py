@@ -1,6 +1,7 @@
 """Smooth networks trained for small curvature, and certified by it."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -88,7 +89,7 @@ class CurvatureNet(TrainingEpsilon, CertifiedModel):
             for index, shape in enumerate(self._pairs.vector_shapes)
         ]
         # Of the network as it last was.
-        self._bounds = (None, None, None)
+        self._bounds: tuple[Any, Any, Any] = (None, None, None)
         self.built = True
 
     @property

@@ -1,6 +1,7 @@
 """L2-nonexpansive networks: no layer moves two inputs apart."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -117,7 +118,7 @@ class L2NonexpansiveNet(CertifiedModel):
                 name="class_scales", shape=(self.num_classes,), initializer="ones"
             )
         # Of the weights as they last were.
-        self._constants = (None, None)
+        self._constants: tuple[Any, Any] = (None, None)
         self.build((None, *self.image_shape))
 
     def build(self, input_shape):

@@ -1,6 +1,7 @@
 """Lipschitz-margin training of ordinary Keras networks: LMT and LC-LMT."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -102,7 +103,7 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
         ]
         self.add_epsilon(epsilon)
         # Of the weights as they last were.
-        self._constants = (None, None)
+        self._constants: tuple[Any, Any] = (None, None)
         self.built = True
 
     @property
@@ -116,7 +117,13 @@ class LipschitzMarginNet(TrainingEpsilon, CertifiedModel):
     def call(self, inputs, training=False):
         return self.network(self._pixels(inputs), training=training)
 
-    def compile(self, optimizer="adam", loss=None, metrics=("accuracy",), **kwargs):
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        loss: Any = None,
+        metrics: Any = ("accuracy",),
+        **kwargs: Any,
+    ) -> None:
         """As for every model; a LipschitzMargin without an estimate takes this network's."""
         if isinstance(loss, LipschitzMargin) and loss.lipschitz is None:
             loss.lipschitz = self.estimate
