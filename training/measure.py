@@ -143,7 +143,7 @@ def measure_cost(name) -> Cost:
         name: in the catalog.
 
     Returns:
-        :class:`zoo.hub.records.Record`, the manifest entry.
+        :class:`zoo.hub.records.Cost`, as it was written.
     """
     record = catalog.info(name)
     model, test = loading.load(name), data.load(record.dataset, "test")
