@@ -33,6 +33,7 @@ test-slow: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .

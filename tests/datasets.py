@@ -11,7 +11,7 @@ import zoo
 
 def load(name, split="test"):
     """An image set, or a skip that says why."""
-    builder = zoo.data.DATASETS[name][0]
+    builder = zoo.data.DATASETS[name].builder
     if builder is not None:
         folder = pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
         if not (folder / builder).is_dir():

@@ -50,7 +50,7 @@ def test_evaluate_by_default_at_the_measured_budgets(capsys):
         capsys, "evaluate", "linf-dist-digits", "--n", "10", "--attacks", "fgsm", "--quiet"
     )
     assert code == 0
-    measured = [e["eps"] for e in zoo.info("linf-dist-digits").metrics["attacked"]]
+    measured = [e.eps for e in zoo.info("linf-dist-digits").metrics.attacked]
     assert [line.split()[0] for line in out.splitlines()[3:]] == measured
 
 

@@ -70,7 +70,7 @@ def test_bad_files_are_named(tmp_path):
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
 def test_tfds_sets(name):
     test = datasets.load(name)
-    assert test.images.shape == (10_000, *zoo.data.DATASETS[name][1])
+    assert test.images.shape == (10_000, *zoo.data.DATASETS[name].image_shape)
     assert test.images.dtype == np.uint8
     np.testing.assert_array_equal(np.unique(test.labels), np.arange(10))
 

@@ -1,5 +1,7 @@
 """What is cheap stays cheap."""
 
+import ast
+import pathlib
 import subprocess
 import sys
 
@@ -39,3 +41,14 @@ def test_public_names_exist():
     for name in zoo.__all__:
         assert getattr(zoo, name) is not None
     assert set(zoo.__all__) <= set(dir(zoo))
+
+
+def test_type_checkers_are_told_of_every_public_name():
+    tree = ast.parse(pathlib.Path(zoo.__file__).read_text(encoding="utf-8"))
+    (block,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    told = {alias.asname for node in block.body for alias in node.names}
+    assert told == set(zoo.__all__)

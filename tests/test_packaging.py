@@ -60,5 +60,6 @@ def test_the_wheel_writes_the_leaderboard(unpacked, tmp_path):
 
 def test_the_wheel_has_the_schema_and_no_other_package(unpacked):
     assert (unpacked / "zoo" / "weights_manifest.schema.json").is_file()
+    assert (unpacked / "zoo" / "py.typed").is_file()
     assert [path.name for path in unpacked.iterdir() if "dist-info" not in path.name] == ["zoo"]
     assert sum(f.stat().st_size for f in unpacked.rglob("*") if f.is_file()) < 5e6

@@ -54,8 +54,8 @@ def main(arguments=None):
             from training.measure import measure_cost
 
             name = recipe["name"]
-            cost = measure_cost(name)["metrics"]["cost"]
-            print("{}: {milliseconds} ms an image, {method}, n = {n}".format(name, **cost))
+            cost = measure_cost(name)
+            print(f"{name}: {cost.milliseconds} ms an image, {cost.method}, n = {cost.n}")
             return 0
         from training.run import train
         from training.workers import Workers
@@ -89,9 +89,8 @@ def main(arguments=None):
         print(f"{recipe['name']}: checkpoint and run.json are in {folder}")
         if options.measure:
             from training.measure import measure
-            from zoo.hub.catalog import Record
 
-            print(Record(**measure(recipe, folder, data_file=options.data, verbose=verbose)))
+            print(measure(recipe, folder, data_file=options.data, verbose=verbose))
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last saved state", file=sys.stderr)
         return 130

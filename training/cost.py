@@ -3,12 +3,13 @@
 import time
 
 from training.hardware import hardware
+from zoo.hub.records import Cost
 
 # Seconds that the measurement may take, and the fewest and most images.
 _SECONDS, _FEWEST, _MOST = 10.0, 8, 256
 
 
-def cost(model, images):
+def cost(model, images) -> Cost:
     """Wall-clock time of the ``"auto"`` certificate, after a first call that prepares its bounds.
 
     Args:
@@ -16,8 +17,7 @@ def cost(model, images):
         images: test images.
 
     Returns:
-        Dictionary for a manifest entry: ``method``, ``milliseconds`` per image, ``n``, and the
-        hardware.
+        :class:`zoo.hub.records.Cost`.
     """
 
     def seconds(count):
@@ -31,9 +31,9 @@ def cost(model, images):
     count = min(_MOST, len(images), max(fewest, int(_SECONDS / (first / fewest))))
     seconds(count)
     last, _ = seconds(count)
-    return {
-        "method": method,
-        "milliseconds": round(1000 * last / count, 3),
-        "n": count,
-        "hardware": hardware(),
-    }
+    return Cost(
+        method=method,
+        milliseconds=round(1000 * last / count, 3),
+        n=count,
+        hardware=hardware(),
+    )

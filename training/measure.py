@@ -1,5 +1,6 @@
 """From trained weights to a published checkpoint and its manifest entry."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -12,6 +13,15 @@ from zoo import data
 from zoo.evaluation import evaluate
 from zoo.hub import catalog, checkpoint, download, golden, loading
 from zoo.hub.card import card
+from zoo.hub.records import (
+    AttackResult,
+    CertifiedResult,
+    Cost,
+    File,
+    Measurement,
+    Record,
+    TrainingRun,
+)
 from zoo.utils.whole_file import require_writable
 
 PAPERS = {
@@ -62,7 +72,7 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
         verbose: 1 shows progress bars.
 
     Returns:
-        The manifest entry.
+        :class:`zoo.hub.records.Record`, the manifest entry.
 
     Raises:
         FileNotFoundError, ValueError: if the run has not finished.
@@ -86,60 +96,65 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
     # The stored file is what is measured: its rounding is part of the result.
     model = checkpoint.load(folder)
     test = data.load(data_file or recipe["data"]["name"], "test")
-    metrics = {**metrics_of(model, test, recipe, verbose), "cost": cost(model, test.images)}
+    metrics = dataclasses.replace(
+        metrics_of(model, test, recipe, verbose), cost=cost(model, test.images)
+    )
     target = pathlib.Path(weights or catalog.WEIGHTS) / recipe["name"]
     target.mkdir(parents=True, exist_ok=True)
-    entry = {
-        "name": recipe["name"],
-        "approach": recipe["approach"],
-        "dataset": recipe["data"]["name"],
-        "norm": model.certificates[0][0],
-        "architecture": model.architecture,
-        "parameters": int(sum(np.prod(w.shape) for w in model.trainable_weights)),
-        "files": [],
-        "hub": None,
-        "metrics": metrics,
-        "training": {
-            k: run[k]
-            for k in (
-                *("recipe", "seed", "epochs", "minutes"),
-                *("seconds", "hardware", "backend", "images"),
-            )
-            if k in run
-        },
-        "paper": paper,
-        "license": "apache-2.0",
-        "notes": recipe.get("notes", ""),
-        "golden": golden.logits(model),
-    }
-    (target / "README.md").write_text(card(entry), encoding="utf-8")
+    files = []
     for name in (checkpoint.CONFIG, checkpoint.WEIGHTS):
         shutil.copyfile(folder / name, target / name)
         size, sha256 = download.digest(target / name)
-        entry["files"].append({"path": name, "size": size, "sha256": sha256})
-    catalog.write(entry)
-    return entry
+        files.append(File(path=name, size=size, sha256=sha256))
+    record = Record(
+        name=recipe["name"],
+        approach=recipe["approach"],
+        dataset=recipe["data"]["name"],
+        norm=model.certificates[0][0],
+        architecture=model.architecture,
+        parameters=int(sum(np.prod(w.shape) for w in model.trainable_weights)),
+        files=files,
+        hub=None,
+        metrics=metrics,
+        training=TrainingRun(
+            recipe=run["recipe"],
+            seed=run["seed"],
+            epochs=run["epochs"],
+            minutes=run.get("minutes"),
+            seconds=run["seconds"],
+            hardware=run["hardware"],
+            backend=run["backend"],
+            images=run["images"],
+        ),
+        paper=paper,
+        license="apache-2.0",
+        notes=recipe.get("notes", ""),
+        golden=golden.logits(model),
+    )
+    (target / "README.md").write_text(card(record), encoding="utf-8")
+    catalog.write(record)
+    return record
 
 
-def measure_cost(name):
+def measure_cost(name) -> Cost:
     """Time a shipped checkpoint's certificate anew, and write its entry with the golden logits.
 
     Args:
         name: in the catalog.
 
     Returns:
-        The manifest entry.
+        :class:`zoo.hub.records.Cost`, as it was written.
     """
-    entry = catalog.info(name).to_dict()
-    model, test = loading.load(name), data.load(entry["dataset"], "test")
-    entry["metrics"]["cost"] = cost(model, test.images)
-    entry["golden"] = golden.logits(model)
-    catalog.write(entry)
-    return entry
+    record = catalog.info(name)
+    model, test = loading.load(name), data.load(record.dataset, "test")
+    measured = cost(model, test.images)
+    metrics = dataclasses.replace(record.metrics, cost=measured)
+    catalog.write(dataclasses.replace(record, metrics=metrics, golden=golden.logits(model)))
+    return measured
 
 
-def metrics_of(model, test, recipe, verbose=0):
-    """Clean, attacked and certified accuracy on test images, as the manifest keeps them."""
+def metrics_of(model, test, recipe, verbose=0) -> Measurement:
+    """Clean, attacked and certified accuracy on test images; the cost is left out."""
     settings = recipe["measure"]
     test = test.take(settings.get("images", len(test)))
     parameters = {
@@ -173,25 +188,25 @@ def metrics_of(model, test, recipe, verbose=0):
         for row in report.rows:
             accuracy = certificate.accuracy(test.labels, row["eps"])
             certified.append(
-                {"eps": row["eps"], "norm": norm, "method": method, "accuracy": accuracy, "n": n}
+                CertifiedResult(eps=row["eps"], norm=norm, method=method, accuracy=accuracy, n=n)
             )
     attacked = [
-        {
-            "eps": row["eps"],
-            "norm": report.norm,
-            "attack": attack,
-            "parameters": parameters[attack],
-            "accuracy": row["attacked"][attack],
-            "n": n,
-        }
+        AttackResult(
+            eps=row["eps"],
+            norm=norm,
+            attack=attack,
+            parameters=parameters[attack],
+            accuracy=row["attacked"][attack],
+            n=n,
+        )
         for row in report.rows
         for attack in attacks
     ]
-    return {
-        "n": n,
-        "split": "test",
-        "clean": report.clean,
-        "certified": certified,
-        "attacked": attacked,
-        "seed": recipe["seed"],
-    }
+    return Measurement(
+        n=n,
+        split="test",
+        clean=report.clean,
+        certified=certified,
+        attacked=attacked,
+        seed=recipe["seed"],
+    )

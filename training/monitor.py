@@ -31,7 +31,7 @@ class MarginMonitor(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if logs is None:
             return
-        self.model.synchronise()
+        self.model.sync_jax_state()
         logs["margin"] = float(np.mean(victim(self.model).gap(self.images, self.labels)))
         lipschitz = self.model.network_lipschitz()
         logs["required"] = float(np.sqrt(2.0) * lipschitz * float(self.model.epsilon))

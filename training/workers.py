@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import tempfile
+from typing import Any
 
 import keras
 import numpy as np
@@ -33,7 +34,9 @@ class Workers:
     """
 
     def __init__(self, count=1, index=0, strategy=None):
-        self.count, self.index, self._strategy = count, index, strategy
+        self.count, self.index = count, index
+        # There is none where one process works alone.
+        self._strategy: Any = strategy
 
     @classmethod
     def from_environment(cls):

@@ -1,10 +1,41 @@
 """A Keras model zoo of certifiably robust image classifiers with pretrained weights."""
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
 from zoo.utils.registration import register, register_with_keras
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    # What `__getattr__` finds when the program runs, for type checkers.
+    from zoo import attacks as attacks
+    from zoo import bounds as bounds
+    from zoo import certificates as certificates
+    from zoo import constraints as constraints
+    from zoo import data as data
+    from zoo import evaluation as evaluation
+    from zoo import hub as hub
+    from zoo import layers as layers
+    from zoo import losses as losses
+    from zoo import models as models
+    from zoo import ops as ops
+    from zoo.certificates import Certificate as Certificate
+    from zoo.certificates.any_network import certify as certify
+    from zoo.errors import AuditError as AuditError
+    from zoo.errors import CheckpointError as CheckpointError
+    from zoo.errors import ClusterError as ClusterError
+    from zoo.errors import DownloadError as DownloadError
+    from zoo.errors import IntegrityError as IntegrityError
+    from zoo.errors import PublishError as PublishError
+    from zoo.errors import SoundnessError as SoundnessError
+    from zoo.errors import UnknownModelError as UnknownModelError
+    from zoo.errors import UnsupportedLayerError as UnsupportedLayerError
+    from zoo.errors import ZooError as ZooError
+    from zoo.hub.catalog import info as info
+    from zoo.hub.catalog import list_models as list_models
+    from zoo.hub.checkpoint import save as save
+    from zoo.hub.loading import load as load
 
 # `import zoo` loads neither a backend nor the rest: a name arrives when it is first used.
 _NAMES = {
@@ -39,10 +70,10 @@ _PACKAGES = (
     "ops",
 )
 
-__all__ = [*_NAMES, *_PACKAGES]
+__all__ = [*_NAMES, *_PACKAGES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         found = importlib.import_module(f"zoo.{name}")
     elif name in _NAMES:
@@ -53,7 +84,7 @@ def __getattr__(name):
     return found
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -28,9 +29,10 @@ class Epsilon:
     (True, '8/255')
     """
 
-    def __init__(self, value):
+    def __init__(self, value: Any) -> None:
         if isinstance(value, Epsilon):
-            self.text, self.exact = value.text, value.exact
+            self.text: str = value.text
+            self.exact: Fraction = value.exact
             return
         if isinstance(value, np.ndarray) and value.ndim == 0:
             value = value[()]
@@ -49,32 +51,32 @@ class Epsilon:
             raise ValueError(f"eps must not be negative, got {value!r}")
 
     @property
-    def above(self):
+    def above(self) -> float:
         """The smallest float32 (as a Python float) that is at least the budget."""
         return _float32(self.exact, math.inf)
 
     @property
-    def below(self):
+    def below(self) -> float:
         """The largest float32 (as a Python float) that is at most the budget."""
         return _float32(self.exact, -math.inf)
 
-    def __float__(self):
+    def __float__(self) -> float:
         return float(self.exact)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.text
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Epsilon({self.text!r})"
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, Epsilon) and self.exact == other.exact
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(self.exact)
 
 
-def _float32(exact, direction):
+def _float32(exact: Fraction, direction: float) -> float:
     nearest = np.float32(float(exact))
     wrong = Fraction(float(nearest)) < exact if direction > 0 else Fraction(float(nearest)) > exact
     return float(np.nextafter(nearest, np.float32(direction)) if wrong else nearest)

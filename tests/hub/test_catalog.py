@@ -1,5 +1,6 @@
 """The manifest and its records."""
 
+import dataclasses
 import json
 
 import jsonschema
@@ -19,12 +20,12 @@ def test_the_manifest_fits_its_schema():
 
 @pytest.mark.parametrize("record", catalog.list_models(), ids=lambda record: record.name)
 def test_entries_are_consistent(record):
-    clean = record.metrics["clean"]
-    attacked = {e["eps"]: e["accuracy"] for e in record.metrics["attacked"]}
-    for entry in record.metrics["certified"]:
-        assert entry["accuracy"] <= attacked.get(entry["eps"], clean) <= clean
+    clean = record.metrics.clean
+    attacked = {e.eps: e.accuracy for e in record.metrics.attacked}
+    for entry in record.metrics.certified:
+        assert entry.accuracy <= attacked.get(entry.eps, clean) <= clean
     assert record.size <= 20 * 2**20
-    assert record.training["recipe"] == record.name
+    assert record.training.recipe == record.name
 
 
 def test_filters():
@@ -40,7 +41,7 @@ def test_listing_shows_accuracies():
     text = str(zoo.list_models("linf-dist-digits"))
     record = zoo.info("linf-dist-digits")
     assert "linf-dist-digits" in text
-    assert f"{100 * record.metrics['clean']:.2f}%" in text
+    assert f"{100 * record.metrics.clean:.2f}%" in text
     assert str(record).startswith("linf-dist-digits\n")
 
 
@@ -56,13 +57,13 @@ def test_write_replaces_one_entry_or_nothing(tmp_path, monkeypatch):
     manifest.write_text(catalog.MANIFEST.read_text())
     monkeypatch.setattr(catalog, "MANIFEST", manifest)
     before = len(zoo.list_models())
-    entry = zoo.info("linf-dist-digits").to_dict()
-    catalog.write({**entry, "notes": "again"})
+    record = zoo.info("linf-dist-digits")
+    catalog.write(dataclasses.replace(record, notes="again"))
     assert len(zoo.list_models()) == before
     assert zoo.info("linf-dist-digits").notes == "again"
     untouched = manifest.read_text()
     with pytest.raises(jsonschema.ValidationError):
-        catalog.write({**entry, "norm": "l7"})
+        catalog.write(dataclasses.replace(record, norm="l7"))
     assert manifest.read_text() == untouched
 
 
@@ -70,10 +71,11 @@ def test_a_number_that_json_lacks_is_not_written(tmp_path, monkeypatch):
     manifest = tmp_path / "manifest.json"
     manifest.write_bytes(catalog.MANIFEST.read_bytes())
     monkeypatch.setattr(catalog, "MANIFEST", manifest)
-    entry = zoo.info("linf-dist-digits").to_dict()
+    record = zoo.info("linf-dist-digits")
+    metrics = dataclasses.replace(record.metrics, clean=float("nan"))
     with pytest.raises(ValueError, match="JSON"):
-        catalog.write({**entry, "metrics": {**entry["metrics"], "clean": float("nan")}})
-    assert zoo.info("linf-dist-digits").to_dict() == entry
+        catalog.write(dataclasses.replace(record, metrics=metrics))
+    assert zoo.info("linf-dist-digits") == record
 
 
 @pytest.mark.parametrize(

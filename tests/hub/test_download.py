@@ -31,22 +31,13 @@ def published(server, folder, monkeypatch, tmp_path):
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     commit = server.add(REPO, files)
     entry = {
+        **zoo.info("linf-dist-digits").to_dict(),
         "name": "small-net",
-        "approach": "linf-dist",
-        "dataset": "digits",
-        "norm": "linf",
-        "architecture": "small",
-        "parameters": 1,
         "files": [
             {"path": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in sorted(files.items())
         ],
         "hub": {"repo_id": REPO, "revision": commit},
-        "metrics": {},
-        "training": {},
-        "paper": "",
-        "license": "apache-2.0",
-        "notes": "",
     }
     manifest = tmp_path / "manifest.json"
     manifest.write_text(json.dumps({"models": [entry]}))

@@ -22,36 +22,36 @@ def test_what_needs_no_data(record):
     """Files, golden logits, parameters and card; and certified ≤ attacked ≤ clean."""
     folder = catalog.WEIGHTS / record.name
     for file in record.files:
-        download.check_file(folder / file["path"], file["size"], file["sha256"])
+        download.check_file(folder / file.path, file.size, file.sha256)
     model = zoo.load(record.name)
     assert golden.difference(model, record.golden) <= golden.TOLERANCE
     assert record.parameters == sum(int(np.prod(w.shape)) for w in model.trainable_weights)
     assert record.architecture == model.architecture
-    assert (folder / "README.md").read_text(encoding="utf-8") == card(record.to_dict())
+    assert (folder / "README.md").read_text(encoding="utf-8") == card(record)
     metrics = record.metrics
     attacked = {}
-    for entry in metrics["attacked"]:
-        place = entry["norm"], entry["eps"]
-        attacked[place] = min(attacked.get(place, 1.0), entry["accuracy"])
+    for entry in metrics.attacked:
+        place = entry.norm, entry.eps
+        attacked[place] = min(attacked.get(place, 1.0), entry.accuracy)
     assert attacked
-    assert max(attacked.values()) <= metrics["clean"]
-    for entry in metrics["certified"]:
-        assert entry["accuracy"] <= attacked[entry["norm"], entry["eps"]]
+    assert max(attacked.values()) <= metrics.clean
+    for entry in metrics.certified:
+        assert entry.accuracy <= attacked[entry.norm, entry.eps]
 
 
 @pytest.mark.parametrize("record", WITH_DATA)
 def test_clean_and_certified(record):
-    test = datasets.load(record.dataset).take(record.metrics["n"])
+    test = datasets.load(record.dataset).take(record.metrics.n)
     model = zoo.load(record.name)
-    assert len(test) == record.metrics["n"]
-    for method in {entry["method"] for entry in record.metrics["certified"]}:
+    assert len(test) == record.metrics.n
+    for method in {entry.method for entry in record.metrics.certified}:
         certificate = model.certify(test.images, method=method)
         clean = np.mean(certificate.prediction == test.labels)
-        assert clean == pytest.approx(record.metrics["clean"], abs=TOLERANCE)
-        for entry in record.metrics["certified"]:
-            if entry["method"] == method:
-                measured = certificate.accuracy(test.labels, entry["eps"])
-                assert measured == pytest.approx(entry["accuracy"], abs=TOLERANCE)
+        assert clean == pytest.approx(record.metrics.clean, abs=TOLERANCE)
+        for entry in record.metrics.certified:
+            if entry.method == method:
+                measured = certificate.accuracy(test.labels, entry.eps)
+                assert measured == pytest.approx(entry.accuracy, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3)])

@@ -1,5 +1,6 @@
 """A checkpoint published on a Hub on the loopback, by the real client, and loaded from there."""
 
+import dataclasses
 import json
 import shutil
 
@@ -13,6 +14,7 @@ from zoo import cli
 from zoo.hub import catalog, download, publishing
 from zoo.hub.audit import audit
 from zoo.hub.card import card
+from zoo.hub.records import HubLocation
 from zoo.utils import whole_file
 
 NAME = "crt-digits"
@@ -52,7 +54,7 @@ def publish(name=NAME, **options):
 
 def test_the_whole_round_trip(server, token, tmp_path, digits):
     published = publish()
-    assert catalog.info(NAME).hub == {"repo_id": REPO, "revision": published["revision"]}
+    assert catalog.info(NAME).hub == HubLocation(repo_id=REPO, revision=published["revision"])
     assert published["audit"]["n"] == 30
     files = server.head(REPO)
     assert set(files) == {"config.json", "model.weights.h5", "README.md"}
@@ -90,7 +92,7 @@ def test_an_interrupted_publication_goes_on(server, token, here):
     sent = len(server.objects)
     publish()
     assert len(server.objects) == sent == 1  # the weights are not sent twice
-    assert catalog.info(NAME).hub["repo_id"] == REPO
+    assert catalog.info(NAME).hub.repo_id == REPO
 
 
 def test_a_wrong_copy_on_the_hub_is_not_pinned(server, token, here):
@@ -181,9 +183,9 @@ def test_a_dry_run_needs_neither_token_nor_network(server, own_catalog, here):
 
 
 def changed(**values):
-    entry = catalog.info(NAME).to_dict()
-    entry["metrics"].update(values.pop("metrics", {}))
-    return catalog.Record(**{**entry, **values})
+    record = catalog.info(NAME)
+    metrics = dataclasses.replace(record.metrics, **values.pop("metrics", {}))
+    return dataclasses.replace(record, metrics=metrics, **values)
 
 
 @pytest.fixture
@@ -204,7 +206,7 @@ def stage(tmp_path):
 )
 def test_the_audit_refuses_other_numbers(stage, change, complaint, here):
     record = changed(**change)
-    (stage / "README.md").write_text(card(record.to_dict()))
+    (stage / "README.md").write_text(card(record))
     with pytest.raises(zoo.AuditError, match=complaint):
         audit(stage, record, sample=500)
 

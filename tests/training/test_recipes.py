@@ -20,7 +20,7 @@ def test_shipped_recipes_build(name):
 
 
 def test_every_checkpoint_has_a_recipe():
-    assert {record.training["recipe"] for record in catalog.list_models()} <= set(recipes.names())
+    assert {record.training.recipe for record in catalog.list_models()} <= set(recipes.names())
 
 
 def test_unknown_recipe():

@@ -259,7 +259,7 @@ def test_a_limited_run_can_be_measured(recipe, tmp_path, monkeypatch, empty_cata
     train(recipe, tmp_path / "run", minutes=0.5, verbose=0)
     measure(recipe, tmp_path / "run", verbose=0)
     training = zoo.info("tiny-digits").training
-    assert (training["epochs"], training["minutes"]) == (2, 0.5)
+    assert (training.epochs, training.minutes) == (2, 0.5)
 
 
 def test_a_limited_run_by_the_real_clock(recipe_file, tmp_path, capsys):
@@ -342,12 +342,12 @@ def test_measure_ships_and_records(recipe, tmp_path, empty_catalog):
     train(recipe, tmp_path / "run", verbose=0)
     measure(recipe, tmp_path / "run", verbose=0)
     record = zoo.info("tiny-digits")
-    assert record.metrics["n"] == 500
+    assert record.metrics.n == 500
     test = zoo.data.load("digits", "test")
     model = zoo.load("tiny-digits")
     certificate = model.certify(test.images)
-    assert record.metrics["clean"] == np.mean(certificate.prediction == test.labels)
-    measured = {(e["eps"], e["method"]): e["accuracy"] for e in record.metrics["certified"]}
+    assert record.metrics.clean == np.mean(certificate.prediction == test.labels)
+    measured = {(e.eps, e.method): e.accuracy for e in record.metrics.certified}
     assert measured["8/255", "interval"] == certificate.accuracy(test.labels, "8/255")
     assert set(measured) == {(e, m) for e in ("0.05", "8/255") for m in ("interval", "lipschitz")}
     card = (tmp_path / "weights" / "tiny-digits" / "README.md").read_text()
@@ -356,7 +356,7 @@ def test_measure_ships_and_records(recipe, tmp_path, empty_catalog):
     from huggingface_hub import ModelCard
 
     results = ModelCard(card).data.eval_results
-    assert results[0].metric_value == record.metrics["clean"]
+    assert results[0].metric_value == record.metrics.clean
 
 
 @pytest.mark.parametrize(

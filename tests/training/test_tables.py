@@ -36,8 +36,8 @@ def test_the_zoos_numbers_are_the_manifests():
     record = catalog.info("linf-dist-mnist")
     row = rows["linf-dist-mnist"]
     assert row["data set"] == "MNIST (0.3)"
-    assert row["our clean"] == pytest.approx(100 * record.metrics["clean"], abs=0.005)
-    certified = [e["accuracy"] for e in record.metrics["certified"] if e["eps"] == "0.3"]
+    assert row["our clean"] == pytest.approx(100 * record.metrics.clean, abs=0.005)
+    certified = [e.accuracy for e in record.metrics.certified if e.eps == "0.3"]
     assert row["our certified"] == pytest.approx(100 * max(certified), abs=0.005)
     assert row["our PGD"] >= row["our certified"]
     assert len(table_1["rows"]) == 6 + 5 + 8
@@ -89,16 +89,16 @@ def test_the_page_on_double_backpropagation_shows_the_manifest():
     records = {r.name: r.metrics for r in catalog.list_models(approach="double-backprop")}
     expected = []
     for name, metrics in records.items():
-        method = metrics["certified"][0]["method"]
-        for entry in metrics["certified"]:
-            if entry["method"] == method:
+        method = metrics.certified[0].method
+        for entry in metrics.certified:
+            if entry.method == method:
                 attacked = {
-                    e["attack"]: f"{100 * e['accuracy']:.1f}"
-                    for e in metrics["attacked"]
-                    if e["eps"] == entry["eps"]
+                    e.attack: f"{100 * e.accuracy:.1f}"
+                    for e in metrics.attacked
+                    if e.eps == entry.eps
                 }
-                row = [name, f"{100 * metrics['clean']:.1f}", entry["eps"]]
-                certified = f"{100 * entry['accuracy']:.1f} ({method})"
+                row = [name, f"{100 * metrics.clean:.1f}", entry.eps]
+                certified = f"{100 * entry.accuracy:.1f} ({method})"
                 expected.append([*row, attacked["fgsm"], attacked["pgd"], certified])
     assert [row for row in cells if row[0] in records and len(row) == 6 and row[5][-1] == ")"] == (
         expected
@@ -121,9 +121,9 @@ def test_the_page_on_second_order_certificates_shows_the_manifest():
     for name, shown in rows:
         clean, eps, attacked, certified = shown.split(" | ")
         metrics = catalog.info(name).metrics
-        numbers = [metrics["clean"]] + [
-            next(entry["accuracy"] for entry in metrics[kind] if entry["eps"] == eps)
-            for kind in ("attacked", "certified")
+        numbers = [metrics.clean] + [
+            next(entry.accuracy for entry in results if entry.eps == eps)
+            for results in (metrics.attacked, metrics.certified)
         ]
         assert [clean, attacked, certified] == [f"{100 * number:.1f}" for number in numbers]
 

@@ -283,7 +283,7 @@ def _check_panel(place, panel, runs):
 
 def _measured(rows, runs):
     """What the results of the rows may hold."""
-    known = set(manifest.KEYS) if any("checkpoint" in row for row in rows) else set()
+    known: set[str] = set(manifest.KEYS) if any("checkpoint" in row for row in rows) else set()
     for row in rows:
         if "run" in row:
             known.update(BOOKKEEPING, runs[row["run"]].measurements)

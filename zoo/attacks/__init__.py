@@ -24,4 +24,4 @@ __all__ = [
 # Each attack of this package by its class too, such as ``zoo.attacks.PGD``.
 _classes = {kind.__name__: kind for kind in ATTACKS.values()}
 globals().update(_classes)
-__all__ += list(_classes)
+__all__ += list(_classes)  # pyright: ignore[reportUnsupportedDunderAll] (they are registered)

@@ -5,6 +5,7 @@ import numbers
 import numpy as np
 
 from zoo.attacks.ball import project
+from zoo.attacks.base import Attack
 from zoo.attacks.registry import checked_attack, require_model
 from zoo.epsilon import Epsilon
 from zoo.utils import checks
@@ -14,7 +15,7 @@ def attack(
     model,
     x,
     y,
-    attack="pgd",
+    attack: "str | Attack" = "pgd",
     *,
     eps,
     norm=None,

@@ -39,7 +39,7 @@ class Node:
 
     layer: keras.Operation
     inputs: tuple
-    input_shape: tuple
+    input_shape: tuple | None
     operands: tuple | None = None
 
 
@@ -130,7 +130,7 @@ class _Place:
     """What stands for a tensor."""
 
     index: int
-    shape: tuple
+    shape: tuple | None
 
 
 def _unfold(model, place, nodes):
@@ -188,7 +188,7 @@ def _operate(operation, nodes, args, kwargs):
         if isinstance(argument, _Place):
             operands.append(len(places))
             places.append(argument)
-            symbolic.append(keras.KerasTensor((None, *argument.shape)))
+            symbolic.append(keras.KerasTensor((None, *(argument.shape or ()))))
         else:
             operands.append(_constant(operation, argument))
             symbolic.append(argument)

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+from typing import cast
 
 import numpy as np
 from keras import ops
@@ -33,9 +34,9 @@ class Step:
 
     def bound(self):
         """:class:`zoo.bounds.rules.lipschitz_bound.LipschitzBound` of the weights as they are."""
-        if self.normalization is None:
-            return self.rule.lipschitz()
-        return self.rule.lipschitz(self.normalization)
+        if isinstance(self.rule, KernelRule):
+            return self.rule.lipschitz(self.normalization)
+        return self.rule.lipschitz()
 
     def compute(self, tensors):
         """What the network computes at inference."""
@@ -44,12 +45,11 @@ class Step:
 
     def estimate(self, vector):
         """The norm by a step of power iteration: ``(value, vector)``."""
+        rule, normalization = cast(KernelRule, self.rule), self.normalization
 
         def linear(tensor):
-            outputs = self.rule.trained(tensor)
-            if self.normalization is None:
-                return outputs
-            return outputs * self.normalization.trained_scale()
+            outputs = rule.trained(tensor)
+            return outputs if normalization is None else outputs * normalization.trained_scale()
 
         estimate, vector = power_iteration(linear, vector)
         return estimate.value, vector
@@ -79,7 +79,7 @@ class LipschitzNetwork:
         for index, rule in enumerate(rules, start=1):
             inputs = tuple(place_of[place] for place in rule.inputs)
             before = steps[inputs[0] - 1] if inputs[0] else None
-            if _folds(rule, before) and uses[rule.inputs[0]] == 1:
+            if before and _folds(rule, before) and uses[rule.inputs[0]] == 1:
                 steps[inputs[0] - 1] = dataclasses.replace(before, normalization=rule)
                 place_of[index] = inputs[0]
             else:
@@ -184,10 +184,9 @@ def lengths(tensor):
 
 def _folds(rule, before):
     """Whether a rule is a batch normalisation that can be folded into the step before it."""
-    return (
+    return bool(
         isinstance(rule, BatchNormalizationRule)
         and rule.over_channels
-        and before is not None
         and isinstance(before.rule, KernelRule)
         and before.rule.folds
         and before.normalization is None

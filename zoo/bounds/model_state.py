@@ -150,7 +150,7 @@ class _Identity:
     def __eq__(self, other):
         return isinstance(other, _Identity) and self.value is other.value
 
-    __hash__ = None
+    __hash__ = None  # pyright: ignore[reportAssignmentType] (no hash, on purpose)
 
 
 def _frozen(value):

@@ -36,8 +36,10 @@ class Builder:
             inputs: tuple of the places of its inputs.
         """
         rule, bound = rule_for(node.layer), self._bound
-        if rule is None or not gives(rule, bound):
-            refuse(node.layer, "has no bounds" if rule is None else f"has no {bound} bounds", bound)
+        if rule is None:
+            refuse(node.layer, "has no bounds", bound)
+        if not gives(rule, bound):
+            refuse(node.layer, f"has no {bound} bounds", bound)
         return rule.expand(self, node, inputs)
 
 

@@ -53,12 +53,12 @@ class PerturbationSet:
             lower, upper = (ops.reshape(end, center.shape) - center for end in self.box())
             change = ops.sum(ops.minimum(rows * lower, rows * upper), axis=-1)
         elif self.bounds is not None:
-            change = self._least_in_ball_and_box(rows, center, iterations)
+            change = self._least_in_ball_and_box(rows, center, self.bounds, iterations)
         else:
             change = -self.eps[:, None] * ops.sqrt(ops.sum(ops.square(rows), axis=-1))
         return at_center + change - _SLACK * (size + ops.abs(change))
 
-    def _least_in_ball_and_box(self, rows, center, iterations):
+    def _least_in_ball_and_box(self, rows, center, bounds, iterations):
         """The dual of ``min rows · d`` over ``‖d‖ ≤ eps``, ``low ≤ center + d ≤ high``.
 
         For any multiplier λ > 0, ``min over the box of rows · d + λ/2 (‖d‖² − eps²)`` is a lower
@@ -66,7 +66,7 @@ class PerturbationSet:
         more and more pixels meet a bound.
         """
         eps = self.eps[:, None]
-        least, most = self.bounds[0] - center, self.bounds[1] - center
+        least, most = bounds[0] - center, bounds[1] - center
         multiplier = ops.sqrt(ops.sum(ops.square(rows), axis=-1)) / ops.maximum(eps, _SMALLEST)
         for iteration in range(iterations + 1):
             multiplier = ops.maximum(multiplier, _SMALLEST)

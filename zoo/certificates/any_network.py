@@ -1,6 +1,7 @@
 """Radii for any Keras classifier whose layers have bounds."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,13 +12,23 @@ from zoo.certificates.network_bounds import METHODS, NetworkBounds
 from zoo.models.base import CertifiedModel
 from zoo.models.wrapped_model import LARGEST_BYTE_SCALE
 from zoo.ops.precision import require_float32
+from zoo.typing import Array, ArrayLike
 from zoo.utils import checks
 from zoo.utils.backend import require_backend
 from zoo.utils.process import require_own_process
 from zoo.utils.progress import track
 
 
-def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose=0):
+def certify(
+    model: Any,
+    x: ArrayLike,
+    *,
+    norm: str,
+    method: str = "auto",
+    clip: bool | tuple[float, float] = True,
+    batch_size: int = 256,
+    verbose: int = 0,
+) -> Certificate:
     """Prove, per input, how far an attacker of your own Keras model must go.
 
     Bounds are pushed through the network layer by layer (interval bounds), or linear functions
@@ -109,7 +120,7 @@ def certify(model, x, *, norm, method="auto", clip=True, batch_size=256, verbose
     )
 
 
-def _bounds_of(clip):
+def _bounds_of(clip: Any) -> tuple[float, float] | None:
     """``(low, high)``, or None where inputs have no bounds."""
     if clip is True or clip is False:
         return (0.0, 1.0) if clip else None
@@ -122,7 +133,7 @@ def _bounds_of(clip):
     return low, high
 
 
-def _refuse_bytes(rules, x):
+def _refuse_bytes(rules: Any, x: Array) -> None:
     """Raise where pixels of 0 to 255 are meant, and inputs in [0, 1] are asked for."""
     advice = (
         "pass pixels of 0 to 255 and clip=(0, 255); the radius is then in units of such a pixel"

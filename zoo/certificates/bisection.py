@@ -1,13 +1,21 @@
 """Radius by search over certificates that prove one budget at a time."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from zoo.certificates.certificate import round_down
+from zoo.typing import Array, ArrayLike
 
 
-def largest_certified(is_certified, start, *, upper=1.0, tolerance=1e-5):
+def largest_certified(
+    is_certified: Callable[[Array], ArrayLike],
+    start: ArrayLike,
+    *,
+    upper: float = 1.0,
+    tolerance: float = 1e-5,
+) -> Array:
     """Largest budget, per image, that a certificate proves.
 
     Every returned budget was itself proved, or is the given start: stopping early or a certificate
@@ -39,7 +47,14 @@ def largest_certified(is_certified, start, *, upper=1.0, tolerance=1e-5):
     return low
 
 
-def largest_by_margin(margin, at_zero, *, first, upper, steps=8):
+def largest_by_margin(
+    margin: Callable[[Array], ArrayLike],
+    at_zero: Array,
+    *,
+    first: float,
+    upper: float,
+    steps: int = 8,
+) -> Array:
     """Largest budget, per image, at which a lower bound of the margin is proved to be positive.
 
     As :func:`largest_certified`, for a bound that costs too much to be asked twenty times: where it

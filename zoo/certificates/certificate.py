@@ -1,10 +1,12 @@
 """What ``certify`` returns."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from zoo.epsilon import Epsilon
+from zoo.typing import Array, ArrayLike, Budget
 from zoo.utils import checks
 
 
@@ -54,22 +56,22 @@ class Certificate:
     ([True, False], 0.5)
     """
 
-    prediction: np.ndarray
-    radius: np.ndarray
-    margin: np.ndarray
+    prediction: Array
+    radius: Array
+    margin: Array
     norm: str
     method: str
     num_classes: int
-    nearest: np.ndarray | None = None
+    nearest: Array | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.prediction)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         median = f"{np.median(self.radius):.4g}" if len(self) else "-"
         return f"Certificate(n={len(self)}, {self.norm}, {self.method}, median radius {median})"
 
-    def certified(self, eps):
+    def certified(self, eps: Budget) -> Array:
         """Whether the prediction provably holds for every image in [0, 1] within ``eps``.
 
         Args:
@@ -80,7 +82,7 @@ class Certificate:
         """
         return self.radius > np.float32(Epsilon(eps).above)
 
-    def accuracy(self, y, eps):
+    def accuracy(self, y: ArrayLike, eps: Budget) -> float:
         """Fraction of images both classified as ``y`` and certified at ``eps``.
 
         It is a lower bound of the accuracy under any attack with that budget; NaN for no images.
@@ -91,7 +93,7 @@ class Certificate:
         return float(np.mean((self.prediction == y) & self.certified(eps)))
 
     @property
-    def exact(self):
+    def exact(self) -> Array | None:
         """Where no certificate for unrestricted inputs could be larger by over a hundredth.
 
         There the method's upper and lower bound of the distance meet (primal = dual). A bool array
@@ -101,7 +103,7 @@ class Certificate:
             return None
         return (self.radius > 0) & (self.nearest <= 1.01 * self.radius)
 
-    def curve(self, y):
+    def curve(self, y: ArrayLike) -> tuple[Array, Array]:
         """Certified accuracy as a function of the budget.
 
         Returns:
@@ -114,7 +116,7 @@ class Certificate:
         above = len(radii) - np.searchsorted(radii, eps, side="right")
         return eps, above / max(1, len(self))
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """The certificate in JSON's types."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if self.nearest is not None:  # JSON has no infinity
@@ -122,7 +124,7 @@ class Certificate:
         return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
 
 
-def round_down(radius):
+def round_down(radius: ArrayLike) -> Array:
     """Non-negative float64 radii as float32, never larger.
 
     Example:

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from zoo.typing import Array, ArrayLike, Numbers
 
-def lipschitz_radius(logits, lipschitz=1.0, error=0.0):
+
+def lipschitz_radius(logits: ArrayLike, lipschitz: float = 1.0, error: Numbers = 0.0) -> Array:
     """Radius within which no logit overtakes the largest, for logits Lipschitz one by one.
 
     Each logit moves by at most ``lipschitz · r``, so two of them need ``r = gap / (2 · lipschitz)``
@@ -33,7 +35,9 @@ def lipschitz_radius(logits, lipschitz=1.0, error=0.0):
     return np.where(np.isfinite(radius) & (radius > 0), radius, 0.0)
 
 
-def pairwise_radius(logits, kernel, lipschitz=1.0, error=0.0):
+def pairwise_radius(
+    logits: ArrayLike, kernel: ArrayLike, lipschitz: float = 1.0, error: Numbers = 0.0
+) -> Array:
     """L2 radius of a linear layer on features that are Lipschitz together.
 
     ``f_c − f_j`` moves by at most ``lipschitz · ‖w_c − w_j‖₂ · r``, each pair of classes at its own
@@ -77,7 +81,7 @@ def pairwise_radius(logits, kernel, lipschitz=1.0, error=0.0):
     return radius
 
 
-def margin(logits):
+def margin(logits: ArrayLike) -> Array:
     """Largest minus second largest of at least two logits: float64 array ``(n,)``."""
     top = np.partition(np.asarray(logits, np.float64), -2, axis=1)
     with np.errstate(invalid="ignore"):  # inf - inf is NaN, which certifies nothing

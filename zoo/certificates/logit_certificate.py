@@ -8,6 +8,7 @@ import numpy as np
 
 from zoo.certificates.certificate import round_down
 from zoo.certificates.lipschitz import lipschitz_radius, pairwise_radius
+from zoo.typing import Array, ArrayLike, Numbers, Path
 from zoo.utils import checks
 
 
@@ -38,15 +39,15 @@ class LogitCertificate:
     """
 
     norm: str
-    image_shape: tuple
+    image_shape: tuple[int, ...]
     lipschitz: float
-    kernel: np.ndarray | None = None
-    mean: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(()))
+    kernel: Array | None = None
+    mean: Array = dataclasses.field(default_factory=lambda: np.zeros(()))
     error: float = 0.0
     error_per_size: float = 0.0
     num_classes: int | None = None
 
-    def radius(self, logits, x=None):
+    def radius(self, logits: ArrayLike, x: ArrayLike | None = None) -> Array:
         """Certified radii.
 
         Args:
@@ -88,7 +89,7 @@ class LogitCertificate:
         radius = pairwise_radius(logits, self.kernel, self.lipschitz, error)
         return round_down(np.minimum(radius, diameter))
 
-    def _error(self, logits, x, reach):
+    def _error(self, logits: Array, x: Array | None, reach: Numbers) -> Numbers:
         # The image that an attacker would need is no larger than this.
         furthest = np.maximum(np.abs(self.mean), np.abs(1.0 - self.mean))
         size = np.linalg.norm(np.broadcast_to(furthest, self.image_shape))
@@ -98,14 +99,14 @@ class LogitCertificate:
             size = np.minimum(size, own)
         return self.error + self.error_per_size * size
 
-    def save(self, path):
+    def save(self, path: Path) -> None:
         """Write it as an ``.npz`` file, which holds arrays alone, under just this name."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         with open(path, "wb") as file:
             np.savez(file, **{k: v for k, v in fields.items() if v is not None})
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: Path) -> "LogitCertificate":
         """Read what :meth:`save` wrote.
 
         Raises:

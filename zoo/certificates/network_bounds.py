@@ -1,6 +1,8 @@
 """Radii of ordinary Keras models, by bounds of all differences of logits."""
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -15,6 +17,7 @@ from zoo.certificates.certificate import round_down
 from zoo.certificates.lipschitz import margin
 from zoo.ops.float32 import LARGEST
 from zoo.ops.precision import double_precision
+from zoo.typing import Array, Tensor
 
 #: ``"crown"``: linear relaxation and linear relaxation's bounds of hidden layers; the tightest.
 #: ``"crown-interval"``: linear relaxation with interval bounds of the hidden layers.
@@ -44,7 +47,7 @@ class NetworkBounds:
         zoo.UnsupportedLayerError: naming the first layer without bounds, and what is supported.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: Any) -> None:
         self.model, self.rules = model, rules_of(model)
         if not self.rules:
             raise ValueError("the model computes nothing: there are no bounds of it")
@@ -59,7 +62,7 @@ class NetworkBounds:
             )
 
     @property
-    def methods(self):
+    def methods(self) -> tuple[str, ...]:
         """Those of :data:`METHODS` that this network's layers and size allow, tightest first."""
         if not all(gives(type(rule), "crown") for rule in self.rules):
             return METHODS[2:]
@@ -67,7 +70,7 @@ class NetworkBounds:
         entries = sum(math.prod(rule.input_shape) for rule in hidden)
         return METHODS if entries <= _LARGE else METHODS[1:]
 
-    def require(self, method):
+    def require(self, method: str) -> None:
         """Raise unless every layer has the bounds that a method needs.
 
         Args:
@@ -78,7 +81,13 @@ class NetworkBounds:
         """
         rules_of(self.model, "interval" if method == "interval" else "crown")
 
-    def certified_radius(self, x, norm, method, bounds=(0.0, 1.0)):
+    def certified_radius(
+        self,
+        x: Array,
+        norm: str,
+        method: str,
+        bounds: tuple[float, float] | None = (0.0, 1.0),
+    ) -> tuple[Array, Array]:
         """Logits and radii of one batch.
 
         Args:
@@ -114,7 +123,15 @@ class NetworkBounds:
             ]
         return logits, round_down(np.concatenate(radii) if radii else np.zeros(0))
 
-    def margins(self, x, classes, eps, norm, method, bounds=(0.0, 1.0)):
+    def margins(
+        self,
+        x: Array,
+        classes: Array,
+        eps: Array,
+        norm: str,
+        method: str,
+        bounds: tuple[float, float] | None = (0.0, 1.0),
+    ) -> Array:
         """Lower bounds of a class's logit minus any other, over balls; weights as last prepared.
 
         Args:
@@ -145,7 +162,7 @@ class NetworkBounds:
         return np.where(_all_finite(relaxations.boxes), found.min(axis=1), -np.inf)
 
 
-def _all_finite(boxes):
+def _all_finite(boxes: Iterable[tuple[Tensor, Tensor]]) -> Any:
     """Whether nothing overflows, for each image: what comes after an infinity proves nothing."""
     finite = True
     for lower, upper in boxes:

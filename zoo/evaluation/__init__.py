@@ -1,26 +1,33 @@
 """Measuring a model on images."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 from zoo.evaluation.outcome import Outcome, joined, outcome_of, require_model
 from zoo.evaluation.report import RobustnessReport, report_of
+from zoo.typing import Array, ArrayLike, Budget
 from zoo.utils import checks
+
+if TYPE_CHECKING:
+    from zoo.models import CertifiedModel
 
 __all__ = ["Outcome", "RobustnessReport", "check", "evaluate", "joined", "outcome_of", "report_of"]
 
 
 def evaluate(
-    model,
-    x,
-    y,
+    model: "CertifiedModel",
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    eps,
-    norm=None,
-    attacks=("fgsm", "pgd"),
-    method="auto",
-    params=None,
-    batch_size=256,
-    seed=0,
-    verbose=0,
-):
+    eps: Budget | Sequence[Budget] | Array,
+    norm: str | None = None,
+    attacks: str | Iterable[str] = ("fgsm", "pgd"),
+    method: str = "auto",
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+    verbose: int = 0,
+) -> RobustnessReport:
     """Clean ≥ attacked ≥ certified accuracy of a model.
 
     Args:
@@ -60,7 +67,7 @@ def evaluate(
     )
 
 
-def check(model, x, y, **settings):
+def check(model: "CertifiedModel", x: ArrayLike, y: ArrayLike, **settings: Any) -> None:
     """Raise what :func:`evaluate` would raise for its arguments, but measure nothing.
 
     A program that measures several models calls this for each of them first. Otherwise it would

@@ -1,9 +1,13 @@
 """Certified accuracy at every budget, from the few that were measured."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from zoo.epsilon import Epsilon
+from zoo.hub.records import CertifiedResult, Record
 
 
-def curves(records):
+def curves(records: Iterable[Record]) -> list[dict[str, Any]]:
     """Step functions below the certified accuracy of each checkpoint.
 
     What is certified at a budget is certified at every smaller one, so between two measured budgets
@@ -12,7 +16,7 @@ def curves(records):
     is claimed.
 
     Args:
-        records: of :class:`zoo.hub.catalog.Record`, as :func:`zoo.list_models` returns them.
+        records: of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns them.
 
     Returns:
         List of dictionaries, one for each checkpoint, norm and number of images: ``clean`` is the
@@ -33,29 +37,28 @@ def curves(records):
             "dataset": record.dataset,
             "norm": norm,
             "n": n,
-            "clean": record.metrics["clean"] if n == record.metrics["n"] else None,
-            "points": _points(
-                [e for e in record.metrics["certified"] if (e["norm"], e["n"]) == (norm, n)]
-            ),
+            "clean": record.metrics.clean if n == record.metrics.n else None,
+            "points": _points([r for r in record.metrics.certified if (r.norm, r.n) == (norm, n)]),
         }
         for record in records
-        for norm, n in dict.fromkeys((e["norm"], e["n"]) for e in record.metrics["certified"])
+        for norm, n in dict.fromkeys((r.norm, r.n) for r in record.metrics.certified)
     ]
 
 
-def _points(entries):
+def _points(results: list[CertifiedResult]) -> list[dict[str, Any]]:
     points = []
-    best = {"accuracy": -1}
-    for eps in sorted({Epsilon(entry["eps"]) for entry in entries}, key=float, reverse=True):
-        for entry in entries:
-            if Epsilon(entry["eps"]) == eps and entry["accuracy"] > best["accuracy"]:
-                best = entry
-        points.append(
-            {
-                "eps": str(eps),
-                "budget": float(eps),
-                "accuracy": best["accuracy"],
-                "method": best["method"],
-            }
-        )
+    best: CertifiedResult | None = None
+    for eps in sorted({Epsilon(result.eps) for result in results}, key=float, reverse=True):
+        for result in results:
+            if Epsilon(result.eps) == eps and (best is None or result.accuracy > best.accuracy):
+                best = result
+        if best is not None:
+            points.append(
+                {
+                    "eps": str(eps),
+                    "budget": float(eps),
+                    "accuracy": best.accuracy,
+                    "method": best.method,
+                }
+            )
     return points[::-1]

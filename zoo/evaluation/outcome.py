@@ -2,13 +2,19 @@
 
 import dataclasses
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.certificates.certificate import Certificate
 from zoo.epsilon import Epsilon
 from zoo.errors import SoundnessError
+from zoo.typing import Array, ArrayLike, Budget
 from zoo.utils import checks
+
+if TYPE_CHECKING:
+    from zoo.models import CertifiedModel
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,26 +28,26 @@ class Outcome:
             bool array ``(n,)``: where the attacked image is classified other than its label.
     """
 
-    certificate: object
-    labels: np.ndarray
-    fooled: list
+    certificate: Certificate
+    labels: Array
+    fooled: list[tuple[Epsilon, dict[str, Array]]]
 
 
 def outcome_of(
-    model,
-    x,
-    y,
+    model: "CertifiedModel",
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    eps,
-    norm=None,
-    attacks=("fgsm", "pgd"),
-    method="auto",
-    params=None,
-    batch_size=256,
-    seed=0,
-    first=0,
-    verbose=0,
-):
+    eps: Budget | Sequence[Budget] | Array,
+    norm: str | None = None,
+    attacks: str | Iterable[str] = ("fgsm", "pgd"),
+    method: str = "auto",
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+    first: int = 0,
+    verbose: int = 0,
+) -> Outcome:
     """Certify and attack images.
 
     This is the part of :func:`zoo.evaluation.evaluate` that may be done for a part of the images.
@@ -93,7 +99,7 @@ def outcome_of(
     return Outcome(certificate, y, fooled)
 
 
-def joined(outcomes):
+def joined(outcomes: Sequence[Outcome]) -> Outcome:
     """The outcome of a whole set from those of its parts.
 
     Args:
@@ -105,7 +111,7 @@ def joined(outcomes):
     """
     certificates = [outcome.certificate for outcome in outcomes]
 
-    def together(arrays):
+    def together(arrays: list[Any]) -> Any:
         return None if arrays[0] is None else np.concatenate(arrays)
 
     certificate = dataclasses.replace(
@@ -122,7 +128,14 @@ def joined(outcomes):
     return Outcome(certificate, together([o.labels for o in outcomes]), fooled)
 
 
-def require_sound(certificate, y, fooled, budget, attack, first=0):
+def require_sound(
+    certificate: Certificate,
+    y: Array,
+    fooled: Array,
+    budget: Epsilon,
+    attack: str,
+    first: int = 0,
+) -> None:
     """Raise :class:`zoo.SoundnessError` if an attack fooled a certified image.
 
     Args:
@@ -144,7 +157,7 @@ def require_sound(certificate, y, fooled, budget, attack, first=0):
         )
 
 
-def require_model(model):
+def require_model(model: Any) -> None:
     """Raise :class:`TypeError` unless a model is one of the zoo's."""
     from zoo.models import CertifiedModel
 
@@ -155,12 +168,12 @@ def require_model(model):
         )
 
 
-def _budgets(eps):
+def _budgets(eps: Any) -> list[Epsilon]:
     several = isinstance(eps, (list, tuple)) or (isinstance(eps, np.ndarray) and eps.ndim > 0)
     return [Epsilon(e) for e in (eps if several else [eps])]
 
 
-def attacks_of(attacks, params=None):
+def attacks_of(attacks: Any, params: Any = None) -> list[Any]:
     """The attacks that an evaluation is asked for.
 
     Args:
@@ -208,7 +221,7 @@ def _labelled(attacks):
     }
 
 
-def _require_seed(seed):
+def _require_seed(seed: Any) -> None:
     message = f"seed must be a non-negative integer, got {seed!r}"
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
         raise TypeError(message)

@@ -1,13 +1,18 @@
 """Plots of a robustness report."""
 
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.typing import Path
 from zoo.utils.whole_file import require_writable
 
+if TYPE_CHECKING:
+    from zoo.evaluation.report import RobustnessReport
 
-def require_drawable(path):
+
+def require_drawable(path: Path) -> None:
     """Raise unless :func:`certified_accuracy` can draw into this file.
 
     Args:
@@ -26,7 +31,7 @@ def require_drawable(path):
         raise ValueError(f"cannot draw {path}: the ending must be one of {', '.join(known)}")
 
 
-def certified_accuracy(report, path):
+def certified_accuracy(report: "RobustnessReport", path: Path) -> None:
     """Draw certified accuracy against the budget, and the attacks above it.
 
     Args:

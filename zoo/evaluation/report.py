@@ -1,10 +1,13 @@
 """Clean, attacked and certified accuracy in one report."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
-from zoo.evaluation.outcome import require_sound
+from zoo.certificates.certificate import Certificate
+from zoo.evaluation.outcome import Outcome, require_sound
+from zoo.typing import Array, Path
 from zoo.utils.json_text import json_text, json_value
 
 
@@ -26,11 +29,11 @@ class RobustnessReport:
     norm: str
     method: str
     clean: float
-    rows: list
-    certificate: object
-    labels: np.ndarray
+    rows: list[dict[str, Any]]
+    certificate: Certificate
+    labels: Array
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """The numbers in JSON's types, None in place of NaN."""
         return {
             "n": self.n,
@@ -40,17 +43,17 @@ class RobustnessReport:
             "rows": json_value(self.rows),
         }
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The numbers as JSON."""
         return json_text(self.to_dict(), indent=1)
 
-    def plot(self, path):
+    def plot(self, path: Path) -> None:
         """Draw the certified-accuracy curve, with the attacks as points, into an image file."""
         from zoo.evaluation.plots import certified_accuracy
 
         certified_accuracy(self, path)
 
-    def __str__(self):
+    def __str__(self) -> str:
         attacks = list(self.rows[0]["attacked"]) if self.rows else []
         header = ["eps", "clean", *attacks, "certified"]
         lines = [
@@ -66,7 +69,7 @@ class RobustnessReport:
         return "\n".join([f"n = {self.n}, {self.norm}, certificate: {self.method}", *table])
 
 
-def report_of(outcome):
+def report_of(outcome: Outcome) -> RobustnessReport:
     """Count what became of the images.
 
     Args:
@@ -83,7 +86,7 @@ def report_of(outcome):
     right = certificate.prediction == y
     rows = []
     for budget, by_attack in outcome.fooled:
-        withstood, attacked = right.copy(), {}
+        withstood, attacked = right.copy(), dict[str, float]()
         for name, fooled in by_attack.items():
             require_sound(certificate, y, fooled, budget, name)
             attacked[name] = _mean(right & ~fooled)
@@ -103,5 +106,5 @@ def report_of(outcome):
     )
 
 
-def _mean(mask):
+def _mean(mask: Array) -> float:
     return float(np.mean(mask)) if len(mask) else float("nan")

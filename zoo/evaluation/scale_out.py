@@ -7,17 +7,25 @@ import logging
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo import evaluation
 from zoo.errors import ClusterError, ZooError
+from zoo.evaluation import Outcome, RobustnessReport
 from zoo.evaluation.outcome import attacks_of
 from zoo.hub import checkpoint
+from zoo.typing import Array
 from zoo.utils import checks
 from zoo.utils.progress import bar
 
+if TYPE_CHECKING:
+    from zoo.models import CertifiedModel
+
+# Names and contents of the files of a checkpoint.
+_Files = tuple[tuple[str, bytes], ...]
 # Seconds for a cluster to answer in; Ray by itself would try for minutes.
 _PATIENCE = 10.0
 
@@ -34,13 +42,21 @@ class Job:
     """
 
     name: str
-    model: object
-    x: np.ndarray
-    y: np.ndarray
-    settings: dict
+    model: "CertifiedModel"
+    x: Array
+    y: Array
+    settings: Mapping[str, Any]
 
 
-def evaluate(jobs, address="auto", *, cpus=1, gpus=0, retries=3, verbose=0):
+def evaluate(
+    jobs: Iterable[Job],
+    address: str = "auto",
+    *,
+    cpus: float = 1,
+    gpus: float = 0,
+    retries: int = 3,
+    verbose: int = 0,
+) -> list[RobustnessReport]:
     """Clean ≥ attacked ≥ certified accuracy of many models, measured on a Ray cluster.
 
     The images of each model are cut into chunks of one batch, and each chunk is a task. What a task
@@ -83,7 +99,15 @@ def evaluate(jobs, address="auto", *, cpus=1, gpus=0, retries=3, verbose=0):
     )
 
 
-def evaluate_each(jobs, address="auto", *, cpus=1, gpus=0, retries=3, verbose=0):
+def evaluate_each(
+    jobs: Iterable[Job],
+    address: str = "auto",
+    *,
+    cpus: float = 1,
+    gpus: float = 0,
+    retries: int = 3,
+    verbose: int = 0,
+) -> Iterator[RobustnessReport]:
     """As :func:`evaluate`, but yields each report once it and those before it are measured.
 
     A caller that keeps what comes has it still if a later model cannot be measured.
@@ -113,7 +137,7 @@ def evaluate_each(jobs, address="auto", *, cpus=1, gpus=0, retries=3, verbose=0)
             yield evaluation.report_of(evaluation.joined(outcomes))
 
 
-def _checked(jobs):
+def _checked(jobs: Any) -> list[Job]:
     """The jobs as a list."""
     jobs = list(jobs) if isinstance(jobs, Iterable) else [jobs]
     for job in jobs:
@@ -127,7 +151,7 @@ def _checked(jobs):
     return jobs
 
 
-def _ray():
+def _ray() -> Any:
     try:
         import ray
     except ImportError as error:
@@ -138,7 +162,7 @@ def _ray():
 
 
 @contextlib.contextmanager
-def _connected(ray, address):
+def _connected(ray: Any, address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
@@ -159,7 +183,7 @@ def _connected(ray, address):
         ray.shutdown()
 
 
-def _require_answer(address):
+def _require_answer(address: str) -> None:
     """Raise unless something that speaks gRPC, as Ray does, answers at the address soon."""
     import grpc
 
@@ -178,7 +202,7 @@ def _require_answer(address):
             ) from None
 
 
-def _noted_address():
+def _noted_address() -> str | None:
     """Where ``auto`` leads, if that can be told: also to a cluster that is no more."""
     noted = os.environ.get("RAY_ADDRESS")
     with contextlib.suppress(ImportError, AttributeError, TypeError):  # not of Ray's public API
@@ -188,7 +212,7 @@ def _noted_address():
     return noted
 
 
-def _environment():
+def _environment() -> dict[str, Any]:
     """What a worker must know before it imports Keras."""
     import keras
 
@@ -196,7 +220,7 @@ def _environment():
     return {"env_vars": variables}
 
 
-def _submit(ray, task, job):
+def _submit(ray: Any, task: Any, job: Job) -> dict[int, Any]:
     """Tasks for the chunks of a job: a dictionary of place in the set to reference, in order."""
     settings = {**job.settings}
     settings.pop("verbose", None)
@@ -215,7 +239,9 @@ def _submit(ray, task, job):
     }
 
 
-def _outcomes(ray, names, submitted, verbose):
+def _outcomes(
+    ray: Any, names: Sequence[str], submitted: Sequence[dict[int, Any]], verbose: int
+) -> Iterator[list[Outcome]]:
     """Wait for the chunks of one model after another.
 
     Args:
@@ -245,7 +271,7 @@ def _outcomes(ray, names, submitted, verbose):
                 ray.cancel(reference, force=True)
 
 
-def _result(ray, reference, what):
+def _result(ray: Any, reference: Any, what: str) -> Outcome:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -257,11 +283,11 @@ def _result(ray, reference, what):
     raise ClusterError(f"{what}, could not be measured on the cluster: {fault}")
 
 
-def _first_line(error):
+def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0]
 
 
-def _packed(model):
+def _packed(model: "CertifiedModel") -> _Files:
     """A model as the names and contents of its checkpoint's files."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint.save(model, folder)
@@ -270,13 +296,15 @@ def _packed(model):
 
 
 @functools.lru_cache(maxsize=1)  # of one model, a worker measures one chunk after another
-def _unpacked(files):
+def _unpacked(files: _Files) -> "CertifiedModel":
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files:
             (pathlib.Path(folder) / name).write_bytes(content)
         return checkpoint.load(folder)
 
 
-def _measured(files, x, y, first, settings):
+def _measured(
+    files: _Files, x: Array, y: Array, first: int, settings: Mapping[str, Any]
+) -> Outcome:
     """The task: one chunk."""
     return evaluation.outcome_of(_unpacked(files), x, y, first=first, **settings)

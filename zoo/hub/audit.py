@@ -7,10 +7,13 @@ import os
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 from zoo.errors import AuditError
 from zoo.hub import download
 from zoo.hub.checkpoint import CONFIG, WEIGHTS
+from zoo.hub.records import Record
+from zoo.typing import Path
 from zoo.utils import checks
 from zoo.utils.json_text import json_text
 
@@ -19,7 +22,9 @@ CARD = "README.md"
 _SIGMAS = 4.0
 
 
-def audit(folder, record, *, sample=100, data=None):
+def audit(
+    folder: Path, record: Record, *, sample: int = 100, data: Path | None = None
+) -> dict[str, Any]:
     """Compare a staged folder with what the catalog says of it.
 
     Size and sha256 of every file; the card and its metadata; and, in a fresh process that knows the
@@ -29,7 +34,7 @@ def audit(folder, record, *, sample=100, data=None):
 
     Args:
         folder: with ``config.json``, ``model.weights.h5`` and ``README.md``, and nothing else.
-        record: :class:`zoo.hub.catalog.Record`.
+        record: :class:`zoo.hub.records.Record`.
         sample: number of test images to measure again.
         data: an ``.npz`` file in place of the record's image set.
 
@@ -47,42 +52,44 @@ def audit(folder, record, *, sample=100, data=None):
             f"{folder} holds {sorted(names)}; a checkpoint is {CONFIG}, {WEIGHTS}, {CARD}"
         )
     for file in record.files:
-        download.check_file(folder / file["path"], file["size"], file["sha256"])
+        download.check_file(folder / file.path, file.size, file.sha256)
     _check_card(folder / CARD, record)
     measured = _in_a_fresh_process(_request(folder, record, sample, data))
     _check_numbers(measured, record)
     return measured
 
 
-def _check_card(path, record):
+def _check_card(path: pathlib.Path, record: Record) -> None:
     """The card's metadata is what the Hub shows: its numbers are the record's."""
     from huggingface_hub import ModelCard
 
     from zoo.hub.card import card
 
     text = path.read_text(encoding="utf-8")
-    if text != card(record.to_dict()):
+    if text != card(record):
         raise AuditError(f"{path} is not the card of {record.name} as the catalog has it")
-    results = ModelCard(text).data.eval_results or []
+    results = getattr(ModelCard(text).data, "eval_results", None) or []
     shown = {result.metric_name: result.metric_value for result in results}
-    if shown.get("clean accuracy") != record.metrics["clean"]:
+    if shown.get("clean accuracy") != record.metrics.clean:
         raise AuditError(f"{path}: its metadata lacks the clean accuracy")
 
 
-def _request(folder, record, sample, data):
-    entry = record.metrics["certified"][0]
+def _request(
+    folder: pathlib.Path, record: Record, sample: int, data: Path | None
+) -> dict[str, Any]:
+    method = record.metrics.certified[0].method
     return {
         "folder": str(folder.resolve()),
         "data": str(data or record.dataset),
         "sample": sample,
         "norm": record.norm,
-        "method": entry["method"],
-        "eps": [e["eps"] for e in record.metrics["certified"] if e["method"] == entry["method"]],
+        "method": method,
+        "eps": [result.eps for result in record.metrics.certified if result.method == method],
         "golden": record.golden,
     }
 
 
-def _in_a_fresh_process(request):
+def _in_a_fresh_process(request: dict[str, Any]) -> dict[str, Any]:
     package = str(pathlib.Path(__file__).resolve().parents[2])
     path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
@@ -99,7 +106,7 @@ def _in_a_fresh_process(request):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _check_numbers(measured, record):
+def _check_numbers(measured: dict[str, Any], record: Record) -> None:
     from zoo.hub import golden
 
     name, metrics, n = record.name, record.metrics, measured["n"]
@@ -110,26 +117,26 @@ def _check_numbers(measured, record):
                          f"{name} --cost` writes them")  # fmt: skip
     if not (difference := measured["golden difference"]) <= golden.TOLERANCE:
         raise AuditError(f"{name} gives other logits than when it was measured: by {difference:g}")
-    whole = n >= metrics["n"]
+    whole = n >= metrics.n
 
-    def compare(what, found, recorded):
+    def compare(what: str, found: float, recorded: float) -> None:
         spread = _SIGMAS * math.sqrt(recorded * (1 - recorded) / n) + 1 / n
         allowed = 0.0005 if whole else spread
         if abs(found - recorded) > allowed + 1e-9:
             raise AuditError(
                 f"{name}: {what} is {found:.4f} on {n} test images; the catalog says "
-                f"{recorded:.4f} on {metrics['n']}"
+                f"{recorded:.4f} on {metrics.n}"
             )
 
-    compare("clean accuracy", measured["clean"], metrics["clean"])
-    method = metrics["certified"][0]["method"]
-    for entry in metrics["certified"]:
-        if entry["method"] == method:
-            found = measured["certified"][entry["eps"]]
-            compare(f"certified accuracy at {entry['eps']}", found, entry["accuracy"])
+    compare("clean accuracy", measured["clean"], metrics.clean)
+    method = metrics.certified[0].method
+    for result in metrics.certified:
+        if result.method == method:
+            found = measured["certified"][result.eps]
+            compare(f"certified accuracy at {result.eps}", found, result.accuracy)
 
 
-def measure(request):
+def measure(request: dict[str, Any]) -> dict[str, Any]:
     """Load a folder and measure it, knowing nothing but what is asked."""
     from zoo import data
     from zoo.evaluation import evaluate

@@ -1,5 +1,7 @@
 """The model card of a checkpoint, with the Hub's evaluation-result metadata."""
 
+from zoo.hub.records import Record
+
 _TEXT = """
 # {name}
 
@@ -45,74 +47,81 @@ Weights and code: {license}. If you use them, please cite the paper whose method
 """
 
 
-def card(entry):
+def card(record: Record) -> str:
     """The model card as text.
 
     Args:
-        entry: of the manifest, a dictionary.
+        record: of the catalog.
 
     Returns:
         Markdown with YAML metadata, for a checkpoint's ``README.md``.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
-    metrics, norm = entry["metrics"], entry["norm"]
-    method = metrics["certified"][0]["method"]
-    certified = [e for e in metrics["certified"] if (e["norm"], e["method"]) == (norm, method)]
-    attacks = list(dict.fromkeys(e["attack"] for e in metrics["attacked"]))
-    attacked = {(e["eps"], e["attack"]): e for e in metrics["attacked"]}
+    metrics, norm, run = record.metrics, record.norm, record.training
+    method = metrics.certified[0].method
+    certified = [r for r in metrics.certified if (r.norm, r.method) == (norm, method)]
+    attacks = list(dict.fromkeys(r.attack for r in metrics.attacked))
+    attacked = {(r.eps, r.attack): r for r in metrics.attacked}
 
-    def result(metric, value):
+    def result(metric: str, value: float) -> EvalResult:
         return EvalResult(
             task_type="image-classification",
-            dataset_type=entry["dataset"],
-            dataset_name=entry["dataset"],
-            dataset_split=metrics["split"],
+            dataset_type=record.dataset,
+            dataset_name=record.dataset,
+            dataset_split=metrics.split,
             metric_type="accuracy",
             metric_name=metric,
             metric_value=value,
         )
 
     metadata = ModelCardData(
-        model_name=entry["name"],
-        license=entry["license"],
+        model_name=record.name,
+        license=record.license,
         library_name="keras",
         pipeline_tag="image-classification",
-        tags=["certified-robustness", "adversarial-robustness", entry["approach"]],
+        tags=["certified-robustness", "adversarial-robustness", record.approach],
         eval_results=[
-            result("clean accuracy", metrics["clean"]),
+            result("clean accuracy", metrics.clean),
+            *(result(f"certified accuracy, {norm} eps {r.eps}", r.accuracy) for r in certified),
             *(
-                result(f"certified accuracy, {norm} eps {e['eps']}", e["accuracy"])
-                for e in certified
-            ),
-            *(
-                result(f"accuracy under {e['attack']}, {norm} eps {e['eps']}", e["accuracy"])
-                for e in attacked.values()
+                result(f"accuracy under {r.attack}, {norm} eps {r.eps}", r.accuracy)
+                for r in attacked.values()
             ),
         ],
     )
     lines = [
-        [e["eps"], *(f"{attacked[e['eps'], a]['accuracy']:.2%}" for a in attacks)]
-        for e in certified
+        [r.eps, *(f"{attacked[r.eps, attack].accuracy:.2%}" for attack in attacks)]
+        for r in certified
     ]
     rows = "\n".join(
-        f"| {' | '.join(line)} | {e['accuracy']:.2%} |"
-        for line, e in zip(lines, certified, strict=True)
+        f"| {' | '.join(line)} | {r.accuracy:.2%} |"
+        for line, r in zip(lines, certified, strict=True)
     )
-    last = metrics["attacked"][-1]
+    last = metrics.attacked[-1]
+    parameters = ", ".join(f"{name} {value}" for name, value in last.parameters.items())
     text = _TEXT.format(
-        **{k: entry[k] for k in ("name", "architecture", "parameters", "dataset", "norm")},
-        **{k: entry[k] for k in ("license", "paper")},
-        **{k: entry["training"][k] for k in ("epochs", "images", "seed", "seconds", "hardware")},
-        **{k: entry["training"][k] for k in ("backend", "recipe")},
-        n=metrics["n"],
-        clean=metrics["clean"],
+        name=record.name,
+        architecture=record.architecture,
+        parameters=record.parameters,
+        dataset=record.dataset,
+        norm=norm,
+        license=record.license,
+        paper=record.paper,
+        notes=record.notes,
+        epochs=run.epochs,
+        images=run.images,
+        seed=run.seed,
+        seconds=run.seconds,
+        hardware=run.hardware,
+        backend=run.backend,
+        recipe=run.recipe,
+        n=metrics.n,
+        clean=metrics.clean,
         rows=rows,
         method=method,
         attack_names=" | ".join(attacks),
         dashes="---|" * len(attacks),
-        attack_parameters=f"{last['attack']}: "
-        + ", ".join(f"{k} {v}" for k, v in last["parameters"].items()),
-        notes=entry["notes"],
+        attack_parameters=f"{last.attack}: {parameters}",
     )
     return f"---\n{metadata.to_yaml()}\n---\n{text}"

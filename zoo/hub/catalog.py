@@ -1,18 +1,21 @@
 """The checkpoints there are: ``weights_manifest.json`` as records."""
 
-import dataclasses
 import difflib
 import fnmatch
 import json
 import pathlib
+from typing import Any
 
 from zoo.errors import UnknownModelError
+from zoo.hub.records import Record, Records
 from zoo.utils.whole_file import write_whole
+
+__all__ = ["Record", "Records", "info", "list_models", "write"]
 
 _PACKAGE = pathlib.Path(__file__).parent.parent
 
 
-def _shipped(name):
+def _shipped(name: str) -> pathlib.Path:
     """A file beside the package in a source tree, or inside it in a wheel."""
     inside = _PACKAGE / name
     return inside if inside.exists() else _PACKAGE.parent / name
@@ -23,92 +26,13 @@ SCHEMA = _shipped("weights_manifest.schema.json")
 WEIGHTS = _shipped("weights")
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """One checkpoint: the manifest's keys as attributes.
-
-    Attributes:
-        name: ``<approach>-<dataset>``, a qualifier in between where needed.
-        approach, dataset, norm, architecture, parameters: what it is.
-        files: list of ``{path, size, sha256}``.
-        hub: ``{repo_id, revision}`` on the Hugging Face Hub, or None before publication.
-        metrics: ``{clean, certified: […], attacked: […], …}``, every number measured.
-        training: ``{recipe, epochs, seconds, hardware, …}``.
-        paper, license, notes: text.
-        golden: logits for the images of :mod:`zoo.hub.golden`.
-    """
-
-    name: str
-    approach: str
-    dataset: str
-    norm: str
-    architecture: str
-    parameters: int
-    files: list
-    hub: dict | None
-    metrics: dict
-    training: dict
-    paper: str
-    license: str
-    notes: str
-    golden: list | None = None
-
-    @property
-    def size(self):
-        """Bytes of all files."""
-        return sum(file["size"] for file in self.files)
-
-    def to_dict(self):
-        """The record in JSON's types, as in the manifest."""
-        return dataclasses.asdict(self)
-
-    def __str__(self):
-        measured = [("clean", _percent(self.metrics["clean"]), f"n = {self.metrics['n']}")]
-        for kind in ("attacked", "certified"):
-            for entry in self.metrics[kind]:
-                how = entry.get("attack") or entry["method"]
-                budget = f"{kind} {entry['norm']} {entry['eps']}"
-                measured.append((budget, _percent(entry["accuracy"]), how))
-        lines = [
-            self.name,
-            f"  {self.architecture}, {self.parameters:,} parameters, {self.size / 1e6:.1f} MB",
-            f"  {self.approach} on {self.dataset}, {self.norm}; {self.paper}",
-            *(f"  {what:<24}{value:>7}  {how}" for what, value, how in measured),
-            "  trained: {epochs} epochs, {seconds} s, {hardware}".format(**self.training),
-        ]
-        return "\n".join([*lines, f"  {self.notes}"] if self.notes else lines)
-
-
-class Records(list):
-    """A list of records that prints as a table with accuracies."""
-
-    def __str__(self):
-        header = ("name", "dataset", "norm", "MB", "clean", "certified accuracy")
-        rows = [
-            (
-                record.name,
-                record.dataset,
-                record.norm,
-                f"{record.size / 1e6:.1f}",
-                _percent(record.metrics["clean"]),
-                ", ".join(
-                    f"{_percent(entry['accuracy'])} at {entry['eps']}"
-                    for entry in _best_certified(record)
-                ),
-            )
-            for record in self
-        ]
-        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in [header, *rows]
-        ]
-        return "\n".join(lines)
-
-    __repr__ = __str__
-
-
-def list_models(pattern="*", *, dataset=None, norm=None, approach=None):
+def list_models(
+    pattern: str = "*",
+    *,
+    dataset: str | None = None,
+    norm: str | None = None,
+    approach: str | None = None,
+) -> Records:
     """The checkpoints that match, offline.
 
     Args:
@@ -141,7 +65,7 @@ def list_models(pattern="*", *, dataset=None, norm=None, approach=None):
     )
 
 
-def info(name):
+def info(name: str) -> Record:
     """The record of one checkpoint.
 
     Args:
@@ -164,42 +88,31 @@ def info(name):
     raise UnknownModelError(f"no model {name!r}; {hint}")
 
 
-def write(entry):
-    """Add a measured entry to the manifest, or replace the one of the same name.
+def write(record: Record) -> None:
+    """Add a measured record to the manifest, or replace the one of the same name.
 
     The manifest is checked against its schema first and replaced as a whole.
 
     Args:
-        entry: dictionary with the keys of :class:`Record`.
+        record: what was measured.
 
     Raises:
-        jsonschema.ValidationError: if the entry is not of the manifest's form.
+        jsonschema.ValidationError: if the record is not of the manifest's form.
         ValueError: if a number in it is NaN or infinite.
     """
     import jsonschema
 
-    models = [model for model in _read()["models"] if model["name"] != entry["name"]]
-    manifest = {"models": sorted([*models, entry], key=lambda model: model["name"])}
+    models = [model for model in _read()["models"] if model["name"] != record.name]
+    models.append(record.to_dict())
+    manifest = {"models": sorted(models, key=lambda model: model["name"])}
     jsonschema.validate(manifest, json.loads(SCHEMA.read_text(encoding="utf-8")))
     text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole(MANIFEST, text + "\n")
 
 
-def _records():
-    return [Record(**model) for model in _read()["models"]]
+def _records() -> list[Record]:
+    return [Record.from_dict(model) for model in _read()["models"]]
 
 
-def _read():
+def _read() -> dict[str, Any]:
     return json.loads(MANIFEST.read_text(encoding="utf-8"))
-
-
-def _best_certified(record):
-    best = {}
-    for entry in record.metrics["certified"]:
-        if entry["accuracy"] > best.get(entry["eps"], {"accuracy": -1})["accuracy"]:
-            best[entry["eps"]] = entry
-    return best.values()
-
-
-def _percent(fraction):
-    return f"{100 * fraction:.2f}%"

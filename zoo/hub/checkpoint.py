@@ -5,15 +5,20 @@ import os
 import pathlib
 import re
 import tempfile
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import CheckpointError
+from zoo.typing import Path
+
+if TYPE_CHECKING:
+    from zoo.models import CertifiedModel
 
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 FORMAT = 1
 
 
-def save(model, folder, *, float16=False):
+def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> None:
     """Write a model as a checkpoint folder.
 
     The optimizer is left out. Both files are written under other names and renamed when whole.
@@ -73,7 +78,7 @@ def save(model, folder, *, float16=False):
             os.replace(partial / name, folder / name)
 
 
-def load(folder, *, weights=True, **overrides):
+def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedModel":
     """Build the model of a checkpoint folder.
 
     Args:
@@ -117,7 +122,7 @@ def load(folder, *, weights=True, **overrides):
     return model
 
 
-def _without_automatic_name(kind, config):
+def _without_automatic_name(kind: type, config: dict[str, Any]) -> dict[str, Any]:
     """The settings without a name that Keras made up when the model was saved.
 
     Keras makes up another one then, so that two loaded models can be parts of a third: the names of
@@ -129,7 +134,7 @@ def _without_automatic_name(kind, config):
     return config
 
 
-def read_config(folder):
+def read_config(folder: Path) -> dict[str, Any]:
     """The checked content of ``config.json``.
 
     Raises:
@@ -153,14 +158,14 @@ def read_config(folder):
     return config
 
 
-def _compress(source, target, float16):
+def _compress(source: pathlib.Path, target: pathlib.Path, float16: bool) -> None:
     """Copy a weight file with gzip; with ``float16``, matrices in half precision."""
     import h5py
     import numpy as np
 
     with h5py.File(source) as old, h5py.File(target, "w") as new:
 
-        def copy(name, node):
+        def copy(name: str, node: Any) -> None:
             if isinstance(node, h5py.Group):
                 group = new.require_group(name)
                 group.attrs.update(node.attrs)

@@ -5,16 +5,26 @@ import hashlib
 import os
 import pathlib
 import re
+from collections.abc import Iterable
 
 from zoo.errors import CheckpointError, DownloadError, IntegrityError
 from zoo.hub import catalog
 from zoo.hub.checkpoint import CONFIG, WEIGHTS
+from zoo.hub.records import File
+from zoo.typing import Path
 
 _HUB_NAME = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^@]+))?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def fetch(name, *, revision=None, cache_dir=None, local_files_only=False, verify=True):
+def fetch(
+    name: Path,
+    *,
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    local_files_only: bool = False,
+    verify: bool = True,
+) -> pathlib.Path:
     """A local folder with the files of a checkpoint.
 
     A name is looked up in this order: an explicit folder; ``weights/``, which ships with zoo; the
@@ -57,25 +67,25 @@ def fetch(name, *, revision=None, cache_dir=None, local_files_only=False, verify
     if revision is None and shipped.is_dir():
         if verify:
             for file in record.files:
-                check_file(shipped / file["path"], file["size"], file["sha256"])
+                check_file(shipped / file.path, file.size, file.sha256)
         return shipped
     if record.hub is None:
         raise DownloadError(
             f"{name} is not in {catalog.WEIGHTS} and has not been published on the Hub; "
             f"`python -m training {name}` makes it"
         )
-    files = record.files if revision in (None, record.hub["revision"]) else None
-    revision = revision or record.hub["revision"]
-    return from_hub(record.hub["repo_id"], revision, files, cache_dir, local_files_only, verify)
+    files = record.files if revision in (None, record.hub.revision) else None
+    revision = revision or record.hub.revision
+    return from_hub(record.hub.repo_id, revision, files, cache_dir, local_files_only, verify)
 
 
-def is_outside_catalog(name):
+def is_outside_catalog(name: Path) -> bool:
     """Whether a name is a folder or of the form ``hf://org/repo``, and so none of the catalog's."""
     # On Windows both separators are in use.
     return isinstance(name, os.PathLike) or "/" in name or os.sep in name
 
 
-def check(name):
+def check(name: Path) -> None:
     """Raise, without fetching anything, unless there may be such a checkpoint.
 
     Args:
@@ -98,18 +108,18 @@ def check(name):
     if text.startswith("hf://"):
         raise ValueError(f"a Hub name reads hf://org/repo or hf://org/repo@revision, got {name!r}")
     if not is_outside_catalog(name):
-        catalog.info(name)
+        catalog.info(text)
     elif not pathlib.Path(text).is_dir():
         raise CheckpointError(f"no such folder: {text}")
 
 
-def digest(path):
+def digest(path: Path) -> tuple[int, str]:
     """Size in bytes and sha256 of a file."""
     with open(path, "rb") as file:
         return os.path.getsize(path), hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_file(path, size, sha256):
+def check_file(path: pathlib.Path, size: int, sha256: str) -> None:
     """Raise unless a file has the published size and sha256.
 
     Raises:
@@ -125,25 +135,35 @@ def check_file(path, size, sha256):
         )
 
 
-def from_hub(repo, revision, files, cache_dir, local_files_only=False, verify=True):
+def from_hub(
+    repo: str,
+    revision: str | None,
+    files: Iterable[File] | None,
+    cache_dir: Path | None,
+    local_files_only: bool = False,
+    verify: bool = True,
+) -> pathlib.Path:
     """Download files of a repository, or take them from the cache; returns their folder.
 
     Args:
         repo, revision: on the Hub.
-        files: list of ``{path, size, sha256}``, or None for those of a checkpoint.
+        files: list of :class:`zoo.hub.records.File`, or None for those of a checkpoint, whose size
+            and sha256 are then unknown.
         cache_dir, local_files_only, verify: as for :func:`fetch`.
     """
-    files = files or [{"path": CONFIG}, {"path": WEIGHTS}]
+    known = {file.path: file for file in files or ()}
     paths = []
-    for file in files:
-        path = _download(repo, file["path"], revision, cache_dir, local_files_only)
+    for name in known or (CONFIG, WEIGHTS):
+        path = _download(repo, name, revision, cache_dir, local_files_only)
         if verify:
-            _verify_download(path, file)
+            _verify_download(path, known.get(name))
         paths.append(path)
     return paths[0].parent
 
 
-def _download(repo, file, revision, cache_dir, local_files_only):
+def _download(
+    repo: str, file: str, revision: str | None, cache_dir: Path | None, local_files_only: bool
+) -> pathlib.Path:
     import huggingface_hub
     from huggingface_hub import constants, errors
 
@@ -154,7 +174,7 @@ def _download(repo, file, revision, cache_dir, local_files_only):
                 repo,
                 file,
                 revision=revision,
-                cache_dir=cache_dir,
+                cache_dir=None if cache_dir is None else os.fspath(cache_dir),
                 local_files_only=local_files_only,
             )
         )
@@ -176,16 +196,17 @@ def _download(repo, file, revision, cache_dir, local_files_only):
         raise DownloadError(f"{what} could not be fetched: {line(error)}") from error
 
 
-def _verify_download(path, file):
+def _verify_download(path: pathlib.Path, file: File | None) -> None:
     blob = path.resolve()
-    sha256 = file.get("sha256")
-    if sha256 is None and _SHA256.fullmatch(blob.name):
+    if file is not None:
+        size, sha256 = file.size, file.sha256
+    elif _SHA256.fullmatch(blob.name):
         # The Hub names a large file by its sha256, and the cache keeps that name.
-        sha256 = blob.name
-    if sha256 is None:
+        size, sha256 = blob.stat().st_size, blob.name
+    else:
         return
     try:
-        check_file(path, file.get("size", blob.stat().st_size), sha256)
+        check_file(path, size, sha256)
     except IntegrityError:
         with contextlib.suppress(OSError):  # in a read-only cache the error itself must do
             path.unlink(missing_ok=True)
@@ -193,7 +214,7 @@ def _verify_download(path, file):
         raise
 
 
-def line(error):
+def line(error: BaseException) -> str:
     """An exception as one line: its kind and the first line of its message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

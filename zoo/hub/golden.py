@@ -1,8 +1,14 @@
 """Golden logits: what a checkpoint gives for two made-up images, to tell when that changes."""
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from zoo.typing import Array, ImageShape
+
+if TYPE_CHECKING:
+    from zoo.models import CertifiedModel
 
 #: Difference, relative to the largest logit, that another machine may make.
 TOLERANCE = 1e-3
@@ -10,7 +16,7 @@ TOLERANCE = 1e-3
 _STEP, _LEVELS = 40503, 65536
 
 
-def images(image_shape):
+def images(image_shape: ImageShape) -> Array:
     """Two images in [0, 1], the same on every machine: multiples of the golden ratio, modulo 1.
 
     Args:
@@ -30,12 +36,12 @@ def images(image_shape):
     return (values / _LEVELS).astype("float32").reshape(2, *image_shape)
 
 
-def logits(model):
+def logits(model: "CertifiedModel") -> list[list[float]]:
     """The model's logits for :func:`images`, as lists of numbers."""
     return [[round(float(v), 6) for v in row] for row in model.logits(images(model.image_shape))]
 
 
-def difference(model, expected):
+def difference(model: "CertifiedModel", expected: list[list[float]]) -> float:
     """By how much the logits differ from expected ones, relative to the largest of these.
 
     Args:
@@ -45,7 +51,7 @@ def difference(model, expected):
     Returns:
         A number; above :data:`TOLERANCE` the model is not what it was.
     """
-    found, expected = np.array(logits(model)), np.array(expected)
-    if found.shape != expected.shape:
+    found, wanted = np.array(logits(model)), np.array(expected)
+    if found.shape != wanted.shape:
         return float("inf")
-    return float(np.abs(found - expected).max() / max(1e-3, np.abs(expected).max()))
+    return float(np.abs(found - wanted).max() / max(1e-3, np.abs(wanted).max()))

@@ -1,22 +1,28 @@
 """From a name to a model."""
 
+from typing import TYPE_CHECKING, Any
+
 from zoo.hub import checkpoint, download
+from zoo.typing import Path
 from zoo.utils import checks
 from zoo.utils.backend import require_backend
 from zoo.utils.process import require_own_process
 
+if TYPE_CHECKING:
+    from zoo.models import CertifiedModel
+
 
 def load(
-    name,
+    name: Path,
     *,
-    revision=None,
-    cache_dir=None,
-    local_files_only=False,
-    verify=True,
-    weights=True,
-    num_classes=None,
-    **overrides,
-):
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    local_files_only: bool = False,
+    verify: bool = True,
+    weights: bool = True,
+    num_classes: int | None = None,
+    **overrides: Any,
+) -> "CertifiedModel":
     """Load a pretrained model.
 
     Args:

@@ -1,22 +1,34 @@
 """Publishing a checkpoint on the Hugging Face Hub: staged, audited, uploaded, pinned."""
 
+import dataclasses
 import pathlib
 import re
 import shutil
 import tempfile
+from typing import Any
 
 from zoo import data as image_sets
 from zoo.errors import PublishError
 from zoo.hub import audit, catalog, download
 from zoo.hub.card import card
 from zoo.hub.checkpoint import CONFIG, WEIGHTS
+from zoo.hub.records import File, HubLocation
+from zoo.typing import Path
 from zoo.utils import checks
 from zoo.utils.whole_file import require_writable
 
 _ORGANISATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def publish(name, to, *, private=False, dry_run=False, sample=100, data=None):
+def publish(
+    name: str,
+    to: str,
+    *,
+    private: bool = False,
+    dry_run: bool = False,
+    sample: int = 100,
+    data: Path | None = None,
+) -> dict[str, Any]:
     """Publish a checkpoint of the catalog as a repository of its own, and pin its revision.
 
     The files are staged in a folder and audited (:func:`zoo.hub.audit.audit`) before anything is
@@ -65,16 +77,16 @@ def publish(name, to, *, private=False, dry_run=False, sample=100, data=None):
         source = download.fetch(name)
         for file in (CONFIG, WEIGHTS):
             shutil.copyfile(source / file, stage / file)
-        (stage / audit.CARD).write_text(card(record.to_dict()), encoding="utf-8")
+        (stage / audit.CARD).write_text(card(record), encoding="utf-8")
         measured = audit.audit(stage, record, sample=sample, data=data)
         sizes = {path.name: path.stat().st_size for path in sorted(stage.iterdir())}
         revision = None
         if not dry_run:
             revision = _upload(stage, repo, private, token)
             _check_upload(repo, revision, stage)
-            pinned = {"repo_id": repo, "revision": revision}
+            pinned = HubLocation(repo_id=repo, revision=revision)
             if record.hub != pinned:
-                catalog.write({**record.to_dict(), "hub": pinned})
+                catalog.write(dataclasses.replace(record, hub=pinned))
     return {
         "name": name,
         "repo_id": repo,
@@ -84,7 +96,7 @@ def publish(name, to, *, private=False, dry_run=False, sample=100, data=None):
     }
 
 
-def _token():
+def _token() -> str:
     from huggingface_hub import constants, get_token
 
     if constants.HF_HUB_OFFLINE:
@@ -98,7 +110,7 @@ def _token():
     return token
 
 
-def _upload(stage, repo, private, token):
+def _upload(stage: pathlib.Path, repo: str, private: bool, token: str | None) -> str:
     """Send what the repository does not have yet; returns the commit."""
     import huggingface_hub
 
@@ -111,11 +123,11 @@ def _upload(stage, repo, private, token):
         raise PublishError(f"{repo} could not be published: {download.line(error)}") from error
 
 
-def _check_upload(repo, revision, stage):
+def _check_upload(repo: str, revision: str, stage: pathlib.Path) -> None:
     """Fetch what the Hub now has, past any cache, and compare."""
     files = []
     for path in stage.iterdir():
         size, sha256 = download.digest(path)
-        files.append({"path": path.name, "size": size, "sha256": sha256})
+        files.append(File(path=path.name, size=size, sha256=sha256))
     with tempfile.TemporaryDirectory(prefix="zoo-publish-") as cache:
         download.from_hub(repo, revision, files, cache)

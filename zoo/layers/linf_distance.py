@@ -212,6 +212,6 @@ def _held(p):
 
 
 def _checked_p(p):
-    if isinstance(p, bool) or not isinstance(p, numbers.Real) or not p >= 2:
+    if isinstance(p, bool) or not isinstance(p, numbers.Real) or not float(p) >= 2:
         raise ValueError(f"p must be a number of at least 2 (or inf), got {p!r}")
     return float(p)

@@ -210,7 +210,7 @@ class NonexpansiveDense(NonexpansiveKernel):
         )
         outputs = layer(blocked_inputs(inputs))
         weights = [blocked_kernel(self.effective_kernel())]
-        if self.use_bias:
+        if self.bias is not None:
             # In the first block: it is to be added once.
             weights.append(ops.pad(self.bias[None], ((0, blocks - 1), (0, 0))))
         layer.set_weights([ops.convert_to_numpy(w) for w in weights])

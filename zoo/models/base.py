@@ -2,22 +2,28 @@
 
 import contextlib
 import contextvars
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import numpy as np
 from keras import ops
 
 from zoo.bounds.model_state import require_own_methods, state_of
-from zoo.certificates import Certificate
+from zoo.certificates import Certificate, CertifiedBatch, LogitCertificate
 from zoo.certificates.lipschitz import margin
 from zoo.errors import UnsupportedLayerError
 from zoo.models.checked_calls import CheckedCalls
 from zoo.ops.precision import require_float32
+from zoo.typing import Array, ArrayLike, Budget, ImageShape, Path, Tensor
 from zoo.utils import checks
 from zoo.utils.backend import require_backend
 from zoo.utils.fixed_settings import FixedSettings
 from zoo.utils.process import require_own_process
 from zoo.utils.progress import track
+
+if TYPE_CHECKING:
+    from zoo.evaluation import RobustnessReport
 
 # The methods that logits are computed by. A certificate is about exactly these.
 _LOGITS = (
@@ -32,7 +38,9 @@ _LOGITS = (
 
 
 # What was derived from the weights of each model since the current call of `certify` began.
-_DERIVED = contextvars.ContextVar("derived", default=None)
+_DERIVED: contextvars.ContextVar[dict[int, Any] | None] = contextvars.ContextVar(
+    "derived", default=None
+)
 
 
 class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
@@ -49,38 +57,41 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
 
     #: The (norm, method) pairs that ``certify`` supports; the first of a norm is its ``"auto"``:
     #: the tightest, but for those that take seconds an image.
-    certificates = ()
-    #: The last layer, which a new head replaces, and None if there is no such layer. A subclass
-    #: sets it, or overrides :attr:`head_layer`.
-    head = None
+    certificates: tuple[tuple[str, str], ...] = ()
     #: Attributes that the logits depend on. They are fixed once the model is built, because
     #: programs that Keras compiled before an assignment would go on with the old value.
-    fixed = ("image_shape", "num_classes")
+    fixed: tuple[str, ...] = ("image_shape", "num_classes")
+    #: Height, width and channels of an image.
+    image_shape: ImageShape
+    #: The last layer, which a new head replaces, and None if there is no such layer. A subclass
+    #: sets it, or overrides :attr:`head_layer`.
+    head: Any = None
 
-    def __init__(self, image_shape, num_classes, **kwargs):
+    def __init__(self, image_shape: Sequence[int], num_classes: int, **kwargs: Any) -> None:
         require_backend()
         require_own_process()
         super().__init__(**kwargs)
-        self.image_shape = tuple(checks.positive_integer(n, "image_shape") for n in image_shape)
-        if len(self.image_shape) != 3:
+        sizes = tuple(checks.positive_integer(n, "image_shape") for n in image_shape)
+        if len(sizes) != 3:
             raise ValueError(
                 f"image_shape must be (height, width, channels), got {tuple(image_shape)}"
             )
+        self.image_shape = sizes
         self.num_classes = checks.positive_integer(num_classes, "num_classes")
         if self.num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
 
     @property
-    def architecture(self):
+    def architecture(self) -> str:
         """One line for listings."""
         return type(self).__name__
 
     @property
-    def head_layer(self):
+    def head_layer(self) -> Any:
         """The layer that the logits come from, or None if it is none that could be replaced."""
         return self.head
 
-    def sync_jax_state(self):
+    def sync_jax_state(self) -> None:
         """Bring the weights up to date in the middle of ``fit``, for a callback to read or assign.
 
         Between two batches, Keras keeps the state on JAX outside the model.
@@ -88,11 +99,17 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         if hasattr(self, "jax_state_sync"):
             self.jax_state_sync()
 
-    def default_loss(self):
+    def default_loss(self) -> Any:
         """The approach's own training loss, a function of labels and logits."""
         raise NotImplementedError(f"{type(self).__name__} has no loss of its own; compile with one")
 
-    def compile(self, optimizer="adam", loss=None, metrics=("accuracy",), **kwargs):
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        loss: Any = None,
+        metrics: Any = ("accuracy",),
+        **kwargs: Any,
+    ) -> None:
         """As :meth:`keras.Model.compile`; without a ``loss``, with the approach's own."""
         loss = of_this_model(self.default_loss()) if loss is None else loss
         self._has_default_loss = getattr(loss, "of_this_model", False)
@@ -133,7 +150,15 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def certify(self, x, *, norm=None, method="auto", batch_size=256, verbose=0):
+    def certify(
+        self,
+        x: ArrayLike,
+        *,
+        norm: str | None = None,
+        method: str = "auto",
+        batch_size: int = 256,
+        verbose: int = 0,
+    ) -> Certificate:
         """Prove, per image, how far an attacker must go.
 
         Args:
@@ -172,7 +197,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             nearest=_joined(nearest, np.float32) if nearest else None,
         )
 
-    def require_certifiable(self):
+    def require_certifiable(self) -> None:
         """Raise unless the model computes what its certificate is about, in true float32.
 
         Raises:
@@ -188,7 +213,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         for layer in layers:
             if layer is not self:
                 _require_exact_type(layer)
-        network = getattr(self, "network", None)
+        network = cast(Any, getattr(self, "network", None))
         if isinstance(network, keras.Model) and network.output_shape[1:] != (self.num_classes,):
             raise ValueError(
                 f"the network now ends in {network.output_shape[1:]}, not in {self.num_classes} "
@@ -196,7 +221,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             )
         require_float32(self)
 
-    def certified_radius(self, x, norm, method):
+    def certified_radius(self, x: Array, norm: str, method: str) -> CertifiedBatch:
         """Logits and radii of one batch; the part of ``certify`` that an approach defines.
 
         Args:
@@ -208,11 +233,11 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         """
         raise NotImplementedError(f"{type(self).__name__} defines no certificate")
 
-    def derive(self):
+    def derive(self) -> Any:
         """What the certificate takes from the weights; :meth:`derived` keeps it."""
         raise NotImplementedError(f"{type(self).__name__} derives nothing from its weights")
 
-    def derived(self):
+    def derived(self) -> Any:
         """What :meth:`derive` returns for the settings and weights as they are now.
 
         It is computed anew when a setting or a weight has changed. During one call of
@@ -220,11 +245,11 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         """
         return self._cached(self.derive)
 
-    def weights_state(self):
+    def weights_state(self) -> Any:
         """What :meth:`derived` depends on, to be compared with an earlier state."""
         return state_of(self)
 
-    def _cached(self, derive):
+    def _cached(self, derive: Callable[[], Any]) -> Any:
         current = _DERIVED.get()
         if current is not None and id(self) in current:
             return current[id(self)]
@@ -236,19 +261,37 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             current[id(self)] = found
         return found
 
-    def attack(self, x, y, attack="pgd", *, eps, norm=None, **params):
+    def attack(
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None,
+        attack: Any = "pgd",
+        *,
+        eps: Budget,
+        norm: str | None = None,
+        **params: Any,
+    ) -> Array:
         """Images near ``x`` that the model should get wrong: see :func:`zoo.attacks.attack`."""
         from zoo import attacks
 
         return attacks.attack(self, x, y, attack, eps=eps, norm=norm, **params)
 
-    def evaluate_robustness(self, x, y, *, eps, norm=None, attacks=("fgsm", "pgd"), **options):
+    def evaluate_robustness(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        eps: Budget | Sequence[Budget] | Array,
+        norm: str | None = None,
+        attacks: Any = ("fgsm", "pgd"),
+        **options: Any,
+    ) -> "RobustnessReport":
         """Clean ≥ attacked ≥ certified accuracy: see :func:`zoo.evaluation.evaluate`."""
         from zoo import evaluation
 
         return evaluation.evaluate(self, x, y, eps=eps, norm=norm, attacks=attacks, **options)
 
-    def logit_certificate(self):
+    def logit_certificate(self) -> LogitCertificate:
         """The certificate as a function of logits, where the approach has one.
 
         Returns:
@@ -262,7 +305,9 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             f"a {type(self).__name__}'s certificate takes more than logits; certify with the model"
         )
 
-    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+    def save(
+        self, filepath: Path, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
         """As :meth:`keras.Model.save`, to a ``.keras`` file.
 
         Raises:
@@ -276,8 +321,13 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
     def export(
-        self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs
-    ):
+        self,
+        filepath: Path,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """Write an inference program: as :meth:`keras.Model.export`.
 
         It takes float images in [0, 1], any number at a time, and gives logits. What it computes is
@@ -312,17 +362,17 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs
         )
 
-    def export_model(self):
+    def export_model(self) -> Any:
         """The ordinary functional model that an export is made of."""
         inputs = keras.Input(self.image_shape)
         return keras.Model(inputs, self(inputs, training=False))
 
     @property
-    def feature_layers(self):
+    def feature_layers(self) -> list[Any]:
         """The layers under the head. To train the head alone, make each ``trainable = False``."""
         return [layer for layer in self.layers if layer is not self.head_layer]
 
-    def with_new_head(self, num_classes):
+    def with_new_head(self, num_classes: int) -> "CertifiedModel":
         """The same features under an untrained head, to be fine-tuned.
 
         Args:
@@ -337,17 +387,17 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
                 new.set_weights(old.get_weights())
         return model
 
-    def on_config_override(self, names):
+    def on_config_override(self, names: Iterable[str]) -> None:
         """Called after loading weights, with the names of arguments that replaced stored ones."""
 
-    def logits(self, x, *, batch_size=256):
+    def logits(self, x: ArrayLike, *, batch_size: int = 256) -> Array:
         """Logits of checked images as a float32 array ``(n, classes)``."""
         require_own_process()
         self.require_float32_policy()
         outputs = [ops.convert_to_numpy(self(b, training=False)) for b in _batches(x, batch_size)]
         return np.concatenate(outputs) if outputs else np.zeros((0, self.num_classes), np.float32)
 
-    def _pixels(self, inputs):
+    def _pixels(self, inputs: Tensor) -> Tensor:
         """A tensor of images as floats in [0, 1]; of 0 to 255 if they are uint8."""
         if tuple(inputs.shape[1:]) != self.image_shape:
             raise ValueError(f"expected images {self.image_shape}, got {tuple(inputs.shape[1:])}")
@@ -357,7 +407,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         pixels = ops.cast(inputs, self.compute_dtype)
         return pixels / 255.0 if dtype == "uint8" else pixels
 
-    def _choose_certificate(self, norm, method):
+    def _choose_certificate(self, norm: str | None, method: str) -> tuple[str, str]:
         for pair in self.certificates:
             if norm in (pair[0], None) and method in (pair[1], "auto"):
                 return pair
@@ -367,7 +417,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             f"it has (norm, method): {known}"
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "image_shape": list(self.image_shape),
@@ -375,7 +425,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         }
 
 
-def of_this_model(loss):
+def of_this_model(loss: Any) -> Any:
     """Mark a loss as the model's own, which a saved model makes anew when it is loaded.
 
     A loss that reads variables of its model cannot be stored apart from it.
@@ -390,7 +440,7 @@ def of_this_model(loss):
     return loss
 
 
-def _require_own_certificate(kind, certificate, methods):
+def _require_own_certificate(kind: type, certificate: str, methods: Iterable[str]) -> None:
     """Raise if a subclass computes something else, and inherits the certificate.
 
     Args:
@@ -399,19 +449,21 @@ def _require_own_certificate(kind, certificate, methods):
         methods: names of the methods that it is about.
     """
 
-    def owner(name):
-        return next((c for c in kind.__mro__ if name in vars(c)), None)
+    def owners(name: str) -> list[type]:
+        """The classes that define it, the one that counts first."""
+        return [c for c in kind.__mro__ if name in vars(c)]
 
+    own = owners(certificate)[0]
     for name in methods:
-        if owner(name) is not None and not issubclass(owner(certificate), owner(name)):
+        if (found := owners(name)) and not issubclass(own, found[0]):
             raise UnsupportedLayerError(
-                f"{owner(name).__name__} replaces {name}() of its base class but inherits "
-                f"{certificate}() from {owner(certificate).__name__}, which is about another "
+                f"{found[0].__name__} replaces {name}() of its base class but inherits "
+                f"{certificate}() from {own.__name__}, which is about another "
                 f"function; it needs a {certificate}() of its own"
             )
 
 
-def _require_exact_type(layer):
+def _require_exact_type(layer: Any) -> None:
     """Raise if a layer is of a class that was derived from a layer of this package."""
     kind = type(layer)
     bases = [base.__name__ for base in kind.__mro__[1:] if base.__module__.startswith("zoo.layers")]
@@ -423,7 +475,7 @@ def _require_exact_type(layer):
 
 
 @contextlib.contextmanager
-def _weights_read_once():
+def _weights_read_once() -> Iterator[None]:
     """A context in which what was derived from the weights of a model is not checked again."""
     token = _DERIVED.set({})
     try:
@@ -432,9 +484,9 @@ def _weights_read_once():
         _DERIVED.reset(token)
 
 
-def _batches(x, batch_size):
+def _batches(x: Any, batch_size: int) -> list[Any]:
     return [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
 
 
-def _joined(parts, dtype):
+def _joined(parts: list[Array], dtype: Any) -> Array:
     return np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype)

@@ -1,6 +1,7 @@
 """Checks of images and labels at the doors of Keras: ``fit``, ``evaluate``, ``predict``, …"""
 
 import contextlib
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -8,8 +9,11 @@ import numpy as np
 from zoo.bounds.model_state import drop_outdated_program
 from zoo.utils import checks
 
+# A model has this class beside keras.Model, whose methods it calls.
+_Model: Any = keras.Model if TYPE_CHECKING else object
 
-class CheckedCalls:
+
+class CheckedCalls(_Model):
     """What :class:`zoo.models.CertifiedModel` does before Keras does its part.
 
     Images are floats in [0, 1] or uint8 wherever they come in. Arrays are checked as a whole, a
@@ -79,7 +83,7 @@ class CheckedCalls:
                 "keras.config.set_floatx('float32')"
             )
 
-    def _checked(self, x, y=None):
+    def _checked(self, x: Any, y: Any = None) -> Any:
         """``x``, which is checked now or, if it is a ``tf.data.Dataset``, while it is read."""
         self.require_float32_policy()
         if hasattr(x, "element_spec") and hasattr(x, "map"):

@@ -1,6 +1,7 @@
 """Lipschitz-margin training of ordinary Keras networks: LMT and LC-LMT."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -101,7 +102,13 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             sizes = f"{len(steps)} layers with kernels"
         return f"{self.variant.upper()}, {self.network.name} {sizes}"
 
-    def compile(self, optimizer="adam", loss=None, metrics=("accuracy",), **kwargs):
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        loss: Any = None,
+        metrics: Any = ("accuracy",),
+        **kwargs: Any,
+    ) -> None:
         """As for every model; a LipschitzMargin without an estimate takes this network's."""
         if isinstance(loss, LipschitzMargin) and loss.lipschitz is None:
             loss.lipschitz = self.estimate

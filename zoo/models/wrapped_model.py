@@ -1,5 +1,7 @@
 """Models of the zoo around an ordinary Keras network."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -43,7 +45,7 @@ class WrappedModel(CertifiedModel):
         self._analysis = analysis
 
     @staticmethod
-    def analyse(network):
+    def analyse(network: Any, /) -> Any:
         """What the certificate takes from a network, without its weights.
 
         Raises:
@@ -75,9 +77,10 @@ class WrappedModel(CertifiedModel):
         """The dense layer without activation that the logits come from, or None."""
         # Layers that do nothing at inference may follow it, such as dropout.
         layers = [node.layer for node in nodes_of(self.network)]
-        last = next((layer for layer in reversed(layers) if not _is_idle(layer)), None)
-        is_head = type(last) is keras.layers.Dense
-        return last if is_head and last.activation is keras.activations.linear else None
+        last: Any = next((layer for layer in reversed(layers) if not _is_idle(layer)), None)
+        if type(last) is not keras.layers.Dense:
+            return None
+        return last if last.activation is keras.activations.linear else None
 
     @property
     def feature_layers(self):

@@ -8,6 +8,7 @@ list of them is ever complete, so products with a known answer are computed inst
 import contextlib
 import functools
 import os
+from typing import Any
 
 import keras
 import numpy as np
@@ -65,7 +66,7 @@ def _probes():
     rows = np.repeat(factors[0][:, None], _SIZE, axis=1).astype(np.float32)
     columns = np.repeat(factors[1][None], _SIZE, axis=0).astype(np.float32)
     exact = rows.astype(np.float64) @ columns.astype(np.float64)
-    probes = {
+    probes: dict[str, tuple[Any, ...]] = {
         "matrix product": (ops.matmul, (rows, columns), exact, sum_rounding(_SIZE) * np.abs(exact))
     }
     for size, channels in ((3, 16), (5, 4)):
@@ -134,9 +135,11 @@ def _settings():
     if keras.backend.backend() == "jax":
         import jax
 
-        settings = repr(sorted(jax.config.values.items(), key=str))
         # A context may switch compilation off for a while.
-        return settings, jax.config.jax_disable_jit, str(jax.devices())
+        settings = repr(sorted(jax.config.values.items(), key=str))
+        # JAX makes the attributes of its settings when it runs.
+        config: Any = jax.config
+        return settings, config.jax_disable_jit, str(jax.devices())
     import tensorflow as tf
 
     return (
@@ -153,7 +156,8 @@ def _advice():
     if keras.backend.backend() == "jax":
         import jax
 
-        found["jax_default_matmul_precision"] = jax.config.jax_default_matmul_precision
+        config: Any = jax.config
+        found["jax_default_matmul_precision"] = config.jax_default_matmul_precision
     else:
         import tensorflow as tf
 

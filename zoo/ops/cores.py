@@ -10,9 +10,11 @@ from threadpoolctl import threadpool_limits
 _LIMIT = threading.Lock()
 
 
-def cores():
+def cores() -> int:
     """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def on_all_cores(function, *arguments):

@@ -90,9 +90,9 @@ def with_exponent(distance, x, w, p):
     """
     if not isinstance(p, numbers.Real):
         return distance(False)(x, w, ops.cast(p, "float32"))
-    if not p >= 2:
+    if not float(p) >= 2:
         raise ValueError(f"the distance expects p >= 2, got p = {p}")
-    if p >= INFINITE:
+    if float(p) >= INFINITE:
         return distance(True)(x, w)
     return distance(False)(x, w, ops.convert_to_tensor(p, "float32"))
 

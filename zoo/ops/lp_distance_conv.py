@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 from keras import ops
 
@@ -352,7 +353,7 @@ def _scattered(geometry, patches):
     columns = max(width * right + geometry.kernel_size[1] - 1, geometry.size[1] + left)
     channels = geometry.channels // geometry.groups
     patches = ops.reshape(patches, (-1, height, width, geometry.inputs))
-    total = 0.0
+    total: Any = 0.0
     for tap, (i, j, _, _) in enumerate(geometry.taps()):
         part = patches[..., tap * channels : (tap + 1) * channels]
         # Zeros between the pixels that a stride steps over.

@@ -60,8 +60,8 @@ def on_host(geometry):
         box, filters = [_padded(geometry, end) for end in (lower, upper)], _rows(w)
         ends = [np.empty((len(lower), *geometry.output, geometry.filters), np.float32) for _ in box]
         for place, channels, own in _tiles(geometry, len(lower)):
-            patches = [_gathered(geometry, images, place, channels) for images in box]
-            for end, found in zip(ends, kernels.interval(*patches, filters[own]), strict=True):
+            low, high = (_gathered(geometry, images, place, channels) for images in box)
+            for end, found in zip(ends, kernels.interval(low, high, filters[own]), strict=True):
                 _store(end, place, own, found)
         return tuple(ends)
 

@@ -370,4 +370,8 @@ def _call(kernel, grid, in_specs, out_specs, *arrays):
 
 
 # Older releases of JAX use the longer name.
-_compiler_params = getattr(plgpu, "CompilerParams", None) or plgpu.TritonCompilerParams
+_compiler_params = next(
+    getattr(plgpu, name)
+    for name in ("CompilerParams", "TritonCompilerParams")
+    if hasattr(plgpu, name)
+)

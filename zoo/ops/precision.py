@@ -1,6 +1,7 @@
 """Refusing arithmetic that is too coarse to prove anything with."""
 
 import contextlib
+from typing import Any
 
 import keras
 
@@ -43,7 +44,9 @@ def require_float32(model):
     elif keras.backend.backend() == "jax":
         import jax
 
-        if jax.default_backend() != "cpu" and jax.config.jax_default_matmul_precision not in (
+        # JAX makes the attributes of its settings when it runs.
+        config: Any = jax.config
+        if jax.default_backend() != "cpu" and config.jax_default_matmul_precision not in (
             "float32",
             "highest",
         ):
@@ -65,7 +68,10 @@ def double_precision():
         yield
         return
     import jax
+    import jax.experimental
 
-    x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+    # Older releases of JAX have the context there.
+    former: Any = jax.experimental
+    x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else former.enable_x64
     with x64(True), jax.default_matmul_precision("highest"):
         yield

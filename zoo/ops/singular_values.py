@@ -1,9 +1,12 @@
 """Upper bounds of the largest singular value of dense layers and convolutions."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from keras import ops
+
+from zoo.typing import ArrayLike
 
 # A float64 SVD is off by less: a few thousand roundings.
 _SLACK = 1.0 + 1e-9
@@ -65,7 +68,12 @@ def dense_norm(kernel):
     return float(np.linalg.norm(_float64(kernel, 2), 2)) * _SLACK
 
 
-def convolution_norm(kernel, image_shape, strides=1, padding="same"):
+def convolution_norm(
+    kernel: ArrayLike,
+    image_shape: Sequence[int],
+    strides: int | Sequence[int] = 1,
+    padding: str = "same",
+) -> float:
     """Upper bound of the L2 norm of a convolution, over its zero-padded image.
 
     A convolution with stride s is one with stride 1 on s × s blocks of pixels. With zero padding

@@ -8,7 +8,7 @@ where the package of the chosen backend is missing.
 BACKENDS = ("tensorflow", "jax")
 
 
-def require_backend():
+def require_backend() -> None:
     """Raise unless Keras runs on one of :data:`BACKENDS`.
 
     Raises:

@@ -2,11 +2,20 @@
 
 import math
 import numbers
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from zoo.typing import Array, ArrayLike
 
-def images(x, shape, bounds=(0.0, 1.0), integers="bytes"):
+
+def images(
+    x: ArrayLike,
+    shape: Sequence[int],
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+    integers: str = "bytes",
+) -> Array:
     """``x`` as a float32 array of images in [0, 1], or of the inputs of another model.
 
     Args:
@@ -23,14 +32,19 @@ def images(x, shape, bounds=(0.0, 1.0), integers="bytes"):
         TypeError: if ``x`` is no numeric array.
         ValueError: naming what was expected and what came.
     """
-    x = _array(x, "x")
-    require_images(x, shape, bounds, integers)
-    if x.dtype == np.uint8 and integers == "bytes":
-        return x.astype(np.float32) / np.float32(255)
-    return x.astype(np.float32)
+    array = _array(x, "x")
+    require_images(array, shape, bounds, integers)
+    if array.dtype == np.uint8 and integers == "bytes":
+        return array.astype(np.float32) / np.float32(255)
+    return array.astype(np.float32)
 
 
-def require_images(x, shape, bounds=(0.0, 1.0), integers="bytes"):
+def require_images(
+    x: Array,
+    shape: Sequence[int],
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+    integers: str = "bytes",
+) -> None:
     """Raise unless :func:`images` takes an array, which is not copied.
 
     Raises:
@@ -57,7 +71,7 @@ def require_images(x, shape, bounds=(0.0, 1.0), integers="bytes"):
         raise ValueError(_outside(low, high, *bounds))
 
 
-def _outside(low, high, least, most):
+def _outside(low: float, high: float, least: float, most: float) -> str:
     """What to say of pixels outside the bounds, with as many digits as tell them apart."""
     wanted, found = f"[{least:g}, {most:g}]", f"[{low!r}, {high!r}]"
     # Resizing and float32 leave the bounds by rounding errors, byte images by far.
@@ -73,7 +87,7 @@ def _outside(low, high, least, most):
     return f"x must lie in {wanted}, but ranges over [{low:g}, {high:g}]{advice}"
 
 
-def labels(y, count, num_classes):
+def labels(y: ArrayLike, count: int, num_classes: int) -> Array:
     """``y`` as an int64 array of ``count`` labels in ``0 … num_classes − 1``.
 
     Raises:
@@ -95,7 +109,7 @@ def labels(y, count, num_classes):
     return y.astype(np.int64)
 
 
-def positive_integer(value, name):
+def positive_integer(value: Any, name: str) -> int:
     """``value`` if it is an integer of at least 1.
 
     Raises:
@@ -106,29 +120,34 @@ def positive_integer(value, name):
     return int(value)
 
 
-def positive_number(value, name):
+def positive_number(value: Any, name: str) -> float:
     """``value`` as a float if it is a finite number above 0.
 
     Raises:
         ValueError: naming the argument otherwise.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or value <= 0 or not value < math.inf:
         raise ValueError(f"{name} must be a positive number, got {value!r}")
     return float(value)
 
 
-def not_negative_number(value, name):
+def not_negative_number(value: Any, name: str) -> Any:
     """``value`` as a float if it is a finite number of at least 0.
 
     Raises:
         ValueError: naming the argument otherwise.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Real)
+        or not 0 <= float(value) < math.inf
+    ):
         raise ValueError(f"{name} must be a number that is not negative, got {value!r}")
     return float(value)
 
 
-def not_negative_integer(value, name):
+def not_negative_integer(value: Any, name: str) -> Any:
     """``value`` if it is an integer of at least 0.
 
     Raises:
@@ -139,7 +158,7 @@ def not_negative_integer(value, name):
     return int(value)
 
 
-def positive_even_integer(value, name):
+def positive_even_integer(value: Any, name: str) -> Any:
     """``value`` if it is an even integer of at least 2.
 
     Raises:
@@ -150,7 +169,7 @@ def positive_even_integer(value, name):
     return int(value)
 
 
-def true_or_false(value, name):
+def true_or_false(value: Any, name: str) -> Any:
     """``value`` if it is True or False.
 
     Raises:
@@ -161,7 +180,7 @@ def true_or_false(value, name):
     return value
 
 
-def one_of(names):
+def one_of(names: Any) -> Any:
     """A check, as the others are, that a value is one of these strings.
 
     Args:
@@ -178,7 +197,7 @@ def one_of(names):
     """
     names = tuple(names)
 
-    def check(value, name):
+    def check(value: Any, name: str) -> Any:
         if not isinstance(value, str) or value not in names:
             raise ValueError(f"{name} must be one of {names}, got {value!r}")
         return value
@@ -186,7 +205,7 @@ def one_of(names):
     return check
 
 
-def per_channel(value, channels, name):
+def per_channel(value: Any, channels: int, name: str) -> float | list[float]:
     """``value`` as a float, or as a list of one float per channel.
 
     Raises:
@@ -200,7 +219,7 @@ def per_channel(value, channels, name):
     return values.astype(float).tolist()
 
 
-def pair(value, name):
+def pair(value: Any, name: str) -> tuple[int, int]:
     """Two positive integers: ``(height, width)``, of an integer or a pair of them.
 
     Raises:
@@ -209,10 +228,10 @@ def pair(value, name):
     values = value if isinstance(value, (tuple, list)) else (value, value)
     if len(values) != 2:
         raise ValueError(f"{name} must be a positive integer or a pair of them, got {value!r}")
-    return tuple(positive_integer(n, name) for n in values)
+    return positive_integer(values[0], name), positive_integer(values[1], name)
 
 
-def _array(value, name):
+def _array(value: Any, name: str) -> Array:
     try:
         array = np.asarray(value)
     except (TypeError, ValueError):

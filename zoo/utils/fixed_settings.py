@@ -1,5 +1,7 @@
 """Attributes that are fixed once a layer or a model is built."""
 
+from typing import Any
+
 
 class FixedSettings:
     """A base class beside a Keras layer or model: assigning an attribute in ``fixed`` raises.
@@ -11,7 +13,7 @@ class FixedSettings:
     #: Names of the attributes.
     fixed = ()
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         if name in self.fixed and vars(self).get("built"):
             kind = type(self).__name__
             raise AttributeError(

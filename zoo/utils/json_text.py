@@ -2,9 +2,10 @@
 
 import json
 import math
+from typing import Any
 
 
-def json_text(value, **options):
+def json_text(value: Any, **options: Any) -> str:
     """A value as JSON text.
 
     Args:
@@ -20,7 +21,7 @@ def json_text(value, **options):
     return json.dumps(json_value(value), allow_nan=False, **options)
 
 
-def json_value(value):
+def json_value(value: Any) -> Any:
     """The same value with None in place of every number that JSON does not have.
 
     Args:

@@ -3,10 +3,10 @@
 import os
 
 # The process in which TensorFlow, or JAX, was first used through zoo, by the library's name.
-_used_in = {}
+_used_in: dict[str, int] = {}
 
 
-def note_use(library):
+def note_use(library: str) -> None:
     """Note that this process is about to use a library whose threads do not survive a fork.
 
     Args:
@@ -15,7 +15,7 @@ def note_use(library):
     _used_in.setdefault(library, os.getpid())
 
 
-def require_own_process():
+def require_own_process() -> None:
     """Raise if this process was forked from one in which the backend had already been used.
 
     A fork copies none of the threads in which TensorFlow and JAX compute, so a model in the copy

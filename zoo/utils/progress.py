@@ -1,5 +1,8 @@
 """Progress bars with the time left."""
 
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -10,8 +13,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+Item = TypeVar("Item")
 
-def bar(show=True):
+
+def bar(show: bool | int = True) -> Progress:
     """A progress display on standard error, as a context manager."""
     return Progress(
         TextColumn("{task.description}"),
@@ -25,7 +30,7 @@ def bar(show=True):
     )
 
 
-def track(items, description, *, show=True):
+def track(items: Sequence[Item], description: str, *, show: bool | int = True) -> Iterator[Item]:
     """Yield the items of a list, moving a bar along."""
     with bar(show) as progress:
         yield from progress.track(items, description=description)

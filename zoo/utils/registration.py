@@ -4,11 +4,12 @@ import importlib
 import importlib.abc
 import importlib.util
 import sys
+from typing import Any
 
 _PACKAGES = ("zoo.constraints", "zoo.layers", "zoo.losses", "zoo.models")
 
 
-def register():
+def register() -> None:
     """Import the packages that register classes, if Keras is there and none is half imported.
 
     ``keras.models.load_model`` finds a class of this package only after the module that defines it
@@ -20,7 +21,7 @@ def register():
         importlib.import_module(package)
 
 
-def register_with_keras():
+def register_with_keras() -> None:
     """Call :func:`register` now, or as soon as Keras has been imported.
 
     ``import zoo`` must not import Keras, which takes seconds, so that the import of Keras by
@@ -32,7 +33,7 @@ def register_with_keras():
         sys.meta_path.insert(0, _AfterKeras())
 
 
-def _is_initializing(name):
+def _is_initializing(name: str) -> bool:
     spec = getattr(sys.modules[name], "__spec__", None)
     ours = name == "keras" or name.startswith("zoo.")
     return ours and getattr(spec, "_initializing", False)
@@ -41,16 +42,16 @@ def _is_initializing(name):
 class _AfterKeras(importlib.abc.MetaPathFinder):
     """Finds Keras like everybody else, and calls :func:`register` at the end of its import."""
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
         if fullname != "keras":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
-        if spec is None:
+        if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module
 
-        def exec_module(module):
+        def exec_module(module: Any) -> None:
             execute(module)
             # The import system says so only after this function.
             module.__spec__._initializing = False

@@ -3,12 +3,12 @@
 import sys
 
 
-def print_any_character():
+def print_any_character() -> None:
     """Let standard output replace what its encoding lacks, such as the ℓ of a norm, by a mark.
 
     Otherwise Python ends the program with a ``UnicodeEncodeError``, as where output is piped on
     Windows. Standard error never does that.
     """
     # A program that calls this may have put another object, or None, in the place of its output.
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(errors="replace")

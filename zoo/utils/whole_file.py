@@ -4,8 +4,10 @@ import contextlib
 import os
 import pathlib
 
+from zoo.typing import Path
 
-def write_whole(path, text):
+
+def write_whole(path: Path, text: str) -> None:
     """Write a text file under its name only once all of it is written.
 
     Args:
@@ -43,7 +45,7 @@ def write_whole(path, text):
         raise
 
 
-def require_writable(path, *, makes_folders=False):
+def require_writable(path: Path, *, makes_folders: bool = False) -> None:
     """Raise unless a file could be written here, before the work begins that it is to hold.
 
     Args:
@@ -72,7 +74,7 @@ def require_writable(path, *, makes_folders=False):
     raise OSError(f"cannot write {path}: {reason}")
 
 
-def _missing(folder):
+def _missing(folder: pathlib.Path) -> list[pathlib.Path]:
     """The folders on the way that are not there, the innermost first."""
     missing = []
     while not os.path.lexists(folder) and folder != folder.parent:
@@ -81,7 +83,7 @@ def _missing(folder):
     return missing
 
 
-def _reason(path, error):
+def _reason(path: pathlib.Path, error: OSError) -> str:
     for folder in path.parents:
         if folder.exists() and not folder.is_dir():
             return f"{folder} is a file, not a folder"

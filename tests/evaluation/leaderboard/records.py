@@ -10,7 +10,7 @@ def changed(*, metrics=None, training=None, **changes):
     record = zoo.info("linf-dist-digits")
     return dataclasses.replace(
         record,
-        metrics={**record.metrics, **(metrics or {})},
-        training={**record.training, **(training or {})},
+        metrics=dataclasses.replace(record.metrics, **(metrics or {})),
+        training=dataclasses.replace(record.training, **(training or {})),
         **changes,
     )

@@ -1,5 +1,6 @@
 """The leaderboard's rows, curves and page, without a browser."""
 
+import dataclasses
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from zoo.epsilon import Epsilon
 from zoo.evaluation.curves import curves
 from zoo.evaluation.leaderboard import page as leaderboard
 from zoo.evaluation.leaderboard.rows import grouped, rows
+from zoo.hub.records import CertifiedResult, Cost
 
 NASTY = "</script><script>alert(1)</script><!-- <b>&amp;'\"{{data}}\u2028 |"
 EVERYTHING = zoo.list_models()
@@ -25,9 +27,9 @@ def data_of(page):
 
 def test_every_certified_number_has_its_row():
     expected = sorted(
-        (record.name, e["norm"], e["eps"], e["method"], e["accuracy"], e["n"])
+        (record.name, e.norm, e.eps, e.method, e.accuracy, e.n)
         for record in EVERYTHING
-        for e in record.metrics["certified"]
+        for e in record.metrics.certified
     )
     keys = ("model", "norm", "eps", "method", "certified", "n")
     assert sorted(tuple(row[key] for key in keys) for row in rows(EVERYTHING)) == expected
@@ -37,15 +39,15 @@ def test_rows_are_what_the_manifest_says():
     for row in rows(EVERYTHING):
         record = zoo.info(row["model"])
         attacked = {
-            e["attack"]: e["accuracy"]
-            for e in record.metrics["attacked"]
-            if (e["eps"], e["norm"]) == (row["eps"], row["norm"])
+            e.attack: e.accuracy
+            for e in record.metrics.attacked
+            if (e.eps, e.norm) == (row["eps"], row["norm"])
         }
         assert row["attacked"] == min(attacked.values(), default=None)
         assert row["attack"] is None or attacked[row["attack"]] == row["attacked"]
-        assert row["clean"] == record.metrics["clean"]
+        assert row["clean"] == record.metrics.clean
         assert row["budget"] == float(Epsilon(row["eps"]))
-        assert row["seconds"] == record.training["seconds"]
+        assert row["seconds"] == record.training.seconds
         assert row["bytes"] == record.size
         for key in ("approach", "dataset", "architecture", "parameters", "notes", "paper"):
             assert row[key] == getattr(record, key)
@@ -54,9 +56,7 @@ def test_rows_are_what_the_manifest_says():
 def test_no_attack_that_was_measured_is_left_out():
     shown = {(row["model"], row["norm"], row["eps"]) for row in rows(EVERYTHING)}
     measured = {
-        (record.name, e["norm"], e["eps"])
-        for record in EVERYTHING
-        for e in record.metrics["attacked"]
+        (record.name, e.norm, e.eps) for record in EVERYTHING for e in record.metrics.attacked
     }
     assert measured <= shown
 
@@ -71,17 +71,16 @@ def test_the_order_is_by_what_can_be_compared_then_by_accuracy():
 def test_a_row_without_an_attack_on_its_images():
     record = changed(metrics={"attacked": []})
     assert {(row["attacked"], row["attack"]) for row in rows([record])} == {(None, None)}
-    other_images = [{**e, "n": 7} for e in changed().metrics["attacked"]]
+    other_images = [dataclasses.replace(e, n=7) for e in changed().metrics.attacked]
     assert rows([changed(metrics={"attacked": other_images})])[0]["attacked"] is None
 
 
 def test_the_cost_is_of_one_method():
-    cost = {"method": "interval", "milliseconds": 3.25, "n": 64, "hardware": "an abacus"}
+    cost = Cost(method="interval", milliseconds=3.25, n=64, hardware="an abacus")
     for row in rows([changed(metrics={"cost": cost})]):
         shown = (row["milliseconds"], row["cost_n"], row["cost_hardware"])
         assert shown == ((3.25, 64, "an abacus") if row["method"] == "interval" else (None,) * 3)
-    without = changed()
-    without.metrics.pop("cost", None)
+    without = changed(metrics={"cost": None})
     assert {row["milliseconds"] for row in rows([without])} == {None}
 
 
@@ -90,24 +89,23 @@ def test_curves_are_below_what_is_certified():
     drawn = curves(EVERYTHING)
     assert {curve["model"] for curve in drawn} == {record.name for record in EVERYTHING}
     for curve in drawn:
-        entries = zoo.info(curve["model"]).metrics["certified"]
+        entries = zoo.info(curve["model"]).metrics.certified
         budgets = [point["budget"] for point in curve["points"]]
         accuracies = [curve["clean"], *(point["accuracy"] for point in curve["points"])]
         assert budgets == sorted(set(budgets))
         assert accuracies == sorted(accuracies, reverse=True)
         for point in curve["points"]:
             assert point["accuracy"] == max(
-                e["accuracy"] for e in entries if float(Epsilon(e["eps"])) >= point["budget"]
+                e.accuracy for e in entries if float(Epsilon(e.eps)) >= point["budget"]
             )
 
 
 def test_a_curve_takes_the_best_from_any_method_and_any_larger_budget():
-    entry = {"norm": "linf", "n": 500}
     certified = [
-        {**entry, "eps": "0.1", "method": "loose", "accuracy": 0.5},
-        {**entry, "eps": "2/10", "method": "tight", "accuracy": 0.6},
-        {**entry, "eps": "0.2", "method": "loose", "accuracy": 0.4},
-        {**entry, "eps": "0.1", "method": "slow", "accuracy": 0.8, "n": 10},
+        CertifiedResult(norm="linf", n=500, eps="0.1", method="loose", accuracy=0.5),
+        CertifiedResult(norm="linf", n=500, eps="2/10", method="tight", accuracy=0.6),
+        CertifiedResult(norm="linf", n=500, eps="0.2", method="loose", accuracy=0.4),
+        CertifiedResult(norm="linf", n=10, eps="0.1", method="slow", accuracy=0.8),
     ]
     drawn = curves([changed(metrics={"certified": certified})])
     assert [(c["n"], c["clean"] is None) for c in drawn] == [(500, False), (10, True)]

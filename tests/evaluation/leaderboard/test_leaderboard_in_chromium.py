@@ -8,11 +8,12 @@ from tests.evaluation.leaderboard.records import changed
 from zoo.epsilon import Epsilon
 from zoo.evaluation.leaderboard import page as leaderboard
 from zoo.evaluation.leaderboard.rows import rows
+from zoo.hub.records import Cost
 
 pytestmark = pytest.mark.skipif(chromium.why_not() is not None, reason=str(chromium.why_not()))
 
 NASTY = "</script><script>document.title='broken'</script><img src=x onerror=alert(1)> disputed"
-COST = {"method": "interval", "milliseconds": 3.25, "n": 64, "hardware": "an abacus"}
+COST = Cost(method="interval", milliseconds=3.25, n=64, hardware="an abacus")
 RECORDS = [
     *(record for record in zoo.list_models() if record.name != "linf-dist-digits"),
     changed(metrics={"cost": COST}, notes=NASTY),
@@ -145,7 +146,7 @@ def test_a_curve_is_steps_down_from_clean(page):
     choose(page, "[name=dataset]", "digits")
     path = page.find_element("css selector", 'path[data-model="linf-dist-digits"]')
     steps = path.get_attribute("d")
-    n = len({e["eps"] for e in zoo.info("linf-dist-digits").metrics["certified"]})
+    n = len({e.eps for e in zoo.info("linf-dist-digits").metrics.certified})
     assert steps.count("V") == steps.count("H") == n
     heights = [float(part.split("H")[0]) for part in steps.split("V")[1:]]
     assert heights == sorted(heights), "down the page: accuracy falls"

@@ -6,6 +6,7 @@ import zoo
 from tests.evaluation.leaderboard.records import changed
 from zoo.evaluation.leaderboard.models_page import models_page
 from zoo.evaluation.leaderboard.rows import rows
+from zoo.hub.records import Cost
 
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 
@@ -33,7 +34,7 @@ def test_every_row_is_there_and_every_link_leads_to_a_card():
 
 
 def test_a_line():
-    cost = {"method": "interval", "milliseconds": 3.25, "n": 64, "hardware": "an abacus"}
+    cost = Cost(method="interval", milliseconds=3.25, n=64, hardware="an abacus")
     record = changed(metrics={"cost": cost}, training={"hardware": "2 | 3\ncores"}, notes="a\nb")
     page = models_page([record])
     interval, lipschitz = (line for line in cells(page) if line[0] == "0.1")

@@ -70,7 +70,7 @@ def _attack_class():
 
         def __init__(self, victim, count):
             super().__init__(victim)
-            self.confidence = tf.Variable(0.0, trainable=False)
+            self.confidence = tf.Variable(tf.zeros(()), trainable=False)
             self.modifier = tf.Variable(tf.zeros((count, *victim.model.image_shape)))
             self.optimizer.build([self.modifier])
             self.untouched = [variable.numpy() for variable in self.optimizer.variables]

@@ -1,6 +1,7 @@
 """Simultaneous perturbation stochastic approximation: an attack without gradients."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,8 @@ def _compiled(victim, steps, samples):
 
     def uniform(shape, seed, step, largest):
         # Of the seed alone: the program's own random state is neither used nor changed.
-        seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(step, tf.int32))
+        random: Any = tf.random  # whose `experimental` type checkers do not know
+        seed = random.experimental.stateless_fold_in(seed, tf.cast(step, tf.int32))
         return tf.random.stateless_uniform(shape, seed, -largest, largest)
 
     class Adam(cleverhans_spsa.SPSAAdam):

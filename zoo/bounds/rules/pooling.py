@@ -14,7 +14,7 @@ from zoo.bounds.rules.windows import Windows
 from zoo.ops.singular_values import average_pooling_norm, overlaps
 
 
-class _Pooling:
+class _Pooling(Rule):
     """What poolings of pixels share: windows, which are the whole image in a global pooling."""
 
     limits = "without keepdims"
@@ -63,7 +63,7 @@ class AveragePoolingRule(_Pooling, AffineRule):
 
 
 @register_rule(keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D)
-class MaxPoolingRule(_Pooling, Rule):
+class MaxPoolingRule(_Pooling):
     """The largest entry of each window."""
 
     compares_entries = True

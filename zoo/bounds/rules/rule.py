@@ -2,6 +2,8 @@
 
 import functools
 import math
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar, cast
 
 import keras
 from keras import ops
@@ -17,10 +19,12 @@ BOUNDS = {
     "curvature": "second_order",
 }
 
-_rules = {}
+_Class = TypeVar("_Class", bound=type)
+
+_rules: dict[type, Any] = {}
 
 
-def register_rule(*layer_types):
+def register_rule(*layer_types: type) -> Callable[[_Class], _Class]:
     """Class decorator: bounds of these types of layers come from the decorated :class:`Rule`.
 
     Types are compared exactly, because a subclass of a layer may compute something else. A rule
@@ -52,11 +56,11 @@ def register_rule(*layer_types):
         if not (isinstance(layer_type, type) and issubclass(layer_type, keras.Operation)):
             raise TypeError(f"a rule is registered for classes of Keras layers, got {layer_type!r}")
 
-    def register(rule):
+    def register(rule: _Class) -> _Class:
         if not (isinstance(rule, type) and issubclass(rule, Rule)):
             raise TypeError(f"a rule must be a subclass of zoo.bounds.Rule, got {rule!r}")
         _rules.update(dict.fromkeys(layer_types, rule))
-        return rule
+        return cast(_Class, rule)
 
     return register
 
@@ -105,7 +109,7 @@ def supported_text(bound):
     )
 
 
-def refuse(layer, reason, bound="interval"):
+def refuse(layer, reason, bound="interval") -> NoReturn:
     """Raise :class:`zoo.UnsupportedLayerError`, naming the layer and what is supported."""
     raise UnsupportedLayerError(
         f"{type(layer).__name__} {layer.name!r} {reason}{advice_on(layer)}; "

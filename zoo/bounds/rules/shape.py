@@ -19,11 +19,11 @@ class MovedRule(AffineRule):
         # These layers take axes as they come, and flattening has its own order of channels.
         return builder.add(cls(node.layer, inputs, node.input_shape))
 
-    @property
-    def keeps_order(self):
+    def check(self):
         # Flattening moves channels that come first to the end.
         first = getattr(self.layer, "data_format", "channels_last") == "channels_first"
-        return type(self.layer) in (keras.layers.Flatten, keras.layers.Reshape) and not first
+        kept = type(self.layer) in (keras.layers.Flatten, keras.layers.Reshape)
+        self.keeps_order = kept and not first
 
     def compute(self, tensors):
         return self.linear(tensors[0])
@@ -69,7 +69,8 @@ class UpSampling2DRule(MovedRule):
 class UnchangedRule(MovedRule):
     """A layer that does nothing at inference."""
 
-    keeps_order = True
+    def check(self):
+        self.keeps_order = True
 
     def linear(self, tensor):
         return tensor

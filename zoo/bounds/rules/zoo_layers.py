@@ -37,9 +37,14 @@ class _NonexpansiveRule(Rule):
     """A layer that knows its Lipschitz constant and float32's error in it."""
 
     def lipschitz(self):
-        # The error is affine in the size of the inputs.
-        offset, slope = (float(self.layer.rounding(size, 0.0)[1]) for size in (0.0, 1.0))
-        return LipschitzBound(float(self.layer.lipschitz()), slope - offset, offset)
+        return bound_of_nonexpansive(self.layer)
+
+
+def bound_of_nonexpansive(layer):
+    """What a layer with methods ``lipschitz`` and ``rounding`` says of itself."""
+    # The error is affine in the size of the inputs.
+    offset, slope = (float(layer.rounding(size, 0.0)[1]) for size in (0.0, 1.0))
+    return LipschitzBound(float(layer.lipschitz()), slope - offset, offset)
 
 
 class _OneReLURule(_NonexpansiveRule):
@@ -156,7 +161,8 @@ class _EffectiveKernelRule(KernelRule):
     def trained(self, tensor):
         return self.apply(tensor, self.layer.effective_kernel())
 
-    lipschitz = _NonexpansiveRule.lipschitz
+    def lipschitz(self, normalization=None):
+        return bound_of_nonexpansive(self.layer)
 
 
 @register_rule(NonexpansiveDense)
@@ -237,8 +243,8 @@ class LinfDistanceRule(Rule):
             options = {"strides": layer.strides, "padding": layer.padding, "groups": layer.groups}
             options["implementation"] = layer.implementation
             return linf_interval_conv(lower, upper, layer.kernel, **options)
-        rows = (end.reshape(-1, end.shape[-1]) for end in (lower, upper))
-        ends = linf_interval(*rows, layer.kernel, implementation=layer.implementation)
+        low, high = (end.reshape(-1, end.shape[-1]) for end in (lower, upper))
+        ends = linf_interval(low, high, layer.kernel, implementation=layer.implementation)
         return tuple(ops.reshape(end, (*lower.shape[:-1], layer.units)) for end in ends)
 
 
@@ -254,10 +260,11 @@ class ConvexResidualRule(WeightedSumRule):
         for path in (node.layer.shortcut, node.layer.branch):
             (place,), shape = inputs, node.input_shape
             for layer in path:
-                place = builder.expand(Node(layer, (place,), shape), (place,))
+                place = builder.expand(Node(layer, (place,), shape, None), (place,))
                 shape = builder.shape_of(place)
             places.append(place)
-        return builder.add(cls(node.layer, tuple(places), builder.shape_of(places[0])))
+        mixed = cls(node.layer, tuple(places), builder.shape_of(places[0]))
+        return builder.add(mixed)
 
     def factors(self):
         t = float(ops.convert_to_numpy(ops.sigmoid(self.layer.mixing_logit)))

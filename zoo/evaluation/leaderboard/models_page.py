@@ -1,6 +1,10 @@
 """``MODELS.md``: the leaderboard's rows as Markdown tables."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from zoo.evaluation.leaderboard.rows import grouped, rows
+from zoo.hub.records import Record
 
 _NORMS = {"linf": "ℓ∞", "l2": "L2"}
 _HEAD = """
@@ -25,11 +29,11 @@ _COLUMNS = (
 _ALIGNED = "| --- | --- | ---: | ---: | ---: | --- | ---: | ---: | --- | ---: |"
 
 
-def models_page(records):
+def models_page(records: Iterable[Record]) -> str:
     """The models and all their measured numbers, by data set and norm.
 
     Args:
-        records: of :class:`zoo.hub.catalog.Record`, as :func:`zoo.list_models` returns them.
+        records: of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns them.
 
     Returns:
         Markdown, for the root of the repository: the names link to the model cards.
@@ -53,7 +57,7 @@ def models_page(records):
     return "\n".join(sections)
 
 
-def _line(row):
+def _line(row: dict[str, Any]) -> str:
     attacked = "–" if row["attack"] is None else f"{row['attacked']:.2%} ({row['attack']})"
     cost = "–"
     if row["milliseconds"] is not None:
@@ -75,6 +79,6 @@ def _line(row):
     return f"| {' | '.join(_text(cell) for cell in cells)} |"
 
 
-def _text(text):
+def _text(text: str) -> str:
     """On one line, and without ending the cell of a table."""
     return " ".join(text.split()).replace("|", r"\|")

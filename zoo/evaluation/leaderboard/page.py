@@ -3,9 +3,13 @@
 import json
 import pathlib
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from zoo.evaluation.curves import curves
 from zoo.evaluation.leaderboard.rows import rows
+from zoo.hub.records import Record
+from zoo.typing import Path
 from zoo.utils.whole_file import write_whole
 
 #: Name of the file that the page is written to.
@@ -13,11 +17,11 @@ PAGE = "index.html"
 _FILES = pathlib.Path(__file__).parent
 
 
-def page(records):
+def page(records: Iterable[Record]) -> str:
     """The leaderboard as one HTML page that needs no other file and no network.
 
     Args:
-        records: of :class:`zoo.hub.catalog.Record`, as :func:`zoo.list_models` returns them.
+        records: of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns them.
 
     Returns:
         HTML with its style, its script and all data inside.
@@ -39,7 +43,7 @@ def page(records):
     return re.sub(r"\{\{(.+?)\}\}", lambda place: parts[place[1]], _read("page.html"))
 
 
-def write(folder, records):
+def write(folder: Path, records: Iterable[Record]) -> pathlib.Path:
     """Write the page into a folder, whole or not at all.
 
     Args:
@@ -65,11 +69,11 @@ def write(folder, records):
     return path
 
 
-def _read(name):
+def _read(name: str) -> str:
     return (_FILES / name).read_text(encoding="utf-8")
 
 
-def _json_in_html(value):
+def _json_in_html(value: Any) -> str:
     """JSON without the characters that could end the element around it, or open a comment."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")

@@ -1,13 +1,17 @@
 """The leaderboard's rows: one per checkpoint and threat model."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from zoo.epsilon import Epsilon
+from zoo.hub.records import AttackResult, CertifiedResult, Record
 
 
-def rows(records):
+def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     """One row for each checkpoint, budget and certificate that was measured.
 
     Args:
-        records: of :class:`zoo.hub.catalog.Record`, as :func:`zoo.list_models` returns them.
+        records: of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns them.
 
     Returns:
         List of dictionaries of JSON's types, sorted by data set, norm and budget, and from the
@@ -24,11 +28,11 @@ def rows(records):
     >>> row["eps"], row["method"], row["attack"], row["clean"] >= row["attacked"]
     ('0.02', 'interval', 'pgd', True)
     """
-    found = [_row(record, entry) for record in records for entry in record.metrics["certified"]]
+    found = [_row(record, result) for record in records for result in record.metrics.certified]
     return sorted(found, key=_rank)
 
 
-def grouped(found):
+def grouped(found: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """Rows by what can be compared.
 
     Args:
@@ -37,42 +41,42 @@ def grouped(found):
     Returns:
         Dictionary from (data set, norm) to the rows, in the order they came.
     """
-    groups = {}
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in found:
         groups.setdefault((row["dataset"], row["norm"]), []).append(row)
     return groups
 
 
-def _row(record, entry):
-    strongest = _strongest_attack(record, entry)
-    cost = record.metrics.get("cost") or {}
+def _row(record: Record, result: CertifiedResult) -> dict[str, Any]:
+    strongest = _strongest_attack(record, result)
+    cost = record.metrics.cost
     # The cost is of one method, and says nothing about the others.
-    if cost.get("method") != entry["method"]:
-        cost = {}
+    if cost is not None and cost.method != result.method:
+        cost = None
     return {
         "model": record.name,
         "approach": record.approach,
         "architecture": record.architecture,
         "paper": record.paper,
         "dataset": record.dataset,
-        "norm": entry["norm"],
-        "eps": entry["eps"],
-        "budget": float(Epsilon(entry["eps"])),
-        "clean": record.metrics["clean"],
-        "attacked": strongest.get("accuracy"),
-        "attack": strongest.get("attack"),
-        "attack_parameters": strongest.get("parameters"),
-        "certified": entry["accuracy"],
-        "method": entry["method"],
-        "n": entry["n"],
+        "norm": result.norm,
+        "eps": result.eps,
+        "budget": float(Epsilon(result.eps)),
+        "clean": record.metrics.clean,
+        "attacked": strongest.accuracy if strongest else None,
+        "attack": strongest.attack if strongest else None,
+        "attack_parameters": strongest.parameters if strongest else None,
+        "certified": result.accuracy,
+        "method": result.method,
+        "n": result.n,
         "parameters": record.parameters,
         "bytes": record.size,
-        "seconds": record.training["seconds"],
-        "epochs": record.training["epochs"],
-        "hardware": record.training["hardware"],
-        "milliseconds": cost.get("milliseconds"),
-        "cost_hardware": cost.get("hardware"),
-        "cost_n": cost.get("n"),
+        "seconds": record.training.seconds,
+        "epochs": record.training.epochs,
+        "hardware": record.training.hardware,
+        "milliseconds": cost.milliseconds if cost else None,
+        "cost_hardware": cost.hardware if cost else None,
+        "cost_n": cost.n if cost else None,
         # No certificate here samples, and no recipe takes images beyond its training set.
         "deterministic": "yes",
         "extra_data": "none",
@@ -80,17 +84,17 @@ def _row(record, entry):
     }
 
 
-def _strongest_attack(record, entry):
-    """Of those at the same budget and on the same images; empty if there was none."""
+def _strongest_attack(record: Record, result: CertifiedResult) -> AttackResult | None:
+    """The attack at the same budget, on the same images, that leaves the lowest accuracy."""
     same = [
         attack
-        for attack in record.metrics["attacked"]
-        if (attack["norm"], attack["n"]) == (entry["norm"], entry["n"])
-        and Epsilon(attack["eps"]) == Epsilon(entry["eps"])
+        for attack in record.metrics.attacked
+        if (attack.norm, attack.n) == (result.norm, result.n)
+        and Epsilon(attack.eps) == Epsilon(result.eps)
     ]
-    return min(same, key=lambda attack: attack["accuracy"], default={})
+    return min(same, key=lambda attack: attack.accuracy, default=None)
 
 
-def _rank(row):
+def _rank(row: dict[str, Any]) -> tuple:
     comparable = (row["dataset"], row["norm"], row["budget"])
     return (*comparable, -row["certified"], row["model"], row["method"])

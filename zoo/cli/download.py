@@ -1,0 +1,24 @@
+"""``zoo download``."""
+
+import argparse
+import os
+from typing import Any
+
+from zoo.utils.whole_file import require_writable
+
+SUMMARY = "Fetch and verify a model's files."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name")
+    parser.add_argument("--revision", help="of the Hub repository")
+    parser.add_argument("--cache-dir", help="in place of the Hub client's cache")
+
+
+def run(options: argparse.Namespace) -> tuple[Any, str]:
+    from zoo.hub import download
+
+    if options.cache_dir and not os.path.isdir(options.cache_dir):
+        require_writable(os.path.join(options.cache_dir, "file"), makes_folders=True)
+    folder = download.fetch(options.name, revision=options.revision, cache_dir=options.cache_dir)
+    return {"name": options.name, "folder": str(folder)}, str(folder)

@@ -1,0 +1,106 @@
+"""``zoo evaluate``."""
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli._model_options import add_eps, add_model_and_images, measured_eps, models_and_images
+from zoo.cli._unfinished import Unfinished
+from zoo.epsilon import Epsilon
+
+if TYPE_CHECKING:
+    from zoo.data import ImageSet
+    from zoo.evaluation import RobustnessReport
+    from zoo.models import CertifiedModel
+
+# Name of the model, the model, its images, and further arguments of `zoo.evaluation.evaluate`.
+_Job = tuple[str, "CertifiedModel", "ImageSet", dict[str, Any]]
+
+SUMMARY = "Measure clean ≥ attacked ≥ certified accuracy."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_and_images(parser, many=True)
+    add_eps(parser, many=True)
+    parser.add_argument(
+        "--attacks", default="fgsm,pgd", help="comma-separated (default: %(default)s)"
+    )
+    parser.add_argument("--plot", help="draw the certified-accuracy curve into this file")
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="on a Ray cluster: host:port, ray://host:port, auto, or local for this machine alone",
+    )
+    parser.add_argument(
+        "--task-cpus", type=float, help="of a task on the cluster, which is a batch (default: 1)"
+    )
+    parser.add_argument(
+        "--task-gpus", type=float, help="of a task on the cluster, or a part of one (default: 0)"
+    )
+
+
+def run(options: argparse.Namespace) -> tuple[Any, str]:
+    if options.plot and len(options.name) > 1:
+        raise ValueError("--plot draws the curve of one model; give one name")
+    if options.ray is None and (options.task_cpus, options.task_gpus) != (None, None):
+        raise ValueError("--task-cpus and --task-gpus are for --ray")
+    if options.plot:
+        from zoo.evaluation.plots import require_drawable
+
+        require_drawable(options.plot)
+    settings = [_evaluation_settings(options, name) for name in options.name]
+    loaded = models_and_images(options, options.name)
+    jobs = [
+        (name, model, images, of_model)
+        for name, (model, images), of_model in zip(options.name, loaded, settings, strict=True)
+    ]
+    results: list[dict[str, Any]] = []
+    texts: list[str] = []
+
+    def measured() -> tuple[Any, str]:
+        return results if len(options.name) > 1 else results[0], "\n\n".join(texts)
+
+    reports = (_evaluate_on_ray if options.ray else _evaluate_here)(options, jobs)
+    try:
+        for (name, _, images, _), report in zip(jobs, reports, strict=True):
+            results.append({"model": name, "data": images.name, **report.to_dict()})
+            texts.append(f"{name} on {images.name}\n{report}")
+            if options.plot:
+                report.plot(options.plot)
+    except (Exception, KeyboardInterrupt) as error:
+        if not results:
+            raise
+        raise Unfinished(*measured(), error) from error
+    return measured()
+
+
+def _evaluate_here(options: argparse.Namespace, jobs: list[_Job]) -> Iterator["RobustnessReport"]:
+    from zoo import evaluation
+
+    for _, model, images, settings in jobs:
+        evaluation.check(model, images.images, images.labels, **settings)
+    for _, model, images, settings in jobs:
+        yield evaluation.evaluate(
+            model, images.images, images.labels, **settings, verbose=not options.quiet
+        )
+
+
+def _evaluate_on_ray(options: argparse.Namespace, jobs: list[_Job]) -> Iterator["RobustnessReport"]:
+    from zoo.evaluation import scale_out
+
+    of_cluster = [
+        scale_out.Job(name, model, images.images, images.labels, settings)
+        for name, model, images, settings in jobs
+    ]
+    takes = {"cpus": options.task_cpus, "gpus": options.task_gpus}
+    takes = {kind: number for kind, number in takes.items() if number is not None}
+    return scale_out.evaluate_each(of_cluster, options.ray, **takes, verbose=not options.quiet)
+
+
+def _evaluation_settings(options: argparse.Namespace, name: str) -> dict[str, Any]:
+    return {
+        "eps": [Epsilon(eps) for eps in options.eps or measured_eps(name)],
+        "norm": options.norm,
+        "attacks": tuple(filter(None, options.attacks.split(","))),
+        "batch_size": options.batch_size,
+    }

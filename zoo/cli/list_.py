@@ -1,0 +1,22 @@
+"""``zoo list``."""
+
+import argparse
+from typing import Any
+
+from zoo.hub import catalog
+
+SUMMARY = "List the models and their accuracies."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pattern", nargs="?", default="*", help="of the name, with * and ?")
+    for key in ("dataset", "norm", "approach"):
+        parser.add_argument(f"--{key}", help=f"only models of this {key}")
+
+
+def run(options: argparse.Namespace) -> tuple[Any, str]:
+    records = catalog.list_models(
+        options.pattern, dataset=options.dataset, norm=options.norm, approach=options.approach
+    )
+    text = str(records) if records else "no model matches"
+    return [record.to_dict() for record in records], text

@@ -1,0 +1,290 @@
+"""The entries of ``weights_manifest.json`` as dataclasses, and back to the file's form."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+# Keys that an entry lacks when their value is None; every other key is always written.
+_OPTIONAL = frozenset({"cost", "minutes"})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class File:
+    """One file of a checkpoint.
+
+    Attributes:
+        path: name of the file in the checkpoint's folder.
+        size: in bytes.
+        sha256: digest of the content, 64 hexadecimal digits.
+    """
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HubLocation:
+    """Where a checkpoint is published on the Hugging Face Hub.
+
+    Attributes:
+        repo_id: ``organisation/name``.
+        revision: the commit, 40 hexadecimal digits.
+    """
+
+    repo_id: str
+    revision: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CertifiedResult:
+    """Certified accuracy at one budget.
+
+    Attributes:
+        eps: budget as text, such as ``"0.1"`` or ``"8/255"``.
+        norm: ``"linf"`` or ``"l2"``.
+        method: name of the certificate.
+        accuracy: fraction of the images, between 0 and 1.
+        n: number of test images.
+    """
+
+    eps: str
+    norm: str
+    method: str
+    accuracy: float
+    n: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttackResult:
+    """Accuracy under one attack at one budget.
+
+    Attributes:
+        eps: budget as text, such as ``"0.1"`` or ``"8/255"``.
+        norm: ``"linf"`` or ``"l2"``.
+        attack: name of the attack.
+        parameters: settings of the attack, by name.
+        accuracy: fraction of the images, between 0 and 1.
+        n: number of test images.
+    """
+
+    eps: str
+    norm: str
+    attack: str
+    parameters: dict[str, Any]
+    accuracy: float
+    n: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a certificate costs.
+
+    Attributes:
+        method: name of the certificate.
+        milliseconds: wall-clock time per image.
+        n: number of images that were timed.
+        hardware: the machine that was timed.
+    """
+
+    method: str
+    milliseconds: float
+    n: int
+    hardware: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What was measured of a checkpoint.
+
+    Attributes:
+        n: number of test images.
+        split: of the data set, ``"test"``.
+        clean: accuracy on the unchanged images, between 0 and 1.
+        certified: certified accuracies; the first entry's method is the tightest one.
+        attacked: accuracies under attack.
+        seed: of the attacks.
+        cost: of the certificate that ``certify`` picks by itself, or None if not measured.
+    """
+
+    n: int
+    split: str
+    clean: float
+    certified: list[CertifiedResult]
+    attacked: list[AttackResult]
+    seed: int
+    cost: Cost | None = None
+
+    @classmethod
+    def from_dict(cls, entry: dict[str, Any]) -> "Measurement":
+        """A measurement from the manifest's form."""
+        cost = entry.get("cost")
+        nested = {
+            "certified": [CertifiedResult(**result) for result in entry["certified"]],
+            "attacked": [AttackResult(**result) for result in entry["attacked"]],
+            "cost": None if cost is None else Cost(**cost),
+        }
+        return cls(**{**entry, **nested})
+
+    def best_certified(self) -> list[CertifiedResult]:
+        """For each budget, the result of the method that certifies most there."""
+        best: dict[str, CertifiedResult] = {}
+        for result in self.certified:
+            if result.eps not in best or result.accuracy > best[result.eps].accuracy:
+                best[result.eps] = result
+        return list(best.values())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """How a checkpoint was trained.
+
+    Attributes:
+        recipe: name of the recipe.
+        seed: of the run.
+        epochs: number of passes over the images.
+        minutes: the limit that the run was given, or None if it was given none.
+        seconds: wall-clock time of the run.
+        hardware: the machine it ran on.
+        backend: the Keras backend.
+        images: number of training images.
+    """
+
+    recipe: str
+    seed: int
+    epochs: int
+    minutes: float | None = None
+    seconds: float
+    hardware: str
+    backend: str
+    images: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One checkpoint: the manifest's keys as attributes.
+
+    Attributes:
+        name: ``<approach>-<dataset>``, a qualifier in between where needed.
+        approach, dataset, norm, architecture, parameters: what it is.
+        files: list of :class:`~zoo.hub.records.File`.
+        hub: :class:`~zoo.hub.records.HubLocation`, or None before publication.
+        metrics: :class:`~zoo.hub.records.Measurement`, every number measured.
+        training: :class:`~zoo.hub.records.TrainingRun`.
+        paper, license, notes: text.
+        golden: logits for the images of :mod:`zoo.hub.golden`.
+
+    Example:
+
+    >>> import zoo
+    >>> record = zoo.info("linf-dist-digits")
+    >>> record.metrics.n, record.metrics.certified[0].eps
+    (500, '0.02')
+    """
+
+    name: str
+    approach: str
+    dataset: str
+    norm: str
+    architecture: str
+    parameters: int
+    files: list[File]
+    hub: HubLocation | None
+    metrics: Measurement
+    training: TrainingRun
+    paper: str
+    license: str
+    notes: str
+    golden: list[list[float]] | None = None
+
+    @classmethod
+    def from_dict(cls, entry: dict[str, Any]) -> "Record":
+        """A record from the manifest's form.
+
+        Args:
+            entry: dictionary in JSON's types, as :meth:`to_dict` returns it.
+
+        Raises:
+            ValueError: naming the checkpoint and the key that is missing or unknown.
+        """
+        try:
+            hub = entry["hub"]
+            nested = {
+                "files": [File(**file) for file in entry["files"]],
+                "hub": None if hub is None else HubLocation(**hub),
+                "metrics": Measurement.from_dict(entry["metrics"]),
+                "training": TrainingRun(**entry["training"]),
+            }
+            return cls(**{**entry, **nested})
+        except KeyError as error:
+            reason = f"it lacks the key {error}"
+        except (AttributeError, TypeError) as error:
+            reason = str(error)
+        name = entry.get("name") if isinstance(entry, dict) else None
+        raise ValueError(f"the manifest's entry of {name!r} is not a record: {reason}")
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record in JSON's types, as in the manifest."""
+        return dataclasses.asdict(self, dict_factory=_without_unset)
+
+    def __str__(self) -> str:
+        metrics, run = self.metrics, self.training
+        measured = [("clean", metrics.clean, f"n = {metrics.n}")]
+        for result in metrics.attacked:
+            measured.append((_budget("attacked", result), result.accuracy, result.attack))
+        for result in metrics.certified:
+            measured.append((_budget("certified", result), result.accuracy, result.method))
+        lines = [
+            self.name,
+            f"  {self.architecture}, {self.parameters:,} parameters, {self.size / 1e6:.1f} MB",
+            f"  {self.approach} on {self.dataset}, {self.norm}; {self.paper}",
+            *(f"  {what:<24}{_percent(value):>7}  {how}" for what, value, how in measured),
+            f"  trained: {run.epochs} epochs, {run.seconds} s, {run.hardware}",
+        ]
+        return "\n".join([*lines, f"  {self.notes}"] if self.notes else lines)
+
+
+class Records(list[Record]):
+    """A list of records that prints as a table with accuracies."""
+
+    def __str__(self) -> str:
+        header = ("name", "dataset", "norm", "MB", "clean", "certified accuracy")
+        rows = [
+            (
+                record.name,
+                record.dataset,
+                record.norm,
+                f"{record.size / 1e6:.1f}",
+                _percent(record.metrics.clean),
+                ", ".join(
+                    f"{_percent(result.accuracy)} at {result.eps}"
+                    for result in record.metrics.best_certified()
+                ),
+            )
+            for record in self
+        ]
+        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in [header, *rows]
+        ]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def _without_unset(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in pairs if value is not None or key not in _OPTIONAL}
+
+
+def _budget(kind: str, result: CertifiedResult | AttackResult) -> str:
+    return f"{kind} {result.norm} {result.eps}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f}%"
