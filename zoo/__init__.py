@@ -8,7 +8,7 @@ from zoo.utils.registration import register, register_with_keras
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    # What `__getattr__` finds when the program runs, for type checkers.
+    # Type checkers do not run `__getattr__`, so these imports show them the same names.
     from zoo import attacks as attacks
     from zoo import bounds as bounds
     from zoo import certificates as certificates
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from zoo.hub.checkpoint import save as save
     from zoo.hub.loading import load as load
 
-# `import zoo` loads neither a backend nor the rest: a name arrives when it is first used.
+# `import zoo` imports neither a backend nor the subpackages, so that it takes no time.
+# `__getattr__` imports a name from its module here when the name is first used.
 _NAMES = {
     "certify": "certificates.any_network",
     "load": "hub.loading",

@@ -1,4 +1,4 @@
-"""Perturbation budgets without rounding surprises."""
+"""Exact perturbation budgets, and their roundings to float32."""
 
 import math
 from fractions import Fraction
@@ -8,18 +8,19 @@ import numpy as np
 
 
 class Epsilon:
-    """An exact perturbation budget, and the floats on either side of it.
+    """An exact perturbation budget, and the float32 numbers on either side of it.
 
-    ``"8/255"`` has no float. An attacker is given the float below, a certificate must exceed the
-    float above: rounding never helps the defence. A float means the number it prints as, so
-    ``0.3`` is 3/10.
+    No float32 number equals ``"8/255"``. An attack may use at most the largest float32 number
+    that is not above the budget (``below``), and a certified radius is compared with the smallest
+    one that is not below it (``above``), so rounding never favours the defence. A Python float
+    stands for the decimal number that it is printed as: ``0.3`` means 3/10.
 
     Args:
-        value: a non-negative number, also as an array of no dimensions, a string such as
-            ``"8/255"`` or ``"0.3"``, or an :class:`Epsilon`.
+        value: a non-negative number (a NumPy array without dimensions is one, too), a string such
+            as ``"8/255"`` or ``"0.3"``, or an :class:`Epsilon`.
 
     Raises:
-        ValueError: if it is no finite non-negative number.
+        ValueError: if the value is not a number between 0 and 1e30.
 
     Example:
 

@@ -1,16 +1,16 @@
-"""What can go wrong, one class each; the message says what to do."""
+"""The exceptions that zoo raises; each message says what to do about the error."""
 
 
 class ZooError(Exception):
-    """Base of the errors below."""
+    """Base class of the errors below."""
 
 
 class UnknownModelError(ZooError):
-    """No checkpoint has this name."""
+    """The catalog has no checkpoint of this name."""
 
 
 class CheckpointError(ZooError):
-    """A checkpoint is incomplete, corrupt, or of a version this one cannot read."""
+    """A checkpoint is incomplete, corrupt, or in a format that this version of zoo cannot read."""
 
 
 class DownloadError(ZooError):
@@ -18,24 +18,24 @@ class DownloadError(ZooError):
 
 
 class IntegrityError(ZooError):
-    """A file is not the one that was published."""
+    """A file differs in size or sha256 from the file that was published."""
 
 
 class SoundnessError(ZooError):
-    """An attack broke a certificate: a bug in the certificate, never an acceptable result."""
+    """An attack changed a prediction within its certified radius: the certificate has a bug."""
 
 
 class ClusterError(ZooError):
-    """No cluster answered, or a task on it failed for good."""
+    """No Ray cluster answered, or a task on the cluster failed in spite of all retries."""
 
 
 class UnsupportedLayerError(ZooError, ValueError):
-    """A layer of a Keras model has no sound bound; the message names those that have."""
+    """A layer of a Keras model has no sound bound; the message names the supported layers."""
 
 
 class AuditError(ZooError):
-    """A checkpoint folder does not agree with what the catalog says of it."""
+    """A checkpoint folder does not agree with its entry in the catalog."""
 
 
 class PublishError(ZooError):
-    """The Hub refused a checkpoint, or there is no token."""
+    """The Hugging Face Hub refused a checkpoint, or no access token was found."""

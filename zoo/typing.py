@@ -1,4 +1,4 @@
-"""Types that the annotations of this package share."""
+"""Type aliases for the annotations of this package."""
 
 import os
 from fractions import Fraction
@@ -9,17 +9,17 @@ import numpy.typing as npt
 
 from zoo.epsilon import Epsilon
 
-#: A NumPy array; docstrings say of which shape and dtype.
+#: A NumPy array; the docstrings give its shape and dtype.
 Array: TypeAlias = np.ndarray
-#: A number, or an array of one for each image.
+#: One number, or an array with a number for each image.
 Numbers: TypeAlias = float | np.floating[Any] | np.ndarray
-#: What NumPy turns into an array.
+#: Anything that ``numpy.asarray`` converts to an array.
 ArrayLike: TypeAlias = npt.ArrayLike
-#: A tensor of the backend, or what Keras takes for one. Keras itself annotates none of them.
+#: A tensor of the backend, or anything that Keras accepts as one. Keras has no type for it.
 Tensor: TypeAlias = Any
-#: A perturbation budget: ``0.1``, ``"8/255"``, or exact already.
+#: A perturbation budget, such as ``0.1``, ``"8/255"`` or an exact fraction.
 Budget: TypeAlias = Epsilon | float | str | Fraction
 #: The name of a file or folder.
 Path: TypeAlias = str | os.PathLike[str]
-#: Height, width and channels of an image.
+#: ``(height, width, channels)`` of an image.
 ImageShape: TypeAlias = tuple[int, int, int]

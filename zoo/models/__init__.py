@@ -1,4 +1,4 @@
-"""One file per approach: its networks, its certificate, its training loss."""
+"""The certified models: a class per approach, with its network, certificate and training loss."""
 
 from zoo.models.base import CertifiedModel
 from zoo.models.curvature import CurvatureNet

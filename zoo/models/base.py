@@ -1,4 +1,4 @@
-"""What every model of the zoo can do."""
+"""The base class of all models of the zoo."""
 
 import contextlib
 import contextvars
@@ -25,7 +25,8 @@ from zoo.utils.progress import track
 if TYPE_CHECKING:
     from zoo.evaluation import RobustnessReport
 
-# The methods that logits are computed by. A certificate is about exactly these.
+# The methods that compute the logits. A certificate holds for these methods as they are: a
+# subclass that overrides one of them needs a certificate of its own.
 _LOGITS = (
     "call",
     "__call__",
@@ -37,34 +38,34 @@ _LOGITS = (
 )
 
 
-# What was derived from the weights of each model since the current call of `certify` began.
+# During a call of `certify`, what each model (by its id) has derived from its weights.
 _DERIVED: contextvars.ContextVar[dict[int, Any] | None] = contextvars.ContextVar(
     "derived", default=None
 )
 
 
 class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
-    """A Keras classifier that knows its own guarantee.
+    """A Keras classifier that certifies its own predictions.
 
-    Images go in as ``(batch, height, width, channels)`` in [0, 1], logits come out; normalisation
-    is part of the model. A subclass names its certificates in ``certificates`` and computes radii
+    The model takes images ``(batch, height, width, channels)`` in [0, 1] to logits, and normalises
+    the pixels itself. A subclass lists its certificates in ``certificates`` and computes the radii
     in :meth:`certified_radius`.
 
     Args:
         image_shape: ``(height, width, channels)``.
-        num_classes: at least 2.
+        num_classes: number of classes, at least 2.
     """
 
-    #: The (norm, method) pairs that ``certify`` supports; the first of a norm is its ``"auto"``:
-    #: the tightest, but for those that take seconds an image.
+    #: The (norm, method) pairs that ``certify`` supports. The first pair of a norm is the one that
+    #: ``method="auto"`` chooses: the tightest method that does not take seconds per image.
     certificates: tuple[tuple[str, str], ...] = ()
     #: Attributes that the logits depend on. They are fixed once the model is built, because
-    #: programs that Keras compiled before an assignment would go on with the old value.
+    #: functions that Keras has compiled would keep using the value from before an assignment.
     fixed: tuple[str, ...] = ("image_shape", "num_classes")
-    #: Height, width and channels of an image.
+    #: ``(height, width, channels)`` of an image.
     image_shape: ImageShape
-    #: The last layer, which a new head replaces, and None if there is no such layer. A subclass
-    #: sets it, or overrides :attr:`head_layer`.
+    #: The layer that computes the logits and that :meth:`with_new_head` replaces; None if there is
+    #: no such layer. A subclass sets it, or overrides :attr:`head_layer`.
     head: Any = None
 
     def __init__(self, image_shape: Sequence[int], num_classes: int, **kwargs: Any) -> None:
@@ -83,24 +84,25 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
 
     @property
     def architecture(self) -> str:
-        """One line for listings."""
+        """A one-line description of the model, for listings."""
         return type(self).__name__
 
     @property
     def head_layer(self) -> Any:
-        """The layer that the logits come from, or None if it is none that could be replaced."""
+        """The layer that computes the logits, or None if it cannot be replaced."""
         return self.head
 
     def sync_jax_state(self) -> None:
-        """Bring the weights up to date in the middle of ``fit``, for a callback to read or assign.
+        """Bring the model's variables up to date, so that a callback can read or assign them.
 
-        Between two batches, Keras keeps the state on JAX outside the model.
+        On JAX, Keras keeps the current values outside the model while ``fit`` runs. On TensorFlow
+        this does nothing.
         """
         if hasattr(self, "jax_state_sync"):
             self.jax_state_sync()
 
     def default_loss(self) -> Any:
-        """The approach's own training loss, a function of labels and logits."""
+        """The training loss of the approach: a function of labels and logits."""
         raise NotImplementedError(f"{type(self).__name__} has no loss of its own; compile with one")
 
     def compile(
@@ -110,19 +112,19 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         metrics: Any = ("accuracy",),
         **kwargs: Any,
     ) -> None:
-        """As :meth:`keras.Model.compile`; without a ``loss``, with the approach's own."""
+        """Like :meth:`keras.Model.compile`; ``loss=None`` stands for :meth:`default_loss`."""
         loss = of_this_model(self.default_loss()) if loss is None else loss
         self._has_default_loss = getattr(loss, "of_this_model", False)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def training_objective(self, x, y, y_pred, loss_of):
-        """What ``fit`` minimises; a subclass may add to the compiled loss.
+        """The value that ``fit`` minimises; a subclass may add terms to the compiled loss.
 
         Args:
             x: tensor of images, as they were given to ``fit``.
             y: tensor of labels.
-            y_pred: tensor ``(batch, classes)``, the logits of the images in training.
-            loss_of: function of logits to the compiled loss, sample weights included.
+            y_pred: tensor ``(batch, classes)``, the logits of the images in training mode.
+            loss_of: function from logits to the compiled loss, which applies sample weights.
 
         Returns:
             Scalar tensor.
@@ -130,7 +132,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         return loss_of(y_pred)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """As Keras's; in training :meth:`training_objective`."""
+        """Like :meth:`keras.Model.compute_loss`; in training, :meth:`training_objective`."""
 
         def loss_of(logits):
             return super(CertifiedModel, self).compute_loss(
@@ -142,11 +144,11 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     def get_compile_config(self):
         config = super().get_compile_config()
         if config and self._has_default_loss:
-            config["loss"] = None  # made anew from the loaded model's own weights
+            config["loss"] = None  # a loaded model makes its own loss from its own weights
         return config
 
     def compile_from_config(self, config):
-        # Keras skips this step of loading for a class with a compile() of its own.
+        # Keras does not compile a loaded model whose class overrides compile().
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
@@ -159,21 +161,23 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         batch_size: int = 256,
         verbose: int = 0,
     ) -> Certificate:
-        """Prove, per image, how far an attacker must go.
+        """Prove for each image a radius within which no perturbation changes the prediction.
 
         Args:
             x: images ``(n, height, width, channels)``: floats in [0, 1], or uint8.
-            norm: of the perturbation; by default the first in ``model.certificates``.
-            method: one of those listed for the norm, or ``"auto"`` for the first of them.
-            batch_size: images at a time. It changes no radius by more than rounding.
+            norm: norm of the perturbation; by default the first one in ``model.certificates``.
+            method: a method that ``model.certificates`` lists for the norm, or ``"auto"`` for the
+                first of them.
+            batch_size: number of images that are certified together. It changes radii by no more
+                than rounding errors.
             verbose: 1 shows a progress bar.
 
         Returns:
             :class:`zoo.certificates.Certificate` with ``n`` entries.
 
         Raises:
-            TypeError, ValueError: for images or a (norm, method) the model does not accept, and
-                for a model that computes in less than float32.
+            TypeError, ValueError: for images or a (norm, method) pair that the model does not
+                accept, and for a model that computes with less precision than float32.
         """
         x = checks.images(x, self.image_shape)
         batch_size = checks.positive_integer(batch_size, "batch_size")
@@ -198,12 +202,12 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         )
 
     def require_certifiable(self) -> None:
-        """Raise unless the model computes what its certificate is about, in true float32.
+        """Raise unless the certificate is about the function that the model computes, in float32.
 
         Raises:
             zoo.UnsupportedLayerError: if a subclass, or an assignment to the model or one of its
                 layers, replaced a method that the certificate relies on.
-            ValueError: if the model or the backend computes in less than float32.
+            ValueError: if the model or the backend computes with less precision than float32.
             RuntimeError: in a process that was forked after the backend had been used.
         """
         require_own_process()
@@ -222,11 +226,11 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         require_float32(self)
 
     def certified_radius(self, x: Array, norm: str, method: str) -> CertifiedBatch:
-        """Logits and radii of one batch; the part of ``certify`` that an approach defines.
+        """Compute logits and radii of one batch; :meth:`certify` calls this for every batch.
 
         Args:
-            x: float32 array ``(n, height, width, channels)``, checked.
-            norm, method: a pair listed in ``certificates``.
+            x: float32 array ``(n, height, width, channels)``, already checked.
+            norm, method: one of the pairs in ``certificates``.
 
         Returns:
             :class:`zoo.certificates.CertifiedBatch`.
@@ -234,19 +238,19 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         raise NotImplementedError(f"{type(self).__name__} defines no certificate")
 
     def derive(self) -> Any:
-        """What the certificate takes from the weights; :meth:`derived` keeps it."""
+        """Compute what the certificate needs from the weights; :meth:`derived` caches it."""
         raise NotImplementedError(f"{type(self).__name__} derives nothing from its weights")
 
     def derived(self) -> Any:
-        """What :meth:`derive` returns for the settings and weights as they are now.
+        """What :meth:`derive` returns for the current settings and weights.
 
-        It is computed anew when a setting or a weight has changed. During one call of
-        :meth:`certify` the weights are looked at once.
+        It is computed again only if a setting or a weight has changed since the last time. During
+        one call of :meth:`certify`, the weights are checked for changes only once.
         """
         return self._cached(self.derive)
 
     def weights_state(self) -> Any:
-        """What :meth:`derived` depends on, to be compared with an earlier state."""
+        """The settings and weights that :meth:`derived` depends on, as a value to compare."""
         return state_of(self)
 
     def _cached(self, derive: Callable[[], Any]) -> Any:
@@ -271,7 +275,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         norm: str | None = None,
         **params: Any,
     ) -> Array:
-        """Images near ``x`` that the model should get wrong: see :func:`zoo.attacks.attack`."""
+        """Search near ``x`` for images that are misclassified: see :func:`zoo.attacks.attack`."""
         from zoo import attacks
 
         return attacks.attack(self, x, y, attack, eps=eps, norm=norm, **params)
@@ -286,20 +290,20 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         attacks: Any = ("fgsm", "pgd"),
         **options: Any,
     ) -> "RobustnessReport":
-        """Clean ≥ attacked ≥ certified accuracy: see :func:`zoo.evaluation.evaluate`."""
+        """Measure clean, attacked and certified accuracy: see :func:`zoo.evaluation.evaluate`."""
         from zoo import evaluation
 
         return evaluation.evaluate(self, x, y, eps=eps, norm=norm, attacks=attacks, **options)
 
     def logit_certificate(self) -> LogitCertificate:
-        """The certificate as a function of logits, where the approach has one.
+        """The certificate as a function of the logits, if the approach has such a certificate.
 
         Returns:
             :class:`zoo.certificates.LogitCertificate`, which can be saved beside an exported
             program.
 
         Raises:
-            NotImplementedError: if the certificate takes more than logits.
+            NotImplementedError: if the certificate cannot be computed from the logits.
         """
         raise NotImplementedError(
             f"a {type(self).__name__}'s certificate takes more than logits; certify with the model"
@@ -308,10 +312,10 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     def save(
         self, filepath: Path, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
     ) -> None:
-        """As :meth:`keras.Model.save`, to a ``.keras`` file.
+        """Like :meth:`keras.Model.save`, but only into a ``.keras`` file.
 
         Raises:
-            ValueError: for an HDF5 file, which holds no classes of this package.
+            ValueError: for an HDF5 file, from which Keras could not load the model again.
         """
         if str(filepath).endswith((".h5", ".hdf5")) or kwargs.get("save_format") == "h5":
             raise ValueError(
@@ -328,21 +332,23 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         input_signature: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Write an inference program: as :meth:`keras.Model.export`.
+        """Export the model as a program for inference, like :meth:`keras.Model.export`.
 
-        It takes float images in [0, 1], any number at a time, and gives logits. What it computes is
-        what the model computes at inference, in operations that a program may hold.
+        The program takes any number of float images in [0, 1] and returns their logits. It computes
+        the same function as the model at inference, with portable operations only: a kernel that
+        was compiled for this machine cannot be exported.
 
         Args:
             filepath: folder of a SavedModel, or file of another format.
             format: ``"tf_saved_model"``, ``"onnx"`` (needs ``pip install certified-zoo[onnx]``) or
-                another that Keras knows.
-            verbose: whether Keras says what it wrote.
-            input_signature: in place of ``(None, height, width, channels)``; of float32 as well.
+                another format that Keras supports.
+            verbose: whether Keras prints what it wrote.
+            input_signature: replaces the default signature, float32 images ``(None, height, width,
+                channels)``; its dtype must be float32 too.
             kwargs: passed on to Keras.
 
         Raises:
-            ValueError: for a signature of another type: a program does not scale bytes.
+            ValueError: for a signature of another dtype, because a program does not scale bytes.
 
         Example:
 
@@ -357,26 +363,26 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         types = {str(spec.dtype) for spec in input_signature}
         if types != {"float32"}:
             raise ValueError(f"a program takes float32 images in [0, 1], got {', '.join(types)}")
-        # Keras's own, of an ordinary model.
+        # export_model() returns an ordinary Keras model, so this is Keras's own export().
         return self.export_model().export(
             filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs
         )
 
     def export_model(self) -> Any:
-        """The ordinary functional model that an export is made of."""
+        """An ordinary functional Keras model with the same logits, which :meth:`export` writes."""
         inputs = keras.Input(self.image_shape)
         return keras.Model(inputs, self(inputs, training=False))
 
     @property
     def feature_layers(self) -> list[Any]:
-        """The layers under the head. To train the head alone, make each ``trainable = False``."""
+        """The layers below the head; set their ``trainable = False`` to train only the head."""
         return [layer for layer in self.layers if layer is not self.head_layer]
 
     def with_new_head(self, num_classes: int) -> "CertifiedModel":
-        """The same features under an untrained head, to be fine-tuned.
+        """A copy of the model with an untrained head, to be fine-tuned.
 
         Args:
-            num_classes: of the new head.
+            num_classes: number of classes of the new head.
 
         Returns:
             A new model of the same class; this one is unchanged.
@@ -388,17 +394,21 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         return model
 
     def on_config_override(self, names: Iterable[str]) -> None:
-        """Called after loading weights, with the names of arguments that replaced stored ones."""
+        """Called after the weights were loaded, with the names of the overridden arguments.
+
+        Args:
+            names: names of the constructor arguments that replaced the stored ones.
+        """
 
     def logits(self, x: ArrayLike, *, batch_size: int = 256) -> Array:
-        """Logits of checked images as a float32 array ``(n, classes)``."""
+        """Logits of images that have been checked, as a float32 array ``(n, classes)``."""
         require_own_process()
         self.require_float32_policy()
         outputs = [ops.convert_to_numpy(self(b, training=False)) for b in _batches(x, batch_size)]
         return np.concatenate(outputs) if outputs else np.zeros((0, self.num_classes), np.float32)
 
     def _pixels(self, inputs: Tensor) -> Tensor:
-        """A tensor of images as floats in [0, 1]; of 0 to 255 if they are uint8."""
+        """Convert a tensor of images to floats; uint8 pixels in 0..255 are divided by 255."""
         if tuple(inputs.shape[1:]) != self.image_shape:
             raise ValueError(f"expected images {self.image_shape}, got {tuple(inputs.shape[1:])}")
         dtype = keras.backend.standardize_dtype(inputs.dtype)
@@ -426,9 +436,10 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
 
 
 def of_this_model(loss: Any) -> Any:
-    """Mark a loss as the model's own, which a saved model makes anew when it is loaded.
+    """Mark a loss as made by its model.
 
-    A loss that reads variables of its model cannot be stored apart from it.
+    Such a loss reads variables of its model, so it cannot be stored on its own. A saved model
+    leaves it out, and makes it again when it is loaded.
 
     Args:
         loss: function, or :class:`keras.losses.Loss`.
@@ -441,16 +452,16 @@ def of_this_model(loss: Any) -> Any:
 
 
 def _require_own_certificate(kind: type, certificate: str, methods: Iterable[str]) -> None:
-    """Raise if a subclass computes something else, and inherits the certificate.
+    """Raise if a class overrides the function that it inherits the certificate of.
 
     Args:
-        kind: the class.
-        certificate: name of the method that the certificate comes from.
-        methods: names of the methods that it is about.
+        kind: class of the model.
+        certificate: name of the method that computes the certificate.
+        methods: names of the methods whose results the certificate is about.
     """
 
     def owners(name: str) -> list[type]:
-        """The classes that define it, the one that counts first."""
+        """The base classes that define a method; the first of them provides it."""
         return [c for c in kind.__mro__ if name in vars(c)]
 
     own = owners(certificate)[0]
@@ -464,7 +475,7 @@ def _require_own_certificate(kind: type, certificate: str, methods: Iterable[str
 
 
 def _require_exact_type(layer: Any) -> None:
-    """Raise if a layer is of a class that was derived from a layer of this package."""
+    """Raise if a layer's class is derived from a layer of this package."""
     kind = type(layer)
     bases = [base.__name__ for base in kind.__mro__[1:] if base.__module__.startswith("zoo.layers")]
     if bases and not kind.__module__.startswith("zoo.layers"):
@@ -476,7 +487,7 @@ def _require_exact_type(layer: Any) -> None:
 
 @contextlib.contextmanager
 def _weights_read_once() -> Iterator[None]:
-    """A context in which what was derived from the weights of a model is not checked again."""
+    """A context in which each model checks its weights for changes only once."""
     token = _DERIVED.set({})
     try:
         yield

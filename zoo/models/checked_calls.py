@@ -1,4 +1,4 @@
-"""Checks of images and labels at the doors of Keras: ``fit``, ``evaluate``, ``predict``, …"""
+"""Checks of the images and labels that are passed to ``fit``, ``evaluate``, ``predict``, …"""
 
 import contextlib
 from typing import TYPE_CHECKING, Any
@@ -9,21 +9,21 @@ import numpy as np
 from zoo.bounds.model_state import drop_outdated_program
 from zoo.utils import checks
 
-# A model has this class beside keras.Model, whose methods it calls.
+# Models inherit from this mixin and from keras.Model, whose methods the mixin calls. Type checkers
+# see a subclass of keras.Model.
 _Model: Any = keras.Model if TYPE_CHECKING else object
 
 
 class CheckedCalls(_Model):
-    """What :class:`zoo.models.CertifiedModel` does before Keras does its part.
+    """Mixin of :class:`zoo.models.CertifiedModel`: methods of Keras that check their inputs first.
 
-    Images are floats in [0, 1] or uint8 wherever they come in. Arrays are checked as a whole, a
-    ``tf.data.Dataset`` batch by batch while it is read, and a ``PyDataset`` by its first batch. Of
-    a Python generator, and where the model itself is called, ``model(x)``, dtype and shape are
-    checked.
+    Images must be floats in [0, 1] or uint8. Arrays are checked completely, a ``tf.data.Dataset``
+    batch by batch while it is read, and a ``PyDataset`` by its first batch. For a Python generator,
+    and for a direct call ``model(x)``, only dtype and shape are checked.
     """
 
     def fit(self, x=None, y=None, *args, **kwargs):
-        """As :meth:`keras.Model.fit`, with a check of the images and labels."""
+        """Check the images and labels, then call :meth:`keras.Model.fit`."""
         x = self._checked(x, y)
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
@@ -34,27 +34,27 @@ class CheckedCalls(_Model):
             return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        """As :meth:`keras.Model.evaluate`, with a check of the images and labels."""
+        """Check the images and labels, then call :meth:`keras.Model.evaluate`."""
         x = self._checked(x, y)
         with _value_errors(self):
             return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
-        """As :meth:`keras.Model.predict`, with a check of the images."""
+        """Check the images, then call :meth:`keras.Model.predict`."""
         x = self._checked(x)
         with _value_errors(self):
             return super().predict(x, *args, **kwargs)
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
-        """As :meth:`keras.Model.train_on_batch`, with a check of the images and labels."""
+        """Check the images and labels, then call :meth:`keras.Model.train_on_batch`."""
         return super().train_on_batch(self._checked(x, y), y, *args, **kwargs)
 
     def test_on_batch(self, x, y=None, *args, **kwargs):
-        """As :meth:`keras.Model.test_on_batch`, with a check of the images and labels."""
+        """Check the images and labels, then call :meth:`keras.Model.test_on_batch`."""
         return super().test_on_batch(self._checked(x, y), y, *args, **kwargs)
 
     def predict_on_batch(self, x):
-        """As :meth:`keras.Model.predict_on_batch`, with a check of the images."""
+        """Check the images, then call :meth:`keras.Model.predict_on_batch`."""
         return super().predict_on_batch(self._checked(x))
 
     def make_train_function(self, force=False):
@@ -84,7 +84,7 @@ class CheckedCalls(_Model):
             )
 
     def _checked(self, x: Any, y: Any = None) -> Any:
-        """``x``, which is checked now or, if it is a ``tf.data.Dataset``, while it is read."""
+        """Check images and labels and return ``x``; a ``tf.data.Dataset`` is checked when read."""
         self.require_float32_policy()
         if hasattr(x, "element_spec") and hasattr(x, "map"):
             return self._checked_data_set(x)
@@ -94,13 +94,13 @@ class CheckedCalls(_Model):
             x, y = (*batch, None)[:2] if isinstance(batch, (tuple, list)) else (batch, None)
         if _is_array(x):
             checks.require_images(np.asarray(x), self.image_shape)
-        # A loss of the user's own may take labels of another kind.
+        # Labels are checked for the default loss only: another loss may take other labels.
         if _is_array(y) and getattr(self, "_has_default_loss", False):
             checks.labels(_class_numbers(np.asarray(y)), len(y), self.num_classes)
         return data
 
     def _checked_data_set(self, data):
-        """A data set whose batches are checked as they are read, each once."""
+        """The data set with a check that runs for each batch when it is read."""
         import tensorflow as tf
 
         with_labels = getattr(self, "_has_default_loss", False)
@@ -109,7 +109,7 @@ class CheckedCalls(_Model):
         else:
             x, y = data.element_spec, []
         if not isinstance(x, tf.TensorSpec):
-            return data  # Keras will say what is wrong with it.
+            return data  # Keras reports what is wrong with it.
         if with_labels and y and y[0].shape.rank == 2 and y[0].shape[1] not in (1, None):
             checks.labels(np.zeros((0, y[0].shape[1]), int), 0, self.num_classes)
 
@@ -138,17 +138,17 @@ _LABELS = "y must lie in the range of the classes, but a batch of the data set d
 
 @contextlib.contextmanager
 def _value_errors(model):
-    """Raises a ValueError for a batch of a data set that the checks refused."""
+    """Turn the backend's error for a batch that failed the checks into a ValueError."""
     variables = [*model.variables, *getattr(getattr(model, "optimizer", None), "variables", ())]
     values = [(variable, getattr(variable, "_value", None)) for variable in variables]
     try:
         yield
-    except Exception as error:  # TensorFlow's error, or JAX's around it
+    except Exception as error:  # TensorFlow's error, or JAX's error that contains it
         message = next((m for m in (_IMAGES, _LABELS) if m in str(error)), None)
         if message is None:
             raise
-        # On JAX, Keras has taken the weights out of the model while it works, and puts them back
-        # only after the first batch.
+        # On JAX, Keras takes the weights out of the model while `fit` runs, and puts them back only
+        # after the first batch. After an error before that, we have to put them back.
         model.sync_jax_state()
         for variable, value in values:
             if getattr(variable, "_value", value) is None:
@@ -157,7 +157,7 @@ def _value_errors(model):
 
 
 def _class_numbers(y):
-    """Labels as integers, if they are numbers of classes in another type or shape."""
+    """Labels as a vector of integers, if they are class indices in another dtype or a column."""
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.dtype.kind == "b" or (y.dtype.kind == "f" and (y == np.round(y)).all()):

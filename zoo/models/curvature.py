@@ -1,4 +1,4 @@
-"""Smooth networks trained for small curvature, and certified by it."""
+"""Smooth networks that are trained for small curvature and certified by curvature bounds."""
 
 import math
 
@@ -23,23 +23,26 @@ from zoo.utils import checks
 
 @keras.saving.register_keras_serializable(package="zoo")
 class CurvatureNet(TrainingEpsilon, WrappedModel):
-    """Your own smooth Keras network, trained on worst points of an L2 ball and for small curvature.
+    """A smooth Keras network, trained adversarially in an L2 ball with a penalty on its curvature.
 
-    Both follow from bounds of the Hessian of logits' differences. In training they are estimates,
-    from below; the certificate takes upper bounds of the weights as they are.
+    The adversarial training, the penalty and the certificate use bounds of the Hessians of
+    ``f_c − f_j``, the differences of two logits. Training estimates these bounds from below by
+    power iteration; the certificate computes sound bounds from the current weights.
 
     Args:
-        network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits, of the
-            layers in ``zoo.bounds.supported("curvature")``, one after another, that ends in a dense
-            layer without activation. It is not copied. Or a table: ``name`` of a function in
+        network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits: a chain
+            of the layers in ``zoo.bounds.supported("curvature")`` that ends in a dense layer
+            without activation. It is not copied. Or a dictionary: ``name`` of a function in
             :mod:`zoo.models.curvature_networks`, and its arguments.
-        epsilon: L2 radius ρ that training looks for worst points in; None or 0 for the images.
-        penalty_weight: γ, of the mean curvature bound of all pairs of classes; not negative.
-        attack_steps: steps of the search for a worst point.
+        epsilon: radius ρ of the L2 ball in which training searches for worst points; None or 0
+            trains on the images themselves.
+        penalty_weight: weight γ of the penalty, which is the mean of the curvature bounds of all
+            pairs of classes; not negative.
+        attack_steps: number of steps of the search for a worst point.
 
     Raises:
-        TypeError, ValueError: if the network is no such model, or an argument is out of range.
-        zoo.UnsupportedLayerError: naming the first layer that does not fit, and what does.
+        TypeError, ValueError: if the network is not such a model, or an argument is out of range.
+        zoo.UnsupportedLayerError: naming the first unsupported layer, and the supported ones.
 
     Example:
 
@@ -56,8 +59,9 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020.
     """
 
-    #: ``curvature``: every other class by its own dual, the least of them. ``curvature-local``:
-    #: the same with curvature bounds of balls around the image; never smaller, and far slower.
+    #: ``curvature``: the smallest, over all other classes, of the dual lower bound of the distance
+    #: to the decision boundary. ``curvature-local``: the same with curvature bounds that hold in
+    #: balls around the image; its radii are never smaller, and it is far slower.
     certificates = (("l2", "curvature"), ("l2", "curvature-local"))
 
     networks = NETWORKS
@@ -82,11 +86,11 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
 
     @property
     def architecture(self):
-        """One line for listings."""
+        """A one-line description of the model, for listings."""
         return f"curvature-bounded {self.network.name}"
 
     def default_loss(self):
-        """Cross-entropy."""
+        """The cross-entropy of labels and logits."""
 
         def cross_entropy(y_true, y_pred):
             labels = own_class(y_true, y_pred)
@@ -95,13 +99,14 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         return of_this_model(cross_entropy)
 
     def estimate(self):
-        """Curvature of all pairs of classes, estimated: for training alone.
+        """Estimate the curvature bounds of all pairs of classes, for training only.
 
-        Each call takes a step of power iteration.
+        Each call takes one step of power iteration.
 
         Returns:
-            Tensor ``(classes, classes)``: the largest eigenvalue for ``f_c − f_j`` at ``[c, j]``;
-            the least one is the negative of that at ``[j, c]``.
+            Tensor ``(classes, classes)``: entry ``[c, j]`` is an estimate of the bound of the
+            Hessian's largest eigenvalue for ``f_c − f_j``. The bound of its smallest eigenvalue is
+            the negative of entry ``[j, c]``.
         """
         vectors = [vector.value for vector in self._vectors]
         curvature, vectors = self._pairs(vectors)
@@ -110,7 +115,7 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         return curvature
 
     def training_objective(self, x, y, y_pred, loss_of):
-        """The compiled loss of worst points, with the curvature."""
+        """The compiled loss at the worst points, plus the curvature penalty."""
         if not (self.adversarial or self.penalty_weight):
             return loss_of(y_pred)
         curvature = self.estimate()
@@ -122,19 +127,19 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         return loss_of(y_pred) + self.penalty_weight * ops.mean(curvature)
 
     def worst_points(self, x, y, eps, steps=30):
-        """Solutions of the attack problem: images in a ball where the label's lead is least.
+        """Solve the attack problem: minimise the label's lead over its strongest rival in a ball.
 
         Args:
             x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
             y: integer labels ``(n,)``.
-            eps: radius of the ball in L2, which may reach beyond [0, 1]; a number or a string.
-            steps: of the search.
+            eps: radius of the L2 ball, a number or a string. The ball is not cut off at [0, 1].
+            steps: number of steps of the search.
 
         Returns:
-            ``(points, exact)``: a float32 array like ``x``, and a bool array ``(n,)``: where a
-            point lies on the sphere at a multiplier that makes the problem convex, and is
-            stationary, no point of the ball is worse for this pair of classes, up to the search's
-            tolerance (a hundredth of the radius, a twentieth of the gradient).
+            ``(points, exact)``: a float32 array like ``x``, and a bool array ``(n,)``. ``exact`` is
+            True for a point that lies on the sphere, is stationary, and has a multiplier that makes
+            the problem convex: no point of the ball is worse for this pair of classes, up to the
+            search's tolerance (a hundredth of the radius, a twentieth of the gradient).
 
         Reference:
             Singla, Feizi, ICML 2020, section 4: the attack problem.
@@ -151,7 +156,7 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         return ops.convert_to_numpy(points), ops.convert_to_numpy(exact)
 
     def curvature(self):
-        """:class:`zoo.certificates.curvature.Curvature` of the weights as they are; kept."""
+        """:class:`zoo.certificates.curvature.Curvature` of the current weights; it is cached."""
         return self.derived()
 
     def derive(self):
@@ -171,11 +176,12 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         return CertifiedBatch(logits, radius, found.nearest.min(axis=1))
 
     def _worst_points(self, images, y, logits, upper, rho, steps):
-        """``(points, exact)`` for the label and the strongest other class of each image."""
+        """``(points, exact)`` of :meth:`worst_points`, for tensors of images and their logits."""
         own = own_class(y, logits)
         rival = ops.one_hot(ops.argmax(logits - own * 1e9, axis=-1), self.num_classes)
         heads = own - rival
-        # Of f_y − f_j from above and, by that of f_j − f_y, from below.
+        # The Hessian of f_y − f_j has eigenvalues from −least to most: its smallest eigenvalue is
+        # the negative of the largest one for f_j − f_y.
         most = ops.sum(own * ops.matmul(rival, ops.transpose(upper)), axis=-1)
         least = ops.sum(rival * ops.matmul(own, ops.transpose(upper)), axis=-1)
         axes = tuple(range(1, len(images.shape)))
@@ -202,7 +208,8 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
             last, multiplier = multiplier, (low + high) / 2.0
         change = points - images
         length = lengths(change)
-        # Stationary: what is left of the gradient is small against the multiplier's part.
+        # A point is stationary if the gradient of the Lagrangian, slope + multiplier · change, is
+        # small compared with the gradient of the objective.
         left = lengths(slope + spread(last) * change)
         exact = (length > 0.99 * rho) & (length < 1.01 * rho) & (left < 0.05 * lengths(slope))
         return images + change * spread(ops.minimum(1.0, rho / length)), exact

@@ -4,12 +4,12 @@ import keras
 
 
 def mlp(image_shape, num_classes, hidden=(1024,), activation="softplus"):
-    """Dense layers: the published networks have one, two or three hidden layers of 1,024.
+    """A network of dense layers; the published ones have 1, 2 or 3 hidden layers of 1,024 units.
 
     Args:
         image_shape: ``(height, width, channels)``.
         num_classes: number of logits.
-        hidden: units of the hidden layers.
+        hidden: number of units of each hidden layer.
         activation: ``"softplus"``, ``"sigmoid"`` or ``"tanh"``.
 
     Returns:
@@ -21,11 +21,11 @@ def mlp(image_shape, num_classes, hidden=(1024,), activation="softplus"):
 
 
 def convnet(image_shape, num_classes, filters=32, kernel_size=5, strides=2, activation="tanh"):
-    """One convolution under one dense layer.
+    """A network of one convolution and one dense layer.
 
     Args:
         image_shape, num_classes, activation: as for :func:`mlp`.
-        filters, kernel_size, strides: of the convolution.
+        filters, kernel_size, strides: settings of the convolution.
 
     Returns:
         ``keras.Sequential``.
@@ -46,5 +46,5 @@ def convnet(image_shape, num_classes, filters=32, kernel_size=5, strides=2, acti
     return keras.Sequential(layers, name="convnet")
 
 
-#: By name: functions of the image shape and the number of classes, with options.
+#: The networks by name: functions of the image shape, the number of classes and options.
 NETWORKS = {"mlp": mlp, "convnet": convnet}

@@ -1,4 +1,4 @@
-"""Networks trained to be flat around images, adversarial ones among them."""
+"""Networks trained with a penalty on the L1 norm of their input gradients."""
 
 import math
 
@@ -19,27 +19,28 @@ from zoo.utils import checks
 
 @keras.saving.register_keras_serializable(package="zoo")
 class DoubleBackpropNet(WrappedModel):
-    """Your own Keras network, trained with its input gradients' L1 norm as a penalty.
+    """A Keras network, trained with a penalty on the L1 norm of its input gradients.
 
-    Each image may be joined by the one that one step of the fast gradient sign method makes of it;
-    both have the same label and the same penalty, which are of the network at inference (no
-    dropout, moving statistics). Such a training promises nothing by itself: the
-    certificate is the one that any Keras model has, see :func:`zoo.certify`.
+    If ``epsilon`` is given, the network is also trained on an adversarial version of each image,
+    made by one step of the fast gradient sign method, with the same label and the same penalty. The
+    adversarial images and the penalty are computed with the network in inference mode (no dropout,
+    moving statistics). The training by itself guarantees nothing: the certificate is the one of
+    any Keras model, see :func:`zoo.certify`.
 
     Args:
         network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits, of
-            layers that :func:`zoo.certify` supports. It is not copied. Or a table: ``name`` of one
-            of the paper's networks, ``"a"``, ``"b"`` or ``"c"``, and its arguments.
-        penalty_weight: λ, not negative.
+            layers that :func:`zoo.certify` supports. It is not copied. Or a dictionary: ``name`` of
+            one of the paper's networks, ``"a"``, ``"b"`` or ``"c"``, and its arguments.
+        penalty_weight: weight λ of the penalty, not negative.
         form, outputs: as for :class:`zoo.losses.JacobianL1`.
-        penalty_every: the penalty is of every k-th image of a batch: in shuffled batches a cheaper
-            estimate of the same mean.
-        epsilon: ℓ∞ budget of the adversarial images; None trains on the images alone.
-        label_smoothing: of the default loss, in [0, 1).
+        penalty_every: k if the penalty is computed for every k-th image of a batch only. In
+            shuffled batches this is a cheaper estimate of the same mean.
+        epsilon: ℓ∞ budget of the adversarial images; None trains on the original images only.
+        label_smoothing: label smoothing of the default loss, in [0, 1).
 
     Raises:
-        TypeError, ValueError: if the network is no such model, or an argument is out of range.
-        zoo.UnsupportedLayerError: naming the first layer without bounds, and what is supported.
+        TypeError, ValueError: if the network is not such a model, or an argument is out of range.
+        zoo.UnsupportedLayerError: naming the first unsupported layer, and the supported ones.
 
     Example:
 
@@ -85,17 +86,17 @@ class DoubleBackpropNet(WrappedModel):
 
     @property
     def certificates(self):
-        """As :data:`zoo.certificates.network_bounds.METHODS`, those this network's size allows."""
+        """Both norms with the methods that :func:`zoo.certify` chooses from for this network."""
         methods = NetworkBounds(self.network).methods
         return tuple((norm, method) for norm in ("linf", "l2") for method in methods)
 
     @property
     def architecture(self):
-        """One line for listings."""
+        """A one-line description of the model, for listings."""
         return f"L1 double backpropagation, {self.network.name}"
 
     def default_loss(self):
-        """Cross-entropy with label smoothing."""
+        """The cross-entropy of labels and logits, with label smoothing."""
 
         def smoothed_cross_entropy(y_true, y_pred):
             labels = own_class(y_true, y_pred)
@@ -106,7 +107,7 @@ class DoubleBackpropNet(WrappedModel):
         return of_this_model(smoothed_cross_entropy)
 
     def training_objective(self, x, y, y_pred, loss_of):
-        """The compiled loss with adversarial images and the penalty."""
+        """The compiled loss, averaged with that of the adversarial images, plus the penalty."""
         loss = loss_of(y_pred)
         images = self._pixels(x)
         penalised = images[:: self.penalty_every]
@@ -121,7 +122,7 @@ class DoubleBackpropNet(WrappedModel):
         return loss
 
     def certified_radius(self, x, norm, method):
-        # The network may have been changed since it was analysed.
+        # The network is analysed again, because its layers may have been changed since.
         logits, radius = NetworkBounds(self.network).certified_radius(x, norm, method)
         return CertifiedBatch(logits, radius)
 

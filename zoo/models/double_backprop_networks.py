@@ -21,7 +21,7 @@ def _dense(name, layers, hidden, num_classes):
 
 
 def model_a(image_shape, num_classes):
-    """Three convolutions: 710,218 parameters for 28 × 28 images of ten classes.
+    """Model A of the paper: three convolutions, 710,218 parameters for 28 × 28 images.
 
     Args:
         image_shape: ``(height, width, channels)``.
@@ -35,15 +35,24 @@ def model_a(image_shape, num_classes):
 
 
 def model_b(image_shape, num_classes):
-    """Two convolutions and a hidden dense layer: 1,460,938 parameters; see :func:`model_a`."""
+    """Model B of the paper: two convolutions and a hidden dense layer, 1,460,938 parameters.
+
+    Args:
+        image_shape, num_classes: as for :func:`model_a`.
+    """
     settings = [(128, 3, 1, "same"), (64, 3, 2, "valid")]
     return _convolutional("model_b", settings, (128,), image_shape, num_classes)
 
 
 def model_c(image_shape, num_classes, hidden=(512, 256, 128)):
-    """Dense layers: 567,434 parameters; ``hidden`` are their units; see :func:`model_a`."""
+    """Model C of the paper: dense layers, 567,434 parameters.
+
+    Args:
+        image_shape, num_classes: as for :func:`model_a`.
+        hidden: number of units of each hidden layer.
+    """
     return _dense("model_c", [keras.Input(tuple(image_shape))], hidden, num_classes)
 
 
-#: By name: functions of the image shape and the number of classes.
+#: The networks by name: functions of the image shape and the number of classes.
 NETWORKS = {"a": model_a, "b": model_b, "c": model_c}

@@ -1,4 +1,4 @@
-"""L2-nonexpansive architectures, as lists of layers."""
+"""Architectures of L2-nonexpansive networks: functions that list the layers below the head."""
 
 import dataclasses
 
@@ -16,10 +16,10 @@ from zoo.losses import RowSumRegularizer
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What all linear layers of a network share.
+    """Settings that all layers of a network share.
 
     Attributes:
-        width: factor on the published numbers of filters and units.
+        width: factor by which the published numbers of filters and units are multiplied.
         activation: ``"two_sided_relu"`` or ``"max_min"``.
         parametrization, divide_before_convolution: see :class:`zoo.layers.NonexpansiveConv2D`.
         regularization: weight of :class:`zoo.losses.RowSumRegularizer`; 0 for none.
@@ -32,7 +32,10 @@ class Settings:
     regularization: float = 0.0
 
     def scaled(self, count):
-        """A published number of filters or units, at this width; even, for pairs."""
+        """A published number of filters or units times the width, rounded to an even number.
+
+        MaxMin works on pairs of units, so their number must be even.
+        """
         return max(2, 2 * round(self.width * count / 2))
 
     def nonlinearity(self):
@@ -56,7 +59,7 @@ class Settings:
 
 
 def convnet(image_shape, settings):
-    """Two convolutions of 5 × 5 with norm pooling, and a dense layer."""
+    """Two 5 × 5 convolutions with norm pooling, and a dense layer."""
     layers = []
     for filters in (32, 64):
         layers += [
@@ -73,7 +76,7 @@ def convnet(image_shape, settings):
 
 
 def dense(image_shape, settings):
-    """Three dense layers of 1024 units."""
+    """Three dense layers of 1,024 units."""
     layers = [Flatten()]
     for _ in range(3):
         layers += [settings.dense(settings.scaled(1024)), settings.nonlinearity()]
@@ -81,7 +84,7 @@ def dense(image_shape, settings):
 
 
 def resnet20(image_shape, settings):
-    """Three stages of three pre-activation blocks of two convolutions of 3 × 3."""
+    """Three stages of three pre-activation blocks, each with two 3 × 3 convolutions."""
     layers = [settings.convolution(settings.scaled(16), 3)]
     side = max(image_shape[:2])
     for stage, published in enumerate((16, 32, 64)):
@@ -94,15 +97,15 @@ def resnet20(image_shape, settings):
                 settings.nonlinearity(),
                 settings.convolution(filters, 3),
             ]
-            # Single pixels: windows that do not overlap, whatever the stride.
+            # A 1 × 1 kernel has windows that do not overlap at any stride.
             shortcut = [settings.convolution(filters, 1, strides=2)] if strides == 2 else []
             layers.append(ConvexResidual(branch, shortcut))
             side = -(-side // strides)
-    # One norm per channel over all that is left of the image.
+    # The pooling window covers the whole feature map, so that one norm per channel is left.
     return [*layers, settings.nonlinearity(), NormPooling2D(side, padding="same"), Flatten()]
 
 
-#: By name: functions of the image shape and the settings.
+#: The architectures by name: functions of the image shape and the settings.
 NETWORKS = {"convnet": convnet, "resnet20": resnet20, "dense": dense}
 
 ACTIVATIONS = {"two_sided_relu": TwoSidedReLU, "max_min": MaxMin}

@@ -1,4 +1,4 @@
-"""L2-nonexpansive networks: no layer moves two inputs apart."""
+"""L2-nonexpansive networks: no layer increases the L2 distance between two inputs."""
 
 import math
 
@@ -19,29 +19,29 @@ _LOSSES = ("confidence_gap", "cross_entropy")
 
 @keras.saving.register_keras_serializable(package="zoo")
 class L2NonexpansiveNet(CertifiedModel):
-    """Layers that move no two images apart, under a linear layer.
+    """A network of layers that do not increase L2 distances, with a linear head.
 
-    Each layer's Lipschitz constant is bounded in float64 from its weights as they are, so the
-    guarantee survives fine-tuning; with ``parametrization="free"`` it is as good as the
-    regularizer has made it.
+    The Lipschitz constant of each layer is bounded in float64 from its current weights, so the
+    guarantee survives fine-tuning. With ``parametrization="free"`` only the regularizer keeps these
+    constants near 1, and larger constants mean smaller radii.
 
-    Without a loss of its own, ``compile`` takes the one named here.
+    Without an argument ``loss``, ``compile`` uses the loss that is chosen here.
 
     Args:
         image_shape: ``(height, width, channels)``.
-        num_classes: at least 2.
+        num_classes: number of classes, at least 2.
         network: ``"convnet"`` or ``"resnet20"``, the published ones, or ``"dense"``, three layers
-            of 1024 units: see :mod:`zoo.models.l2_networks`.
-        width: factor on the published numbers of filters and units.
+            of 1,024 units: see :mod:`zoo.models.l2_networks`.
+        width: factor by which the published numbers of filters and units are multiplied.
         activation: ``"two_sided_relu"`` or ``"max_min"``.
-        parametrization: of all kernels, see :class:`zoo.layers.NonexpansiveDense`.
+        parametrization: parametrization of all kernels, see :class:`zoo.layers.NonexpansiveDense`.
         divide_before_convolution: see :class:`zoo.layers.NonexpansiveConv2D`.
         regularization: weight of :class:`zoo.losses.RowSumRegularizer` on every kernel.
-        mean: pixel mean, a number or one per channel, subtracted first.
+        mean: pixel mean, a number or one per channel, which is subtracted from the image.
         loss: ``"confidence_gap"`` (:class:`zoo.losses.ConfidenceGap`, with trainable scales per
             class as well) or ``"cross_entropy"`` (:class:`zoo.losses.WorstCaseCrossEntropy`).
-        scale: of the logits in the loss; with ``"confidence_gap"`` only at first. The smaller it
-            is, the more margins count against accuracy.
+        scale: factor on the logits in the loss; ``"confidence_gap"`` trains it, starting from this
+            value. A smaller scale favours large margins over accuracy.
         omega: weight of the third term of ``"confidence_gap"``.
         epsilon: L2 budget that ``"cross_entropy"`` trains for.
 
@@ -56,7 +56,8 @@ class L2NonexpansiveNet(CertifiedModel):
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019.
     """
 
-    #: ``pairwise``: the margin to each other class over the norm of the difference of weights.
+    #: ``pairwise``: the margin to each other class, divided by the Lipschitz constant of the
+    #: difference of the two logits; the smallest of these is the radius.
     certificates = (("l2", "pairwise"),)
 
     fixed = ("image_shape", "num_classes", "hidden", "head", "mean")
@@ -108,7 +109,7 @@ class L2NonexpansiveNet(CertifiedModel):
             name="scale",
             shape=(),
             initializer=keras.initializers.Constant(self.scale),
-            # One that can grow would make up for small margins.
+            # With the cross-entropy a trainable scale would grow instead of the margins.
             trainable=loss == "confidence_gap",
         )
         if loss == "confidence_gap":
@@ -125,7 +126,7 @@ class L2NonexpansiveNet(CertifiedModel):
 
     @property
     def architecture(self):
-        """One line for listings."""
+        """A one-line description of the model, for listings."""
         return f"L2-nonexpansive {self.network}, {self.parametrization}, width {self.width:g}"
 
     def call(self, inputs, training=False):
@@ -135,25 +136,27 @@ class L2NonexpansiveNet(CertifiedModel):
         return self.head(z)
 
     def default_loss(self):
-        """The loss named at construction, with this model's own scales."""
+        """The loss that was chosen in the constructor, with the scales of this model."""
         if self.loss_name == "confidence_gap":
             loss = ConfidenceGap(self._class_scales, self._scale, omega=self.omega)
             return of_this_model(loss)
-        # Two logits of a nonexpansive network move apart by √2 ε, not by 2 ε.
+        # The loss assumes that two logits move apart by at most twice its budget. Within an L2
+        # distance of ε, logits of a nonexpansive network move apart by √2 ε = 2 · (ε / √2).
         loss = WorstCaseCrossEntropy(float(self.epsilon) / math.sqrt(2.0), self._scale)
         return of_this_model(loss)
 
     def lipschitz(self):
-        """Upper bounds of the L2 Lipschitz constants, layer by layer, in float64.
+        """Upper bounds of the L2 Lipschitz constants of all layers, computed in float64.
 
         Returns:
-            Dictionary of layer name to bound, input first, the head last. Their product bounds the
-            network's; the certificate takes the head's weights pair by pair instead.
+            Dictionary from the name of a layer to its bound, in the order of the layers. Their
+            product is a bound for the whole network; in place of the head's bound, the certificate
+            uses the differences of the head's weights for each pair of classes.
         """
         return {layer.name: layer.lipschitz() for layer in [*self.hidden, self.head]}
 
     def logit_certificate(self):
-        """What the certificate takes from the weights, and all it takes besides the logits.
+        """The certificate as a function of the logits.
 
         Returns:
             :class:`zoo.certificates.LogitCertificate`.
@@ -184,9 +187,9 @@ class L2NonexpansiveNet(CertifiedModel):
     def condense(self):
         """An ordinary Keras model with the same logits, for inference.
 
-        Kernels are the effective ones, computed once. It is made of Keras's own layers and
-        operations, so that it loads where this package is not installed. With
-        :meth:`constants`, its logits are certified as this model's are.
+        The effective kernels are computed once. The model consists of Keras's own layers and
+        operations, so that it can be loaded without this package. Its logits can be certified with
+        :meth:`logit_certificate`.
 
         Returns:
             ``keras.Model`` of float images ``(batch, height, width, channels)`` in [0, 1].
@@ -203,14 +206,16 @@ class L2NonexpansiveNet(CertifiedModel):
     def _rounding(self, size):
         """Bounds of float32's error in a logit, for images no further from the mean than ``size``.
 
-        Affine in the size.
+        The bound is an affine function of the size.
         """
-        # Of pixels in [0, 1]: their division by 255, the mean, and the difference.
+        # A normalised pixel has less than 4 roundings: its division by 255, that of the mean to
+        # float32, and that of the difference.
         largest = 1.0 + np.abs(np.broadcast_to(self.mean, self.image_shape))
         error = np.full_like(size, sum_rounding(4) * np.linalg.norm(largest))
         for layer in [*self.hidden, self.head]:
             size, error = layer.rounding(size, error)
-        # Of all logits together; of two of them, c and j, |error c| + |error j| is √2 times that.
+        # `error` bounds the L2 norm of the errors e of all logits, so |e_c| + |e_j| ≤ √2 · error.
+        # Certificates assume 2 · (the returned bound) for this sum: error / √2 suffices.
         return error / math.sqrt(2.0)
 
     def get_config(self):

@@ -28,22 +28,23 @@ class LinfDistNet(LinfDistFeatures):
     ``logits = −std · layer(… layer((x − mean) / std))``: every logit is 1-Lipschitz in the ℓ∞ norm
     of the [0, 1] image, for any weights, so fine-tuning keeps the guarantee.
 
-    Without a loss of its own, ``compile`` takes the one named here, with ``epsilon`` as its budget
-    and a trainable scale of the logits where it has a cross-entropy.
+    Without an argument ``loss``, ``compile`` uses the loss that is chosen here, with ``epsilon`` as
+    its budget. A loss that contains a cross-entropy also gets a trainable scale of the logits.
 
     Args:
         image_shape: ``(height, width, channels)``.
-        num_classes: at least 2.
-        width: neurons of each hidden layer.
-        depth: number of layers, the output layer included.
+        num_classes: number of classes, at least 2.
+        width: number of neurons of each hidden layer.
+        depth: number of layers, including the output layer.
         mean: pixel mean, a number or one per channel.
         std: pixel standard deviation, one number: a scale per channel would change the norm.
         epsilon: budget that the default loss trains for.
         loss: ``"mixture"`` (:class:`zoo.losses.ClippedHingeMixture`), ``"hinge"``
             (:class:`zoo.losses.WorstCaseHinge`) or ``"cross_entropy"``
             (:class:`zoo.losses.WorstCaseCrossEntropy`).
-        cross_entropy_weight: initial weight λ of the cross-entropy in the mixture; assignable.
-        implementation: of the distance, see :func:`zoo.ops.lp_distance`.
+        cross_entropy_weight: initial weight λ of the cross-entropy in the mixture; it can be
+            assigned later.
+        implementation: implementation of the distance, see :func:`zoo.ops.lp_distance`.
 
     Example:
 
@@ -92,8 +93,8 @@ class LinfDistNet(LinfDistFeatures):
         self.head = LinfDistance(
             self.num_classes, use_bias=True, implementation=implementation, name="head"
         )
-        # The published recipe steps this scale five times more slowly than the other weights:
-        # with Adam, which steps by the learning rate, that is a scale of a fifth of the weight.
+        # The published recipe gives this scale a fifth of the other weights' learning rate. Adam
+        # moves every weight by about the learning rate, so the loss uses a fifth of this weight.
         self._scale = self.add_weight(
             name="logit_scale", shape=(), initializer=keras.initializers.Constant(5.0 / self.std)
         )
@@ -101,18 +102,18 @@ class LinfDistNet(LinfDistFeatures):
 
     @property
     def architecture(self):
-        """One line for listings."""
+        """A one-line description of the model, for listings."""
         return f"ℓ∞-distance network, {self.depth} layers, width {self.width}"
 
     def call(self, inputs, training=False):
         return -self.std * self.head(self.features(inputs, training), training=training)
 
     def lipschitz(self):
-        """Lipschitz constant of every logit in the ℓ∞ norm of the image: 1, for any weights."""
+        """Lipschitz constant of each logit in the ℓ∞ norm of the image: 1, for any weights."""
         return 1.0
 
     def default_loss(self):
-        """The loss named at construction, on this model's own variables."""
+        """The loss that was chosen in the constructor, with the variables of this model."""
         epsilon = self._training_epsilon
         if self.loss_name == "hinge":
             return of_this_model(WorstCaseHinge(epsilon))
@@ -139,7 +140,7 @@ class LinfDistNet(LinfDistFeatures):
 
         def is_certified(eps):
             lower, upper = self.head.interval(*self.feature_bounds(x, eps))
-            # The logits are negative distances.
+            # A logit is a negative distance, so the upper end of one is the lower end of the other.
             low, high = -self.std * np.array(upper), -self.std * np.array(lower)
             rows = np.arange(len(x))
             own = low[rows, predicted]
@@ -164,7 +165,7 @@ class LinfDistNet(LinfDistFeatures):
         )
 
     def _rounding_error(self):
-        """Bound of ``|computed − exact|`` of a logit in float32, for any image or box in [0, 1]."""
+        """Bound of a logit's rounding error in float32, for any image and any box in [0, 1]."""
         error, size = self._error_after([self.head], *self.feature_error())
         return self.std * (error + 2.0 * UNIT_ROUNDOFF * size)
 

@@ -1,4 +1,4 @@
-"""Features of ℓ∞-distance neurons: what the networks of that approach share."""
+"""Features of ℓ∞-distance neurons: the base class of ℓ∞-distance networks."""
 
 import keras
 import numpy as np
@@ -15,17 +15,17 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
     """Normalisation and hidden layers of ℓ∞-distance neurons, each followed by a mean shift.
 
     The features are ``1/std``-Lipschitz in the ℓ∞ norm of the [0, 1] image, for any weights. A
-    subclass puts a head on them: ``self.head``, built by :meth:`build`.
+    subclass adds a head, ``self.head``, which :meth:`build` builds.
 
     Args:
         image_shape, num_classes: as for :class:`zoo.models.CertifiedModel`.
-        width: neurons of each hidden layer.
-        hidden_layers: number of them.
+        width: number of neurons of each hidden layer.
+        hidden_layers: number of hidden layers.
         mean: pixel mean, a number or one per channel.
         std: pixel standard deviation, one number: a scale per channel would change the norm.
         epsilon: budget that the default loss trains for.
-        cross_entropy_weight: initial weight λ of the clean cross-entropy; assignable.
-        implementation: of the distance, see :func:`zoo.ops.lp_distance`.
+        cross_entropy_weight: initial weight λ of the clean cross-entropy; it can be assigned later.
+        implementation: implementation of the distance, see :func:`zoo.ops.lp_distance`.
     """
 
     fixed = ("image_shape", "num_classes", "hidden", "head", "mean", "std")
@@ -76,18 +76,18 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
 
     @property
     def head_layers(self):
-        """The layers above the features; the last one is ``self.head``."""
+        """The layers that follow the features; the last one is ``self.head``."""
         return [self.head]
 
     @property
     def distance_layers(self):
-        """The layers of ℓ∞-distance neurons, input first."""
+        """The layers of ℓ∞-distance neurons, in the order in which they run."""
         layers = [*self.hidden, *self.head_layers]
         return [layer for layer in layers if isinstance(layer, LinfDistance)]
 
     @property
     def p(self):
-        """Exponent of all distance layers in training; assignable."""
+        """Exponent of all distance layers in training; it can be assigned."""
         self.sync_jax_state()
         return self.hidden[0].p if self.hidden else self.head.p
 
@@ -99,7 +99,7 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
 
     @property
     def cross_entropy_weight(self):
-        """Weight λ of the cross-entropy in the default loss; assignable."""
+        """Weight λ of the cross-entropy in the default loss; it can be assigned."""
         self.sync_jax_state()
         return float(ops.convert_to_numpy(self._cross_entropy_weight))
 
@@ -116,15 +116,15 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
         return z
 
     def feature_bounds(self, x, eps):
-        """Bounds of the features over the ball of radius ``eps`` within [0, 1].
+        """Interval bounds of the features over the ℓ∞ ball around an image, cut off at [0, 1].
 
         Args:
             x: float32 array ``(n, height, width, channels)``.
-            eps: float array ``(n,)``.
+            eps: float array ``(n,)``, the radius of the ball of each image.
 
         Returns:
-            ``(lower, upper)``, tensors ``(n, width)``; float32's own error is bounded by
-            :meth:`feature_error`.
+            ``(lower, upper)``, tensors ``(n, width)``. They do not include float32's rounding
+            errors, which :meth:`feature_error` bounds.
         """
         eps = eps[:, None, None, None]
         lower = self._normalised(np.maximum(x - eps, 0.0).astype(np.float32))
@@ -134,7 +134,7 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
         return lower, upper
 
     def export_model(self):
-        # A compiled kernel of this machine cannot be part of a program.
+        # An exported program cannot contain a kernel that was compiled for this machine.
         portable = type(self).from_config({**self.get_config(), "implementation": "portable"})
         portable.set_weights(self.get_weights())
         return super(LinfDistFeatures, portable).export_model()
@@ -145,19 +145,19 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
 
     def on_config_override(self, names):
         super().on_config_override(names)
-        # Also a weight, for a schedule to change, and came with the others.
+        # This setting is a weight too, so loading the weights has overwritten it.
         if "cross_entropy_weight" in names:
             self.cross_entropy_weight = self._initial_weight
 
     def feature_error(self):
-        """``(error, size)``: how far a computed feature may be from the exact one, and how large.
+        """``(error, size)``: bounds of a feature's rounding error in float32, and of its size.
 
-        For any image or box in [0, 1]. Every operation rounds its result by at most one unit
-        roundoff of its size; distances and translations pass earlier errors on unstretched.
+        They hold for any image and any box in [0, 1]. Every operation rounds its result by at most
+        one unit roundoff times its size; distances and translations do not enlarge earlier errors.
         """
         corners = np.abs(np.array([0.0, 1.0])[:, None] - np.atleast_1d(self.mean)) / self.std
         size = float(corners.max())
-        # Ends of the box, mean and std as float32, subtraction, division.
+        # Six roundings cover the ends of the box, the mean, std, the difference and the quotient.
         error = 6.0 * UNIT_ROUNDOFF * (size + 1.0 / self.std)
         return self._error_after(self.hidden, error, size)
 

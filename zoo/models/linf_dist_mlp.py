@@ -1,4 +1,4 @@
-"""ℓ∞-distance features under a small dense network, certified by interval bounds."""
+"""A small dense network on ℓ∞-distance features, certified by interval bounds."""
 
 import keras
 import numpy as np
@@ -15,27 +15,28 @@ from zoo.utils import checks
 
 @keras.saving.register_keras_serializable(package="zoo")
 class LinfDistMLP(LinfDistFeatures):
-    """ℓ∞-distance features, then dense – tanh – dense: the "+MLP" hybrid.
+    """ℓ∞-distance features followed by dense, tanh and dense layers: the paper's "+MLP" hybrid.
 
     The features move by at most ``eps / std`` when the image moves by ``eps``, for any weights.
-    From there interval bounds lead through the dense layers, the last of them by differences of
-    two classes, so the guarantee survives fine-tuning.
+    Interval bounds propagate this box through the dense layers; the last layer is bounded for
+    differences of two logits. The bounds follow the current weights, so the guarantee survives
+    fine-tuning.
 
-    Without a loss of its own, ``compile`` takes the cross-entropy of the logits that are worst
-    within ``epsilon`` + ``cross_entropy_weight`` × cross-entropy of the logits themselves.
+    Without an argument ``loss``, ``compile`` uses the cross-entropy of the worst logits within
+    ``epsilon`` plus ``cross_entropy_weight`` times the cross-entropy of the logits themselves.
 
     Args:
         image_shape: ``(height, width, channels)``.
-        num_classes: at least 2.
-        width: neurons of each layer of ℓ∞-distance neurons.
+        num_classes: number of classes, at least 2.
+        width: number of neurons of each layer of ℓ∞-distance neurons.
         depth: number of layers of ℓ∞-distance neurons.
-        hidden_units: of the dense layer.
+        hidden_units: number of units of the hidden dense layer.
         gain: initial size of the dense weights, see :class:`zoo.layers.EqualizedDense`.
         mean: pixel mean, a number or one per channel.
         std: pixel standard deviation, one number: a scale per channel would change the norm.
         epsilon: budget that the default loss trains for.
-        cross_entropy_weight: initial weight of the clean cross-entropy; assignable.
-        implementation: of the distance, see :func:`zoo.ops.lp_distance`.
+        cross_entropy_weight: initial weight of the clean cross-entropy; it can be assigned later.
+        implementation: implementation of the distance, see :func:`zoo.ops.lp_distance`.
 
     Example:
 
@@ -48,8 +49,8 @@ class LinfDistMLP(LinfDistFeatures):
         Zhang et al., ICML 2021, Table 1: ℓ∞-dist Net+MLP.
     """
 
-    #: ``interval`` leads the box of pixels, clipped to [0, 1], through the features; ``lipschitz``
-    #: takes the ball around them that their Lipschitz constant gives.
+    #: ``interval`` propagates the box of pixels, clipped to [0, 1], through the feature layers;
+    #: ``lipschitz`` takes the box around the features that their Lipschitz constant gives.
     certificates = (("linf", "interval"), ("linf", "lipschitz"))
 
     def __init__(
@@ -94,7 +95,7 @@ class LinfDistMLP(LinfDistFeatures):
 
     @property
     def architecture(self):
-        """One line for listings."""
+        """A one-line description of the model, for listings."""
         return (
             f"ℓ∞-distance features, {self.depth} layers, width {self.width}; "
             f"tanh network with {self.hidden_units} units"
@@ -102,7 +103,7 @@ class LinfDistMLP(LinfDistFeatures):
 
     def call(self, inputs, training=False):
         features = self.features(inputs, training)
-        # The loss needs them too, and Keras hands it the logits alone.
+        # The default loss needs the features too, but Keras passes it only the logits.
         self._last_features = features
         return self._logits_of(features)
 
@@ -110,7 +111,10 @@ class LinfDistMLP(LinfDistFeatures):
         return self.head(ops.tanh(self.dense(features)))
 
     def default_loss(self):
-        """Cross-entropy of worst-case logits + weight × cross-entropy, from the last call."""
+        """Cross-entropy of the worst-case logits, plus the weighted cross-entropy of the logits.
+
+        The worst-case logits are computed from the features of the model's last call.
+        """
 
         def worst_case_and_clean(y_true, y_pred):
             reach = self._training_epsilon / self.std
@@ -121,7 +125,7 @@ class LinfDistMLP(LinfDistFeatures):
                     "each call is for one loss: call the model before it"
                 )
             lower, upper = self.dense.interval(features - reach, features + reach)
-            # Rows rather than labels: the row of a label without a class is NaN.
+            # One-hot rows instead of labels: for an invalid label the row, and so the loss, is NaN.
             labels = own_class(y_true, y_pred)
             worst = -self._margins(ops.tanh(lower), ops.tanh(upper), labels)
             clean, certified = (
@@ -133,7 +137,7 @@ class LinfDistMLP(LinfDistFeatures):
         return of_this_model(worst_case_and_clean)
 
     def _margins(self, lower, upper, own):
-        """Lower bounds of ``f_y − f_j`` over a box before the last layer; 0 for ``j = y``."""
+        """Lower bounds of ``f_y − f_j`` over a box of the last layer's inputs; 0 for ``j = y``."""
         kernel = self.head.kernel * self.head.factor
         differences = ops.expand_dims(ops.matmul(own, ops.transpose(kernel)), -1) - kernel
         bias = ops.matmul(own, ops.expand_dims(self.head.bias, -1)) - self.head.bias
@@ -169,7 +173,7 @@ class LinfDistMLP(LinfDistFeatures):
 
 
 class _Head:
-    """The dense layers in float64, and what float32 may make of them."""
+    """The dense layers in float64, with bounds of float32's rounding errors in them."""
 
     def __init__(self, model):
         self.feature_error, _ = model.feature_error()
@@ -180,9 +184,10 @@ class _Head:
             )
             for layer in model.head_layers
         )
-        # A sum of n products in float32, in any order: factor and product round too.
+        # A float32 sum of n products, in any order. The 4 extra roundings cover the bias, the
+        # products and their factors.
         self.rounding1, self.rounding2 = (sum_rounding(len(w) + 4) for w in (self.w1, self.w2))
-        # Nor may what is lost of numbers too small for float32 make a difference.
+        # Float32 may also replace numbers below its smallest normal one by zero.
         lost = sum(flushing(len(self.w2) + 4, 1, np.abs(self.w2).max()))
         self.logit_size = np.abs(self.w2).sum(axis=0) + np.abs(self.b2)
         self.logit_error = self.rounding2 * self.logit_size + lost
@@ -197,7 +202,7 @@ class _Head:
         Returns:
             float64 array ``(n,)``.
         """
-        # Twice: the ends are computed, and so are the features of the image in question.
+        # Both the ends of the box and the features of a perturbed image have this rounding error.
         lower = np.asarray(lower, np.float64) - 2.0 * self.feature_error
         upper = np.asarray(upper, np.float64) + 2.0 * self.feature_error
         centre, reach = (lower + upper) / 2.0, (upper - lower) / 2.0
@@ -207,7 +212,7 @@ class _Head:
         centre = centre @ self.w1 + self.b1
         lower, upper = np.tanh(centre - reach), np.tanh(centre + reach)
         centre, reach = (lower + upper) / 2.0, (upper - lower) / 2.0 + TANH_ERROR
-        # Sums that may overflow prove nothing.
+        # A sum that may overflow in float32 has no bounded error, so it certifies nothing.
         held = (size < LARGEST).all(axis=1) & (self.logit_size < LARGEST).all()
         margin = np.full(len(lower), np.inf)
         for c in np.unique(predicted):

@@ -18,36 +18,39 @@ from zoo.models.wrapped_model import WrappedModel
 from zoo.ops import NormEstimate
 from zoo.ops.float32 import sum_rounding
 
-#: What the margin that training asks for is made from.
+#: The Lipschitz constants from which the margin that training demands can be computed: that of
+#: all logits together, or that of the difference of two logits for each pair of classes.
 MARGINS = ("global", "pairwise")
-# Distances of two equal columns have no gradient.
+# The distance between two equal columns has no gradient, so distances are at least this.
 _SMALLEST = 1e-12
 
 
 @keras.saving.register_keras_serializable(package="zoo")
 class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
-    """Your own Keras network, trained for margins that its Lipschitz constant makes radii of.
+    """A Keras network, trained for margins that are large compared with its Lipschitz constant.
 
-    Training follows the constant by power iteration, an estimate from below that gradients flow
-    through; the certificate takes upper bounds of the weights as they are: float64 singular values
-    of dense layers, Fourier bounds of convolutions, batch normalisation folded in, sums at
-    residual connections. Float32's own errors are counted for each image, of sums of products in
-    any order; not of convolutions by way of Winograd's or Fourier's transform, which a library for
-    GPUs may choose.
+    Training estimates the Lipschitz constant from below by power iteration, which gradients can
+    pass. The certificate computes upper bounds from the current weights: float64 singular values of
+    dense layers, Fourier bounds of convolutions, with batch normalisation folded into the layer
+    before it and sums of bounds at residual connections. For each image, the certificate accounts
+    for the rounding errors of float32 sums of products in any order. It does not account for those
+    of convolutions by Winograd's or Fourier's transform, which a GPU library may choose.
 
     Args:
         network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits, of the
-            layers in ``zoo.bounds.supported("lipschitz")``. It is not copied. Or a table: ``name``
-            of a function in :mod:`zoo.models.lipschitz_margin_networks`, and its arguments.
+            layers in ``zoo.bounds.supported("lipschitz")``. It is not copied. Or a dictionary:
+            ``name`` of a function in :mod:`zoo.models.lipschitz_margin_networks`, and its
+            arguments.
         epsilon: L2 budget that the default loss trains for.
         variant: ``"lmt"`` or ``"lc-lmt"``, see :class:`zoo.losses.LipschitzMargin`.
-        margin: that training asks for: ``"global"``, ``√2 ε`` times the constant of the whole
-            network, as published; or ``"pairwise"``, for each pair of classes ε times the constant
-            of the difference of their logits, less and as the certificate has it.
+        margin: the margin that training demands. ``"global"``, as published: ``√2 ε`` times the
+            Lipschitz constant of the whole network. ``"pairwise"``, as in the certificate: for each
+            pair of classes, ε times the Lipschitz constant of the difference of their logits, which
+            is smaller.
 
     Raises:
-        TypeError, ValueError: if the network is no such model, or an argument is out of range.
-        zoo.UnsupportedLayerError: naming the first layer without a bound, and what is supported.
+        TypeError, ValueError: if the network is not such a model, or an argument is out of range.
+        zoo.UnsupportedLayerError: naming the first unsupported layer, and the supported ones.
 
     Example:
 
@@ -64,7 +67,8 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         Lightweight Lipschitz Margin Training, 2018.
     """
 
-    #: ``pairwise``: the margin to each other class over the norm of the difference of weights.
+    #: ``pairwise``: the margin to each other class, divided by the Lipschitz constant of the
+    #: difference of the two logits; the smallest of these is the radius.
     certificates = (("l2", "pairwise"),)
 
     networks = NETWORKS
@@ -95,7 +99,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
 
     @property
     def architecture(self):
-        """One line for listings."""
+        """A one-line description of the model, for listings."""
         steps = self.analysis.with_norms
         sizes = "-".join(str(step.rule.layer.kernel.shape[-1]) for step in steps)
         if len(sizes) > 40:
@@ -109,26 +113,26 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         metrics: Any = ("accuracy",),
         **kwargs: Any,
     ) -> None:
-        """As for every model; a LipschitzMargin without an estimate takes this network's."""
+        """Like the base class; a ``LipschitzMargin`` loss without an estimate gets this model's."""
         if isinstance(loss, LipschitzMargin) and loss.lipschitz is None:
             loss.lipschitz = self.estimate
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def default_loss(self):
-        """:class:`zoo.losses.LipschitzMargin` of this network."""
+        """:class:`zoo.losses.LipschitzMargin` with this network's estimate of the constant."""
         return of_this_model(LipschitzMargin(self.estimate, self._training_epsilon, self.variant))
 
     def estimate(self):
-        """How fast two logits can move apart, from below: for training alone.
+        """Estimate from below how fast two logits can move apart, for training only.
 
-        Each call takes a step of power iteration for every kernel.
+        Each call takes one step of power iteration for every kernel.
 
         Returns:
             :class:`zoo.ops.NormEstimate`, a scalar with ``margin="global"``, otherwise of shape
             ``(classes, classes)``.
         """
         bounded = self.analysis
-        # The product is a tensor on this device, also of a variable mirrored on several.
+        # A product is a tensor on this device, even if the variable is mirrored on several devices.
         gains, vectors = bounded.estimates([vector * 1.0 for vector in self._vectors])
         for variable, vector in zip(self._vectors, vectors, strict=True):
             variable.assign(vector)
@@ -140,12 +144,13 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         return NormEstimate(gains[bounded.head.inputs[0]] * distances)
 
     def lipschitz(self):
-        """Upper bounds of the L2 Lipschitz constants, layer by layer, in float64.
+        """Upper bounds of the L2 Lipschitz constants of all layers, computed in float64.
 
         Returns:
-            Dictionary of layer name to bound, in the order they run; a name met again has a
-            number, as in ``"dense #2"``. Along a chain they multiply; where branches are added, the
-            products of the branches add up.
+            Dictionary from the name of a layer to its bound, in the order in which the layers run;
+            the second use of a layer is named like ``"dense #2"``. The bound of a chain is the
+            product of its layers' bounds; the bound of a sum of branches is the sum of the
+            branches' bounds.
         """
         bounds, _ = self.derived()
         return self.analysis.by_layer(bounds)
@@ -162,23 +167,26 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             return CertifiedBatch(logits, np.zeros(len(logits), np.float32))
         sizes = [lengths(tensor) for tensor in tensors]
         kernel, lipschitz = self._last_layer(gains)
-        # Two images in [0, 1] are no further apart.
+        # No two images in [0, 1] are further apart than this.
         diameter = math.sqrt(math.prod(self.image_shape))
         reach = np.minimum(pairwise_radius(logits, kernel, lipschitz), diameter)
 
         def size(place, error):
-            # The inputs as computed, of this image and of every one within reach.
+            # An upper bound of the size of a step's computed inputs, for every image within reach.
             return sizes[place] + 2.0 * error + gains[place] * reach
 
         radius = pairwise_radius(logits, kernel, lipschitz, self._error(bounds, size))
         return CertifiedBatch(logits, round_down(np.minimum(radius, diameter)))
 
     def logit_certificate(self):
-        """The certificate as a function of logits; float32's error is bounded from the image alone.
+        """The certificate as a function of the logits.
+
+        It bounds float32's error from the size of the image alone, not from the intermediate
+        tensors as :meth:`certify` does.
 
         Returns:
-            :class:`zoo.certificates.LogitCertificate`. Its radii are smaller than those of
-            :meth:`certify`, by what that error is larger; up to rounding never larger.
+            :class:`zoo.certificates.LogitCertificate`. Because its error bound is larger, its radii
+            are at most those of :meth:`certify`, up to rounding.
         """
         self.require_certifiable()
         (bounds, gains), bounded = self.derived(), self.analysis
@@ -193,7 +201,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
 
             return float(self._error(bounds, size)[0])
 
-        # It is affine in the size, where nothing overflows.
+        # The error is an affine function of the image's size unless something overflows.
         none, most = math.inf, math.inf
         if np.isfinite(gains).all():
             none, most = error_at(0.0), error_at(diameter)
@@ -208,23 +216,26 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         )
 
     def derive(self):
-        """``(bounds, gains)``: of each step, and from the image to each place."""
+        """``(bounds, gains)``: bounds of each step, and of the map from the image to its output.
+
+        ``gains[0]`` is for the image itself, ``gains[i]`` for the output of the i-th step.
+        """
         bounds = self.analysis.bounds()
         return bounds, self.analysis.gains(bounds)
 
     def _last_layer(self, gains):
-        """``(kernel, lipschitz)``: of the logits, and of what they are made of."""
+        """``(kernel, lipschitz)``: the kernel of the last layer, and a bound for its inputs."""
         head = self.analysis.head
         if head is None:
-            # The differences of two of the network's own outputs.
+            # Without a dense head, the network's outputs count as features with a unit kernel.
             return np.eye(self.num_classes), gains[-1]
         return ops.convert_to_numpy(head.rule.layer.kernel), gains[head.inputs[0]]
 
     def _error(self, bounds, size):
         """Bound of float32's error in a logit; ``size`` as for the network's ``errors``."""
         at_image = sum_rounding(2) * math.sqrt(math.prod(self.image_shape))
-        # This is of all logits together; of two of them, c and j, |error c| + |error j| is √2
-        # times that.
+        # `errors` bounds the L2 norm of the errors e of all logits: |e_c| + |e_j| ≤ √2 · errors.
+        # Certificates assume 2 · (the returned bound) for this sum: errors / √2 suffices.
         return self.analysis.errors(bounds, size, at_image) / math.sqrt(2.0)
 
     def get_config(self):

@@ -7,12 +7,12 @@ from zoo.utils import checks
 
 
 def mlp(image_shape, num_classes, hidden=(100, 100, 100), activation="relu"):
-    """Dense layers: by default the published network for MNIST.
+    """A network of dense layers; the defaults are the published network for MNIST.
 
     Args:
         image_shape: ``(height, width, channels)``.
         num_classes: number of logits.
-        hidden: units of the hidden layers.
+        hidden: number of units of each hidden layer.
         activation: ``"relu"`` or ``"max_min"``.
 
     Returns:
@@ -27,13 +27,13 @@ def mlp(image_shape, num_classes, hidden=(100, 100, 100), activation="relu"):
 def convnet(
     image_shape, num_classes, filters=(32, 64), kernel_size=4, hidden=(256,), activation="relu"
 ):
-    """Convolutions of stride 2, then dense layers.
+    """A network of convolutions with stride 2, followed by dense layers.
 
     Args:
         image_shape, num_classes, activation: as for :func:`mlp`.
-        filters: of the convolutions.
-        kernel_size: height and width of their kernels.
-        hidden: units of the dense layers.
+        filters: number of filters of each convolution.
+        kernel_size: height and width of the kernels.
+        hidden: number of units of each hidden dense layer.
 
     Returns:
         ``keras.Sequential``.
@@ -58,19 +58,19 @@ def convnet(
 
 
 def wide_resnet(image_shape, num_classes, depth=16, width=4, dropout=0.4):
-    """A pre-activation residual network of three stages, wider than the first of its kind.
+    """A wide residual network: three stages of pre-activation residual blocks.
 
     Args:
         image_shape, num_classes: as for :func:`mlp`.
-        depth: number of layers, ``6 n + 4`` for n blocks a stage.
-        width: factor on 16, 32 and 64 filters.
-        dropout: rate between the two convolutions of a block.
+        depth: number of layers, ``6 n + 4`` for n blocks per stage.
+        width: factor by which 16, 32 and 64 filters, those of the stages, are multiplied.
+        dropout: dropout rate between the two convolutions of a block.
 
     Returns:
         Functional ``keras.Model``.
 
     Raises:
-        ValueError: if no number of blocks has the depth.
+        ValueError: if the depth is not ``6 n + 4`` for a whole number n of blocks.
 
     Reference:
         Zagoruyko, Komodakis: Wide Residual Networks, BMVC 2016.
@@ -91,7 +91,7 @@ def wide_resnet(image_shape, num_classes, depth=16, width=4, dropout=0.4):
         )(inputs)
 
     def normalised(inputs):
-        # The moving variance is in the bound that training estimates: it may not lag behind.
+        # Training estimates the bound with the moving variance, so that must follow quickly.
         return keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(inputs))
 
     inputs = keras.Input(tuple(image_shape))
@@ -123,5 +123,5 @@ def _activation(name):
     return known[name]()
 
 
-#: By name: functions of the image shape and the number of classes, with options.
+#: The networks by name: functions of the image shape, the number of classes and options.
 NETWORKS = {"mlp": mlp, "convnet": convnet, "wide_resnet": wide_resnet}

@@ -1,4 +1,4 @@
-"""The budget that a loss trains for, as a weight that a schedule can change."""
+"""The perturbation budget of a training loss, as a weight that a schedule can change."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -9,22 +9,23 @@ from keras import ops
 from zoo.epsilon import Epsilon
 from zoo.typing import Budget
 
-# A model has this class beside CertifiedModel, whose methods it calls.
+# Models inherit from this mixin and from CertifiedModel, whose methods the mixin calls. Type
+# checkers see a subclass of keras.Model.
 _Model: Any = keras.Model if TYPE_CHECKING else object
 
 
 class TrainingEpsilon(_Model):
-    """What models share that grow their budget while training.
+    """Mixin of models whose training budget can grow during training.
 
-    A base class beside :class:`zoo.models.CertifiedModel`; a model calls :meth:`add_epsilon` in
-    its constructor.
+    A model inherits from it and from :class:`zoo.models.CertifiedModel`, and calls
+    :meth:`add_epsilon` in its constructor.
     """
 
     def add_epsilon(self, epsilon: Budget) -> None:
-        """Set ``epsilon``, and the weight that the default loss reads.
+        """Set ``epsilon``, and add the weight from which the default loss reads the budget.
 
         Args:
-            epsilon: positive, or a fraction such as ``"8/255"``.
+            epsilon: budget, a positive number or a fraction such as ``"8/255"``.
         """
         self.epsilon = Epsilon(epsilon)
         self._training_epsilon = self.add_weight(
@@ -36,7 +37,7 @@ class TrainingEpsilon(_Model):
 
     @property
     def training_epsilon(self) -> float:
-        """Budget in the default loss, ``epsilon`` unless a schedule assigns another."""
+        """The budget in the default loss: ``epsilon``, unless a schedule assigns another one."""
         self.sync_jax_state()
         return float(ops.convert_to_numpy(self._training_epsilon))
 
@@ -47,6 +48,6 @@ class TrainingEpsilon(_Model):
 
     def on_config_override(self, names: Iterable[str]) -> None:
         super().on_config_override(names)
-        # Also a weight, for a schedule to change, and came with the others.
+        # The budget is a weight too, so loading the weights has overwritten it.
         if "epsilon" in names:
             self.training_epsilon = float(self.epsilon)

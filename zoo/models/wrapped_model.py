@@ -1,4 +1,4 @@
-"""Models of the zoo around an ordinary Keras network."""
+"""The base class of models that wrap an ordinary Keras network."""
 
 from typing import Any
 
@@ -11,25 +11,25 @@ from zoo.bounds.rules.rule import rule_for
 from zoo.bounds.rules.shape import UnchangedRule
 from zoo.models.base import CertifiedModel
 
-#: A first layer that multiplies by less takes pixels of 0 to 255, not of [0, 1].
+#: A first ``Rescaling`` layer with a smaller scale is meant for pixels in 0..255, not in [0, 1].
 LARGEST_BYTE_SCALE = 1 / 64
 
 
 class WrappedModel(CertifiedModel):
-    """A model of the zoo around a Keras network of the user's own.
+    """A model of the zoo that wraps a Keras network.
 
-    A subclass names the networks that can be asked for by name in ``networks``, and says in
-    :meth:`analyse` what its certificate takes from a network.
+    A subclass lists in ``networks`` the networks that can be chosen by name, and defines in
+    :meth:`analyse` what its certificate needs to know about a network.
 
     Args:
         network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits. It is
-            not copied. Or its serialised form, or a table: ``name``, a key of ``networks``, and
-            arguments of that function.
-        kwargs: of ``keras.Model``.
+            not copied. Or the serialised form of such a model, or a dictionary: ``name``, a key of
+            ``networks``, and the arguments of that function.
+        kwargs: arguments of ``keras.Model``.
 
     Raises:
-        TypeError, ValueError: if the network is no such model.
-        zoo.UnsupportedLayerError: naming the first layer without bounds, and what is supported.
+        TypeError, ValueError: if the network is not such a model.
+        zoo.UnsupportedLayerError: naming the first unsupported layer, and the supported ones.
     """
 
     #: Functions that make a network, by name.
@@ -46,16 +46,16 @@ class WrappedModel(CertifiedModel):
 
     @staticmethod
     def analyse(network: Any, /) -> Any:
-        """What the certificate takes from a network, without its weights.
+        """Find out what the certificate needs to know about a network, apart from its weights.
 
         Raises:
-            zoo.UnsupportedLayerError: naming the first layer without bounds, and what is supported.
+            zoo.UnsupportedLayerError: naming the first unsupported layer, and the supported ones.
         """
         raise NotImplementedError
 
     @property
     def analysis(self):
-        """What :meth:`analyse` returned for the network as it was when it was last certified."""
+        """What :meth:`analyse` returned for the network when it was last certified."""
         return self._analysis
 
     def call(self, inputs, training=False):
@@ -66,7 +66,7 @@ class WrappedModel(CertifiedModel):
 
     def derived(self):
         def derive():
-            # Layers can be changed after all; what is certified is what they are now.
+            # The user may have changed the network's layers, so it is analysed again.
             self._analysis = self.analyse(self.network)
             return self.derive()
 
@@ -74,8 +74,8 @@ class WrappedModel(CertifiedModel):
 
     @property
     def head_layer(self):
-        """The dense layer without activation that the logits come from, or None."""
-        # Layers that do nothing at inference may follow it, such as dropout.
+        """The dense layer without activation that computes the logits, or None."""
+        # Layers that do nothing at inference, such as dropout, may follow it.
         layers = [node.layer for node in nodes_of(self.network)]
         last: Any = next((layer for layer in reversed(layers) if not _is_idle(layer)), None)
         if type(last) is not keras.layers.Dense:
@@ -87,10 +87,10 @@ class WrappedModel(CertifiedModel):
         return layers_under(self.head_layer, self.network)
 
     def with_new_head(self, num_classes):
-        """The same features under an untrained last layer, to be fine-tuned.
+        """A copy of the model with an untrained last layer, to be fine-tuned.
 
         Args:
-            num_classes: of the new layer.
+            num_classes: number of classes of the new layer.
 
         Returns:
             A new model with a network of its own; this one is unchanged.
@@ -103,21 +103,21 @@ class WrappedModel(CertifiedModel):
 
     def get_config(self):
         config = super().get_config()
-        # The network has these.
+        # The network's own configuration contains these two.
         del config["image_shape"], config["num_classes"]
         return {**config, "network": keras.saving.serialize_keras_object(self.network)}
 
 
 def network_from(network, known):
-    """A model as it is, one from its configuration, or one by name.
+    """Make a Keras model from its serialised form or by name; a model is returned as it is.
 
     Args:
-        network: a Keras model, its serialised form, or a table: ``name``, one of ``known``, and
-            arguments of that function.
-        known: functions by name.
+        network: a Keras model, its serialised form, or a dictionary: ``name``, a key of ``known``,
+            and the arguments of that function.
+        known: dictionary from name to a function that makes a model.
 
     Raises:
-        ValueError: naming the names that there are.
+        ValueError: naming the known names, if the name is not one of them.
     """
     if isinstance(network, dict) and "class_name" in network:
         return keras.saving.deserialize_keras_object(network)
@@ -134,7 +134,7 @@ def require_images_to_logits(network):
     """Raise unless a built model takes images in [0, 1] to logits.
 
     Raises:
-        ValueError: naming the shapes, or a first layer that pixels of 0 to 255 are meant for.
+        ValueError: naming the shapes, or a first layer that is meant for pixels in 0..255.
     """
     if len(network.input_shape) != 4 or len(network.output_shape) != 2:
         raise ValueError(
@@ -151,15 +151,15 @@ def require_images_to_logits(network):
 
 
 def with_new_last_layer(network, last, num_classes):
-    """A copy of a network, weights included, but for its last layer, which is untrained.
+    """A copy of a network with its weights, except for the last layer, which is new and untrained.
 
     Args:
         network: a Sequential or functional model.
-        last: its last layer, a dense one.
-        num_classes: units of the new one.
+        last: its last dense layer; None raises the error below.
+        num_classes: number of units of the new layer.
 
     Raises:
-        ValueError: if there is no such layer.
+        ValueError: if ``last`` is None.
     """
     _require_head(last)
 
@@ -182,14 +182,14 @@ def with_new_last_layer(network, last, num_classes):
 
 
 def layers_under(last, network):
-    """All layers of a network, those of models inside it too, but for the last one.
+    """All layers of a network except the last one, including the layers of nested models.
 
     Args:
-        last: its last layer, a dense one; None if there is no such layer.
+        last: its last dense layer; None raises the error below.
         network: a Sequential or functional model.
 
     Raises:
-        ValueError: if there is no such layer.
+        ValueError: if ``last`` is None.
     """
     _require_head(last)
     layers = network._flatten_layers(include_self=False, recursive=True)
