@@ -1,4 +1,4 @@
-"""Checkpoints: the catalog of them, their files, and their way to and from the Hugging Face Hub."""
+"""Checkpoints: their catalog, their files, and download from and publication on the Hub."""
 
 from zoo.hub.catalog import Record, info, list_models
 from zoo.hub.download import fetch

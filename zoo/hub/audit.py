@@ -1,4 +1,4 @@
-"""An audit of a checkpoint folder before it is published, in a process of its own."""
+"""Audit a checkpoint folder, in a process of its own, before it is published."""
 
 import argparse
 import json
@@ -18,25 +18,26 @@ from zoo.utils import checks
 from zoo.utils.json_text import json_text
 
 CARD = "README.md"
-# Standard deviations that the accuracy of a sample may be off that of all images.
+# By how many standard deviations the accuracy on a sample may differ from that on all images.
 _SIGMAS = 4.0
 
 
 def audit(
     folder: Path, record: Record, *, sample: int = 100, data: Path | None = None
 ) -> dict[str, Any]:
-    """Compare a staged folder with what the catalog says of it.
+    """Check that a staged folder agrees with its record in the catalog.
 
-    Size and sha256 of every file; the card and its metadata; and, in a fresh process that knows the
-    folder alone, golden logits and, of the first test images, clean accuracy and the first method's
-    certified ones, which must agree with the recorded ones as far as a sample can tell. FGSM and a
-    short PGD must break no certificate.
+    The audit compares the size and sha256 of every file, the model card, and the card's metadata.
+    Then it loads the folder in a fresh process and compares the golden logits, the clean accuracy,
+    and the certified accuracies of the first certificate. The accuracies are measured on the first
+    test images, and may differ from the recorded ones by as much as such a sample can. FGSM and a
+    short PGD must not break a certificate.
 
     Args:
-        folder: with ``config.json``, ``model.weights.h5`` and ``README.md``, and nothing else.
-        record: :class:`zoo.hub.records.Record`.
+        folder: holds ``config.json``, ``model.weights.h5`` and ``README.md``, and nothing else.
+        record: :class:`zoo.hub.records.Record` of the checkpoint.
         sample: number of test images to measure again.
-        data: an ``.npz`` file in place of the record's image set.
+        data: an ``.npz`` file to use instead of the record's image set.
 
     Returns:
         What was measured: a dictionary ready for JSON.
@@ -60,7 +61,10 @@ def audit(
 
 
 def _check_card(path: pathlib.Path, record: Record) -> None:
-    """The card's metadata is what the Hub shows: its numbers are the record's."""
+    """Raise unless the card is that of the record, and its metadata has the clean accuracy.
+
+    The Hub shows the numbers in the metadata.
+    """
     from huggingface_hub import ModelCard
 
     from zoo.hub.card import card
@@ -137,14 +141,14 @@ def _check_numbers(measured: dict[str, Any], record: Record) -> None:
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
-    """Load a folder and measure it, knowing nothing but what is asked."""
+    """Load a checkpoint folder and measure it; the request is all that this process is given."""
     from zoo import data
     from zoo.evaluation import evaluate
     from zoo.hub import checkpoint, golden
 
     model = checkpoint.load(request["folder"])
     images = data.load(request["data"], "test").take(request["sample"])
-    # Refuses an attack that breaks a certificate.
+    # `evaluate` raises an error if an attack breaks a certificate.
     report = evaluate(
         model,
         images.images,
@@ -168,6 +172,6 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="For zoo.hub.audit.audit.")
+    parser = argparse.ArgumentParser(description="Used by zoo.hub.audit.audit only.")
     parser.add_argument("request")
     print(json_text(measure(json.loads(parser.parse_args().request))))

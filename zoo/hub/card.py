@@ -51,7 +51,7 @@ def card(record: Record) -> str:
     """The model card as text.
 
     Args:
-        record: of the catalog.
+        record: :class:`zoo.hub.records.Record` of the checkpoint.
 
     Returns:
         Markdown with YAML metadata, for a checkpoint's ``README.md``.

@@ -1,4 +1,4 @@
-"""The checkpoints there are: ``weights_manifest.json`` as records."""
+"""The catalog of checkpoints: the entries of ``weights_manifest.json`` as records."""
 
 import difflib
 import fnmatch
@@ -16,7 +16,7 @@ _PACKAGE = pathlib.Path(__file__).parent.parent
 
 
 def _shipped(name: str) -> pathlib.Path:
-    """A file beside the package in a source tree, or inside it in a wheel."""
+    """Path of a file that lies beside the package in a source tree, and inside it in a wheel."""
     inside = _PACKAGE / name
     return inside if inside.exists() else _PACKAGE.parent / name
 
@@ -33,17 +33,17 @@ def list_models(
     norm: str | None = None,
     approach: str | None = None,
 ) -> Records:
-    """The checkpoints that match, offline.
+    """List the checkpoints in the catalog that match; this needs no network.
 
     Args:
-        pattern: of the name, with ``*`` and ``?``.
-        dataset, norm, approach: exact values to filter by.
+        pattern: pattern of the name, with the wildcards ``*`` and ``?``.
+        dataset, norm, approach: exact values that the checkpoints must have; None matches all.
 
     Returns:
         List of :class:`Record` that prints as a table.
 
     Raises:
-        TypeError: naming the argument that is no text.
+        TypeError: naming the argument that is not text.
 
     Example:
 
@@ -69,14 +69,14 @@ def info(name: str) -> Record:
     """The record of one checkpoint.
 
     Args:
-        name: of the catalog.
+        name: name of the checkpoint in the catalog.
 
     Returns:
         :class:`Record`.
 
     Raises:
-        TypeError: if the name is no text.
-        zoo.UnknownModelError: with the closest names.
+        TypeError: if the name is not text.
+        zoo.UnknownModelError: if there is no such checkpoint; the message has the closest names.
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be a catalog name, as in zoo.list_models(), got {name!r}")
@@ -89,15 +89,15 @@ def info(name: str) -> Record:
 
 
 def write(record: Record) -> None:
-    """Add a measured record to the manifest, or replace the one of the same name.
+    """Add a record to the manifest, or replace the record of the same name.
 
-    The manifest is checked against its schema first and replaced as a whole.
+    The new manifest is first checked against its schema; then the file is replaced as a whole.
 
     Args:
-        record: what was measured.
+        record: :class:`Record` with everything that was measured.
 
     Raises:
-        jsonschema.ValidationError: if the record is not of the manifest's form.
+        jsonschema.ValidationError: if the record does not fit the manifest's schema.
         ValueError: if a number in it is NaN or infinite.
     """
     import jsonschema

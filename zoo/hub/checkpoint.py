@@ -1,4 +1,7 @@
-"""A checkpoint folder: ``config.json`` and ``model.weights.h5``, and back to a model."""
+"""Save a model as a checkpoint folder, and load it from one.
+
+The folder holds ``config.json`` and ``model.weights.h5``.
+"""
 
 import json
 import os
@@ -21,18 +24,19 @@ FORMAT = 1
 def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> None:
     """Write a model as a checkpoint folder.
 
-    The optimizer is left out. Both files are written under other names and renamed when whole.
+    The state of the optimizer is not saved. Both files are written under temporary names and
+    renamed once they are complete.
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`.
-        folder: created where missing; a checkpoint in it is replaced.
-        float16: store kernels in half precision, half the size. The stored model is then a rounded
-            one: measure what :func:`zoo.load` returns, not ``model``.
+        folder: created if it does not exist; a checkpoint in it is replaced.
+        float16: whether to store kernels in half precision, which halves the size. The weights of
+            the stored model are then rounded: measure what :func:`zoo.load` returns, not ``model``.
 
     Raises:
-        TypeError: if it is not a model of the zoo.
-        ValueError: if the class is not registered with Keras, so that nothing could load the
-            folder, or a weight is too large for half precision.
+        TypeError: if ``model`` is not a model of the zoo.
+        ValueError: if the model's class is not registered with Keras, so that the folder could not
+            be loaded, or if a weight is too large for half precision.
 
     Example:
 
@@ -82,8 +86,8 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
     """Build the model of a checkpoint folder.
 
     Args:
-        folder: holding ``config.json`` and ``model.weights.h5``.
-        weights: False for freshly initialised weights.
+        folder: holds ``config.json`` and ``model.weights.h5``.
+        weights: whether to load the weights; with False they are freshly initialised.
         overrides: constructor arguments that replace the stored ones.
 
     Returns:
@@ -116,17 +120,17 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
             raise CheckpointError(f"{folder} has no {WEIGHTS}")
         try:
             model.load_weights(path)
-        except Exception as error:  # h5py and Keras raise many kinds for a damaged file
+        except Exception as error:  # h5py and Keras raise many types of errors for a damaged file
             raise CheckpointError(f"{path} does not hold this model's weights: {error}") from error
         model.on_config_override(overrides)
     return model
 
 
 def _without_automatic_name(kind: type, config: dict[str, Any]) -> dict[str, Any]:
-    """The settings without a name that Keras made up when the model was saved.
+    """The settings of a model, without its name if Keras had made that up.
 
-    Keras makes up another one then, so that two loaded models can be parts of a third: the names of
-    a model's layers must differ.
+    Keras then makes up a new name. Otherwise two models from the same checkpoint would have the
+    same name, and could not both be layers of a third model.
     """
     name = str(config.get("name", ""))
     if re.fullmatch(kind.__name__.lower() + r"\d*", name.replace("_", "")):
@@ -159,7 +163,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _compress(source: pathlib.Path, target: pathlib.Path, float16: bool) -> None:
-    """Copy a weight file with gzip; with ``float16``, matrices in half precision."""
+    """Copy a weight file with gzip compression; ``float16`` stores matrices in half precision."""
     import h5py
     import numpy as np
 

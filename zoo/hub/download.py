@@ -1,4 +1,4 @@
-"""The bytes of a checkpoint: from a folder, the cache or the Hugging Face Hub, and verified."""
+"""Fetch the files of a checkpoint from a folder, the cache or the Hub, and verify them."""
 
 import contextlib
 import hashlib
@@ -25,28 +25,29 @@ def fetch(
     local_files_only: bool = False,
     verify: bool = True,
 ) -> pathlib.Path:
-    """A local folder with the files of a checkpoint.
+    """Find or download the files of a checkpoint, and return the local folder that holds them.
 
     A name is looked up in this order: an explicit folder; ``weights/``, which ships with zoo; the
-    cache; the Hugging Face Hub at the pinned revision. ``HF_ENDPOINT``, ``HF_HOME`` and
-    ``HF_HUB_OFFLINE`` are honoured.
+    cache; the Hugging Face Hub at the pinned revision. The environment variables ``HF_ENDPOINT``,
+    ``HF_HOME`` and ``HF_HUB_OFFLINE`` are honoured.
 
     Args:
-        name: a catalog name, ``hf://org/repo[@revision]``, or a folder: a :class:`pathlib.Path`, or
-            text with a separator (``"./mine"``), so that no folder shadows a catalog name.
-        revision: of the Hub repository, in place of the pinned one.
-        cache_dir: in place of huggingface_hub's cache folder.
-        local_files_only: whether to do without the network.
+        name: a catalog name, ``hf://org/repo[@revision]``, or a folder. A folder is given as a
+            :class:`pathlib.Path`, or as text with a separator (``"./mine"``), so that it cannot be
+            mistaken for a catalog name.
+        revision: revision of the Hub repository to use instead of the pinned one.
+        cache_dir: folder to use instead of huggingface_hub's cache folder.
+        local_files_only: whether to use no network.
         verify: whether to compare size and sha256 with the published ones before use. A wrong file
             is removed from the cache, so the next call fetches it again.
 
     Returns:
-        :class:`pathlib.Path` of a folder holding ``config.json`` and ``model.weights.h5``.
+        :class:`pathlib.Path` of a folder that holds ``config.json`` and ``model.weights.h5``.
 
     Raises:
-        TypeError: naming the argument that is not of the kind it takes.
-        zoo.UnknownModelError: for a name the catalog does not have.
-        zoo.CheckpointError: for a folder that is not there.
+        TypeError: naming the argument that has the wrong type.
+        zoo.UnknownModelError: if the catalog does not have the name.
+        zoo.CheckpointError: if the folder does not exist.
         zoo.DownloadError: naming the file and why it could not be fetched.
         zoo.IntegrityError: naming the file, what was expected and what was found.
     """
@@ -80,22 +81,22 @@ def fetch(
 
 
 def is_outside_catalog(name: Path) -> bool:
-    """Whether a name is a folder or of the form ``hf://org/repo``, and so none of the catalog's."""
-    # On Windows both separators are in use.
+    """Whether a name stands for a folder or a Hub repository, not for an entry of the catalog."""
+    # Windows accepts both separators.
     return isinstance(name, os.PathLike) or "/" in name or os.sep in name
 
 
 def check(name: Path) -> None:
-    """Raise, without fetching anything, unless there may be such a checkpoint.
+    """Raise if no checkpoint can have this name; nothing is fetched.
 
     Args:
         name: as for :func:`fetch`.
 
     Raises:
         TypeError: if the name is neither text nor a path.
-        ValueError: for a Hub name of another form.
-        zoo.UnknownModelError: for a name the catalog does not have.
-        zoo.CheckpointError: for a folder that is not there.
+        ValueError: if a name that begins with ``hf://`` is malformed.
+        zoo.UnknownModelError: if the catalog does not have the name.
+        zoo.CheckpointError: if the folder does not exist.
     """
     text = os.fspath(name) if isinstance(name, os.PathLike) else name
     if not isinstance(text, str):
@@ -143,12 +144,12 @@ def from_hub(
     local_files_only: bool = False,
     verify: bool = True,
 ) -> pathlib.Path:
-    """Download files of a repository, or take them from the cache; returns their folder.
+    """Download files of a repository, or find them in the cache, and return their folder.
 
     Args:
-        repo, revision: on the Hub.
-        files: list of :class:`zoo.hub.records.File`, or None for those of a checkpoint, whose size
-            and sha256 are then unknown.
+        repo, revision: name of the repository on the Hub, and its revision.
+        files: list of :class:`zoo.hub.records.File`. None stands for the two files of a checkpoint
+            whose size and sha256 are unknown.
         cache_dir, local_files_only, verify: as for :func:`fetch`.
     """
     known = {file.path: file for file in files or ()}
@@ -192,7 +193,7 @@ def _download(
         raise DownloadError(f"{what}: the repository has no such file") from error
     except errors.RepositoryNotFoundError as error:
         raise DownloadError(f"{what}: there is no such repository, or it is private") from error
-    except Exception as error:  # the client, its HTTP library and the file system raise many kinds
+    except Exception as error:  # the client, its HTTP library and the file system raise many types
         raise DownloadError(f"{what} could not be fetched: {line(error)}") from error
 
 
@@ -201,20 +202,20 @@ def _verify_download(path: pathlib.Path, file: File | None) -> None:
     if file is not None:
         size, sha256 = file.size, file.sha256
     elif _SHA256.fullmatch(blob.name):
-        # The Hub names a large file by its sha256, and the cache keeps that name.
+        # The cache names the blob of a large file by its sha256, as the Hub does.
         size, sha256 = blob.stat().st_size, blob.name
     else:
         return
     try:
         check_file(path, size, sha256)
     except IntegrityError:
-        with contextlib.suppress(OSError):  # in a read-only cache the error itself must do
+        with contextlib.suppress(OSError):  # nothing can be removed from a read-only cache
             path.unlink(missing_ok=True)
             blob.unlink(missing_ok=True)
         raise
 
 
 def line(error: BaseException) -> str:
-    """An exception as one line: its kind and the first line of its message."""
+    """An exception as one line: the name of its type and the first line of its message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Golden logits: what a checkpoint gives for two made-up images, to tell when that changes."""
+"""Golden logits: a checkpoint's logits for two synthetic images, recorded to detect changes."""
 
 import math
 from typing import TYPE_CHECKING
@@ -10,14 +10,16 @@ from zoo.typing import Array, ImageShape
 if TYPE_CHECKING:
     from zoo.models import CertifiedModel
 
-#: Difference, relative to the largest logit, that another machine may make.
+#: Largest difference, relative to the largest logit, that rounding on another machine may cause.
 TOLERANCE = 1e-3
-# Odd, so that pixels repeat only after as many as there are levels.
+# The step is odd and the number of levels a power of two, so pixels repeat only after all levels.
 _STEP, _LEVELS = 40503, 65536
 
 
 def images(image_shape: ImageShape) -> Array:
-    """Two images in [0, 1], the same on every machine: multiples of the golden ratio, modulo 1.
+    """Two images in [0, 1] that are the same on every machine.
+
+    Their pixels are multiples of the golden ratio, modulo 1.
 
     Args:
         image_shape: ``(height, width, channels)``.
@@ -42,14 +44,14 @@ def logits(model: "CertifiedModel") -> list[list[float]]:
 
 
 def difference(model: "CertifiedModel", expected: list[list[float]]) -> float:
-    """By how much the logits differ from expected ones, relative to the largest of these.
+    """The largest difference from the expected logits, relative to the largest expected logit.
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`.
-        expected: as :func:`logits` returned it.
+        expected: logits as :func:`logits` returned them earlier.
 
     Returns:
-        A number; above :data:`TOLERANCE` the model is not what it was.
+        A number; if it is above :data:`TOLERANCE`, the model has changed.
     """
     found, wanted = np.array(logits(model)), np.array(expected)
     if found.shape != wanted.shape:

@@ -1,4 +1,4 @@
-"""From a name to a model."""
+"""Load a model by its name."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -28,21 +28,23 @@ def load(
     Args:
         name: a catalog name (see :func:`zoo.list_models`), ``hf://org/repo[@revision]``, or a
             checkpoint folder.
-        revision: of the Hub repository, in place of the pinned one.
-        cache_dir: in place of huggingface_hub's cache folder.
-        local_files_only: whether to do without the network.
+        revision: revision of the Hub repository to use instead of the pinned one.
+        cache_dir: folder to use instead of huggingface_hub's cache folder.
+        local_files_only: whether to use no network.
         verify: whether to check size and sha256 of the files before reading them.
-        weights: False for the architecture with fresh weights.
-        num_classes: a number for a new, untrained head on the pretrained features, to be
-            fine-tuned; the certificate stays valid.
+        weights: whether to load the weights; with False they are freshly initialised.
+        num_classes: number of classes of a new, untrained head on the pretrained features, for
+            fine-tuning; the certificate stays valid. None keeps the pretrained head.
         overrides: constructor arguments of the model that replace the stored ones.
 
     Returns:
         A :class:`zoo.models.CertifiedModel`, which is a :class:`keras.Model`.
 
     Raises:
-        zoo.UnknownModelError: for a name the catalog does not have, with the closest names.
-        zoo.DownloadError, zoo.IntegrityError, zoo.CheckpointError: naming file and fault.
+        zoo.UnknownModelError: if the catalog does not have the name; the message has the closest
+            names.
+        zoo.DownloadError, zoo.IntegrityError, zoo.CheckpointError: naming the file and what is
+            wrong with it.
         TypeError, ValueError: naming the argument that is wrong.
         NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
         RuntimeError: in a process that was forked after the backend had been used.

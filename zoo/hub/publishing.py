@@ -1,4 +1,4 @@
-"""Publishing a checkpoint on the Hugging Face Hub: staged, audited, uploaded, pinned."""
+"""Publish a checkpoint on the Hugging Face Hub: stage, audit and upload it, pin its revision."""
 
 import dataclasses
 import pathlib
@@ -31,30 +31,31 @@ def publish(
 ) -> dict[str, Any]:
     """Publish a checkpoint of the catalog as a repository of its own, and pin its revision.
 
-    The files are staged in a folder and audited (:func:`zoo.hub.audit.audit`) before anything is
-    sent. It is safe to repeat: what the repository already has is not sent again, and a
-    publication that was interrupted goes on. The catalog is written last, when the Hub's copy has
-    been fetched anew and found right.
+    The files are copied to a temporary folder and audited (:func:`zoo.hub.audit.audit`) before
+    anything is sent. It is safe to call this again, also after an interruption: what the repository
+    already has is not sent again. The revision is written to the catalog last, after the files have
+    been downloaded from the Hub again and compared.
 
     Args:
-        name: in the catalog.
+        name: name of the checkpoint in the catalog.
         to: organisation or user on the Hub; the repository is ``to/name``.
-        private: whether a repository that is created is private. One that exists stays as it is.
-        dry_run: whether to stop after the audit. Needs no token and no network.
+        private: whether a new repository is private. An existing one stays as it is.
+        dry_run: whether to stop after the audit. This needs no token and no network.
         sample: number of test images that the audit measures again.
-        data: an ``.npz`` file in place of the checkpoint's image set, for the audit.
+        data: an ``.npz`` file that the audit uses instead of the checkpoint's image set.
 
     Returns:
         Dictionary: ``name``, ``repo_id``, ``revision`` (None after a dry run), ``files`` with their
         sizes, and what the ``audit`` measured.
 
     Raises:
-        zoo.UnknownModelError: for a name the catalog does not have.
+        zoo.UnknownModelError: if the catalog does not have the name.
         TypeError, ValueError, FileNotFoundError: naming the argument that is wrong.
-        zoo.AuditError, zoo.IntegrityError: naming what does not agree; nothing is sent then.
-        zoo.PublishError: without a token, or naming what the Hub refused.
-        zoo.DownloadError: if what was uploaded cannot be fetched again. It is not pinned then.
-        OSError: if the catalog cannot be written; tried before anything is sent.
+        zoo.AuditError, zoo.IntegrityError: naming what does not agree. Nothing has been sent.
+        zoo.PublishError: if there is no token, or naming what the Hub refused.
+        zoo.DownloadError: if the uploaded files cannot be downloaded again. The revision has not
+            been pinned.
+        OSError: if the catalog cannot be written. This is checked before anything is sent.
 
     Example:
 
@@ -111,7 +112,7 @@ def _token() -> str:
 
 
 def _upload(stage: pathlib.Path, repo: str, private: bool, token: str | None) -> str:
-    """Send what the repository does not have yet; returns the commit."""
+    """Send the files that the repository does not have yet, and return the commit."""
     import huggingface_hub
 
     api = huggingface_hub.HfApi(token=token)
@@ -119,12 +120,12 @@ def _upload(stage: pathlib.Path, repo: str, private: bool, token: str | None) ->
         api.create_repo(repo, private=private or None, exist_ok=True)
         message = "Weights, configuration and card"
         return api.upload_folder(repo_id=repo, folder_path=stage, commit_message=message).oid
-    except Exception as error:  # the client and its HTTP library raise many kinds
+    except Exception as error:  # the client and its HTTP library raise many types of errors
         raise PublishError(f"{repo} could not be published: {download.line(error)}") from error
 
 
 def _check_upload(repo: str, revision: str, stage: pathlib.Path) -> None:
-    """Fetch what the Hub now has, past any cache, and compare."""
+    """Download the published files without any cache, and compare them with the staged ones."""
     files = []
     for path in stage.iterdir():
         size, sha256 = download.digest(path)

@@ -1,4 +1,4 @@
-"""The entries of ``weights_manifest.json`` as dataclasses, and back to the file's form."""
+"""Dataclasses for the entries of ``weights_manifest.json``, and the conversion in both ways."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -78,7 +78,7 @@ class AttackResult:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a certificate costs.
+    """The time that a certificate takes.
 
     Attributes:
         method: name of the certificate.
@@ -95,16 +95,16 @@ class Cost:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What was measured of a checkpoint.
+    """The accuracies and the cost that were measured for a checkpoint.
 
     Attributes:
         n: number of test images.
-        split: of the data set, ``"test"``.
+        split: the part of the data set that was measured, ``"test"``.
         clean: accuracy on the unchanged images, between 0 and 1.
         certified: certified accuracies; the first entry's method is the tightest one.
         attacked: accuracies under attack.
-        seed: of the attacks.
-        cost: of the certificate that ``certify`` picks by itself, or None if not measured.
+        seed: seed of the attacks.
+        cost: cost of the certificate that ``certify`` chooses by default; None if not measured.
     """
 
     n: int
@@ -117,7 +117,7 @@ class Measurement:
 
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> "Measurement":
-        """A measurement from the manifest's form."""
+        """A measurement from the ``metrics`` of a manifest entry."""
         cost = entry.get("cost")
         nested = {
             "certified": [CertifiedResult(**result) for result in entry["certified"]],
@@ -127,7 +127,7 @@ class Measurement:
         return cls(**{**entry, **nested})
 
     def best_certified(self) -> list[CertifiedResult]:
-        """For each budget, the result of the method that certifies most there."""
+        """For each budget, the result of the method with the highest certified accuracy."""
         best: dict[str, CertifiedResult] = {}
         for result in self.certified:
             if result.eps not in best or result.accuracy > best[result.eps].accuracy:
@@ -141,9 +141,9 @@ class TrainingRun:
 
     Attributes:
         recipe: name of the recipe.
-        seed: of the run.
+        seed: seed of the run.
         epochs: number of passes over the images.
-        minutes: the limit that the run was given, or None if it was given none.
+        minutes: the time limit that the run was given, or None if there was none.
         seconds: wall-clock time of the run.
         hardware: the machine it ran on.
         backend: the Keras backend.
@@ -165,14 +165,20 @@ class Record:
     """One checkpoint: the manifest's keys as attributes.
 
     Attributes:
-        name: ``<approach>-<dataset>``, a qualifier in between where needed.
-        approach, dataset, norm, architecture, parameters: what it is.
+        name: ``<approach>-<dataset>``, with a qualifier in between if needed.
+        approach: name of the approach, such as ``"linf-dist"``.
+        dataset: name of the image set, a key of ``zoo.data.DATASETS``.
+        norm: norm of the certificates, ``"linf"`` or ``"l2"``.
+        architecture: a one-line description of the network.
+        parameters: number of trainable parameters.
         files: list of :class:`~zoo.hub.records.File`.
         hub: :class:`~zoo.hub.records.HubLocation`, or None before publication.
-        metrics: :class:`~zoo.hub.records.Measurement`, every number measured.
+        metrics: :class:`~zoo.hub.records.Measurement` on the test set.
         training: :class:`~zoo.hub.records.TrainingRun`.
-        paper, license, notes: text.
-        golden: logits for the images of :mod:`zoo.hub.golden`.
+        paper: citation of the approach's paper.
+        license: identifier of the licence.
+        notes: what a user should know, or an empty string.
+        golden: logits for the images of :mod:`zoo.hub.golden`; None if not recorded.
 
     Example:
 
@@ -199,10 +205,10 @@ class Record:
 
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> "Record":
-        """A record from the manifest's form.
+        """A record from an entry of the manifest.
 
         Args:
-            entry: dictionary in JSON's types, as :meth:`to_dict` returns it.
+            entry: dictionary of JSON's types, as :meth:`to_dict` returns it.
 
         Raises:
             ValueError: naming the checkpoint and the key that is missing or unknown.
@@ -225,11 +231,11 @@ class Record:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total size of all files in bytes."""
         return sum(file.size for file in self.files)
 
     def to_dict(self) -> dict[str, Any]:
-        """The record in JSON's types, as in the manifest."""
+        """The record as a dictionary of JSON's types, as the manifest stores it."""
         return dataclasses.asdict(self, dict_factory=_without_unset)
 
     def __str__(self) -> str:
@@ -250,7 +256,7 @@ class Record:
 
 
 class Records(list[Record]):
-    """A list of records that prints as a table with accuracies."""
+    """A list of records that prints as a table of the models and their accuracies."""
 
     def __str__(self) -> str:
         header = ("name", "dataset", "norm", "MB", "clean", "certified accuracy")
