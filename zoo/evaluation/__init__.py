@@ -1,4 +1,4 @@
-"""Measuring a model on images."""
+"""Measure the clean, attacked and certified accuracy of a model on images."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,18 +28,20 @@ def evaluate(
     seed: int = 0,
     verbose: int = 0,
 ) -> RobustnessReport:
-    """Clean ≥ attacked ≥ certified accuracy of a model.
+    """Measure the clean, attacked and certified accuracy of a model.
+
+    On the same images, clean ≥ attacked ≥ certified accuracy at every budget.
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`.
         x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
         y: integer labels ``(n,)``.
         eps: budget or list of budgets: numbers, or strings such as ``"8/255"``.
-        norm: of the perturbation; by default the first that the model certifies.
-        attacks: name or list of names, see ``zoo.attacks.ATTACKS``; an empty list for none. A
-            :class:`zoo.attacks.Attack` may take the place of a name.
-        method: of the certificate.
-        params: ``{attack: {parameter: value}}`` of attacks that are named.
+        norm: norm of the perturbation; by default the first one that the model certifies.
+        attacks: name of an attack or list of names, keys of ``zoo.attacks.ATTACKS``; an empty list
+            runs none. A :class:`zoo.attacks.Attack` may take the place of a name.
+        method: method of the certificate, or ``"auto"``: see ``model.certificates``.
+        params: ``{attack: {parameter: value}}``, parameters of the attacks that are given by name.
         batch_size, seed, verbose: as for ``certify`` and ``attack``.
 
     Returns:
@@ -68,10 +70,10 @@ def evaluate(
 
 
 def check(model: "CertifiedModel", x: ArrayLike, y: ArrayLike, **settings: Any) -> None:
-    """Raise what :func:`evaluate` would raise for its arguments, but measure nothing.
+    """Raise the errors that :func:`evaluate` raises for wrong arguments, but measure nothing.
 
-    A program that measures several models calls this for each of them first. Otherwise it would
-    find out about the last model's arguments when all others are done.
+    A program that measures several models calls this for all of them first. Otherwise a wrong
+    argument for the last model would show only after all other models have been measured.
 
     Args:
         model, x, y, settings: as for :func:`evaluate`.
@@ -82,5 +84,5 @@ def check(model: "CertifiedModel", x: ArrayLike, y: ArrayLike, **settings: Any) 
     require_model(model)
     x = checks.images(x, model.image_shape)
     y = checks.labels(y, len(x), model.num_classes)
-    # Without images, there is nothing left to do but to look at the other arguments.
+    # With no images, outcome_of() does nothing but check the other arguments.
     outcome_of(model, x[:0], y[:0], **settings)

@@ -1,4 +1,4 @@
-"""Certified accuracy at every budget, from the few that were measured."""
+"""Lower bounds of the certified accuracy at every budget, from the few budgets measured."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,19 +8,19 @@ from zoo.hub.records import CertifiedResult, Record
 
 
 def curves(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """Step functions below the certified accuracy of each checkpoint.
+    """Step functions that are lower bounds of the certified accuracy of each checkpoint.
 
-    What is certified at a budget is certified at every smaller one, so between two measured budgets
-    the accuracy at the larger one is a lower bound. Each point carries the best that is proven at
-    its budget or beyond it, by any of the checkpoint's certificates; beyond the last point nothing
-    is claimed.
+    An image that is certified at one budget is certified at every smaller one, so between two
+    measured budgets the accuracy at the larger one is a lower bound. A point has the best accuracy
+    that any of the checkpoint's certificates proves at the point's budget or at a larger one.
+    Nothing is claimed beyond the last point.
 
     Args:
-        records: of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns them.
+        records: iterable of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns.
 
     Returns:
-        List of dictionaries, one for each checkpoint, norm and number of images: ``clean`` is the
-        accuracy at budget 0, or None if that was measured on other images, and ``points`` are
+        List of dictionaries, one for each checkpoint, norm and number of images. ``clean`` is the
+        accuracy at budget 0, or None if that was measured on other images. ``points`` is a list of
         ``{eps, budget, accuracy, method}`` by ascending budget, with accuracies that never rise.
 
     Example:

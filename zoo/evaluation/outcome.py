@@ -1,4 +1,4 @@
-"""What became of each image of a set under attack, and which of them are certified."""
+"""The result of an evaluation for each image: its certificate, and the attacks that fooled it."""
 
 import dataclasses
 import numbers
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of each image of a set, or of a part of it.
+    """The result of an evaluation for each image of a set, or of a part of a set.
 
     Attributes:
-        certificate: the :class:`zoo.certificates.Certificate`.
+        certificate: the :class:`zoo.certificates.Certificate` of the images.
         labels: int64 array ``(n,)``.
-        fooled: per budget a pair of the :class:`zoo.epsilon.Epsilon` and a dictionary of attack to
-            bool array ``(n,)``: where the attacked image is classified other than its label.
+        fooled: list with a pair for each budget: the :class:`zoo.epsilon.Epsilon`, and a dictionary
+            from each attack to a bool array ``(n,)``, which is True where the attacked image is
+            not classified as its label.
     """
 
     certificate: Certificate
@@ -50,12 +51,13 @@ def outcome_of(
 ) -> Outcome:
     """Certify and attack images.
 
-    This is the part of :func:`zoo.evaluation.evaluate` that may be done for a part of the images.
+    :func:`zoo.evaluation.evaluate` calls this for a whole set. It can also be called for parts of a
+    set, whose outcomes :func:`joined` puts together.
 
     Args:
         model, x, y, eps, norm, attacks, method, params, batch_size, seed, verbose: as for
             :func:`zoo.evaluation.evaluate`.
-        first: place of ``x[0]`` in the whole set, a multiple of ``batch_size``.
+        first: index of ``x[0]`` in the whole set, a multiple of ``batch_size``.
 
     Returns:
         :class:`Outcome`.
@@ -100,11 +102,11 @@ def outcome_of(
 
 
 def joined(outcomes: Sequence[Outcome]) -> Outcome:
-    """The outcome of a whole set from those of its parts.
+    """Join the outcomes of all parts of a set into the outcome of the whole set.
 
     Args:
-        outcomes: list of :class:`Outcome`, in the order of the images, of the same model, budgets
-            and attacks; at least one.
+        outcomes: list of at least one :class:`Outcome`, in the order of the images, all for the
+            same model, budgets and attacks.
 
     Returns:
         :class:`Outcome`.
@@ -141,10 +143,10 @@ def require_sound(
     Args:
         certificate: the :class:`zoo.certificates.Certificate`.
         y: int64 array ``(n,)`` of labels.
-        fooled: bool array ``(n,)``: where the attacked image is classified other than its label.
+        fooled: bool array ``(n,)``, True where the attacked image is not classified as its label.
         budget: :class:`zoo.epsilon.Epsilon` of the attack.
-        attack: its name.
-        first: place of the first image in the whole set.
+        attack: name of the attack.
+        first: index of the first image in the whole set.
     """
     right = certificate.prediction == y
     broken = np.flatnonzero(right & fooled & certificate.certified(budget))
@@ -158,7 +160,7 @@ def require_sound(
 
 
 def require_model(model: Any) -> None:
-    """Raise :class:`TypeError` unless a model is one of the zoo's."""
+    """Raise a :class:`TypeError` unless this is a :class:`zoo.models.CertifiedModel`."""
     from zoo.models import CertifiedModel
 
     if not isinstance(model, CertifiedModel):
@@ -174,17 +176,16 @@ def _budgets(eps: Any) -> list[Epsilon]:
 
 
 def attacks_of(attacks: Any, params: Any = None) -> list[Any]:
-    """The attacks that an evaluation is asked for.
+    """The attacks that the arguments of an evaluation stand for.
 
     Args:
-        attacks: as for :func:`zoo.evaluation.evaluate`.
-        params: as there.
+        attacks, params: as for :func:`zoo.evaluation.evaluate`.
 
     Returns:
         List of :class:`zoo.attacks.Attack`.
 
     Raises:
-        TypeError, ValueError: naming what is wrong.
+        TypeError, ValueError: naming the argument that is wrong.
     """
     from zoo.attacks import Attack
     from zoo.attacks.registry import attack_of
@@ -209,9 +210,9 @@ def attacks_of(attacks: Any, params: Any = None) -> list[Any]:
 
 
 def _labelled(attacks):
-    """A dictionary of what a report calls each attack.
+    """A dictionary from the label of each attack in a report to the attack.
 
-    That is the attack's name; where several attacks have one name, their parameters too.
+    The label is the attack's name, followed by the parameters if several attacks have that name.
     """
     by_text = {str(attack): attack for attack in attacks}
     names = [attack.name for attack in by_text.values()]

@@ -16,11 +16,11 @@ def require_drawable(path: Path) -> None:
     """Raise unless :func:`certified_accuracy` can draw into this file.
 
     Args:
-        path: image file; its ending chooses the format.
+        path: image file; the ending of its name chooses the format.
 
     Raises:
         OSError: if the file cannot be written.
-        ValueError: for an ending that stands for no format that matplotlib draws.
+        ValueError: if matplotlib has no format for the ending.
     """
     from matplotlib.figure import Figure
 
@@ -32,11 +32,11 @@ def require_drawable(path: Path) -> None:
 
 
 def certified_accuracy(report: "RobustnessReport", path: Path) -> None:
-    """Draw certified accuracy against the budget, and the attacks above it.
+    """Draw the certified accuracy against the budget, and the accuracy under attack as points.
 
     Args:
         report: :class:`zoo.evaluation.RobustnessReport`.
-        path: image file; its ending chooses the format.
+        path: image file; the ending of its name chooses the format.
     """
     from matplotlib.figure import Figure
 

@@ -13,15 +13,16 @@ from zoo.utils.json_text import json_text, json_value
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RobustnessReport:
-    """What was measured; prints as a table.
+    """Clean, attacked and certified accuracy of a model; it prints as a table.
 
     Attributes:
         n: number of images.
-        norm, method: of the certificate.
-        clean: accuracy on the images themselves; NaN for no images.
-        rows: per budget a dictionary ``{eps, attacked, certified}``, where ``attacked`` has the
-            accuracy under each attack, and under ``"all"`` the images that withstood every one.
-        certificate: the :class:`zoo.certificates.Certificate`.
+        norm, method: norm and method of the certificate.
+        clean: accuracy on the unchanged images; NaN if there are no images.
+        rows: list with a dictionary ``{eps, attacked, certified}`` for each budget. ``attacked``
+            has the accuracy under each attack; with several attacks, ``"all"`` is the fraction of
+            images that none of them fooled.
+        certificate: the :class:`zoo.certificates.Certificate` of the images.
         labels: int64 array ``(n,)``.
     """
 
@@ -34,7 +35,7 @@ class RobustnessReport:
     labels: Array
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers in JSON's types, None in place of NaN."""
+        """The numbers as a dictionary of JSON's types, with None in place of NaN."""
         return {
             "n": self.n,
             "norm": self.norm,
@@ -44,7 +45,7 @@ class RobustnessReport:
         }
 
     def to_json(self) -> str:
-        """The numbers as JSON."""
+        """The numbers as JSON text."""
         return json_text(self.to_dict(), indent=1)
 
     def plot(self, path: Path) -> None:
@@ -70,7 +71,7 @@ class RobustnessReport:
 
 
 def report_of(outcome: Outcome) -> RobustnessReport:
-    """Count what became of the images.
+    """Compute the accuracies of an outcome.
 
     Args:
         outcome: :class:`Outcome` of the whole set.

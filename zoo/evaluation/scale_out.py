@@ -1,4 +1,4 @@
-"""Evaluation on a Ray cluster: the images in chunks, each a task that may be done again."""
+"""Evaluation on a Ray cluster: each chunk of images is a task, which can be retried."""
 
 import contextlib
 import dataclasses
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Names and contents of the files of a checkpoint.
 _Files = tuple[tuple[str, bytes], ...]
-# Seconds for a cluster to answer in; Ray by itself would try for minutes.
+# How many seconds we wait for a cluster to answer. Ray itself would wait for minutes.
 _PATIENCE = 10.0
 
 
@@ -35,10 +35,10 @@ class Job:
     """One model to be evaluated.
 
     Attributes:
-        name: of the model, for messages.
+        name: name of the model in messages.
         model: a :class:`zoo.models.CertifiedModel` whose class is registered with Keras.
         x, y: images and labels, as for :func:`zoo.evaluation.evaluate`.
-        settings: further arguments of :func:`zoo.evaluation.evaluate`: ``eps`` at least.
+        settings: other arguments of :func:`zoo.evaluation.evaluate`; ``eps`` is required.
     """
 
     name: str
@@ -57,24 +57,26 @@ def evaluate(
     retries: int = 3,
     verbose: int = 0,
 ) -> list[RobustnessReport]:
-    """Clean ≥ attacked ≥ certified accuracy of many models, measured on a Ray cluster.
+    """Measure the clean, attacked and certified accuracy of many models on a Ray cluster.
 
-    The images of each model are cut into chunks of one batch, and each chunk is a task. What a task
-    draws at random depends on the chunk's place in the set and on nothing else: one that is lost
-    with its worker is done again elsewhere, with the same result. On machines that compute alike,
-    every number is that of :func:`zoo.evaluation.evaluate`, to the last bit.
+    The images of each model are cut into chunks of one batch, and each chunk is a task. The random
+    numbers of a task depend only on the seed and on the position of the chunk in the set, so a task
+    that was lost with its worker can be repeated on another one with the same result. On machines
+    whose arithmetic is the same, every number equals that of :func:`zoo.evaluation.evaluate` to
+    the last bit.
 
-    Models and images travel to the workers, which need nothing but certified-zoo.
+    Models and images are sent to the workers, on which only certified-zoo must be installed.
 
     Args:
-        jobs: iterable of :class:`Job`. The arguments of all of them are checked before the cluster
-            is asked for anything.
-        address: of the cluster: ``"host:port"``; ``"ray://host:port"``, by way of Ray's client;
-            ``"auto"``, the one in ``RAY_ADDRESS`` or the one that this machine is part of;
-            ``"local"``, this machine alone for as long as the call takes. Where the program is
-            connected to a cluster already, that one is used and stays connected.
-        cpus, gpus: what a task takes of the cluster's. Tasks wait for it, as Ray has it.
-        retries: how often a chunk whose worker died is begun again.
+        jobs: iterable of :class:`Job`. The arguments of all jobs are checked before the first task
+            is submitted.
+        address: address of the cluster. ``"host:port"`` connects directly, ``"ray://host:port"``
+            through Ray's client. ``"auto"`` is the cluster in ``RAY_ADDRESS``, or the one that this
+            machine is part of. ``"local"`` starts a cluster on this machine for the time of the
+            call. If the program is already connected to a cluster, that one is used, and stays
+            connected.
+        cpus, gpus: number of processors and GPUs that Ray reserves for each task.
+        retries: how often a chunk is repeated after its worker died.
         verbose: 1 shows a progress bar.
 
     Returns:
@@ -82,8 +84,8 @@ def evaluate(
 
     Raises:
         ImportError: if Ray is not installed.
-        zoo.ClusterError: if no cluster answers at the address within seconds, or a chunk fails for
-            good.
+        zoo.ClusterError: if no cluster answers at the address within seconds, or a chunk fails in
+            spite of all retries.
         TypeError, ValueError: naming the argument, or the job, that is wrong.
         zoo.SoundnessError: as :func:`zoo.evaluation.evaluate`.
 
@@ -108,9 +110,9 @@ def evaluate_each(
     retries: int = 3,
     verbose: int = 0,
 ) -> Iterator[RobustnessReport]:
-    """As :func:`evaluate`, but yields each report once it and those before it are measured.
+    """Like :func:`evaluate`, but yield each report as soon as it and those before it are complete.
 
-    A caller that keeps what comes has it still if a later model cannot be measured.
+    A caller can keep the reports that have been yielded if a later model cannot be measured.
 
     Args:
         jobs, address, cpus, gpus, retries, verbose: as for :func:`evaluate`.
@@ -138,7 +140,7 @@ def evaluate_each(
 
 
 def _checked(jobs: Any) -> list[Job]:
-    """The jobs as a list."""
+    """The jobs as a list, after a check of all their arguments."""
     jobs = list(jobs) if isinstance(jobs, Iterable) else [jobs]
     for job in jobs:
         if not isinstance(job, Job):
@@ -168,7 +170,7 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         return
     options = {}
     if address == "local":
-        # Nobody has asked for a server of web pages, nor for reports to Ray's makers.
+        # A temporary cluster needs no web dashboard and should not send usage statistics.
         options = {"include_dashboard": False}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     else:
@@ -184,12 +186,12 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
 
 
 def _require_answer(address: str) -> None:
-    """Raise unless something that speaks gRPC, as Ray does, answers at the address soon."""
+    """Raise unless a gRPC server, such as Ray's, soon answers at the address."""
     import grpc
 
     place = (_noted_address() if address == "auto" else address) or ""
     place = place.removeprefix("ray://")
-    # What is no such place, ray.init says; with TLS the certificates are its affair.
+    # ray.init reports other forms of addresses, and needs its own certificates to connect with TLS.
     if ":" not in place or os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
         return
     with grpc.insecure_channel(place, options=[("grpc.enable_http_proxy", 0)]) as channel:
@@ -203,9 +205,9 @@ def _require_answer(address: str) -> None:
 
 
 def _noted_address() -> str | None:
-    """Where ``auto`` leads, if that can be told: also to a cluster that is no more."""
+    """The address that ``auto`` stands for, or None if unknown; the cluster may have stopped."""
     noted = os.environ.get("RAY_ADDRESS")
-    with contextlib.suppress(ImportError, AttributeError, TypeError):  # not of Ray's public API
+    with contextlib.suppress(ImportError, AttributeError, TypeError):  # not in Ray's public API
         from ray._private.services import find_bootstrap_address
 
         noted = noted or find_bootstrap_address(None)
@@ -213,7 +215,7 @@ def _noted_address() -> str | None:
 
 
 def _environment() -> dict[str, Any]:
-    """What a worker must know before it imports Keras."""
+    """Ray's runtime environment: variables that a worker needs before it imports Keras."""
     import keras
 
     variables = {"KERAS_BACKEND": keras.backend.backend(), "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -221,14 +223,18 @@ def _environment() -> dict[str, Any]:
 
 
 def _submit(ray: Any, task: Any, job: Job) -> dict[int, Any]:
-    """Tasks for the chunks of a job: a dictionary of place in the set to reference, in order."""
+    """Submit a task for each chunk of a job.
+
+    Returns:
+        Dictionary from the index of each chunk's first image to Ray's reference of the task.
+    """
     settings = {**job.settings}
     settings.pop("verbose", None)
     if "attacks" in settings:
-        # The attacks themselves travel: a worker may not know the name of a user's own.
+        # We send the attack objects, because a worker may not know the name of a user's attack.
         settings["attacks"] = attacks_of(settings["attacks"], settings.pop("params", None))
     size = checks.positive_integer(settings.get("batch_size", 256), "batch_size")
-    # As it came: uint8 is a quarter of what the model will see.
+    # Images are sent as they are: uint8 is a quarter of the size of float32.
     x = np.asarray(job.x)
     count = len(checks.images(x, job.model.image_shape))
     y = checks.labels(job.y, count, job.model.num_classes)
@@ -245,11 +251,11 @@ def _outcomes(
     """Wait for the chunks of one model after another.
 
     Args:
-        names: of the models.
-        submitted: their chunks, as :func:`_submit` returns them.
+        names: names of the models.
+        submitted: chunks of each model, as :func:`_submit` returns them.
 
     Yields:
-        List of a model's :class:`zoo.evaluation.Outcome`, in the order of its chunks.
+        List of the :class:`zoo.evaluation.Outcome` of a model's chunks, in their order.
     """
     waiting = {reference for chunks in submitted for reference in chunks.values()}
     try:
@@ -276,7 +282,7 @@ def _result(ray: Any, reference: Any, what: str) -> Outcome:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, (ZooError, TypeError, ValueError, NotImplementedError)):
-            raise error.cause from None  # what zoo says here too
+            raise error.cause from None  # zoo's own message, as without a cluster
         fault = f"{type(error.cause).__name__}: {_first_line(error.cause)}"
     except ray.exceptions.RayError as error:
         fault = _first_line(error)
@@ -288,14 +294,14 @@ def _first_line(error: BaseException) -> str:
 
 
 def _packed(model: "CertifiedModel") -> _Files:
-    """A model as the names and contents of its checkpoint's files."""
+    """The names and contents of the checkpoint files of a model."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint.save(model, folder)
         names = (checkpoint.CONFIG, checkpoint.WEIGHTS)
         return tuple((name, (pathlib.Path(folder) / name).read_bytes()) for name in names)
 
 
-@functools.lru_cache(maxsize=1)  # of one model, a worker measures one chunk after another
+@functools.lru_cache(maxsize=1)  # a worker usually measures several chunks of the same model
 def _unpacked(files: _Files) -> "CertifiedModel":
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files:
@@ -306,5 +312,5 @@ def _unpacked(files: _Files) -> "CertifiedModel":
 def _measured(
     files: _Files, x: Array, y: Array, first: int, settings: Mapping[str, Any]
 ) -> Outcome:
-    """The task: one chunk."""
+    """The task that a worker runs: measure one chunk."""
     return evaluation.outcome_of(_unpacked(files), x, y, first=first, **settings)

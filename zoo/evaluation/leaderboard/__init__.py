@@ -1,1 +1,1 @@
-"""The leaderboard, a static page: ``page.html`` with its style, script and data filled in."""
+"""The leaderboard, a static page: ``page.html`` with style, script and data inserted."""

@@ -1,4 +1,4 @@
-"""``MODELS.md``: the leaderboard's rows as Markdown tables."""
+"""Writes ``MODELS.md``: the leaderboard's rows as Markdown tables."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -30,13 +30,13 @@ _ALIGNED = "| --- | --- | ---: | ---: | ---: | --- | ---: | ---: | --- | ---: |"
 
 
 def models_page(records: Iterable[Record]) -> str:
-    """The models and all their measured numbers, by data set and norm.
+    """All models with their measured numbers, by data set and norm.
 
     Args:
-        records: of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns them.
+        records: iterable of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns.
 
     Returns:
-        Markdown, for the root of the repository: the names link to the model cards.
+        Markdown for a file in the root of the repository; the names link to the model cards.
 
     Example:
 
@@ -80,5 +80,5 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _text(text: str) -> str:
-    """On one line, and without ending the cell of a table."""
+    """The text on one line, with ``|`` escaped, which would end the cell of a table."""
     return " ".join(text.split()).replace("|", r"\|")

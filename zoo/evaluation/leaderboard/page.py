@@ -1,4 +1,4 @@
-"""Fills the leaderboard's page, and writes it."""
+"""Makes the leaderboard's HTML page, and writes it into a folder."""
 
 import json
 import pathlib
@@ -21,10 +21,10 @@ def page(records: Iterable[Record]) -> str:
     """The leaderboard as one HTML page that needs no other file and no network.
 
     Args:
-        records: of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns them.
+        records: iterable of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns.
 
     Returns:
-        HTML with its style, its script and all data inside.
+        HTML text that contains its style, its script and all data.
 
     Example:
 
@@ -39,15 +39,15 @@ def page(records: Iterable[Record]) -> str:
         "page.js": _read("page.js"),
         "data": _json_in_html({"rows": rows(records), "curves": curves(records)}),
     }
-    # In one pass: what was filled in is never searched for places to fill.
+    # All placeholders are replaced in one pass, so inserted text is not searched for placeholders.
     return re.sub(r"\{\{(.+?)\}\}", lambda place: parts[place[1]], _read("page.html"))
 
 
 def write(folder: Path, records: Iterable[Record]) -> pathlib.Path:
-    """Write the page into a folder, whole or not at all.
+    """Write the page into a folder, completely or not at all.
 
     Args:
-        folder: of the site, made if missing; other files in it are left alone.
+        folder: folder of the site, created if it does not exist; other files in it are kept.
         records: as for :func:`page`.
 
     Returns:
@@ -74,6 +74,6 @@ def _read(name: str) -> str:
 
 
 def _json_in_html(value: Any) -> str:
-    """JSON without the characters that could end the element around it, or open a comment."""
+    """JSON without characters that could end the enclosing HTML element or start a comment."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")

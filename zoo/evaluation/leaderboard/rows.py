@@ -1,4 +1,4 @@
-"""The leaderboard's rows: one per checkpoint and threat model."""
+"""The leaderboard's rows: one for each checkpoint, budget and certificate."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,14 +11,15 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     """One row for each checkpoint, budget and certificate that was measured.
 
     Args:
-        records: of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns them.
+        records: iterable of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns.
 
     Returns:
-        List of dictionaries of JSON's types, sorted by data set, norm and budget, and from the
-        highest certified accuracy down. ``budget`` is ``eps`` as a number to sort by. ``attacked``
-        is the lowest accuracy under any attack measured at that budget, and ``attack`` that
-        attack; both are None where there was none. ``milliseconds``, with its own hardware and
-        number of images, is what the row's certificate costs per image, None where not measured.
+        List of dictionaries of JSON's types, sorted by data set, norm and budget, then from the
+        highest certified accuracy to the lowest. ``budget`` is ``eps`` as a number to sort by.
+        ``attack`` is the attack with the lowest accuracy at that budget, and ``attacked`` that
+        accuracy; both are None if no attack was measured. ``milliseconds`` is the time per image of
+        the row's certificate, measured on ``cost_hardware`` with ``cost_n`` images; all three are
+        None if it was not measured.
 
     Example:
 
@@ -33,13 +34,13 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
 
 
 def grouped(found: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Rows by what can be compared.
+    """Group rows that can be compared: those with the same data set and norm.
 
     Args:
-        found: as :func:`rows` returns them.
+        found: rows, as :func:`rows` returns them.
 
     Returns:
-        Dictionary from (data set, norm) to the rows, in the order they came.
+        Dictionary from (data set, norm) to the rows, in their original order.
     """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in found:
@@ -50,7 +51,7 @@ def grouped(found: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[
 def _row(record: Record, result: CertifiedResult) -> dict[str, Any]:
     strongest = _strongest_attack(record, result)
     cost = record.metrics.cost
-    # The cost is of one method, and says nothing about the others.
+    # The recorded cost is that of one method, and does not apply to the others.
     if cost is not None and cost.method != result.method:
         cost = None
     return {
@@ -77,7 +78,7 @@ def _row(record: Record, result: CertifiedResult) -> dict[str, Any]:
         "milliseconds": cost.milliseconds if cost else None,
         "cost_hardware": cost.hardware if cost else None,
         "cost_n": cost.n if cost else None,
-        # No certificate here samples, and no recipe takes images beyond its training set.
+        # No certificate of the zoo uses sampling, and no recipe trains on extra images.
         "deterministic": "yes",
         "extra_data": "none",
         "notes": record.notes,
