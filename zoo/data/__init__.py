@@ -1,7 +1,7 @@
 """Image sets as arrays.
 
-Each set is registered by a module of this package, which is found by its being here: see
-:func:`zoo.data.registry.register`.
+Importing this package imports all of its modules, and a module that describes an image set
+registers it with :func:`zoo.data.registry.register`. To add a set, add a module.
 """
 
 import importlib
@@ -26,13 +26,14 @@ for _module in pkgutil.iter_modules(__path__):
 def load(name: str | os.PathLike[str], split: str = "test") -> ImageSet:
     """Load one split of an image set.
 
-    ``"digits"`` ships with scikit-learn. The others come from tensorflow-datasets, which honours
-    ``TFDS_DATA_DIR`` and downloads what is missing. A path to an ``.npz`` file with the arrays
-    ``x_train``, ``y_train``, ``x_test``, ``y_test`` (see :func:`save`) needs neither.
+    ``"digits"`` ships with scikit-learn. The other sets come from tensorflow-datasets, which reads
+    them from ``TFDS_DATA_DIR`` and downloads a set that is missing. An ``.npz`` file with the
+    arrays ``x_train``, ``y_train``, ``x_test``, ``y_test`` (see :func:`save`) needs neither
+    library.
 
     Args:
         name: a key of ``zoo.data.DATASETS``, or the path of an ``.npz`` file.
-        split: ``"train"`` or ``"test"``, or another that the set has.
+        split: ``"train"``, ``"test"``, or another split that the set has.
 
     Returns:
         :class:`ImageSet`.
@@ -68,14 +69,14 @@ def load(name: str | os.PathLike[str], split: str = "test") -> ImageSet:
 
 
 def check(name: str | os.PathLike[str]) -> None:
-    """Raise, without loading anything, unless there may be such an image set.
+    """Raise if there is no image set of this name; nothing is loaded.
 
     Args:
         name: as for :func:`load`.
 
     Raises:
         TypeError: if the name is neither text nor a path.
-        ValueError: for an unknown set.
+        ValueError: if the set is unknown.
         FileNotFoundError: if the file does not exist.
     """
     if not isinstance(name, (str, os.PathLike)):
@@ -91,14 +92,14 @@ def check(name: str | os.PathLike[str]) -> None:
 
 
 def save(path: str | os.PathLike[str], name: str) -> None:
-    """Write all splits of a named set to an ``.npz`` file, for machines without tensorflow.
+    """Write all splits of a named set to an ``.npz`` file, for machines without TensorFlow.
 
     Args:
-        path: of the file; written whole or not at all.
+        path: path of the file, which is written completely or not at all.
         name: a key of ``zoo.data.DATASETS``.
 
     Raises:
-        OSError: if the file cannot be written; noticed before the set is loaded.
+        OSError: if the file cannot be written. This is checked before the set is loaded.
         ValueError, RuntimeError: as :func:`load`.
     """
     path = pathlib.Path(path)

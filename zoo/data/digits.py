@@ -4,12 +4,12 @@ import numpy as np
 
 from zoo.data.registry import Dataset, register
 
-# The last images, in file order, are the test set.
+# The last 500 images, in the order of scikit-learn's file, are the test set.
 _TEST = 500
 
 
 def load(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images ``(n, 8, 8, 1)``, floats in [0, 1], and labels of a split."""
+    """The images ``(n, 8, 8, 1)``, floats in [0, 1], and the labels of a split."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)

@@ -1,4 +1,4 @@
-"""Images and their labels."""
+"""The class of loaded image sets."""
 
 import dataclasses
 from typing import TYPE_CHECKING
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class ImageSet:
-    """Images and labels.
+    """Images and their labels.
 
     Attributes:
-        name: of the set and split, for example ``"mnist/test"``.
+        name: name of the set and split, for example ``"mnist/test"``.
         images: float32 or uint8 array ``(n, height, width, channels)``; floats lie in [0, 1].
         labels: int64 array ``(n,)``.
         num_classes: number of classes.
@@ -43,6 +43,6 @@ class ImageSet:
         return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
     def take(self, first: int, last: int | None = None) -> "ImageSet":
-        """The images ``first … last − 1``, or the first ``first`` of them."""
+        """The first ``first`` images; with ``last``, the images ``first`` to ``last − 1``."""
         chosen = slice(first) if last is None else slice(first, last)
         return dataclasses.replace(self, images=self.images[chosen], labels=self.labels[chosen])

@@ -8,7 +8,7 @@ import numpy as np
 
 from zoo.data.image_set import ImageSet
 
-#: Names of the splits that a file may hold.
+#: Names of the splits that a file can hold.
 SPLITS = ("train", "validation", "test")
 
 
@@ -16,7 +16,7 @@ def load(path: pathlib.Path, split: str) -> ImageSet:
     """Read one split from a file.
 
     Args:
-        path: of the file.
+        path: path of the file.
         split: one of :data:`SPLITS`.
 
     Raises:
@@ -44,11 +44,11 @@ def load(path: pathlib.Path, split: str) -> ImageSet:
 
 
 def save(path: pathlib.Path, splits: Mapping[str, ImageSet]) -> None:
-    """Write splits into a file, whole or not at all.
+    """Write splits into a file, completely or not at all.
 
     Args:
-        path: of the file.
-        splits: from the name of each split to its images.
+        path: path of the file.
+        splits: dictionary from the name of a split to its images.
     """
     arrays = {}
     for split, part in splits.items():

@@ -1,4 +1,4 @@
-"""The image sets there are, by name."""
+"""The registry of image sets."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,18 +8,18 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """What is known of an image set before it is loaded.
+    """The description of an image set, which is known before the set is loaded.
 
     Attributes:
-        name: of the set, as in ``zoo.data.load(name)``.
+        name: name of the set, as in ``zoo.data.load(name)``.
         image_shape: ``(height, width, channels)``.
         num_classes: number of classes.
         builder: name of the tensorflow-datasets builder that prepares the set, which is also the
             name of its folder in ``TFDS_DATA_DIR``; None for a set that needs no download.
         load: function from the name of a split to a pair of arrays: images ``(n, height, width,
             channels)``, uint8 or floats in [0, 1], and integer labels ``(n,)``. None for a set that
-            tensorflow-datasets has under the name of the builder, with these splits.
-        splits: names of the parts of the set; ``"train"`` and ``"test"`` at least.
+            the builder in tensorflow-datasets prepares with these splits.
+        splits: names of the splits of the set, which include ``"train"`` and ``"test"``.
 
     Raises:
         ValueError: naming the attribute that is wrong.
@@ -39,18 +39,18 @@ class Dataset:
             raise ValueError(f"{self.name}: splits lacks {', '.join(sorted(missing))}")
 
 
-#: The sets that are registered, by name.
+#: The registered sets by name.
 DATASETS: dict[str, Dataset] = {}
 
 
 def register(dataset: Dataset) -> None:
-    """Let ``zoo.data.load`` find an image set by its name.
+    """Register an image set, so that ``zoo.data.load`` finds it by its name.
 
     Args:
-        dataset: what is known of it.
+        dataset: description of the set.
 
     Raises:
-        ValueError: if there is another set of this name.
+        ValueError: if a set of this name is already registered.
 
     Example:
 
@@ -70,5 +70,5 @@ def register(dataset: Dataset) -> None:
 
 
 def known_names() -> list[str]:
-    """The names of the sets: first those that need no download, then by name."""
+    """The names of the sets in alphabetical order, those that need no download first."""
     return sorted(DATASETS, key=lambda name: (DATASETS[name].builder is not None, name))

@@ -6,15 +6,15 @@ from zoo.utils.process import note_use
 
 
 def from_tfds(builder: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read one split of a set, or download and prepare the set first.
+    """Read one split of a set; a set that is missing is downloaded and prepared first.
 
     Args:
-        builder: name of the builder in tensorflow-datasets. A builder of one's own is found as well
-            once the module that defines it has been imported.
+        builder: name of the builder in tensorflow-datasets. A builder that is defined elsewhere is
+            found once the module that defines it has been imported.
         split: name of the split.
 
     Returns:
-        Images and integer labels, in the order of the set.
+        Arrays of images and integer labels, in the order of the set.
 
     Raises:
         RuntimeError: if tensorflow-datasets is not installed, or the set is not on this machine and

@@ -1,1 +1,1 @@
-"""What the rest of the package needs of files, terminals, processes and arguments."""
+"""Helpers for arguments, files, the terminal and processes, which the whole package uses."""

@@ -1,10 +1,10 @@
-"""Which Keras backends zoo computes on.
+"""The Keras backends that zoo supports.
 
-The check is no part of :mod:`zoo.ops`, because importing that imports Keras, which itself fails
-where the package of the chosen backend is missing.
+This check is not part of :mod:`zoo.ops`, because importing that package imports Keras, and the
+import of Keras fails if the package of the chosen backend is not installed.
 """
 
-#: The names of the backends, as in ``KERAS_BACKEND``.
+#: The names of the supported backends, as in ``KERAS_BACKEND``.
 BACKENDS = ("tensorflow", "jax")
 
 
@@ -13,7 +13,7 @@ def require_backend() -> None:
 
     Raises:
         NotImplementedError: naming the backend that Keras runs on, and those that zoo supports.
-        ImportError: if Keras cannot be imported, as where its backend is unknown or not installed.
+        ImportError: if Keras cannot be imported, because its backend is unknown or not installed.
     """
     supported = f"zoo works with the Keras backends {' and '.join(BACKENDS)}"
     choose = "set the environment variable KERAS_BACKEND before Keras is imported"

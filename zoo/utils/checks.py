@@ -1,4 +1,4 @@
-"""What a public call does with its arguments before anything else."""
+"""Checks and conversions of the arguments of public functions."""
 
 import math
 import numbers
@@ -16,21 +16,22 @@ def images(
     bounds: tuple[float, float] | None = (0.0, 1.0),
     integers: str = "bytes",
 ) -> Array:
-    """``x`` as a float32 array of images in [0, 1], or of the inputs of another model.
+    """Check images, or the inputs of another model, and convert them to a float32 array.
 
     Args:
         x: array-like ``(n, *shape)``.
-        shape: ``(height, width, channels)`` the model expects, or the shape of another input.
-        bounds: ``(low, high)`` that floats must lie in; None for any finite ones.
-        integers: what integers mean. ``"bytes"``: uint8 stands for [0, 1] and is divided by 255,
-            and other integers are refused. ``"numbers"``: each is the number that it is.
+        shape: shape of one input: ``(height, width, channels)`` for images.
+        bounds: ``(low, high)``, the range that all values must lie in; None allows any finite
+            values.
+        integers: how integers are read. ``"bytes"``: uint8 arrays are divided by 255, and other
+            integers are refused. ``"numbers"``: integers are taken as numbers.
 
     Returns:
         NumPy array ``(n, *shape)``, float32; ``n`` may be 0.
 
     Raises:
-        TypeError: if ``x`` is no numeric array.
-        ValueError: naming what was expected and what came.
+        TypeError: if ``x`` is not a numeric array.
+        ValueError: naming what was expected and what was found.
     """
     array = _array(x, "x")
     require_images(array, shape, bounds, integers)
@@ -45,10 +46,13 @@ def require_images(
     bounds: tuple[float, float] | None = (0.0, 1.0),
     integers: str = "bytes",
 ) -> None:
-    """Raise unless :func:`images` takes an array, which is not copied.
+    """Raise unless :func:`images` accepts an array; the array is not copied.
+
+    Args:
+        x, shape, bounds, integers: as for :func:`images`.
 
     Raises:
-        ValueError: naming what was expected and what came.
+        ValueError: naming what was expected and what was found.
     """
     expected = f"(n, {', '.join(map(str, shape))})"
     if x.shape[1:] != tuple(shape) or x.ndim != len(shape) + 1:
@@ -72,9 +76,9 @@ def require_images(
 
 
 def _outside(low: float, high: float, least: float, most: float) -> str:
-    """What to say of pixels outside the bounds, with as many digits as tell them apart."""
+    """The message for values outside the bounds, with advice on what to do about them."""
     wanted, found = f"[{least:g}, {most:g}]", f"[{low!r}, {high!r}]"
-    # Resizing and float32 leave the bounds by rounding errors, byte images by far.
+    # Resizing or rounding exceeds the bounds by a tiny amount, images in 0..255 by a large one.
     excess = max(least - low, high - most) / (most - least)
     if excess < 1e-3:
         return (
@@ -88,11 +92,16 @@ def _outside(low: float, high: float, least: float, most: float) -> str:
 
 
 def labels(y: ArrayLike, count: int, num_classes: int) -> Array:
-    """``y`` as an int64 array of ``count`` labels in ``0 … num_classes − 1``.
+    """Check labels and convert them to an int64 array.
+
+    Args:
+        y: array-like of ``count`` integers in ``0 … num_classes − 1``.
+        count: number of images.
+        num_classes: number of classes.
 
     Raises:
-        TypeError: if ``y`` is no numeric array.
-        ValueError: naming what was expected and what came.
+        TypeError: if ``y`` is not a numeric array.
+        ValueError: naming what was expected and what was found.
     """
     y = _array(y, "y")
     if y.shape != (count,):
@@ -110,7 +119,7 @@ def labels(y: ArrayLike, count: int, num_classes: int) -> Array:
 
 
 def positive_integer(value: Any, name: str) -> int:
-    """``value`` if it is an integer of at least 1.
+    """``value`` as an int, if it is an integer of at least 1.
 
     Raises:
         ValueError: naming the argument otherwise.
@@ -121,7 +130,7 @@ def positive_integer(value: Any, name: str) -> int:
 
 
 def positive_number(value: Any, name: str) -> float:
-    """``value`` as a float if it is a finite number above 0.
+    """``value`` as a float, if it is a finite number above 0.
 
     Raises:
         ValueError: naming the argument otherwise.
@@ -133,7 +142,7 @@ def positive_number(value: Any, name: str) -> float:
 
 
 def not_negative_number(value: Any, name: str) -> Any:
-    """``value`` as a float if it is a finite number of at least 0.
+    """``value`` as a float, if it is a finite number of at least 0.
 
     Raises:
         ValueError: naming the argument otherwise.
@@ -148,7 +157,7 @@ def not_negative_number(value: Any, name: str) -> Any:
 
 
 def not_negative_integer(value: Any, name: str) -> Any:
-    """``value`` if it is an integer of at least 0.
+    """``value`` as an int, if it is an integer of at least 0.
 
     Raises:
         ValueError: naming the argument otherwise.
@@ -159,7 +168,7 @@ def not_negative_integer(value: Any, name: str) -> Any:
 
 
 def positive_even_integer(value: Any, name: str) -> Any:
-    """``value`` if it is an even integer of at least 2.
+    """``value`` as an int, if it is an even integer of at least 2.
 
     Raises:
         ValueError: naming the argument otherwise.
@@ -181,13 +190,13 @@ def true_or_false(value: Any, name: str) -> Any:
 
 
 def one_of(names: Any) -> Any:
-    """A check, as the others are, that a value is one of these strings.
+    """Make a check, like the functions above, that a value is one of these strings.
 
     Args:
-        names: iterable of strings.
+        names: iterable of the allowed strings.
 
     Returns:
-        Function of ``value`` and ``name`` that returns ``value``.
+        Function of ``value`` and ``name`` that returns ``value`` or raises a ValueError.
 
     Example:
 
@@ -220,7 +229,7 @@ def per_channel(value: Any, channels: int, name: str) -> float | list[float]:
 
 
 def pair(value: Any, name: str) -> tuple[int, int]:
-    """Two positive integers: ``(height, width)``, of an integer or a pair of them.
+    """``value`` as a pair ``(height, width)``, if it is a positive integer or a pair of them.
 
     Raises:
         ValueError: naming the argument otherwise.

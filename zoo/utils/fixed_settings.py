@@ -1,16 +1,16 @@
-"""Attributes that are fixed once a layer or a model is built."""
+"""A mixin for layers and models with attributes that are fixed once they are built."""
 
 from typing import Any
 
 
 class FixedSettings:
-    """A base class beside a Keras layer or model: assigning an attribute in ``fixed`` raises.
+    """Mixin for a Keras layer or model: assigning to an attribute in ``fixed`` raises an error.
 
-    The attributes are those that other constants were made from, or that a program which Keras
-    compiled before the assignment would go on with.
+    A class lists attributes from which ``build`` computes others, or whose values are part of the
+    functions that Keras compiles: neither would notice a later assignment.
     """
 
-    #: Names of the attributes.
+    #: Names of the fixed attributes.
     fixed = ()
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""JSON as its standard has it: without NaN and without infinity, which Python would write."""
+"""Standard JSON, which has no NaN and no infinity; Python's json module would write them."""
 
 import json
 import math
@@ -9,8 +9,8 @@ def json_text(value: Any, **options: Any) -> str:
     """A value as JSON text.
 
     Args:
-        value: of dictionaries, lists, text and numbers; NaN and infinity become ``null``.
-        options: of :func:`json.dumps`.
+        value: nested dictionaries, lists, text and numbers; NaN and infinity become ``null``.
+        options: options of :func:`json.dumps`.
 
     Example:
 
@@ -22,13 +22,13 @@ def json_text(value: Any, **options: Any) -> str:
 
 
 def json_value(value: Any) -> Any:
-    """The same value with None in place of every number that JSON does not have.
+    """Replace every NaN and infinity in a value by None.
 
     Args:
-        value: of dictionaries, lists, text and numbers.
+        value: nested dictionaries, lists, text and numbers.
 
     Returns:
-        A copy, in which tuples are lists.
+        A copy of the value, with lists in place of tuples.
     """
     if isinstance(value, dict):
         return {key: json_value(part) for key, part in value.items()}

@@ -1,13 +1,13 @@
-"""Whether models can compute in this process."""
+"""Detect that a process was forked after a backend was used, where models cannot compute."""
 
 import os
 
-# The process in which TensorFlow, or JAX, was first used through zoo, by the library's name.
+# For TensorFlow and JAX, the id of the process in which zoo first used the library.
 _used_in: dict[str, int] = {}
 
 
 def note_use(library: str) -> None:
-    """Note that this process is about to use a library whose threads do not survive a fork.
+    """Record that this process is about to use a library whose threads do not survive a fork.
 
     Args:
         library: ``"tensorflow"`` or ``"jax"``.
@@ -18,11 +18,11 @@ def note_use(library: str) -> None:
 def require_own_process() -> None:
     """Raise if this process was forked from one in which the backend had already been used.
 
-    A fork copies none of the threads in which TensorFlow and JAX compute, so a model in the copy
-    would wait for them for ever. A process forked before any use computes like every other.
+    A fork does not copy the threads in which TensorFlow and JAX compute, so a model in the forked
+    process would wait for them forever. A process that was forked before the first use is fine.
 
     Raises:
-        RuntimeError: naming the way to start a process that works.
+        RuntimeError: naming a way to start a process in which models can compute.
     """
     import keras
 

@@ -1,4 +1,4 @@
-"""Progress bars with the time left."""
+"""Progress bars that show the remaining time."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -31,6 +31,6 @@ def bar(show: bool | int = True) -> Progress:
 
 
 def track(items: Sequence[Item], description: str, *, show: bool | int = True) -> Iterator[Item]:
-    """Yield the items of a list, moving a bar along."""
+    """Yield the items of a list, and advance a progress bar with each."""
     with bar(show) as progress:
         yield from progress.track(items, description=description)

@@ -1,4 +1,4 @@
-"""Letting Keras find the classes of this package in the files that it loads."""
+"""Register the classes of this package with Keras, so that it can load saved models."""
 
 import importlib
 import importlib.abc
@@ -10,10 +10,11 @@ _PACKAGES = ("zoo.constraints", "zoo.layers", "zoo.losses", "zoo.models")
 
 
 def register() -> None:
-    """Import the packages that register classes, if Keras is there and none is half imported.
+    """Import the packages that register classes with Keras.
 
     ``keras.models.load_model`` finds a class of this package only after the module that defines it
-    was imported.
+    was imported. Nothing happens if Keras has not been imported, or while the import of Keras or of
+    a module of zoo is still running, because that would be a circular import.
     """
     if "keras" not in sys.modules or any(map(_is_initializing, list(sys.modules))):
         return
@@ -24,8 +25,8 @@ def register() -> None:
 def register_with_keras() -> None:
     """Call :func:`register` now, or as soon as Keras has been imported.
 
-    ``import zoo`` must not import Keras, which takes seconds, so that the import of Keras by
-    somebody else has to be noticed.
+    ``import zoo`` must not import Keras, which takes seconds. If Keras is imported later, an import
+    hook calls :func:`register`.
     """
     if "keras" in sys.modules:
         register()
@@ -40,7 +41,7 @@ def _is_initializing(name: str) -> bool:
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
-    """Finds Keras like everybody else, and calls :func:`register` at the end of its import."""
+    """Import hook that calls :func:`register` at the end of the import of Keras."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
         if fullname != "keras":
@@ -53,7 +54,7 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
 
         def exec_module(module: Any) -> None:
             execute(module)
-            # The import system says so only after this function.
+            # The import system resets this flag only after this function; register() reads it.
             module.__spec__._initializing = False
             register()
 

@@ -1,14 +1,14 @@
-"""Printing where the terminal does not know every character."""
+"""Printing to terminals whose encoding lacks some characters."""
 
 import sys
 
 
 def print_any_character() -> None:
-    """Let standard output replace what its encoding lacks, such as the ℓ of a norm, by a mark.
+    """Make standard output print ``?`` for a character that its encoding lacks, such as ℓ.
 
-    Otherwise Python ends the program with a ``UnicodeEncodeError``, as where output is piped on
-    Windows. Standard error never does that.
+    Otherwise Python raises a ``UnicodeEncodeError``, for example when the output is piped on
+    Windows. Standard error already replaces such characters.
     """
-    # A program that calls this may have put another object, or None, in the place of its output.
+    # The calling program may have replaced sys.stdout by another object or by None.
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
         reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""A text file written whole or not at all, and whether a file can be written."""
+"""Write a text file completely or not at all, and check whether a file can be written."""
 
 import contextlib
 import os
@@ -8,15 +8,15 @@ from zoo.typing import Path
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file under its name only once all of it is written.
+    """Write a text file under a temporary name, and rename it once it is complete.
 
     Args:
-        path: of the file; a file of that name is replaced. Missing folders are made.
-        text: its content, written as UTF-8.
+        path: path of the file; an existing file is replaced. Missing folders are created.
+        text: content of the file, written as UTF-8.
 
     Raises:
-        OSError: naming the path and the reason. Nothing is left behind then, and a file that was
-            there stays as it was.
+        OSError: naming the path and the reason. No partial file or new folder is left behind, and
+            an existing file is unchanged.
 
     Example:
 
@@ -38,7 +38,7 @@ def write_whole(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         for folder in made:
-            with contextlib.suppress(OSError):  # it was never made, or another's file is in it
+            with contextlib.suppress(OSError):  # it was not created, or has other files by now
                 folder.rmdir()
         if isinstance(error, OSError):
             raise OSError(f"cannot write {path}: {_reason(path, error)}") from error
@@ -46,11 +46,11 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def require_writable(path: Path, *, makes_folders: bool = False) -> None:
-    """Raise unless a file could be written here, before the work begins that it is to hold.
+    """Raise unless a file can be written here; call it before the work whose result is written.
 
     Args:
-        path: of the file, which may be there already.
-        makes_folders: whether missing folders will be made.
+        path: path of the file, which may exist already.
+        makes_folders: whether missing folders will be created.
 
     Raises:
         OSError: naming the path and the reason.
@@ -75,7 +75,7 @@ def require_writable(path: Path, *, makes_folders: bool = False) -> None:
 
 
 def _missing(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The folders on the way that are not there, the innermost first."""
+    """The folder and those of its parents that do not exist, the innermost first."""
     missing = []
     while not os.path.lexists(folder) and folder != folder.parent:
         missing.append(folder)
