@@ -1,15 +1,15 @@
 """The ``zoo`` command.
 
 Each module of this package whose name does not begin with an underscore is one command: ``info.py``
-is ``zoo info``. A trailing underscore, as in ``list_.py``, keeps a name apart from Python's own and
-is not part of the command. Such a module has
+is ``zoo info``. A module whose command has the name of a Python built-in ends in an underscore,
+which is not part of the command: ``list_.py`` is ``zoo list``. Such a module has
 
 * ``SUMMARY``: one sentence for ``zoo --help``;
 * ``add_arguments(parser)``: adds the command's options to an :class:`argparse.ArgumentParser`;
 * ``run(options)``: does the work and returns a pair: the result in JSON's types, and as text.
 
-A module imports what takes long to load, such as Keras, inside ``run``: every call of ``zoo``
-imports the modules of all commands.
+Every call of ``zoo`` imports the modules of all commands. They therefore import slow packages, such
+as Keras, inside ``run``.
 """
 
 import argparse
@@ -25,12 +25,12 @@ from zoo.errors import ZooError
 from zoo.utils.json_text import json_text
 from zoo.utils.terminal import print_any_character
 
-# What a newcomer needs first comes first in the help; all other commands follow by name.
+# The help lists these commands first, because a newcomer needs them first; the others are sorted.
 _FIRST = ("list", "info", "evaluate", "certify", "attack")
 
 
 class Command(Protocol):
-    """What a command's module has."""
+    """The attributes of a command's module."""
 
     SUMMARY: str
 
@@ -46,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words of the command line; by default those that the program was called with.
 
     Returns:
-        The exit code: 0 if all went well, 1 after an error, 130 after an interruption.
+        The exit code: 0 after success, 1 after an error, 130 after an interruption.
     """
-    # The backends' own start-up messages would drown a one-line answer.
+    # The backends print many lines at their start, in which a short answer would be overlooked.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     print_any_character()
     options = _parser().parse_args(arguments)
@@ -112,8 +112,8 @@ def _print(options: argparse.Namespace, result: Any, text: str) -> None:
     try:
         print(json_text(result, indent=1) if options.json else text, flush=True)
     except OSError as error:
-        # What is still to be written must not fail once more when Python ends.
+        # Python flushes the output again when it exits. To the null device, that cannot fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        # A closed pipe means that the reader has seen enough, as in `zoo list | head`.
+        # A closed pipe is no error: the reader has stopped reading, as in `zoo list | head`.
         if not isinstance(error, BrokenPipeError):
             raise

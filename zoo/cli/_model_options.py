@@ -1,4 +1,4 @@
-"""Options of the commands that run models on images, and the models and images they stand for."""
+"""Options of commands that run models on images, and functions that load the models and images."""
 
 import argparse
 from collections.abc import Sequence
@@ -13,26 +13,28 @@ if TYPE_CHECKING:
 
 
 def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
-    """Add the model, the image set and how to go through it.
+    """Add the options for the model and the images to a command.
 
     Args:
-        parser: of the command.
+        parser: parser of the command.
         many: whether the command takes several models.
     """
     model = "model name, hf://org/repo[@revision], or folder"
     parser.add_argument("name", nargs="+" if many else None, help=model)
     parser.add_argument("--data", help="image set or .npz file (default: the model's test set)")
     parser.add_argument("--n", type=int, help="only the first N images")
-    parser.add_argument("--norm", choices=("linf", "l2"), help="of the perturbation")
-    parser.add_argument("--batch-size", type=int, default=256, help="(default: %(default)s)")
+    parser.add_argument("--norm", choices=("linf", "l2"), help="norm of the perturbation")
+    parser.add_argument(
+        "--batch-size", type=int, default=256, help="images per batch (default: %(default)s)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def add_eps(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
-    """Add the perturbation budget.
+    """Add the option for the perturbation budget to a command.
 
     Args:
-        parser: of the command.
+        parser: parser of the command.
         many: whether the command takes several budgets.
     """
     parser.add_argument(
@@ -47,11 +49,11 @@ def models_and_images(
 ) -> list[tuple["CertifiedModel", "ImageSet"]]:
     """Load the models and their images.
 
-    All names and options are looked at before anything is loaded.
+    All names and options are checked before anything is loaded.
 
     Args:
-        options: with what :func:`add_model_and_images` added.
-        names: of the models.
+        options: parsed options, among them those that :func:`add_model_and_images` added.
+        names: names of the models.
 
     Returns:
         Pairs of a :class:`zoo.models.CertifiedModel` and a :class:`zoo.data.ImageSet`, one for each
@@ -80,10 +82,10 @@ def models_and_images(
 
 
 def measured_eps(name: str) -> list[str]:
-    """The budgets at which the catalog has a model's accuracy under attack.
+    """The budgets at which a model was attacked, according to the catalog.
 
     Raises:
-        ValueError: if there are none; it asks for ``--eps``.
+        ValueError: if there are none; the message asks for ``--eps``.
     """
     measured = [result.eps for result in _record(name, "--eps").metrics.attacked]
     if not measured:

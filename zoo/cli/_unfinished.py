@@ -1,15 +1,15 @@
-"""What a command has to show when it fails half-way."""
+"""The exception of a command that fails after it has produced a part of its result."""
 
 from typing import Any
 
 
 class Unfinished(Exception):
-    """Holds what was measured before something failed.
+    """Holds the part of a command's result that is complete; the command prints it.
 
     Args:
-        result: what there is of the command's result, in JSON's types.
-        text: the same as text.
-        failure: the exception that is reported after the result has been printed.
+        result: the part of the result, in JSON's types.
+        text: the same part as text.
+        failure: the exception that is reported after the part has been printed.
     """
 
     def __init__(self, result: Any, text: str, failure: BaseException):

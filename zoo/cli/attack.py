@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     attack = attack_from(options)
     eps = Epsilon(options.eps or measured_eps(options.name)[0])
     if options.save:
-        options.save = options.save.removesuffix(".npz") + ".npz"  # as NumPy will name it
+        options.save = options.save.removesuffix(".npz") + ".npz"  # NumPy appends a missing .npz
         require_writable(options.save)
     ((model, images),) = models_and_images(options, [options.name])
     x_adv = model.attack(

@@ -9,7 +9,7 @@ SUMMARY = "Print a model's card, as it is published."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name")
+    parser.add_argument("name", help="name of a model in the catalog")
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:

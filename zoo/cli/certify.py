@@ -10,7 +10,7 @@ SUMMARY = "Prove a radius for each image."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_images(parser)
-    parser.add_argument("--method", default="auto", help="of the certificate")
+    parser.add_argument("--method", default="auto", help="method of the certificate")
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:

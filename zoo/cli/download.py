@@ -10,9 +10,9 @@ SUMMARY = "Fetch and verify a model's files."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name")
-    parser.add_argument("--revision", help="of the Hub repository")
-    parser.add_argument("--cache-dir", help="in place of the Hub client's cache")
+    parser.add_argument("name", help="model name, hf://org/repo[@revision], or folder")
+    parser.add_argument("--revision", help="revision of the Hub repository")
+    parser.add_argument("--cache-dir", help="folder to use instead of the Hub client's cache")
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zoo.evaluation import RobustnessReport
     from zoo.models import CertifiedModel
 
-# Name of the model, the model, its images, and further arguments of `zoo.evaluation.evaluate`.
+# The name of a model, the model, its images, and the other arguments of zoo.evaluation.evaluate.
 _Job = tuple[str, "CertifiedModel", "ImageSet", dict[str, Any]]
 
 SUMMARY = "Measure clean ≥ attacked ≥ certified accuracy."
@@ -23,19 +23,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_images(parser, many=True)
     add_eps(parser, many=True)
     parser.add_argument(
-        "--attacks", default="fgsm,pgd", help="comma-separated (default: %(default)s)"
+        "--attacks",
+        default="fgsm,pgd",
+        help="names of attacks, separated by commas (default: %(default)s)",
     )
     parser.add_argument("--plot", help="draw the certified-accuracy curve into this file")
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="on a Ray cluster: host:port, ray://host:port, auto, or local for this machine alone",
+        help="evaluate on this Ray cluster: host:port, ray://host:port, auto, or local for this "
+        "machine alone",
     )
     parser.add_argument(
-        "--task-cpus", type=float, help="of a task on the cluster, which is a batch (default: 1)"
+        "--task-cpus",
+        type=float,
+        help="processors for each task on the cluster; a task is one batch (default: 1)",
     )
     parser.add_argument(
-        "--task-gpus", type=float, help="of a task on the cluster, or a part of one (default: 0)"
+        "--task-gpus",
+        type=float,
+        help="GPUs, or the fraction of a GPU, for each task on the cluster (default: 0)",
     )
 
 

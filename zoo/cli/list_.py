@@ -9,7 +9,9 @@ SUMMARY = "List the models and their accuracies."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pattern", nargs="?", default="*", help="of the name, with * and ?")
+    parser.add_argument(
+        "pattern", nargs="?", default="*", help="only models whose name matches, with * and ?"
+    )
     for key in ("dataset", "norm", "approach"):
         parser.add_argument(f"--{key}", help=f"only models of this {key}")
 

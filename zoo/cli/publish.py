@@ -7,14 +7,19 @@ SUMMARY = "Audit a model and publish it on the Hugging Face Hub."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name")
-    parser.add_argument("--to", required=True, metavar="ORG", help="organisation or user")
-    parser.add_argument("--private", action="store_true", help="if the repository is created")
-    parser.add_argument("--dry-run", action="store_true", help="stage and audit, send nothing")
+    parser.add_argument("name", help="name of a model in the catalog")
     parser.add_argument(
-        "--sample", type=int, default=100, help="test images to measure again (%(default)s)"
+        "--to", required=True, metavar="ORG", help="organisation or user on the Hugging Face Hub"
     )
-    parser.add_argument("--data", help=".npz file in place of the model's test set")
+    parser.add_argument("--private", action="store_true", help="make a new repository private")
+    parser.add_argument("--dry-run", action="store_true", help="audit the files, but send nothing")
+    parser.add_argument(
+        "--sample",
+        type=int,
+        default=100,
+        help="number of test images to measure again (default: %(default)s)",
+    )
+    parser.add_argument("--data", help=".npz file to use instead of the model's test set")
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:

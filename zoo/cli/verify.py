@@ -10,7 +10,7 @@ SUMMARY = "Check the files of all models, or of one, and load them."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", help="(default: all)")
+    parser.add_argument("name", nargs="?", help="name of a model in the catalog (default: all)")
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
