@@ -1,7 +1,7 @@
-"""Attacks: one call for all of them, and a registry that takes further ones.
+"""Attacks: one function that runs any of them, and a registry to which a user can add attacks.
 
-Importing this package loads neither Keras nor a backend, so that the command line can list the
-attacks and their parameters at once.
+Importing this package imports neither Keras nor a backend, so that the command line can list the
+attacks and their parameters without delay.
 """
 
 from zoo.attacks import methods  # registers the attacks of this package
@@ -21,7 +21,7 @@ __all__ = [
     "register_attack",
 ]
 
-# Each attack of this package by its class too, such as ``zoo.attacks.PGD``.
+# The class of each attack is an attribute of this package too, such as ``zoo.attacks.PGD``.
 _classes = {kind.__name__: kind for kind in ATTACKS.values()}
 globals().update(_classes)
 __all__ += list(_classes)  # pyright: ignore[reportUnsupportedDunderAll] (they are registered)

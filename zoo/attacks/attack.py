@@ -1,4 +1,4 @@
-"""One call for every attack."""
+"""The function that runs any attack on images."""
 
 import numbers
 
@@ -25,7 +25,7 @@ def attack(
     verbose=0,
     **params,
 ):
-    """Images near ``x`` that the model should get wrong.
+    """Search near ``x`` for images that the model misclassifies.
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`.
@@ -34,25 +34,26 @@ def attack(
         attack: name of the attack, a key of ``zoo.attacks.ATTACKS``; or a
             :class:`zoo.attacks.Attack`, such as ``zoo.attacks.PGD(steps=50)``.
         eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``.
-        norm: ``"linf"`` or ``"l2"``; by default the first that the model certifies.
-        batch_size: images at a time.
-        seed: integer, not negative, of whatever is random in the attack. The same seed gives the
-            same images. What a batch draws depends on the seed and on the batch's place in the
-            set alone. The program's own random state is left as it is.
-        first: place of ``x[0]`` in the set that ``x`` is a part of, a multiple of ``batch_size``:
-            the part is attacked exactly as it is within the set, whatever becomes of the rest.
+        norm: ``"linf"`` or ``"l2"``; by default the first norm that the model certifies.
+        batch_size: number of images that are attacked together.
+        seed: non-negative integer, the seed of the attack's random numbers. The same seed gives the
+            same images. The random numbers of a batch depend only on the seed and on the position
+            of the batch in the set. The program's own random state does not change.
+        first: index of ``x[0]`` in the set that ``x`` is a part of, a multiple of ``batch_size``.
+            The part is then attacked exactly as it would be in an attack on the whole set.
         verbose: 1 shows a progress bar.
-        params: parameters of the attack that is named: see ``help(zoo.attacks.ATTACKS[attack])``.
+        params: parameters of the attack if it is given by name: see
+            ``help(zoo.attacks.ATTACKS[attack])``.
 
     Returns:
-        float32 array of the shape of ``x``: in the ball and in [0, 1], exactly.
+        float32 array of the shape of ``x``, which lies exactly in the ball and in [0, 1].
 
     Raises:
         TypeError: if ``model`` is not a model of the zoo, the attack has no such parameter, or
-            ``x`` or ``y`` is no array of numbers.
-        ValueError: naming the argument that is wrong, and for a model that computes in another
-            type than float32.
-        NotImplementedError: where the backend has no such attack.
+            ``x`` or ``y`` is not an array of numbers.
+        ValueError: naming the argument that is wrong; also if the model does not compute in
+            float32.
+        NotImplementedError: if the attack does not run on the backend.
 
     Example:
 
@@ -63,7 +64,7 @@ def attack(
     >>> bool(np.abs(x_adv - x).max() <= 8 / 255)
     True
     """
-    # All of this loads Keras, which is not to happen before something is attacked.
+    # These modules import Keras, which must not be imported with zoo.attacks.
     from zoo.attacks.victim import victim
     from zoo.ops.precision import require_float32
     from zoo.utils.progress import track
@@ -90,7 +91,7 @@ def attack(
     for start in track(range(0, len(x), batch_size), chosen.name, show=verbose):
         batch = slice(start, start + batch_size)
         random = np.random.default_rng([seed, (first + start) // batch_size])
-        # A copy, because the attack may work in place, and the ball is around the image itself.
+        # The attack gets a copy, because it may work in place and we still need the original.
         x_adv = chosen.run(victim(model), x[batch].copy(), y[batch], eps, norm, random)
         found.append(_in_the_ball(chosen, x_adv, x[batch], eps, norm))
     return np.concatenate(found) if found else x

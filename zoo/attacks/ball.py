@@ -1,4 +1,4 @@
-"""Projection onto the perturbation ball and the [0, 1] box, exact in floating point."""
+"""Projection onto the perturbation ball and the [0, 1] box, which holds exactly in float32."""
 
 import math
 
@@ -8,22 +8,23 @@ from zoo.epsilon import Epsilon
 
 
 def project(x_adv, x, eps, norm):
-    """The images nearest to ``x_adv`` that are in the ball around ``x`` and in [0, 1].
+    """Project images onto the ball around ``x`` and onto [0, 1].
 
-    The bound holds for the returned float32 pixels themselves, evaluated in float64: an attack
-    that leaves the ball by a rounding error proves nothing about a certificate.
+    The returned float32 pixels themselves lie in the ball, which is checked in float64: an image
+    that leaves the ball by a rounding error could not disprove a certificate.
 
     Args:
-        x_adv, x: float arrays ``(n, …)``; ``x`` float32 in [0, 1]. A pixel of ``x_adv`` that is not
-            finite stays as it is in ``x``.
-        eps: budget, see :class:`zoo.epsilon.Epsilon`.
+        x_adv: float array ``(n, …)``, the images to project. A pixel that is not finite is replaced
+            by that of ``x``.
+        x: float32 array of the same shape in [0, 1], the centres of the balls.
+        eps: radius of the ball, see :class:`zoo.epsilon.Epsilon`.
         norm: ``"linf"`` or ``"l2"``.
 
     Returns:
         float32 array of the shape of ``x``.
 
     Raises:
-        ValueError: for another norm.
+        ValueError: for any other norm.
     """
     if norm not in ("linf", "l2"):
         raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
@@ -37,7 +38,8 @@ def project(x_adv, x, eps, norm):
         length = _length(change)
         change *= np.where(length > budget, budget / np.maximum(length, 1e-300), 1.0)
     projected = np.clip(origin + change, 0.0, 1.0).astype(np.float32)
-    # Rounding to float32 may leave the ball again; step back towards the origin until it does not.
+    # Rounding to float32 may leave the ball again. Pixels that do are moved towards the original
+    # ones, by at least one float32 number each time, until all images lie in the ball.
     while True:
         change = projected.astype(np.float64) - origin
         outside = np.abs(change) > budget if norm == "linf" else _length(change) > budget
@@ -52,18 +54,18 @@ def project(x_adv, x, eps, norm):
 
 
 def random_start(x, eps, norm, random):
-    """Images drawn uniformly from the ball around ``x``, cut off at [0, 1].
+    """Draw images uniformly from the ball around ``x``, and clip them to [0, 1].
 
     Args:
         x: float array ``(n, …)`` in [0, 1].
-        eps, norm: of the ball.
+        eps, norm: radius and norm of the ball.
         random: :class:`numpy.random.Generator`.
     """
     return project(x + _random_change(x.shape, Epsilon(eps).below, norm, random), x, eps, norm)
 
 
 def _random_change(shape, budget, norm, random):
-    """Points drawn uniformly from the ball around 0: float64 array of this shape, ``(n, …)``."""
+    """Draw points uniformly from the ball around 0: a float64 array of this shape, ``(n, …)``."""
     if norm == "linf":
         return random.uniform(-budget, budget, shape)
     change = random.normal(size=shape)

@@ -1,19 +1,19 @@
-"""What an attack is: a frozen dataclass that describes and checks its own parameters."""
+"""The base class of attacks: a frozen dataclass that describes and checks its parameters."""
 
 import dataclasses
 
 
 def parameter(default, help, check=None):
-    """A field of an :class:`Attack`: one of its parameters.
+    """Declare a field of an :class:`Attack`, which is one of its parameters.
 
     Args:
-        default: value that the parameter has unless another one is given. None stands for a value
-            that follows from other settings, and only then None may be given.
-        help: what the parameter is, in a few words, with its unit; it is printed by the command
-            line's ``--help`` and by ``help()``.
-        check: function of a value and the parameter's name that returns the value as the attack
-            will use it, and raises a :class:`ValueError` for a value that makes no sense, such as
-            :func:`zoo.utils.checks.positive_integer`. By default every value is taken as it is.
+        default: default value of the parameter. None stands for a value that the attack computes
+            from other settings; only such a parameter accepts None.
+        help: a short description of the parameter with its unit, which the command line's
+            ``--help`` and ``help()`` print.
+        check: function of a value and the parameter's name, such as
+            :func:`zoo.utils.checks.positive_integer`. It returns the value that the attack uses,
+            and raises a :class:`ValueError` for an invalid one. Without it, any value is accepted.
 
     Returns:
         What :func:`dataclasses.field` returns.
@@ -30,11 +30,12 @@ class Attack:
 
     Attributes:
         name: the registered name; the name of the class until it is registered.
-        norms: the norms that the attack is for, of ``"linf"`` and ``"l2"``.
-        backends: the Keras backends that the attack runs on, of ``"tensorflow"`` and ``"jax"``.
+        norms: the norms that the attack supports, a tuple of ``"linf"``, ``"l2"`` or both.
+        backends: the Keras backends that the attack runs on, a tuple of ``"tensorflow"``, ``"jax"``
+            or both.
 
     Raises:
-        ValueError: naming the parameter that is wrong, and what it may be.
+        ValueError: naming the parameter that is wrong, and the values that are allowed.
 
     Example:
 
@@ -53,7 +54,7 @@ class Attack:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        # A subclass of a registered attack is not the registered one.
+        # A subclass of a registered attack does not inherit the registered name.
         cls.name = cls.__name__
 
     def __post_init__(self):
@@ -61,11 +62,11 @@ class Attack:
             value, check = getattr(self, field.name), field.metadata.get("check")
             stands_for_default = value is None and field.default is None
             if check is not None and not stands_for_default:
-                # This is how a frozen dataclass sets its own fields.
+                # A frozen dataclass can set its own fields only in this way.
                 object.__setattr__(self, field.name, check(value, field.name))
 
     def __str__(self):
-        """The name, with the parameters that are not the default ones."""
+        """The name of the attack, with those parameters that differ from their defaults."""
         changed = [
             f"{field.name}={getattr(self, field.name)!r}"
             for field in dataclasses.fields(self)
@@ -74,28 +75,28 @@ class Attack:
         return f"{self.name}({', '.join(changed)})" if changed else self.name
 
     def check_model(self, model):
-        """Raise unless the attack suits a model; by default it suits every model.
+        """Raise unless the attack can be run on a model; by default, it can be run on all.
 
         Args:
             model: a :class:`zoo.models.CertifiedModel`.
 
         Raises:
-            ValueError: saying what the attack needs.
+            ValueError: naming what the attack needs from a model.
         """
 
     def run(self, victim, x, y, eps, norm, random):
         """Attack one batch.
 
         Args:
-            victim: :class:`zoo.attacks.victim.Victim`: called with a tensor of images it returns
-                their logits, ``victim.gap(x, y)`` says how far each image is from being
-                misclassified, and ``victim.model`` is the model.
+            victim: :class:`zoo.attacks.victim.Victim`. ``victim(images)`` returns the logits of a
+                tensor of images, ``victim.gap(x, y)`` the label's logit minus the largest other one
+                for each image, and ``victim.model`` is the model.
             x: float32 array ``(n, height, width, channels)`` in [0, 1].
             y: int64 array ``(n,)`` of labels.
             eps: :class:`zoo.epsilon.Epsilon`; ``eps.below`` is the radius of the ball as a float.
-            norm: of the ball, one of ``norms``.
-            random: :class:`numpy.random.Generator` of this batch. Whatever is random must come
-                from it, so that the same seed gives the same images.
+            norm: norm of the ball, one of ``norms``.
+            random: :class:`numpy.random.Generator` of this batch. All random numbers must come from
+                it, so that the same seed gives the same images.
 
         Returns:
             Array of the shape of ``x``. :func:`zoo.attacks.attack` projects it onto the ball and

@@ -1,4 +1,4 @@
-"""The registered attacks and their parameters as flags of a command."""
+"""Command-line flags for the registered attacks and their parameters."""
 
 import argparse
 import ast
@@ -7,29 +7,31 @@ import dataclasses
 
 from zoo.attacks.registry import ATTACKS, checked_attack
 
-# What begins the names under which the parser keeps the values of these flags.
+# Prefix of the names under which the parser stores the values of these flags.
 _PREFIX = "attack_parameter_"
 
 
 def add_attack_flags(parser):
-    """Add ``--attack`` and a flag for each parameter of a registered attack, as ``--step-size``.
+    """Add ``--attack`` and a flag for each parameter of an attack, such as ``--step-size``.
 
-    The flag's help says which attacks have the parameter, what it is and the default.
+    The help of a flag names the attacks that have the parameter, describes it and gives its
+    default.
 
     Args:
-        parser: :class:`argparse.ArgumentParser` of a command that has its other options already.
+        parser: :class:`argparse.ArgumentParser` of a command, which already has all its other
+            options.
     """
     names = ", ".join(ATTACKS)
     parser.add_argument("--attack", default="pgd", help=f"one of {names} (default: %(default)s)")
     group = parser.add_argument_group("parameters of the attack")
     for name, texts in _described_parameters().items():
-        # A parameter with the name of an option of the command is for Python alone.
+        # A parameter whose flag is already an option of the command can only be set in Python.
         with contextlib.suppress(argparse.ArgumentError):
             group.add_argument(
                 "--" + name.replace("_", "-"),
                 dest=_PREFIX + name,
                 type=_value,
-                # A flag that is not given leaves nothing, because None may be given.
+                # A missing flag must leave no entry, because None can be a given value.
                 default=argparse.SUPPRESS,
                 metavar="VALUE",
                 help="; ".join(texts).replace("%", "%%"),
@@ -40,7 +42,8 @@ def attack_from(options):
     """The attack that the options of a command choose.
 
     Args:
-        options: what a parser with ``--norm`` and :func:`add_attack_flags` returned.
+        options: options from a parser that has ``--norm`` and the flags of
+            :func:`add_attack_flags`.
 
     Returns:
         :class:`zoo.attacks.Attack`.
@@ -57,7 +60,10 @@ def attack_from(options):
 
 
 def _described_parameters():
-    """For each parameter's name what it is, once for all attacks that describe it alike."""
+    """A dictionary from the name of each parameter to its descriptions.
+
+    Attacks that describe a parameter in the same words share one description.
+    """
     attacks_of = {}
     for attack, kind in ATTACKS.items():
         for field in dataclasses.fields(kind):
@@ -70,7 +76,7 @@ def _described_parameters():
 
 
 def _value(text):
-    """A number, True, False or None for a text that reads so; any other text as it is."""
+    """The Python literal that a text stands for, such as a number, True or None, or the text."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):

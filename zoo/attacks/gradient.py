@@ -1,4 +1,4 @@
-"""The gradient step that several attacks share, and cleverhans' attacks with a gradient of ours."""
+"""The gradient step that several attacks share, and a compiled gradient for cleverhans."""
 
 import types
 
@@ -8,12 +8,12 @@ from zoo.attacks.objectives import OBJECTIVES
 
 
 def step_length(step_size, eps, steps):
-    """Length of a step as a float: ``step_size``, or ``2.5 · eps / steps`` in place of None."""
+    """Length of a step as a float: ``step_size``; if None, ``2.5 · eps / steps``, at most eps."""
     return min(eps.below, 2.5 * eps.below / steps) if step_size is None else step_size
 
 
 def ascent_direction(victim, x, y, norm, loss):
-    """Direction of unit norm in which an objective grows fastest.
+    """The direction of unit norm in which an objective grows fastest.
 
     Args:
         victim: :class:`zoo.attacks.victim.Victim`.
@@ -43,10 +43,10 @@ def _tensorflow_step(victim, x, y, norm, objective):
 
 
 def with_own_gradient(victim, attack):
-    """An attack of cleverhans for TensorFlow, with the gradient compiled for this model alone.
+    """An attack of cleverhans for TensorFlow, with a gradient that is compiled for one model.
 
-    cleverhans compiles the gradients of all models in one function. It keeps every model that was
-    ever attacked, and compiles again for every number of images.
+    cleverhans compiles the gradients of all models in one global function. That function keeps
+    every model that was ever attacked in memory, and is compiled again for every number of images.
 
     Args:
         victim: :class:`zoo.attacks.victim.Victim`.
@@ -64,15 +64,15 @@ def _tensorflow_gradient(victim):
 
 
 def _direction(gradient, norm):
-    """Signs of a gradient for ``"linf"``, the gradient scaled to unit length for ``"l2"``."""
+    """The signs of a gradient for ``"linf"``, the gradient scaled to unit length for ``"l2"``."""
     if norm == "linf":
         return np.sign(gradient)
     size = np.sqrt(np.sum(np.square(gradient), axis=(1, 2, 3), keepdims=True))
-    return gradient / np.maximum(size, 1e-6)  # as cleverhans has it: the square at least 1e-12
+    return gradient / np.maximum(size, 1e-6)  # cleverhans takes the square as at least 1e-12
 
 
 def _jax_gradient(victim, x, y, objective):
-    """Gradient of an objective in the images, as a float64 array."""
+    """Gradient of an objective with respect to the images, as a float64 array."""
     model = victim.model
     variables = [
         [v.value for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables)
@@ -88,7 +88,7 @@ def _jax_compiled_gradient(victim, objective):
 
     def gradient(variables, x, y):
         def values(images):
-            # Weights are arguments: compiled in, they would stay as they were.
+            # The weights are arguments, because compiled constants would not follow training.
             logits, _ = victim.model.stateless_call(*variables, images, training=False)
             return objective(y, logits)
 

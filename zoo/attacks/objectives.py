@@ -1,8 +1,8 @@
-"""What an attack makes as large as it can: functions of labels and logits, on either backend."""
+"""Objectives that attacks maximise: functions of labels and logits, for both backends."""
 
 
 def cross_entropy(labels, logits):
-    """Cross-entropy of the softmax; its gradient vanishes where logits are far apart.
+    """Cross-entropy of the softmax; its gradient vanishes if the logits are far apart.
 
     Args:
         labels: integer tensor ``(n,)``.
@@ -17,7 +17,7 @@ def cross_entropy(labels, logits):
 
 
 def margin(labels, logits):
-    """The largest other logit minus the label's, positive where the label is not predicted.
+    """The largest other logit minus the label's logit; positive if the image is misclassified.
 
     Args:
         labels: integer tensor ``(n,)``.
@@ -32,5 +32,5 @@ def margin(labels, logits):
     return ops.max(logits - own * 1e9, axis=-1) - ops.sum(own * logits, axis=-1)
 
 
-#: The objectives by name, as attacks take them for their parameter ``loss``.
+#: The objectives by name: the values of the parameter ``loss`` of attacks.
 OBJECTIVES = {"margin": margin, "cross_entropy": cross_entropy}

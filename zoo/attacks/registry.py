@@ -1,35 +1,35 @@
-"""Which attacks there are, and whether one can be run with some settings."""
+"""The registry of attacks, and checks of the settings of an attack."""
 
 import dataclasses
 import inspect
 
 from zoo.attacks.base import Attack
 
-#: The attacks by name: each a subclass of :class:`zoo.attacks.Attack`.
+#: The registered attacks by name: subclasses of :class:`zoo.attacks.Attack`.
 ATTACKS = {}
 NORMS = ("linf", "l2")
-#: What :func:`zoo.attacks.attack` takes besides an attack's parameters, which have other names.
+#: Arguments of :func:`zoo.attacks.attack`, whose names a parameter of an attack must not have.
 ARGUMENTS = ("model", "x", "y", "attack", "eps", "norm", "batch_size", "seed", "first", "verbose")
 
 
 def register_attack(name):
-    """Class decorator: the decorated attack is known by a name wherever attacks are named.
+    """Class decorator: register an attack under a name, which all functions then accept.
 
-    Its parameters become arguments of :func:`zoo.attacks.attack` and flags of ``zoo attack``, and
-    are appended to the docstring of the class. Running the definition of a class again, as in a
-    notebook, replaces the class.
+    The attack's parameters become arguments of :func:`zoo.attacks.attack` and flags of
+    ``zoo attack``, and are appended to the docstring of the class. Running the definition of a
+    class again, as in a notebook, replaces the class.
 
     Args:
-        name: a Python identifier; ``"all"`` is what a report calls all attacks together.
+        name: a Python identifier other than ``"all"``, which a report uses for all attacks
+            together.
 
     Returns:
-        A decorator of a class, which is a frozen dataclass and a subclass of
-        :class:`zoo.attacks.Attack`.
+        A decorator for a frozen dataclass that is a subclass of :class:`zoo.attacks.Attack`.
 
     Raises:
-        TypeError: if the decorated class is no such dataclass.
-        ValueError: if the name is no identifier or is that of another attack, or for a parameter
-            without a default or with the name of an argument of :func:`zoo.attacks.attack`.
+        TypeError: if the decorated class is not such a dataclass.
+        ValueError: if the name is not an identifier or is that of another attack, or if a parameter
+            has no default or has the name of an argument of :func:`zoo.attacks.attack`.
 
     Example:
 
@@ -74,22 +74,22 @@ def register_attack(name):
 def check_settings(attack, norm=None, params=None, *, model=None):
     """Raise unless an attack can be run with these settings; nothing is computed.
 
-    :func:`zoo.attacks.attack` calls this first. Call it yourself to learn of a mistake before a
+    :func:`zoo.attacks.attack` makes the same checks. Call this function to find a mistake before a
     long computation.
 
     Args:
-        attack: name of the attack, to be a key of ``zoo.attacks.ATTACKS``; or a
+        attack: name of the attack, a key of ``zoo.attacks.ATTACKS``; or a
             :class:`zoo.attacks.Attack`.
-        norm: ``"linf"`` or ``"l2"``; None leaves the norm unchecked.
+        norm: ``"linf"`` or ``"l2"``; None skips the check of the norm.
         params: dictionary of the attack's own parameters; None stands for no parameters.
-        model: the :class:`zoo.models.CertifiedModel` that is to be attacked; None leaves unchecked
-            what depends on the model.
+        model: the :class:`zoo.models.CertifiedModel` to be attacked; None skips the checks that
+            depend on the model.
 
     Raises:
         TypeError: if ``model`` is not a model of the zoo, the attack has no such parameter, or
-            parameters are given beside an :class:`zoo.attacks.Attack`, which holds its own.
-        ValueError: naming the argument that is wrong, and what it may be.
-        NotImplementedError: if the backend has no such attack.
+            ``params`` is given together with an :class:`zoo.attacks.Attack`, which has its own.
+        ValueError: naming the argument that is wrong, and the values that are allowed.
+        NotImplementedError: if the attack does not run on the backend.
 
     Example:
 
@@ -104,7 +104,7 @@ def check_settings(attack, norm=None, params=None, *, model=None):
 
 
 def checked_attack(attack, norm=None, params=None, model=None):
-    """As :func:`check_settings`, but returns the :class:`zoo.attacks.Attack`."""
+    """Like :func:`check_settings`, but return the :class:`zoo.attacks.Attack`."""
     if model is not None:
         require_model(model)
     found = attack_of(attack, params)
@@ -151,7 +151,7 @@ def require_model(model):
     """Raise unless this is a model of the zoo.
 
     Raises:
-        TypeError: saying what was expected and what came.
+        TypeError: naming what was expected and what was found.
     """
     from zoo.models.base import CertifiedModel
 
@@ -188,7 +188,8 @@ def _require_described(kind):
     """Raise unless a class is a frozen dataclass with a run() and with usable parameters."""
     if not (isinstance(kind, type) and issubclass(kind, Attack)):
         raise TypeError(f"an attack must be a subclass of zoo.attacks.Attack, got {kind!r}")
-    # A class inherits its base's being a dataclass, but its own fields would not be parameters.
+    # A subclass of a dataclass counts as a dataclass, but without the decorator its own fields
+    # would not be parameters.
     if "__dataclass_params__" not in vars(kind):
         raise TypeError(
             f"{kind.__name__} must be decorated with @dataclasses.dataclass(frozen=True)"

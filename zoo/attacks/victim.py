@@ -1,10 +1,10 @@
-"""What an attack sees of a model: logits, and what is compiled for it."""
+"""A model under attack: its logits, and the functions that attacks compile for it."""
 
 import numpy as np
 
 from zoo.bounds.model_state import settings_of
 
-# How many compiled functions of a model are kept.
+# The number of compiled functions that are kept for each model.
 _KEPT = 8
 
 
@@ -13,7 +13,7 @@ class Victim:
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`.
-        settings: of it, see :func:`zoo.bounds.model_state.settings_of`.
+        settings: the model's settings, see :func:`zoo.bounds.model_state.settings_of`.
     """
 
     def __init__(self, model, settings=None):
@@ -32,18 +32,18 @@ class Victim:
         return own - logits.max(axis=1)
 
     def compiled(self, make, *settings):
-        """``make(victim, *settings)``, made when it is first asked for.
+        """The cached result of ``make(victim, *settings)``, a compiled function.
 
-        Compiling takes longer than a step of an attack, and memory with it. What was not used for
-        the longest time is dropped, so that many settings do not fill the memory.
+        Compiling takes longer than a step of an attack. The function that has not been used for the
+        longest time is dropped, so that many settings do not fill the memory.
 
         Args:
-            make: function that returns something compiled.
-            settings: hashable values that cannot change without compiling again.
+            make: function that compiles a function and returns it.
+            settings: hashable values that are compiled into the function.
         """
         key = (make, *settings)
         found = self._compiled.pop(key, None)
-        # A dictionary keeps the order of insertion: the latest comes last.
+        # A dictionary keeps the order of insertion, so the function used last comes last.
         self._compiled[key] = make(self, *settings) if found is None else found
         while len(self._compiled) > _KEPT:
             self._compiled.pop(next(iter(self._compiled)), None)
@@ -51,14 +51,14 @@ class Victim:
 
 
 def victim(model):
-    """The one :class:`Victim` of a model, for as long as no setting of a layer changes.
+    """The :class:`Victim` of a model, which is made again if a setting of a layer has changed.
 
-    What was compiled before would attack the model that it was.
+    Functions that were compiled before the change would attack the model with its old settings.
     """
     settings = settings_of(model)
     known = vars(model).get("_zoo_victim")
     if known is None or known.settings != settings:
         known = Victim(model, settings)
-        # Set past Keras's tracking: the victim holds the model, which would be its own part.
+        # Keras must not track the victim: it holds the model, which would then contain itself.
         object.__setattr__(model, "_zoo_victim", known)
     return known

@@ -16,13 +16,14 @@ from zoo.utils import checks
 class CarliniWagner(Attack):
     """The smallest L2 perturbation found that fools the model, projected onto the ball.
 
-    The paper's initial constant, 0.01, is for logits without a Lipschitz bound, which are larger.
+    The default of ``initial_constant`` is larger than the paper's, 0.01, because networks with a
+    small Lipschitz constant have smaller logits.
 
     Reference:
         Carlini, Wagner: Towards Evaluating the Robustness of Neural Networks, 2017.
     """
 
-    backends = ("tensorflow",)  # cleverhans has it for TensorFlow alone
+    backends = ("tensorflow",)  # cleverhans implements this attack for TensorFlow only
 
     steps: int = parameter(100, "iterations per constant", checks.positive_integer)
     search_steps: int = parameter(
@@ -59,13 +60,14 @@ def _attack_class():
     from cleverhans.tf2.attacks import carlini_wagner_l2 as cleverhans_cw
 
     class PerImage(cleverhans_cw.CarliniWagnerL2):
-        """Their step and loss under a search that treats every image by itself.
+        """The step and loss of cleverhans, in a search of our own that treats images separately.
 
-        Theirs resets the optimizer by calling a property and, that mended, sets its learning rate
-        to 0; shares constants between images; and takes given labels for targets.
+        We do not use the search of cleverhans: it tries to reset the optimizer by calling a
+        property, and without that error would set its learning rate to 0; it shares constants
+        between images; and it treats given labels as targets.
 
-        The step is compiled once for so many images: whatever changes from call to call is a
-        variable.
+        The step is compiled once for each number of images. Values that change from call to call
+        are variables.
         """
 
         def __init__(self, victim, count):
@@ -74,11 +76,11 @@ def _attack_class():
             self.modifier = tf.Variable(tf.zeros((count, *victim.model.image_shape)))
             self.optimizer.build([self.modifier])
             self.untouched = [variable.numpy() for variable in self.optimizer.variables]
-            # The variables serve one call at a time.
+            # Only one call at a time can use the variables.
             self.lock = threading.Lock()
 
         def minimal(self, x, y, steps, search_steps, learning_rate, initial_constant, confidence):
-            """Adversarial images of the smallest L2 change found; the image itself if none."""
+            """The nearest misclassified image found for each image; the image itself if none."""
             with self.lock:
                 self.confidence.assign(confidence)
                 return self._minimal(

@@ -19,7 +19,7 @@ class Momentum(Attack):
         Dong et al.: Boosting Adversarial Attacks with Momentum, 2018.
     """
 
-    backends = ("tensorflow",)  # cleverhans has it for TensorFlow alone
+    backends = ("tensorflow",)  # cleverhans implements this attack for TensorFlow only
 
     steps: int = parameter(20, "gradient steps", checks.positive_integer)
     step_size: float | None = parameter(
@@ -42,6 +42,6 @@ class Momentum(Attack):
             clip_max=1.0,
             y=tf.convert_to_tensor(y),
             decay_factor=self.decay,
-            sanity_checks=False,  # the images have been checked
+            sanity_checks=False,  # zoo.attacks.attack has already checked the images
         )
         return x_adv.numpy()

@@ -15,8 +15,8 @@ from zoo.utils import checks
 class PGD(Attack):
     """Projected gradient descent; returns the best point of all steps and restarts.
 
-    cleverhans returns the last step of a single start. Here the most damaging point seen anywhere
-    is kept, the original image included.
+    The version of cleverhans returns the last step of a single start. This one returns the point
+    with the smallest gap among all points of the search, including the original image.
 
     Reference:
         Madry et al.: Towards Deep Learning Models Resistant to Adversarial Attacks, 2018.

@@ -1,4 +1,4 @@
-"""The attack problem of the second-order paper."""
+"""The attack of the paper on second-order defences."""
 
 import dataclasses
 
@@ -10,10 +10,11 @@ from zoo.utils import checks
 @register_attack("second_order")
 @dataclasses.dataclass(frozen=True)
 class SecondOrder(Attack):
-    """The point of an L2 ball where the label's lead over its strongest rival is least.
+    """The point of an L2 ball where the label's lead over its strongest rival is smallest.
 
-    For networks whose curvature is bounded. Where the point lies on the sphere the problem's dual
-    is tight: see :meth:`zoo.models.CurvatureNet.worst_points`, which says so for each image.
+    This attack needs a network with curvature bounds. If the point lies on the sphere, the dual of
+    the problem can be tight, and no point of the ball is worse:
+    :meth:`zoo.models.CurvatureNet.worst_points` returns for which images that is so.
 
     Reference:
         Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020,

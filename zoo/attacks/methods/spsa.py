@@ -21,7 +21,7 @@ class SPSA(Attack):
     """
 
     norms = ("linf",)
-    backends = ("tensorflow",)  # cleverhans has it for TensorFlow alone
+    backends = ("tensorflow",)  # cleverhans implements this attack for TensorFlow only
 
     steps: int = parameter(
         20, "optimizer steps (an image that is fooled stops early)", checks.positive_integer
@@ -53,18 +53,18 @@ class SPSA(Attack):
 
 
 def _compiled(victim, steps, samples):
-    """The attack on one image: compiled once, whatever the seed, the budget and the step sizes."""
+    """The attack on one image, compiled once for all seeds, budgets and step sizes."""
     import tensorflow as tf
     from cleverhans.tf2.attacks import spsa as cleverhans_spsa
 
     def uniform(shape, seed, step, largest):
-        # Of the seed alone: the program's own random state is neither used nor changed.
-        random: Any = tf.random  # whose `experimental` type checkers do not know
+        # Stateless random numbers neither use nor change the program's own random state.
+        random: Any = tf.random  # type checkers do not know tf.random.experimental
         seed = random.experimental.stateless_fold_in(seed, tf.cast(step, tf.int32))
         return tf.random.stateless_uniform(shape, seed, -largest, largest)
 
     class Adam(cleverhans_spsa.SPSAAdam):
-        """Their optimizer, whose constructor passes an argument that Keras 3 has no more."""
+        """The optimizer of cleverhans, whose constructor passes an argument that Keras 3 lacks."""
 
         def __init__(self):
             tf.keras.optimizers.Adam.__init__(self)
@@ -72,7 +72,7 @@ def _compiled(victim, steps, samples):
             self._num_iters = 1
 
         def minimize(self, loss_fn, x, optim_state):
-            # Where the differences are drawn, the number of the step is not passed on.
+            # _get_delta needs the number of the step, but does not get it as an argument.
             self.step = optim_state["t"] + 1.0
             return super().minimize(loss_fn, x, optim_state)
 
@@ -83,7 +83,7 @@ def _compiled(victim, steps, samples):
     optimizer = Adam()
 
     def loss(image, label):
-        # cleverhans minimizes.
+        # cleverhans minimises its loss.
         return -margin(label, victim(image))
 
     @tf.function
@@ -92,7 +92,7 @@ def _compiled(victim, steps, samples):
         start = [uniform(image.shape, seed, 0, eps)]
 
         def project_change(change, *args, **kwargs):
-            # The first change is their start, which they draw from the program's random state.
+            # cleverhans draws the first change from the program's random state, so we replace it.
             change = start.pop() if start else change
             return cleverhans_spsa._project_perturbation(change, *args, **kwargs)
 
