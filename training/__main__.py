@@ -1,4 +1,4 @@
-"""``python -m training NAME``: recipe → weights → measured manifest entry."""
+"""``python -m training NAME``: train the model of a recipe, measure it and write its entry."""
 
 import argparse
 import pathlib
@@ -12,33 +12,36 @@ from zoo.utils.terminal import print_any_character
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m training",
-        description="Train the checkpoint of a recipe. An interrupted run goes on from its "
-        "last state, saved every two minutes. With TF_CONFIG, as one of several workers.",
+        description="Train the checkpoint of a recipe. The state of a run is saved every two "
+        "minutes, and the same command continues an interrupted run. If TF_CONFIG is set, this "
+        "process trains as one of several workers.",
     )
     parser.add_argument("recipe", help="name of a recipe, or the path of a .toml file")
     parser.add_argument("--data", help="an .npz file with x_train, y_train, x_test, y_test")
-    parser.add_argument("--out", type=pathlib.Path, help="folder of the run (runs/NAME)")
+    parser.add_argument("--out", type=pathlib.Path, help="folder of the run (default: runs/NAME)")
     parser.add_argument(
         "--epochs",
         type=int,
-        help="stop after this many epochs; the same command without it goes on",
+        help="stop after this many epochs; the same command without it continues the run",
     )
     parser.add_argument(
         "--minutes",
         type=float,
-        help="train for this long, over all calls, with the recipe's schedules stretched over "
-        "the time: fewer or more epochs, but a whole run; allow for the first loading of the "
-        "data before and the validation after",
+        help="train for this time, over all calls, instead of the recipe's number of epochs; the "
+        "recipe's schedules are stretched over the time. Loading the data before the training and "
+        "the validation after it take extra time",
     )
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="then measure on the test set, ship the weights and write the manifest entry",
+        help="afterwards, measure on the test set, copy the weights to weights/NAME and write the "
+        "manifest entry",
     )
     parser.add_argument(
         "--cost",
         action="store_true",
-        help="no training: time the certificate of the shipped checkpoint, write it into its entry",
+        help="instead of training, time the certificate of the shipped checkpoint, and write the "
+        "time into its manifest entry",
     )
     parser.add_argument(
         "--data-parallel",

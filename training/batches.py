@@ -1,4 +1,4 @@
-"""Training batches, shuffled and augmented the same way whenever an epoch is repeated."""
+"""Training batches that are shuffled and augmented in the same way if an epoch is repeated."""
 
 import keras
 import numpy as np
@@ -7,17 +7,19 @@ import numpy as np
 class Batches(keras.utils.PyDataset):
     """Shuffled, randomly shifted and flipped batches of an image set.
 
-    The order and the augmentation are functions of (seed, epoch, batch): a resumed run sees what
-    the uninterrupted one would have, also from the middle of an epoch.
+    The order and the augmentation are functions of seed, epoch and batch only. A resumed run
+    therefore gets the same batches as an uninterrupted one, also in the middle of an epoch.
 
     Args:
         images: array ``(n, height, width, channels)``: floats in [0, 1], or uint8.
         labels: int array ``(n,)``.
-        batch_size: images a batch; the remainder of an epoch is left out.
+        batch_size: number of images per batch; each epoch leaves out the images that do not fill a
+            batch.
         seed: integer.
-        shift: pixels by which an image may move each way; the edge fills the gap.
-        flip: whether to mirror images left to right at random.
-        share: slice of each batch that is given out; by default all of it.
+        shift: largest number of pixels by which an image is shifted in each direction; the pixels
+            at its edge are repeated to fill the gap.
+        flip: whether to mirror images horizontally at random.
+        share: slice of each batch that is returned; by default the whole batch.
     """
 
     def __init__(
@@ -51,16 +53,16 @@ class Batches(keras.utils.PyDataset):
         if images.dtype == np.uint8:
             images = images.astype(np.float32) / np.float32(255)
         random = np.random.default_rng([self.seed, self.epoch, index, 1])
-        # Of the whole batch, so that a share is the same whatever the others are.
+        # The whole batch is augmented, so that a share does not depend on how the batch is split.
         return self._augmented(images, random)[self.share], self.labels[chosen][self.share]
 
     def start(self, epoch, first=0):
-        """Prepare the batches of an epoch, from the ``first`` on."""
+        """Prepare the batches of an epoch, beginning with the batch of index ``first``."""
         self.epoch, self.first = epoch, first
         self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
 
     def follow(self, clock):
-        """A callback that keeps the batches at the epoch of the training."""
+        """A callback that prepares the batches of each epoch when the epoch begins."""
         return keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, logs: self.start(clock.epoch, clock.batch)
         )

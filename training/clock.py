@@ -1,4 +1,4 @@
-"""Where a run is, and how long it has taken."""
+"""The position of a training run and the time that it has taken."""
 
 import time
 
@@ -8,15 +8,16 @@ from zoo.utils import checks
 
 
 class Clock(keras.callbacks.Callback):
-    """Tells the schedules their position, in epochs of the recipe; the first of the callbacks.
+    """Computes the position of a run, in epochs of the recipe, which the schedules depend on.
 
-    Without a limit the position is a function of epoch and batch alone, so a resumed run repeats
-    the uninterrupted one. With a limit it is the share of the time that is spent: the schedules
-    stretch or shrink to end with it, after however many epochs, and the training stops there.
+    It must be the first of the callbacks. Without a time limit, the position is a function of epoch
+    and batch only, so a resumed run repeats the uninterrupted one. With a time limit, the position
+    is the fraction of the time that has passed, times the recipe's epochs: the schedules end with
+    the time, whatever the number of epochs, and the training stops.
 
     Args:
-        epochs: of the recipe.
-        steps_per_epoch: number of batches.
+        epochs: number of epochs of the recipe.
+        steps_per_epoch: number of batches per epoch.
         minutes: limit of the training time over all calls, or None.
     """
 
@@ -27,19 +28,19 @@ class Clock(keras.callbacks.Callback):
         self.resume(0, 0, 0.0)
 
     def resume(self, epoch, batch, seconds):
-        """Go on with a batch of an epoch, ``seconds`` of training behind it."""
+        """Continue with this batch of an epoch, after ``seconds`` of training in earlier calls."""
         self.epoch, self.batch = epoch, batch
         self._start = time.monotonic() - seconds
         self._tell_position()
 
     @property
     def seconds(self):
-        """Training time so far, that of earlier calls included."""
+        """Training time so far, including that of earlier calls."""
         return time.monotonic() - self._start
 
     @property
     def is_over(self):
-        """Whether the time is up."""
+        """Whether the time limit has been reached."""
         return self.limit is not None and self.seconds >= self.limit
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -53,7 +54,7 @@ class Clock(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _tell_position(self):
-        # Kept for the whole batch, so that all schedules see the same.
+        # The position stays the same during a batch, so that all schedules read the same value.
         if self.limit is None:
             self.position = self.epoch + self.batch / self.steps_per_epoch
         else:

@@ -1,16 +1,18 @@
-"""What a checkpoint's certificate costs."""
+"""Measure the time that a checkpoint's certificate takes."""
 
 import time
 
 from training.hardware import hardware
 from zoo.hub.records import Cost
 
-# Seconds that the measurement may take, and the fewest and most images.
+# How many seconds a measurement should take, and the smallest and largest number of images.
 _SECONDS, _FEWEST, _MOST = 10.0, 8, 256
 
 
 def cost(model, images) -> Cost:
-    """Wall-clock time of the ``"auto"`` certificate, after a first call that prepares its bounds.
+    """Measure the wall-clock time of the ``"auto"`` certificate.
+
+    A first call, which compiles functions and prepares the bounds of the weights, is not counted.
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`.

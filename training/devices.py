@@ -1,21 +1,21 @@
-"""One training over all devices of a machine, on JAX."""
+"""Training on all devices of a machine, for the JAX backend."""
 
 import keras
 
 
 def use_all_devices(batch_size):
-    """Let Keras split each batch over the devices that JAX sees, weights being the same on all.
+    """Make Keras split each batch over all devices that JAX sees, with equal weights on all.
 
-    For models made afterwards, in the whole process.
+    This applies to all models that the process makes afterwards.
 
     Args:
-        batch_size: of the training.
+        batch_size: number of images per batch.
 
     Returns:
         The number of devices.
 
     Raises:
-        ValueError: on another backend, or if a batch has no equal parts.
+        ValueError: on another backend, or if the batch cannot be split into equal parts.
 
     Reference:
         ``keras.distribution.DataParallel``.

@@ -1,4 +1,4 @@
-"""When a training ends before its last epoch."""
+"""Early stopping that gives the same result when a run is resumed."""
 
 import types
 
@@ -8,15 +8,15 @@ import keras
 class EarlyStopping(keras.callbacks.Callback):
     """Ends a training once the accuracy on validation images has stopped rising.
 
-    The decision is a function of the history alone, so that a resumed run ends where the
-    uninterrupted one would.
+    The decision is a function of the history only, so that a resumed run ends after the same epoch
+    as an uninterrupted one.
 
     Args:
-        state: :class:`training.state.RunState`, a callback before this one; ``val_accuracy`` is in
-            its history.
-        patience: the number of epochs without a rise that end the training.
-        min_delta: a rise that is not larger does not count.
-        start_epoch: number of epochs at the beginning that do not count.
+        state: :class:`training.state.RunState`, a callback that must come before this one; its
+            history has ``val_accuracy``.
+        patience: number of epochs without a rise after which the training ends.
+        min_delta: only a rise by more than this counts.
+        start_epoch: number of epochs at the beginning that are ignored.
 
     Reference:
         ``keras.callbacks.EarlyStopping``.
@@ -33,9 +33,9 @@ class EarlyStopping(keras.callbacks.Callback):
 
     @property
     def is_due(self):
-        """Whether the history so far ends the training."""
+        """Whether the training should end, according to its history so far."""
         rule = keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", **self.settings)
-        # Stands in for the model, of which the rule sets only the attribute that stops it.
+        # Keras's callback needs a model only to set its attribute stop_training.
         stopped = types.SimpleNamespace(stop_training=False)
         rule.set_model(stopped)
         rule.on_train_begin()

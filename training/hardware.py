@@ -1,4 +1,4 @@
-"""What a run ran on, for the record."""
+"""Describe the hardware that a run or measurement used."""
 
 import os
 import platform

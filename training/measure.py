@@ -1,4 +1,4 @@
-"""From trained weights to a published checkpoint and its manifest entry."""
+"""Turn a trained model into a shipped checkpoint with a measured manifest entry."""
 
 import dataclasses
 import json
@@ -39,14 +39,14 @@ PAPERS = {
 
 
 def check(recipe, *, data_file=None, weights=None):
-    """Raise, before a run is trained, what would prevent :func:`measure` after it.
+    """Raise, before a model is trained, the errors that :func:`measure` would raise afterwards.
 
     Args:
-        recipe: as :func:`training.recipe.load` returns it.
+        recipe: recipe, as :func:`training.recipe.load` returns it.
         data_file, weights: as for :func:`measure`.
 
     Raises:
-        ValueError: naming the entry of the recipe, or the images, that are wrong.
+        ValueError: naming the entry of the recipe that is wrong, or what is wrong with the images.
         FileNotFoundError, RuntimeError: if there are no test images.
         OSError: if the checkpoint or the manifest cannot be written.
     """
@@ -57,18 +57,19 @@ def check(recipe, *, data_file=None, weights=None):
     require_writable(catalog.MANIFEST)
     test = data.load(data_file or recipe["data"]["name"], "test")
     model = build(recipe)
-    # Of no images, certify and attack look at nothing but their arguments.
+    # With no images, certify and attack do nothing but check their arguments.
     metrics_of(model, test.take(0), recipe)
 
 
 def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
-    """Measure a finished run on the whole test set, ship its weights and write its entry.
+    """Measure a finished run on the test set, copy its weights and write its manifest entry.
 
     Args:
-        recipe: as :func:`training.recipe.load` returns it.
-        folder: of the run.
-        data_file: an ``.npz`` file in place of the named image set.
-        weights: folder of the shipped checkpoints; by default the catalog's.
+        recipe: recipe, as :func:`training.recipe.load` returns it.
+        folder: folder of the run.
+        data_file: an ``.npz`` file to use instead of the recipe's image set.
+        weights: folder of the shipped checkpoints, to which the weights are copied; by default the
+            catalog's.
         verbose: 1 shows progress bars.
 
     Returns:
@@ -76,13 +77,13 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
 
     Raises:
         FileNotFoundError, ValueError: if the run has not finished.
-        zoo.SoundnessError: if an attack broke a certificate; nothing is written then.
+        zoo.SoundnessError: if an attack broke a certificate. Nothing has been written.
     """
     folder = pathlib.Path(folder)
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} holds no finished run; train it first")
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    if "minutes" in run:  # and recorded only when its time was up, after however many epochs
+    if "minutes" in run:  # a run with a time limit is finished after any number of epochs
         if run["epochs"] < 1:
             raise ValueError(
                 f"{folder} holds less than one epoch; give a run in another folder more --minutes"
@@ -93,7 +94,7 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
             "run before it is measured"
         )
     paper = PAPERS[recipe["approach"]]
-    # The stored file is what is measured: its rounding is part of the result.
+    # We measure the model from the stored file, whose weights are rounded.
     model = checkpoint.load(folder)
     test = data.load(data_file or recipe["data"]["name"], "test")
     metrics = dataclasses.replace(
@@ -137,13 +138,13 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
 
 
 def measure_cost(name) -> Cost:
-    """Time a shipped checkpoint's certificate anew, and write its entry with the golden logits.
+    """Time the certificate of a shipped checkpoint, and update its cost and golden logits.
 
     Args:
-        name: in the catalog.
+        name: name of the checkpoint in the catalog.
 
     Returns:
-        :class:`zoo.hub.records.Cost`, as it was written.
+        The :class:`zoo.hub.records.Cost` that was written.
     """
     record = catalog.info(name)
     model, test = loading.load(name), data.load(record.dataset, "test")
@@ -154,7 +155,7 @@ def measure_cost(name) -> Cost:
 
 
 def metrics_of(model, test, recipe, verbose=0) -> Measurement:
-    """Clean, attacked and certified accuracy on test images; the cost is left out."""
+    """Measure clean, attacked and certified accuracy on test images, but not the cost."""
     settings = recipe["measure"]
     test = test.take(settings.get("images", len(test)))
     parameters = {

@@ -1,4 +1,4 @@
-"""What a history records after each epoch beside the loss and the accuracy."""
+"""A callback that adds margins to the history of a training."""
 
 import keras
 import numpy as np
@@ -8,17 +8,17 @@ from zoo.utils import checks
 
 
 class MarginMonitor(keras.callbacks.Callback):
-    """Adds the mean margin, and the margin that the bound asks for, to the logs of each epoch.
+    """Adds the mean margin, and the margin that certification needs, to the logs of each epoch.
 
-    ``margin`` is the mean over the images of the label's logit minus the largest other one;
+    ``margin`` is the label's logit minus the largest other one, averaged over the images.
     ``required`` is √2 ε times the certified Lipschitz constant of the network.
 
     Args:
         model: a :class:`zoo.models.LipschitzMarginNet`.
-        images: :class:`zoo.data.ImageSet` that the margin is averaged over.
+        images: :class:`zoo.data.ImageSet` over which the margin is averaged.
 
     Raises:
-        TypeError: if the model has no such constant.
+        TypeError: if the model has no Lipschitz constant of its network.
     """
 
     def __init__(self, model, images):

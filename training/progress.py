@@ -1,4 +1,4 @@
-"""How a training run shows where it is."""
+"""The progress display of a training run."""
 
 import sys
 import time
@@ -9,13 +9,13 @@ from zoo.utils import progress
 
 
 class TrainingProgress(keras.callbacks.Callback):
-    """A progress bar over the run, with the time left, and a line per epoch.
+    """A progress bar of the run with the remaining time, and a line per epoch.
 
-    The bar counts batches, or the seconds of a run with a limit.
+    The bar counts batches, or seconds if the run has a time limit.
 
     Args:
-        clock: :class:`training.clock.Clock`, a callback before this one.
-        last_epoch: of this call; without meaning where there is a limit.
+        clock: :class:`training.clock.Clock`, a callback that must come before this one.
+        last_epoch: last epoch of this call; it is not used if the run has a time limit.
     """
 
     def __init__(self, clock, last_epoch):
@@ -24,7 +24,7 @@ class TrainingProgress(keras.callbacks.Callback):
         self._bar = progress.bar()
 
     def on_train_begin(self, logs=None):
-        if self._bar.tasks:  # the rest of an epoch was a fit of its own
+        if self._bar.tasks:  # this is the second `fit` of a run that resumed within an epoch
             return
         clock = self._clock
         if clock.limit is None:
@@ -56,5 +56,5 @@ class TrainingProgress(keras.callbacks.Callback):
         sys.stderr.flush()
 
     def close(self):
-        """Give the terminal back, also after an interruption."""
+        """Stop the display; this must be called after an interruption, too."""
         self._bar.stop()

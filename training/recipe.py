@@ -1,4 +1,4 @@
-"""Recipes: one TOML file holds everything about one training run."""
+"""Recipes: a TOML file that holds all settings of a training run."""
 
 import pathlib
 
@@ -37,12 +37,12 @@ _SCHEMA = table(
                 "beta_2": _NUMBER,
                 "epsilon": _NUMBER,
                 "momentum": _NUMBER,
-                # Of all weights at each step, by this times the learning rate.
+                # At each step, all weights decay by this factor times the learning rate.
                 "weight_decay": _NUMBER,
-                # Epochs at which the learning rate falls to a tenth, in place of a cosine. With an
-                # empty list it stays constant.
+                # Epochs at which the learning rate falls to a tenth. Without this entry it follows
+                # half a cosine; with an empty list it is constant.
                 "drops": {"type": "array", "items": _COUNT},
-                # In place of the model's own loss.
+                # A loss that replaces the model's own.
                 "loss": {"enum": ["cross_entropy"]},
             },
         ),
@@ -54,10 +54,10 @@ _SCHEMA = table(
             },
             {
                 "attacks": {"type": "array", "items": {"enum": ["fgsm", "pgd"]}},
-                # Of the certificates of its norm; all, without it.
+                # Methods of the certificates to measure; without this entry, all of the norm.
                 "methods": {"type": "array", "items": {"type": "string"}, "minItems": 1},
-                # Of the test set, and of the validation images after a run, the first so many,
-                # where a certificate takes its time.
+                # Number of test images, and of validation images after a run, to measure. It limits
+                # the time that a slow certificate takes.
                 "images": _COUNT,
             },
         ),
@@ -78,8 +78,8 @@ _SCHEMA = table(
             {"cross_entropy_weight_last": _NUMBER},
         ),
         "epsilon_schedule": table({"epochs": _COUNT}),
-        # The training ends early once the accuracy on the validation images has not risen by more
-        # than min_delta for as many epochs as the patience, of those after start_epoch.
+        # The training ends early if the accuracy on the validation images has not risen by more
+        # than min_delta for `patience` epochs. The first start_epoch epochs are ignored.
         "stop": table(
             {"patience": _COUNT},
             {
@@ -87,15 +87,15 @@ _SCHEMA = table(
                 "start_epoch": {"type": "integer", "minimum": 0},
             },
         ),
-        # What the history records after each epoch, of the first so many test images: the mean
-        # margin of the label and the margin that the certified Lipschitz constant asks for.
+        # After each epoch, the history records the mean margin of the first test images, and the
+        # margin that the certified Lipschitz constant requires.
         "monitor": table({"quantity": {"enum": ["margin"]}, "images": _COUNT}),
     },
 )
 
 
 def names():
-    """Names of the recipes that ship, sorted."""
+    """Sorted names of the recipes in :data:`RECIPES`."""
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
@@ -103,8 +103,8 @@ def load(name, overrides=None):
     """Read and check a recipe.
 
     Args:
-        name: of a shipped recipe, or the path of a ``.toml`` file.
-        overrides: nested dictionaries of entries that replace those of the file, or join them.
+        name: name of a recipe in :data:`RECIPES`, or the path of a ``.toml`` file.
+        overrides: nested dictionaries of entries that replace entries of the file or are added.
 
     Returns:
         The recipe as nested dictionaries, with ``name`` added.

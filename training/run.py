@@ -1,4 +1,4 @@
-"""From a recipe to trained weights."""
+"""Train the model of a recipe."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ def build(recipe):
     """The untrained model of a recipe.
 
     Args:
-        recipe: as :func:`training.recipe.load` returns it.
+        recipe: recipe, as :func:`training.recipe.load` returns it.
     """
     keras.utils.set_random_seed(recipe["seed"])
     config = dict(recipe["model"])
@@ -39,9 +39,14 @@ def build(recipe):
 
 
 def splits(recipe, data_file=None):
-    """Training and validation images of a recipe; the test set is for ``--measure`` alone.
+    """Training and validation images of a recipe, both from the training set.
 
-    With ``images`` in the recipe, of the first so many alone.
+    If the recipe has the entry ``data.images``, only that many images are used. Only ``--measure``
+    and the monitor, which chooses nothing, read the test set.
+
+    Args:
+        recipe: recipe, as :func:`training.recipe.load` returns it.
+        data_file: an ``.npz`` file to use instead of the recipe's image set.
     """
     images = data.load(data_file or recipe["data"]["name"], "train")
     images = images.take(recipe["data"].get("images", len(images)))
@@ -63,29 +68,32 @@ def train(
     workers=None,
     verbose=1,
 ):
-    """Run a recipe, or go on with an interrupted run of it.
+    """Run a recipe, or continue an interrupted run of it.
 
     Args:
-        recipe: as :func:`training.recipe.load` returns it.
-        folder: of the run. It receives the last state, the history, and at the end the checkpoint
-            and ``run.json``.
-        data_file: an ``.npz`` file (see :func:`zoo.data.save`) in place of the named image set.
-        epochs: stop after this many; the schedules stay those of the whole recipe.
-        minutes: train for this long, over all calls on the folder, with the schedules stretched
-            over the time, whatever the number of epochs. It counts the training alone, from the
-            compilation of the first step; data, checkpoint and validation come on top.
-        save_every: seconds between two states to resume from.
+        recipe: recipe, as :func:`training.recipe.load` returns it.
+        folder: folder of the run. The last state and the history are saved in it, and at the end
+            the checkpoint and ``run.json``.
+        data_file: an ``.npz`` file (see :func:`zoo.data.save`) to use instead of the recipe's image
+            set.
+        epochs: number of epochs after which to stop; the schedules remain those of the whole
+            recipe.
+        minutes: train for this time, over all calls with this folder, with the schedules stretched
+            over the time, whatever the number of epochs. Only the training counts, which includes
+            compiling the first step; loading data, saving and validation take extra time.
+        save_every: seconds between two saved states.
         workers: the :class:`training.workers.Workers` that train together; by default those of
-            ``TF_CONFIG``. Each calls this function; the chief alone reads and writes the folder.
-        verbose: 1 shows a progress bar and a line per epoch, of the chief.
+            ``TF_CONFIG``. Each of them calls this function; only the chief reads and writes the
+            folder.
+        verbose: 1 makes the chief show a progress bar and a line per epoch.
 
     Returns:
         The trained model, as the checkpoint stores it.
 
     Raises:
-        ValueError: if the folder holds a run of another recipe, or with another limit; if several
-            workers cannot share the recipe's batches, or are given minutes or a rule to stop by,
-            which are each one's own.
+        ValueError: if the folder holds a run of another recipe, or with another time limit; if
+            several workers cannot share the recipe's batches; if several workers are given a time
+            limit or early stopping, on which each of them would decide for itself.
     """
     workers = Workers.from_environment() if workers is None else workers
     if workers.count > 1 and minutes is not None:
@@ -146,14 +154,15 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
     if stopping and stopping.is_due:
         last = min(clock.epoch, last)
     if clock.epoch < last:
-        (folder / "run.json").unlink(missing_ok=True)  # of fewer epochs
+        (folder / "run.json").unlink(missing_ok=True)  # it describes a run with fewer epochs
     progress = TrainingProgress(clock, last)
     callbacks = [clock, batches.follow(clock), *schedules, *workers.callbacks()]
     callbacks += _monitors(recipe, model, data_file) + [state]
     callbacks += [stopping] if stopping else []
     callbacks += [progress] if verbose else []
     try:
-        # Keras counts the batches once a fit: the rest of an epoch is a fit of its own.
+        # Keras counts the batches of an epoch only once in each fit. A run that was interrupted
+        # within an epoch therefore needs one fit for the rest of that epoch and one for the others.
         for end in (min(clock.epoch + 1, last), last) if clock.batch else (last,):
             if clock.epoch >= end or clock.is_over or (stopping and stopping.is_due):
                 break
@@ -162,7 +171,7 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
                 batches,
                 initial_epoch=clock.epoch,
                 epochs=end,
-                shuffle=False,  # the batches shuffle by themselves, repeatably
+                shuffle=False,  # `batches` shuffles the images itself, reproducibly
                 verbose=0,
                 callbacks=callbacks,
                 **(_validation(model, validation, settings) if stopping else {}),
@@ -186,7 +195,7 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
     if (folder / "run.json").exists():
         return model
     if len(validation) and workers.is_chief:
-        # As many as are measured of the test set, where a certificate takes its time.
+        # A slow certificate is measured on no more validation images than test images.
         count = min(len(validation), recipe["measure"].get("images", len(validation)))
         budgets = recipe["measure"]["eps"]
         record["validation"] = _validate(model, validation.take(count), budgets, verbose)
@@ -195,16 +204,17 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
 
 
 def _all_of(history, key):
-    """The value of all epochs, or the values in order where a run moved."""
+    """The value of a key in all epochs; several values, in order, if the run changed machines."""
     return ", then ".join(dict.fromkeys(epoch[key] for epoch in history))
 
 
 def _claim(folder, recipe, minutes):
+    """Write the recipe of a run into its folder; raise if the folder holds another run."""
     path = folder / "recipe.json"
     if minutes is not None:
         recipe = {**recipe, "minutes": minutes}
 
-    def of_the_run(recipe):  # what is measured afterwards, and said of it, may change
+    def of_the_run(recipe):  # these entries do not affect training, so they may change
         return {key: recipe[key] for key in recipe if key not in ("measure", "notes", "minutes")}
 
     if path.exists():
@@ -239,14 +249,14 @@ def _optimizer(settings, clock):
 
 
 def _loss(settings):
-    """The loss that a recipe names; None stands for the model's own."""
+    """The loss that a recipe names; None stands for the model's own loss."""
     if settings.get("loss") == "cross_entropy":
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     return None
 
 
 def _monitors(recipe, model, data_file):
-    """Callbacks for what the history records of the test images; nothing is chosen by it."""
+    """Callbacks that record margins of test images in the history; training does not use them."""
     if "monitor" not in recipe:
         return []
     images = data.load(data_file or recipe["data"]["name"], "test")
@@ -258,7 +268,7 @@ def _monitors(recipe, model, data_file):
 
 
 def _validation(model, images, settings):
-    """Options of ``fit`` that have it measure the accuracy on validation images each epoch."""
+    """Arguments of ``fit`` that make it measure the accuracy on validation images each epoch."""
     floats = checks.images(images.images, model.image_shape)
     return {
         "validation_data": (floats, images.labels),

@@ -1,4 +1,4 @@
-"""Schedules as callbacks: functions of the clock's position alone."""
+"""Schedules as callbacks, which depend only on the position that the clock gives."""
 
 import math
 
@@ -8,16 +8,17 @@ from zoo.ops.lp_distance import FAST_EXPONENTS
 
 
 class PSchedule(keras.callbacks.Callback):
-    """Raises the exponent of ℓp-distance layers while training, to ∞ at the end.
+    """Raises the exponent of ℓp-distance layers during training, to ∞ at the end.
 
-    ``p`` is ``first`` until ``start_epoch``, grows exponentially to ``last`` at ``end_epoch`` and
-    is infinite afterwards; each time the nearest exponent at which the kernel is fast, a third or
-    a half above the one before. The weight of the cross-entropy decays at the same pace, smoothly.
+    ``p`` is ``first`` until ``start_epoch``, grows exponentially to ``last`` at ``end_epoch``, and
+    is infinite afterwards. It is rounded to the nearest of the exponents for which the kernel is
+    fast; each of these is a third or a half larger than the one before. The weight of the
+    cross-entropy decays exponentially over the same epochs, without rounding.
 
     Args:
-        first, last: exponents at the two ends, at least 8.
-        start_epoch, end_epoch: counted from 0.
-        clock: :class:`training.clock.Clock`, a callback before this one.
+        first, last: exponents at ``start_epoch`` and ``end_epoch``, at least 8.
+        start_epoch, end_epoch: epochs between which ``p`` grows, counted from 0.
+        clock: :class:`training.clock.Clock`, a callback that must come before this one.
         cross_entropy_weight: ``(first, last)`` weights, or None to leave the weight alone.
     """
 
@@ -37,7 +38,7 @@ class PSchedule(keras.callbacks.Callback):
         self.cross_entropy_weight = cross_entropy_weight
 
     def progress(self, position):
-        """How much of the growth is done: 0 … 1."""
+        """The fraction of the growth that is done at a position, from 0 to 1."""
         done = (position - self.start_epoch) / (self.end_epoch - self.start_epoch)
         return min(1.0, max(0.0, done))
 
@@ -57,12 +58,12 @@ class PSchedule(keras.callbacks.Callback):
 
 
 class EpsilonSchedule(keras.callbacks.Callback):
-    """Grows the budget that the loss trains for, linearly over the first epochs.
+    """Increases the budget that the loss trains for linearly over the first epochs.
 
     Args:
-        epsilon: budget at the end, in units of the [0, 1] image.
-        epochs: number of epochs until then.
-        clock: :class:`training.clock.Clock`, a callback before this one.
+        epsilon: the full budget, in units of the [0, 1] image.
+        epochs: number of epochs after which the full budget is reached.
+        clock: :class:`training.clock.Clock`, a callback that must come before this one.
     """
 
     def __init__(self, epsilon, epochs, clock):
@@ -70,7 +71,7 @@ class EpsilonSchedule(keras.callbacks.Callback):
         self.full, self.epochs, self.clock = epsilon, epochs, clock
 
     def epsilon(self, position):
-        """The budget at a position, in epochs: above 0, at most the full one."""
+        """The budget at a position, in epochs: above 0 and at most the full budget."""
         after_the_batch = position + 1 / self.clock.steps_per_epoch
         return self.full * min(1.0, after_the_batch / self.epochs)
 
@@ -79,12 +80,12 @@ class EpsilonSchedule(keras.callbacks.Callback):
 
 
 class LearningRateSchedule(keras.callbacks.Callback):
-    """Lowers the learning rate, for a run whose steps cannot be counted.
+    """Lowers the learning rate in a run with a time limit, whose number of steps is unknown.
 
     Args:
         first: learning rate at the beginning.
-        clock: :class:`training.clock.Clock`, a callback before this one.
-        drops: epochs at which it falls to a tenth; None for half a cosine, down to 0.
+        clock: :class:`training.clock.Clock`, a callback that must come before this one.
+        drops: epochs at which the learning rate falls to a tenth; None for half a cosine to 0.
     """
 
     def __init__(self, first, clock, drops=None):

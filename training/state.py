@@ -1,4 +1,4 @@
-"""The state of a run on disk: what makes it resumable after any interruption."""
+"""The state of a run on disk, from which an interrupted run can be resumed."""
 
 import json
 import math
@@ -16,16 +16,16 @@ _NAME = re.compile(r"epoch-(\d+)(?:-batch-(\d+))?\.weights\.h5")
 
 
 class RunState(keras.callbacks.Callback):
-    """Saves weights, optimizer and history every few minutes; restores the last saved state.
+    """Saves weights, optimizer and history every few minutes, and restores the last saved state.
 
-    Each state is written under another name and renamed when whole, so a run killed at any moment
-    resumes from the last state, be it in the middle of an epoch, and ends where the uninterrupted
-    run would.
+    A state is written under a temporary name and renamed once it is complete. A run that is killed
+    at any moment therefore resumes from the last state, even in the middle of an epoch, and its
+    result is that of an uninterrupted run.
 
     Args:
-        folder: of the run.
-        clock: :class:`training.clock.Clock`, a callback before this one.
-        interval: seconds between two states; the end of a call is always saved.
+        folder: folder of the run.
+        clock: :class:`training.clock.Clock`, a callback that must come before this one.
+        interval: seconds between two states. A state is always saved at the end of a call.
     """
 
     def __init__(self, folder, clock, interval=120.0):
@@ -33,7 +33,8 @@ class RunState(keras.callbacks.Callback):
         self.folder = pathlib.Path(folder)
         self.clock, self.interval = clock, interval
         self.history = []
-        # Records of epochs as far as a state in their middle: the saved one's, the one's to be.
+        # Records of the first part of an unfinished epoch, up to a state in its middle: that of the
+        # saved state, and while another state is being saved, that of the new one.
         self._parts = []
         self._begun = None
         self._logs = {}
@@ -41,11 +42,11 @@ class RunState(keras.callbacks.Callback):
 
     @property
     def records(self):
-        """History of the finished epochs, and of the last one if it is unfinished."""
+        """Records of the finished epochs, and of the unfinished one if there is one."""
         return [*self.history, *self._parts[-1:]]
 
     def restore(self, model):
-        """Load the newest state, if there is one, into a compiled model and set the clock."""
+        """Load the newest state, if there is one, into a compiled model, and set the clock."""
         (epoch, batch), path = max(self._states(), default=((0, 0), None))
         if path is not None:
             model.optimizer.build(model.trainable_variables)
@@ -66,7 +67,7 @@ class RunState(keras.callbacks.Callback):
             self._save()
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.clock.batch:  # the time was up before its end
+        if self.clock.batch:  # the time limit has ended the training within the epoch
             return
         self.history.append(self._record(epoch, self.clock.steps_per_epoch, logs or {}))
         self._begun = None
@@ -88,7 +89,7 @@ class RunState(keras.callbacks.Callback):
         if batch:
             parts = [{"batches": batch, **self._record(epoch, batch, self._logs)}]
             name += f"-batch-{batch:05d}"
-        # History first: a state never counts epochs or parts that the history lacks.
+        # The history is written first, so that it has the epochs and parts of every saved state.
         self._parts = [*self._parts, *parts]
         self._write_history()
         path = self.folder / f"{name}.weights.h5"
@@ -104,11 +105,11 @@ class RunState(keras.callbacks.Callback):
 
     def _record(self, epoch, batches, logs):
         if self._begun is not None:
-            # An earlier call trained the first batches; these are means over all of them.
+            # An earlier call trained the first batches, so we average over both parts.
             earlier = self._begun["batches"] / batches
-            # JSON has null for NaN.
+            # JSON stores NaN as null.
             begun = {k: math.nan if v is None else v for k, v in self._begun.items() if k in logs}
-            # What is measured after an epoch alone, such as val_loss, has no earlier part.
+            # Values that are measured only after an epoch, such as val_loss, have no earlier part.
             means = {k: earlier * v + (1 - earlier) * logs[k] for k, v in begun.items()}
             logs = {**logs, **means}
         return {

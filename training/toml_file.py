@@ -1,4 +1,4 @@
-"""TOML files that are checked when they are read."""
+"""Read TOML files and check them against a schema."""
 
 import tomllib
 
@@ -9,8 +9,8 @@ def table(required, optional=None):
     """The JSON schema of a table that has these keys and no others.
 
     Args:
-        required: dictionary from key to schema, of the keys that every such table has.
-        optional: the same, of the keys that it may have.
+        required: dictionary from key to schema for the keys that every such table has.
+        optional: dictionary from key to schema for the keys that such a table may have.
     """
     properties = {**required, **(optional or {})}
     return {
@@ -28,7 +28,7 @@ def read(path):
         path: a :class:`pathlib.Path`.
 
     Raises:
-        ValueError: naming the file and the line that is no TOML.
+        ValueError: naming the file and the line that is not valid TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -42,7 +42,7 @@ def check(content, schema, origin):
     Args:
         content: nested dictionaries.
         schema: JSON schema.
-        origin: what the error begins with, such as the path of the file.
+        origin: text that the error begins with, such as the path of the file.
 
     Raises:
         ValueError: naming the origin and the entry that is wrong.
@@ -59,7 +59,8 @@ def merged(base, changes):
 
     Args:
         base: nested dictionaries.
-        changes: nested dictionaries; what is no dictionary replaces the entry of the same place.
+        changes: nested dictionaries. Dictionaries are merged; any other value replaces the entry
+            with the same keys.
 
     Example:
 

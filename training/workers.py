@@ -1,4 +1,4 @@
-"""One training over several processes, as ``TF_CONFIG`` has them."""
+"""Training in several processes, which ``TF_CONFIG`` describes."""
 
 import contextlib
 import json
@@ -12,18 +12,17 @@ import numpy as np
 
 
 class Workers:
-    """The processes of a training; each takes its share of every batch.
+    """The processes of a training, each of which computes its share of every batch.
 
-    The model is an ordinary one in each process, with weights that are equal from the first step to
-    the last: an optimizer from :meth:`averaging` applies the mean of all workers' gradients, which
-    is the gradient of the whole batch. The means are taken by
-    ``tf.distribute.MultiWorkerMirroredStrategy``. (Under the strategy's own ``scope()``, Keras 3
-    cannot ``fit``.)
+    Each process has an ordinary model, and all models have equal weights from the first step to the
+    last: an optimizer from :meth:`averaging` applies the mean of all workers' gradients, which is
+    the gradient of the whole batch. ``tf.distribute.MultiWorkerMirroredStrategy`` computes the
+    means. We do not use the strategy's ``scope()``, because ``fit`` of Keras 3 fails in it.
 
     Args:
-        count: of workers.
-        index: of this one; 0 is the chief, which writes the files.
-        strategy: that connects them; None for one worker.
+        count: number of workers.
+        index: index of this worker; 0 is the chief, which writes the files.
+        strategy: the ``tf.distribute`` strategy that connects the workers; None for one worker.
 
     Example:
 
@@ -35,17 +34,18 @@ class Workers:
 
     def __init__(self, count=1, index=0, strategy=None):
         self.count, self.index = count, index
-        # There is none where one process works alone.
+        # The strategy is None if there is only one worker.
         self._strategy: Any = strategy
 
     @classmethod
     def from_environment(cls):
-        """Those of ``TF_CONFIG``, connected; without it this process alone.
+        """Connect the workers of ``TF_CONFIG``; without it, this process is the only worker.
 
-        To be called before TensorFlow computes anything, in every worker; it waits for the others.
+        Every worker must call this before TensorFlow computes anything. The call waits for the
+        other workers.
 
         Raises:
-            ValueError: if ``TF_CONFIG`` has another form, or the backend is not TensorFlow.
+            ValueError: if ``TF_CONFIG`` is malformed, or the backend is not TensorFlow.
         """
         text = os.environ.get("TF_CONFIG") or "{}"
         try:
@@ -70,7 +70,7 @@ class Workers:
 
     @property
     def _lost(self):
-        """What TensorFlow raises when a worker is gone."""
+        """The exceptions that TensorFlow raises if another worker was lost."""
         if self.count == 1:
             return ()
         import tensorflow as tf
@@ -79,14 +79,14 @@ class Workers:
 
     @property
     def is_chief(self):
-        """Whether this is the one that writes the files."""
+        """Whether this is the worker that writes the files."""
         return self.index == 0
 
     def share(self, batch_size):
         """This worker's part of a batch, as a slice.
 
         Raises:
-            ValueError: if a batch has no equal parts.
+            ValueError: if the batch cannot be split into equal parts.
         """
         size, rest = divmod(batch_size, self.count)
         if rest:
@@ -94,7 +94,7 @@ class Workers:
         return slice(self.index * size, (self.index + 1) * size)
 
     def averaging(self, optimizer):
-        """The same optimizer, for gradients of all workers' shares."""
+        """A copy of an optimizer that applies the mean of all workers' gradients."""
         if self.count == 1:
             return optimizer
         workers, kind = self, type(optimizer)
@@ -107,13 +107,13 @@ class Workers:
         return Averaging.from_config(optimizer.get_config())
 
     def mean(self, tensors):
-        """Means over all workers, of a list of tensors; None stays."""
+        """The means over all workers of a list of tensors; an entry None remains None."""
         if self.count == 1:
             return tensors
         import tensorflow as tf
 
         def reduced(*values):
-            # In a graph it is the copy that is on a device, which the strategy asks for.
+            # The strategy needs tensors on a device. In a graph, only the copies are on one.
             values = [tf.identity(value) for value in values]
             context = tf.distribute.get_replica_context()
             return context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
@@ -123,12 +123,12 @@ class Workers:
         return [None if t is None else next(means) for t in tensors]
 
     def from_chief(self, arrays):
-        """The chief's values of a list of NumPy arrays, of equal shapes everywhere."""
+        """The chief's values of a list of NumPy arrays, which have equal shapes on all workers."""
         if self.count == 1:
             return arrays
         import tensorflow as tf
 
-        # In float64, which holds all that there is: float32, and integers below 2^53.
+        # float64 represents every float32 number, and every integer below 2^53, exactly.
         own = [np.asarray(a, np.float64) for a in arrays]
         own = [self.count * a if self.is_chief else np.zeros_like(a) for a in own]
         received = tf.function(self.mean)(own)
@@ -137,7 +137,7 @@ class Workers:
         ]
 
     def start_like_chief(self, model, clock):
-        """Take over the chief's weights, optimizer and position, of a compiled model."""
+        """Copy the chief's weights, optimizer state and position to a compiled model and clock."""
         if self.count == 1:
             return
         model.optimizer.build(model.trainable_variables)
@@ -151,10 +151,10 @@ class Workers:
 
     @contextlib.contextmanager
     def folder(self, path):
-        """The folder of a run: of the chief the one given, of others one that is thrown away.
+        """A context with the folder of a run; workers other than the chief get a temporary one.
 
         Raises:
-            RuntimeError: on leaving, if another worker was lost.
+            RuntimeError: at the end of the context, if another worker was lost.
         """
         with contextlib.ExitStack() as stack:
             if not self.is_chief:
@@ -168,12 +168,12 @@ class Workers:
                 ) from error
 
     def callbacks(self):
-        """What keeps the rest of the state together, before any callback that saves it."""
+        """Callbacks that keep the other state equal; they must come before one that saves it."""
         return [] if self.count == 1 else [_Together(self)]
 
 
 class _Together(keras.callbacks.Callback):
-    """Means of what each worker has from its own share: running statistics, and the logs."""
+    """Averages over all workers what each computes from its share: moving statistics and logs."""
 
     def __init__(self, workers):
         super().__init__()

@@ -1,1 +1,1 @@
-"""The papers' tables beside what this zoo measures; `training/papers` holds what they are of."""
+"""The tables of papers, as `training/papers` describes them, beside the zoo's own results."""

@@ -1,4 +1,4 @@
-"""``python -m training.tables [PAPER]``: the papers' tables beside the zoo's own numbers."""
+"""``python -m training.tables [PAPER]``: print the tables of papers beside the zoo's results."""
 
 import argparse
 import sys
@@ -18,26 +18,27 @@ from zoo.utils.terminal import print_any_character
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m training.tables",
-        description="Print the tables of a paper beside what this zoo measures. They are described "
-        "in training/papers; a dash stands for a number that there is not, and the row says why.",
+        description="Print the tables of a paper beside the results of this zoo. The tables are "
+        "described in training/papers. A dash stands for a missing number; the status of the row "
+        "says why it is missing.",
     )
     parser.add_argument(
         "paper",
         nargs="?",
         choices=papers.names(),
         metavar="paper",
-        help=f"one of {', '.join(papers.names())}; all of them, without it",
+        help=f"one of {', '.join(papers.names())}; without it, all of them",
     )
-    parser.add_argument("--json", action="store_true", help="JSON in place of tables")
-    parser.add_argument("--markdown", action="store_true", help="Markdown, for a page")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown tables for a page")
     parser.add_argument(
         "--train",
         action="store_true",
-        help="first train and measure, into runs/tables, what has no result; an interrupted "
-        "command goes on",
+        help="first train and measure the networks that have no result, with runs in runs/tables; "
+        "the same command continues after an interruption",
     )
-    parser.add_argument("--only", metavar="RUN", nargs="+", help="train these runs alone")
-    parser.add_argument("--plot", metavar="FILE", help="draw the results of the paper as well")
+    parser.add_argument("--only", metavar="RUN", nargs="+", help="with --train, only these runs")
+    parser.add_argument("--plot", metavar="FILE", help="also draw the paper's results in this file")
     print_any_character()
     options = parser.parse_args(arguments)
     if (options.train or options.plot) and not options.paper:
@@ -73,7 +74,7 @@ def main(arguments=None):
 
 
 def show(shown):
-    """Print tables in the terminal; into a file or a pipe with all their columns."""
+    """Print tables; output to a file or a pipe is wide enough for all their columns."""
     console = Console(width=None if sys.stdout.isatty() else 200)
     for table in shown:
         printed = Table(title=table["title"], title_justify="left", caption=table["caption"])

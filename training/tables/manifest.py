@@ -1,4 +1,4 @@
-"""What the manifest says of a checkpoint, for tables whose rows are checkpoints."""
+"""The numbers of a checkpoint in the manifest, for tables whose rows are checkpoints."""
 
 import numpy as np
 
@@ -9,14 +9,15 @@ KEYS = ("clean", "certified", "attacked", "seconds per epoch", "hardware", "mult
 
 
 def numbers(record):
-    """The numbers of a checkpoint, as :mod:`training.tables.measure` would name them.
+    """The numbers of a checkpoint, by the names that columns of tables use.
 
     Args:
         record: :class:`zoo.hub.catalog.Record`.
 
     Returns:
-        Dictionary. Certified and attacked accuracies are dictionaries by budget, of the method that
-        certifies most and of the attack that leaves least.
+        Dictionary with the keys in :data:`KEYS`. ``certified`` is a dictionary from each budget to
+        the highest certified accuracy of all methods, ``attacked`` one to the lowest accuracy under
+        any attack.
     """
     certified, attacked = {}, {}
     for entry in record.metrics["certified"]:
@@ -34,7 +35,9 @@ def numbers(record):
 
 
 def multiply_adds(recipe):
-    """Millions of (input, unit) pairs that one image meets in the ℓ∞-distance network of a recipe.
+    """Millions of multiply-adds per image in the ℓ∞-distance network of a recipe.
+
+    Each pair of an input and a unit of a layer counts as one multiply-add.
 
     Args:
         recipe: name of a recipe.

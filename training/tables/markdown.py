@@ -1,11 +1,11 @@
-"""A table as text."""
+"""Format a table as Markdown."""
 
 
 def markdown(table):
-    """A table for a page.
+    """A table as Markdown text.
 
     Args:
-        table: as :func:`training.tables.rows.tables` returns it.
+        table: table, as :func:`training.tables.rows.tables` returns it.
     """
     columns = list(table["rows"][0])
     rules = ["---" if column in table["text"] else "---:" for column in columns]

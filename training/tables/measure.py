@@ -1,4 +1,4 @@
-"""What can be measured of a trained network, by the names that ``training/papers`` uses."""
+"""The quantities that can be measured of a trained network; ``training/papers`` names them."""
 
 import functools
 import inspect
@@ -14,24 +14,23 @@ from zoo.losses import JacobianL1
 from zoo.models import CertifiedModel
 from zoo.utils import checks
 
-#: Function of a :class:`Subject` and the settings of the measurement, by its name.
+#: The quantities by name: functions of a :class:`Subject` and the settings of the measurement.
 QUANTITIES = {}
 
 
 def quantity(function):
-    """Register a function ``(subject, **settings)`` that returns what JSON can hold."""
+    """Register a function ``(subject, **settings)`` that returns a value of JSON's types."""
     QUANTITIES[function.__name__] = function
     return function
 
 
 class Subject:
-    """A trained network with what it is measured on.
+    """A trained network with the images on which it is measured.
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`.
-        train, test: :class:`zoo.data.ImageSet`.
-        history: records of the epochs, as ``history.json`` of a run has them; empty for a
-            checkpoint.
+        train, test: training and test images, each a :class:`zoo.data.ImageSet`.
+        history: records of the epochs from the ``history.json`` of the run; empty for a checkpoint.
     """
 
     def __init__(self, model, train, test, history=()):
@@ -40,18 +39,18 @@ class Subject:
         self._certificate = functools.cache(self._certified)
 
     def first(self, count=None):
-        """``(images in [0, 1], labels)`` of the first test images, by default of all."""
+        """The first ``count`` test images in [0, 1] and their labels; by default, all of them."""
         images = self.test.take(len(self.test) if count is None else min(count, len(self.test)))
         return checks.images(images.images, images.images.shape[1:]), images.labels
 
     def certificate(self, images=None, norm=None, method="auto", of_network=False):
-        """The certificate of the first test images, made once.
+        """The certificate of the first test images, which is computed once and cached.
 
         Args:
-            images: how many; by default all.
+            images: number of test images; by default all.
             norm, method: as for ``model.certify``.
-            of_network: whether to take the bounds that any Keras network has, with ``norm``, in
-                place of the model's own.
+            of_network: whether to use the bounds of :func:`zoo.certify`, which apply to any Keras
+                network, instead of the model's own; they need a ``norm``.
         """
         return self._certificate(images, norm, method, of_network)
 
@@ -63,11 +62,11 @@ class Subject:
 
 
 class Rescaled(CertifiedModel):
-    """A model with all logits multiplied by one number: the same classes, other gradients.
+    """A model whose logits are multiplied by a number: equal predictions, other gradients.
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`.
-        factor: positive.
+        factor: positive number by which the logits are multiplied.
     """
 
     def __init__(self, model, factor):
@@ -83,10 +82,11 @@ def measure(subject, measurements):
 
     Args:
         subject: :class:`Subject`.
-        measurements: dictionary from name to settings: ``quantity`` and its arguments.
+        measurements: dictionary from the name of each measurement to its settings: ``quantity``,
+            a key of :data:`QUANTITIES`, and the arguments of that function.
 
     Returns:
-        Dictionary from name to value, ready for JSON.
+        Dictionary from the name of each measurement to its value, ready for JSON.
     """
     return {
         name: QUANTITIES[settings["quantity"]](subject, **arguments(settings))
@@ -95,10 +95,13 @@ def measure(subject, measurements):
 
 
 def check(settings):
-    """Raise unless there is such a quantity, with these settings.
+    """Raise unless there is such a quantity, and it accepts these settings.
+
+    Args:
+        settings: settings of one measurement, as for :func:`measure`.
 
     Raises:
-        ValueError: naming what is wrong.
+        ValueError: naming the quantity or the argument that is wrong.
     """
     if settings["quantity"] not in QUANTITIES:
         known = ", ".join(sorted(QUANTITIES))
@@ -116,7 +119,7 @@ def arguments(settings):
 
 @quantity
 def accuracy(subject, *, part="test"):
-    """Fraction of all images of a part, ``"train"`` or ``"test"``, that are classified right."""
+    """Fraction of correctly classified images of a part, which is ``"train"`` or ``"test"``."""
     if part not in ("train", "test"):
         raise ValueError(f'part must be "train" or "test", got {part!r}')
     images = subject.train if part == "train" else subject.test
@@ -126,12 +129,12 @@ def accuracy(subject, *, part="test"):
 
 @quantity
 def attacked_accuracy(subject, *, attack, eps, norm="linf", images=None, rescaled=False, **params):
-    """Fraction of the first images that an attack leaves right.
+    """Fraction of the first test images that are classified correctly under an attack.
 
     Args:
         attack, eps, norm, params: as for ``model.attack``.
-        images: how many are attacked; by default all.
-        rescaled: whether to attack the same network with its logits rescaled to a mean gap of 1.
+        images: number of test images to attack; by default all.
+        rescaled: whether to attack the network with its logits rescaled to a mean gap of 1.
     """
     x, y = subject.first(images)
     model = subject.model
@@ -144,7 +147,7 @@ def attacked_accuracy(subject, *, attack, eps, norm="linf", images=None, rescale
 
 @quantity
 def certified_accuracy(subject, *, eps, images=None, norm=None, method="auto", of_network=False):
-    """Dictionary from each budget in the list ``eps`` to the accuracy certified there."""
+    """Dictionary from each budget in the list ``eps`` to the certified accuracy."""
     certificate = subject.certificate(images, norm, method, of_network)
     _, y = subject.first(images)
     return {str(budget): certificate.accuracy(y, budget) for budget in eps}
@@ -152,14 +155,14 @@ def certified_accuracy(subject, *, eps, images=None, norm=None, method="auto", o
 
 @quantity
 def mean_radius(subject, *, images=None, norm=None, method="auto", of_network=False):
-    """Mean certified radius, of images that are classified wrong too."""
+    """Mean certified radius of the first test images, including misclassified ones."""
     radius = subject.certificate(images, norm, method, of_network).radius
     return float(np.mean(radius, dtype=np.float64))
 
 
 @quantity
 def median_radius(subject, *, images=None, norm=None, method="auto", of_network=False):
-    """Median certified radius, of images that are classified wrong too."""
+    """Median certified radius of the first test images, including misclassified ones."""
     return float(np.median(subject.certificate(images, norm, method, of_network).radius))
 
 
@@ -186,7 +189,7 @@ def setting(subject, *, name):
 
 @quantity
 def history(subject, *, key):
-    """What the history records under a key, an entry for each epoch."""
+    """The values that the history records under a key, one for each epoch."""
     if not all(key in epoch for epoch in subject.history):
         raise ValueError(f"the history has no {key!r}; does the recipe record it?")
     return [epoch[key] for epoch in subject.history]
@@ -194,7 +197,10 @@ def history(subject, *, key):
 
 @quantity
 def input_gradients(subject, *, images=None):
-    """Mean L1 norm of the logits' input gradients, in both forms of the penalty, as sums."""
+    """Mean L1 norm of the logits' input gradients, for both forms of the penalty.
+
+    The norm is the sum over the entries of the gradients, not their mean.
+    """
     x, _ = subject.first(images)
     return {
         form: float(np.mean(JacobianL1(form)(subject.model.network, x)))
@@ -204,7 +210,12 @@ def input_gradients(subject, *, images=None):
 
 @quantity
 def perturbation_norms(subject, *, attack, images=None, **params):
-    """Norm of the smallest perturbation found: 0 where already wrong, None where none was found."""
+    """L2 norms of the smallest perturbations that the attack finds.
+
+    Returns:
+        List with a number for each image: 0 if the image itself is misclassified, None if the
+        attack found no perturbation.
+    """
     x, y = subject.first(images)
     model = subject.model
     x_adv = model.attack(x, y, attack, eps=float(np.sqrt(x[0].size)), norm="l2", **params)
@@ -216,17 +227,17 @@ def perturbation_norms(subject, *, attack, images=None, **params):
 
 @quantity
 def curvature(subject, *, images, rho):
-    """Curvature certificates against all classes, and against the runner-up alone.
+    """Curvature certificates against all classes, and against the runner-up only.
 
-    The latter proves nothing about the other classes; it is the protocol of the paper.
+    The paper certifies against the runner-up only, which proves nothing about the other classes.
 
     Args:
-        images: how many of the first test images.
+        images: number of test images.
         rho: L2 budget of the certified accuracies and of the attack problem.
 
     Returns:
-        Dictionary. ``tight`` is the share of images where upper and lower bound of the distance
-        meet, to a hundredth.
+        Dictionary. ``tight`` is the fraction of images for which the upper bound of the distance to
+        the decision boundary is at most 1% above the lower one.
     """
     x, y = subject.first(images)
     model, rows = subject.model, np.arange(len(x))
@@ -241,7 +252,7 @@ def curvature(subject, *, images, rho):
     found = radii(smooth, bounds, x.reshape(len(x), -1), predicted)
     seconds = time.perf_counter() - start
 
-    # The other classes are in order, without the predicted one.
+    # The columns of found.radius are the classes in order, without the predicted class.
     rivals = np.argsort(logits, axis=1)[:, -2]
     column = rivals - (rivals > predicted)
     runner_up, every = found.radius[rows, column], found.radius.min(axis=1)

@@ -1,25 +1,28 @@
-"""The papers' tables: one TOML file holds what a paper prints and how its rows are made here.
+"""Descriptions of papers' tables: a TOML file with the printed numbers and our own networks.
 
 The entries of such a file:
 
-* ``citation``, and ``seeds`` of every training (``[0]`` without them).
-* ``[measure.NAME]``: a measurement that every trained network gets: ``quantity``, a function of
-  :mod:`training.tables.measure`, and its settings. Those in ``[extra.NAME]`` are for the runs that
-  list them.
-* ``[runs.NAME]``: a network: ``recipe`` with ``overrides``, or ``checkpoint``, a name in the
-  catalog; ``measure`` replaces settings of measurements, ``extra`` lists additional ones.
-* ``[[tables]]``: ``title``, ``caption``, ``columns`` and ``rows``. Without a caption or columns of
-  its own, a table has those at the top of the file.
-* A column has a ``name`` and takes its cells from one place: ``row`` (``"label"``, ``"group"`` or
+* ``citation``: the paper. ``seeds``: the seeds with which every recipe is trained; by default
+  ``[0]``.
+* ``[measure.NAME]``: a measurement that is made of every network: ``quantity``, a function of
+  :mod:`training.tables.measure`, and its settings. The measurements in ``[extra.NAME]`` are made
+  only of the runs that list them.
+* ``[runs.NAME]``: a network. It has a ``recipe`` with ``overrides``, or a ``checkpoint``, a name in
+  the catalog. ``measure`` replaces settings of measurements, ``extra`` lists additional ones.
+* ``[[tables]]``: a table with ``title``, ``caption``, ``columns`` and ``rows``. A table without
+  its own caption or columns has those at the top of the file.
+* A column has a ``name``, and takes its cells from one place: ``row`` (``"label"``, ``"group"`` or
   ``"status"``), ``paper`` (a key of the row's printed numbers), or ``measured`` (the name of a
-  measurement, or a path into its dictionary; ``{eps}`` in it stands for the row's ``eps``). A
-  column with nothing but a name is of what has not been measured.
-* A measured column may have ``unit = "%"``, ``decimals`` (2 without it) or ``significant`` digits.
-  Of a list it takes the entry of an ``epoch`` (from 1; -1 is the last), the share of entries
-  ``above`` a number, or the epoch from which on all entries are ``at_least`` those of another one.
-* A row has a ``label``, the numbers of the ``paper``, and a ``run``, or ``checkpoint``: names of
-  checkpoints, of which the first that the catalog has gives the manifest's numbers, or a ``reason``
-  why there is none of them.
+  measurement, or a path into its dictionary, in which ``{eps}`` stands for the row's ``eps``). A
+  column that has only a name stands for something that has not been measured.
+* A measured column may have ``unit = "%"``, and ``decimals`` (by default 2) or ``significant``
+  digits. From a measurement that is a list, it shows the entry of an ``epoch`` (counted from 1; -1
+  is the last), the fraction of entries ``above`` a number, or the first epoch such that, in it and
+  in all later ones, entries are ``at_least`` those of another list.
+* A row has a ``label``, the numbers of the ``paper``, and one of ``run``, ``checkpoint`` and
+  ``reason``. ``run`` names one of the runs. ``checkpoint`` lists names of checkpoints: the first of
+  them that is in the catalog gives the numbers, from the manifest. ``reason`` says why there is no
+  network for the row.
 * ``[plot]``: see :mod:`training.tables.plot`.
 """
 
@@ -32,7 +35,7 @@ from training.tables import manifest, measure
 from training.toml_file import table
 
 PAPERS = pathlib.Path(__file__).parents[1] / "papers"
-#: What a result holds beside the measurements.
+#: Keys that a result has in addition to the measurements.
 BOOKKEEPING = ("epochs", "seconds", "hardware", "images", "n")
 
 _TEXT = {"type": "string"}
@@ -121,11 +124,11 @@ class Run:
     """A network of a paper's tables.
 
     Attributes:
-        name: of the run.
+        name: name of the run.
         recipe: name of a recipe, or None.
-        overrides: of the recipe, nested dictionaries.
-        checkpoint: name in the catalog, or None.
-        measurements: dictionary from name to settings, of all that is measured of it.
+        overrides: nested dictionaries that replace entries of the recipe.
+        checkpoint: name of a checkpoint in the catalog, or None.
+        measurements: dictionary from the name of each measurement of the run to its settings.
     """
 
     name: str
@@ -135,7 +138,7 @@ class Run:
     measurements: dict
 
     def key(self, seed):
-        """The name of a result: a checkpoint has one, a recipe one for each seed."""
+        """The key of a result: a checkpoint has one result, a recipe one for each seed."""
         return self.name if self.checkpoint else f"{self.name}-seed{seed}"
 
 
@@ -144,12 +147,13 @@ class Paper:
     """The tables of a paper.
 
     Attributes:
-        name: of the file.
-        citation: one line.
-        seeds: of each training.
+        name: name of the TOML file, without its ending.
+        citation: citation of the paper, in one line.
+        seeds: seeds with which each recipe is trained.
         runs: dictionary from name to :class:`Run`, in the order of training.
         tables: list of dictionaries: ``title``, ``caption``, ``columns``, ``rows``.
-        plot: dictionary, or None.
+        plot: dictionary that describes the plot, see :mod:`training.tables.plot`; None if there is
+            no plot.
     """
 
     name: str
@@ -161,7 +165,7 @@ class Paper:
 
     @property
     def results(self):
-        """The JSON file of its results."""
+        """The JSON file of the results."""
         return PAPERS / "results" / f"{self.name}.json"
 
 
@@ -174,7 +178,7 @@ def load(name):
     """Read and check the tables of a paper.
 
     Args:
-        name: of a file in ``training/papers``, or the path of a ``.toml`` file.
+        name: name of a file in ``training/papers``, or the path of a ``.toml`` file.
 
     Returns:
         :class:`Paper`.
@@ -282,7 +286,7 @@ def _check_panel(place, panel, runs):
 
 
 def _measured(rows, runs):
-    """What the results of the rows may hold."""
+    """The keys that the results of the rows can have."""
     known: set[str] = set(manifest.KEYS) if any("checkpoint" in row for row in rows) else set()
     for row in rows:
         if "run" in row:

@@ -1,13 +1,13 @@
-"""A paper's results as a picture, of the panels that its ``[plot]`` lists.
+"""Draw the results of a paper as the panels that its entry ``[plot]`` lists.
 
 A panel has a ``kind``:
 
-* ``"bars"``: for each network with a result, the accuracies in ``bars``; ``note`` adds a number to
-  its name.
-* ``"epochs"``: for each of the ``lines``, a network's list of numbers against the epoch, mean and
-  standard deviation over the seeds.
-* ``"shares"``: for each of the ``lines``, the share of a network's numbers above a threshold, which
-  goes from 0 to ``up_to``.
+* ``"bars"`` shows the accuracies in ``bars`` for each network with a result. ``note`` adds a number
+  to the name of the network.
+* ``"epochs"`` shows one of a network's lists of numbers against the epoch, as mean and standard
+  deviation over the seeds, for each of the ``lines``.
+* ``"shares"`` shows the fraction of a network's numbers that are above a threshold, which goes from
+  0 to ``up_to``, for each of the ``lines``.
 """
 
 import numpy as np
@@ -21,8 +21,8 @@ def draw(paper, path, results=None):
 
     Args:
         paper: :class:`training.tables.papers.Paper`.
-        path: image file; its ending chooses the format.
-        results: JSON file; by default the paper's own.
+        path: image file; the ending of its name chooses the format.
+        results: JSON file with the results; by default the paper's own.
 
     Raises:
         ValueError: if the paper has no plot, or there are no results yet.

@@ -1,4 +1,4 @@
-"""The measurements behind a paper's tables: a JSON file, one line for each network."""
+"""The results for a paper's tables: a JSON file with one line for each network."""
 
 import json
 import pathlib
@@ -15,34 +15,35 @@ from zoo.utils.whole_file import write_whole
 
 
 def read(path):
-    """The results so far, by the keys of runs; none if there is no file."""
+    """The results in a file, a dictionary by the keys of runs; empty if there is no file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def add(path, key, result):
-    """Write a result into the file, which another process may have changed meanwhile."""
+    """Add a result to the file, which is read again first: other processes may write it, too."""
     found = {**read(path), key: result}
     lines = [f"{json_text(key)}: {json_text(value)}" for key, value in found.items()]
     write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def fill(paper, folder, *, only=None, results=None, data_file=None, overrides=None, verbose=1):
-    """Train and measure what has no result yet, one network after the other.
+    """Train and measure the networks that have no result yet, one after the other.
 
-    Each result is kept as soon as it is there. An interrupted call goes on with the same command:
-    with the networks that have no result, and within a training from its last state.
+    Each result is written as soon as it is complete. After an interruption, the same call continues
+    with the networks that have no result; an unfinished training resumes from its last state.
 
     Args:
         paper: :class:`training.tables.papers.Paper`.
-        folder: of the runs, each in a folder of its own.
-        only: names of runs; by default all of the paper.
-        results: JSON file; by default the paper's own.
-        data_file: an ``.npz`` file in place of the recipes' image sets.
-        overrides: nested dictionaries that replace entries of every recipe, after the run's own.
+        folder: folder in which each run has a folder of its own.
+        only: list of names of runs; by default all runs of the paper.
+        results: JSON file for the results; by default the paper's own.
+        data_file: an ``.npz`` file to use instead of the recipes' image sets.
+        overrides: nested dictionaries that replace entries of every recipe, after the run's own
+            overrides.
         verbose: 1 shows names and progress.
 
     Raises:
-        ValueError: if the paper has no networks of its own, or none of a name.
+        ValueError: if the paper has no runs, or none of a given name.
     """
     if not paper.runs:
         raise ValueError(
@@ -55,7 +56,7 @@ def fill(paper, folder, *, only=None, results=None, data_file=None, overrides=No
             raise ValueError(f"no run {name!r}; there are: {', '.join(paper.runs)}")
     path = pathlib.Path(results or paper.results)
     shipped = {record.name for record in catalog.list_models()}
-    # A seed at a time: the tables are whole after the first.
+    # All runs of one seed come before those of the next: after the first seed, all rows are filled.
     for seed in paper.seeds:
         for run in map(paper.runs.get, chosen):
             key = run.key(seed)
@@ -82,7 +83,7 @@ def _of_training(run, recipe, folder, data_file, verbose):
     subject = Subject(model, training, test, history)
     return {
         "epochs": record["epochs"],
-        # Of all epochs together, which run.json rounds to whole seconds.
+        # The time of all epochs with one decimal; run.json rounds it to whole seconds.
         "seconds": round(sum(epoch["seconds"] for epoch in history), 1),
         "hardware": record["hardware"],
         "images": record["images"],

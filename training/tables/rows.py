@@ -1,4 +1,4 @@
-"""The rows of a paper's tables: printed numbers beside those of the results."""
+"""The rows of a paper's tables: the printed numbers beside our results."""
 
 import numpy as np
 
@@ -13,11 +13,12 @@ def tables(paper, results=None):
 
     Args:
         paper: :class:`training.tables.papers.Paper`.
-        results: JSON file; by default the paper's own.
+        results: JSON file with the results; by default the paper's own.
 
     Returns:
-        List of ``{title, caption, text, rows}``: ``text`` names the columns that are no numbers,
-        ``rows`` are dictionaries from column to a number, text or None.
+        List of ``{title, caption, text, rows}``. ``text`` lists the names of the columns that hold
+        text; ``rows`` is a list of dictionaries from the name of a column to a number, text or
+        None.
     """
     found = read(results or paper.results)
     records = {record.name: record for record in catalog.list_models()}
@@ -48,7 +49,7 @@ def _row(paper, columns, row, found, records):
 
 
 def _trained(paper, run, own):
-    """How the networks of a row were trained, or what command trains them."""
+    """The status of a row with a run: how its networks were trained, or how to train them."""
     if not own:
         command = f"training.tables {paper.name} --train"
         if run.checkpoint:
@@ -66,7 +67,7 @@ def _trained(paper, run, own):
 
 
 def _shipped(row, shipped):
-    """The checkpoint of a row, or why there is none."""
+    """The status of a row without a run: its checkpoint, or the reason why there is none."""
     if "reason" in row:
         return row["reason"]
     if not shipped:
@@ -93,15 +94,15 @@ def _cell(column, row, own, as_spread):
 
 
 def value(column, result, row=None):
-    """What a measured column takes from a result.
+    """The value that a measured column shows of a result.
 
     Args:
-        column: as a paper's table has it.
-        result: dictionary.
-        row: whose ``eps`` may be a part of the path.
+        column: dictionary of a measured column, see :mod:`training.tables.papers`.
+        result: dictionary of a result.
+        row: dictionary of a row, whose ``eps`` replaces ``{eps}`` in the column's path.
 
     Returns:
-        A number or text; None if the result does not have it.
+        A number or text; None if the result has no such value.
     """
     for part in path_of(column):
         key = part.replace("{eps}", (row or {}).get("eps", ""))
@@ -119,12 +120,16 @@ def value(column, result, row=None):
 
 
 def above(values, least):
-    """The share of values above a number; None among them stands for infinity."""
+    """The fraction of values above a number; a value None stands for infinity."""
     return float(np.mean([np.inf if v is None else v for v in values] > np.float64(least)))
 
 
 def first_epoch(values, least):
-    """The epoch, from 1, from which on no value is below its bound; None if there is none."""
+    """The first epoch, counted from 1, such that its value and all later ones reach their bounds.
+
+    Returns:
+        The number of the epoch, or None if the last value is below its bound.
+    """
     below = np.flatnonzero(np.array(values) < np.array(least))
     first = int(below[-1]) + 2 if len(below) else 1
     return first if first <= len(values) else None
