@@ -1,13 +1,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests of what has a part that depends on the backend.
+# The tests of code that depends on the backend, which run on both backends.
 BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses bounds certificates models attacks \
 	test_export.py hub/test_loading.py test_memory.py) \
 	tests/training/test_schedules.py
 
 .PHONY: demo test test-jax test-scale test-slow lint format bench docs clean
 
-# Each command sets up .venv by itself; the stamp is renewed when the dependencies change.
+# Targets that need .venv set it up first; a change of pyproject.toml renews it.
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
 	$(PYTHON) -m venv .venv

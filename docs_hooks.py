@@ -1,4 +1,4 @@
-"""For mkdocs: docstrings' roles as the code they name, and the tables of attacks."""
+"""Hooks for mkdocs: render the roles in docstrings as code, and insert the tables of attacks."""
 
 import dataclasses
 import inspect

@@ -1,7 +1,7 @@
 """Radius and seconds per image of bounds for ordinary networks: ``python benchmarks/certify.py``.
 
-Of shipped checkpoints, and of a network of two hidden layers of 1,024 ReLUs that is trained here
-for one epoch without any defence.
+The networks are shipped checkpoints, and a network with two hidden layers of 1,024 ReLUs that is
+trained here for one epoch without any defence.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def plain_network(train):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=16, help="images")
+    parser.add_argument("--n", type=int, default=16, help="number of test images")
     options = parser.parse_args()
     x = zoo.data.load("mnist", "test").take(options.n).images
     shipped = {record.name for record in zoo.list_models()}
@@ -44,7 +44,8 @@ def main():
     for name, network in networks.items():
         for norm in ("linf", "l2"):
             for method in METHODS:
-                # Of all intermediate neurons of a convolutional network: minutes an image.
+                # CROWN bounds of all hidden neurons of a convolutional network take minutes per
+                # image.
                 if method == "crown" and name[-7:] in ("a-mnist", "b-mnist"):
                     continue
                 start = time.perf_counter()

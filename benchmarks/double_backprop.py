@@ -1,4 +1,7 @@
-"""What the penalty costs a training step of model C: ``python benchmarks/double_backprop.py``."""
+"""The time of a training step of model C with and without the penalty.
+
+Run ``python benchmarks/double_backprop.py``.
+"""
 
 import argparse
 import time
@@ -39,7 +42,7 @@ def main():
         models[name].compile("adam")
         models[name].fit(x, y, batch_size=128, verbose=0)  # compiles
     best = dict.fromkeys(models, np.inf)
-    for _ in range(options.repeats):  # taking turns: the machine's mood is everybody's
+    for _ in range(options.repeats):  # the models take turns, so that they meet the same load
         for name, model in models.items():
             start = time.perf_counter()
             model.fit(x, y, batch_size=128, verbose=0)

@@ -1,4 +1,4 @@
-"""Seconds per training epoch of a recipe, from a few steps on random images at several p."""
+"""Seconds per training epoch of a recipe at several p, from a few steps on random images."""
 
 import argparse
 import os
@@ -21,7 +21,7 @@ EXPONENTS = (8.0, 96.0, FAST_EXPONENTS[-1], float("inf"))
 
 
 class Clock(keras.callbacks.Callback):
-    """Seconds of each batch."""
+    """Records the seconds of each batch."""
 
     def on_train_begin(self, logs=None):
         self.seconds = []
@@ -54,7 +54,7 @@ def main():
         for p in EXPONENTS:
             model.p = p
             clock = Clock()
-            # The first epoch compiles.
+            # The first epoch compiles the step, so we take the second.
             for _ in range(2):
                 model.fit(x, y, settings["batch_size"], verbose=0, callbacks=[clock])
             cells.append(f"{steps * np.median(clock.seconds):.0f} s")

@@ -1,7 +1,8 @@
 """Speed of the ℓp distance in billions of (sample, unit, input) triples per second.
 
-Three forms in one run: the numba kernel, the portable form compiled by XLA, and what this machine
-reaches at the same number of floating-point operations with nothing else to do.
+The benchmark compares the numba kernel with the portable implementation that XLA compiles, and with
+a ceiling: the speed that this machine reaches for the same number of floating-point operations
+without any memory access.
 """
 
 import argparse
@@ -24,10 +25,12 @@ from zoo.ops import lp_distance_numba as kernels
 
 INF = float("inf")
 
-# 20 is no fast exponent: a general power. From 32 on, most terms are skipped.
+# 20 is not one of the fast exponents, so it needs a general power. From 32 on, most terms are
+# skipped.
 EXPONENTS = (8.0, 20.0, 24.0, 96.0, 1024.0, INF)
-# Vector operations per triple, counted in the compiled loops where none is skipped: 3 for the
-# largest difference, the rest for the powers and their sum, or for the two gradients.
+# Vector operations per triple, counted in the compiled loops for exponents at which no term is
+# skipped: 3 for the largest difference, the rest for the powers and their sum, or for the two
+# gradients.
 OPERATIONS = {
     ("forward", 8.0): 10,
     ("backward", 8.0): 10,
@@ -38,7 +41,7 @@ OPERATIONS = {
 
 
 def seconds(function, repeat):
-    """Fastest of several runs after a warm-up."""
+    """The time of the fastest of several runs after a warm-up."""
     function()
     times = []
     for _ in range(repeat):
@@ -48,11 +51,13 @@ def seconds(function, repeat):
     return min(times)
 
 
-@numba.njit(fastmath={"contract"}, parallel=True)  # reassociated, the chain would fold
+# Only "contract" is allowed: reassociation would fold the chain of operations into one.
+@numba.njit(fastmath={"contract"}, parallel=True)
 def _arithmetic(passes, lanes):
     """Multiply-adds and subtractions on values that never leave the registers.
 
-    Each chain of operations waits for its own results; four by side keep the units busy.
+    Each operation of a chain waits for the one before; four independent chains keep the processor's
+    units busy.
     """
     threads = numba.get_num_threads()
     sums = np.zeros((threads, 64), np.float32)
@@ -129,7 +134,7 @@ def main():
         if p in (20.0, INF):
             by_xla["forward"] = xla_rate(_xla_forward, x, w, np.float32(p))
             by_xla["both"] = xla_rate(_xla_both, x, w, np.float32(p), g)
-            if p == INF:  # whichever way of writing it suits XLA better
+            if p == INF:  # XLA is faster with one of two ways to write this, so we take the faster
                 by_xla["forward"] = max(by_xla["forward"], xla_rate(_xla_max, x, w))
         limits = {what: per_second / n for (what, at), n in OPERATIONS.items() if at == p}
         for what, speed in by_numba.items():

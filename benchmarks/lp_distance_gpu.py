@@ -1,12 +1,13 @@
-"""Speed of the ℓp distance on a GPU, by the Pallas kernels and the portable form.
+"""Speed of the ℓp distance on a GPU: the Pallas kernels against the portable implementation.
 
-``KERAS_BACKEND=jax python benchmarks/lp_distance_gpu.py``: billions of (sample, unit, input)
-triples per second, and the part of the floor that is. The floor of a pass is the longest of three
-times: of its special functions (log2 and exp2, which bind at finite p), of its comparisons and of
-all its instructions; that of the whole is their sum or the time of the bytes, if longer. The peaks
-are an H200's unless others are given.
+``KERAS_BACKEND=jax python benchmarks/lp_distance_gpu.py`` prints billions of (sample, unit, input)
+triples per second, and the ratio of the floor to the measured time. The floor is a lower bound of
+the time. For a pass, it is the longest of three times: that of its special functions (log2 and
+exp2, the bottleneck at finite p), that of its comparisons, and that of all its instructions. For
+the whole function, it is the sum over the passes, or the time of the memory traffic if that is
+longer. The default peak rates are those of an H200.
 
-On a CPU the Pallas kernels are interpreted: take tiny sizes, and the numbers mean nothing.
+On a CPU the Pallas kernels are interpreted: choose tiny sizes, and ignore the numbers.
 """
 
 import argparse
@@ -27,8 +28,8 @@ from zoo.ops import lp_distance
 
 INF = float("inf")
 
-# Per triple and pass: special functions, instructions at half rate (maxima, comparisons, bits), all
-# instructions. See zoo/ops/lp_distance_pallas.py.
+# Counts per triple for each pass: special functions, instructions at half rate (maxima,
+# comparisons, operations on bits), and all instructions. See zoo/ops/lp_distance_pallas.py.
 LARGEST, SUM, POWERS = (0, 1, 2), (2, 0, 6), (2, 1, 7)
 TIES, SHARES = (0, 1, 3), (0, 2, 4)
 FORWARD = {False: [LARGEST, SUM], True: [LARGEST]}
@@ -36,7 +37,7 @@ BACKWARD = {False: [POWERS, POWERS], True: [TIES, SHARES, SHARES]}
 
 
 def seconds(function, repeat):
-    """Fastest of several runs after a warm-up."""
+    """The time of the fastest of several runs after a warm-up."""
     jax.block_until_ready(function())
     times = []
     for _ in range(repeat):
@@ -47,7 +48,7 @@ def seconds(function, repeat):
 
 
 def floor(triples, arrays, passes, options):
-    """The least time, in seconds."""
+    """The floor in seconds: a lower bound of the time that the passes take."""
     # The peak counts a fused multiply-add as two operations.
     per_second = options.tflops * 1e12 / 2
 
@@ -60,7 +61,7 @@ def floor(triples, arrays, passes, options):
 
 
 def programs(form):
-    """Forward, and forward with backward, compiled; p is traced, as in training."""
+    """The compiled forward pass, and forward with backward; p is an argument, as in training."""
 
     def forward(x, w, p, g):
         return lp_distance(x, w, p, implementation=form)
@@ -83,13 +84,17 @@ def main():
     parser.add_argument("--units", type=int, default=5120)
     parser.add_argument("--repeat", type=int, default=10)
     parser.add_argument("--forms", nargs="+", default=["pallas", "portable"])
-    parser.add_argument("--tflops", type=float, default=67.0, help="float32 peak, 10¹² per second")
-    parser.add_argument("--gbytes", type=float, default=4800.0, help="memory, 10⁹ bytes per second")
+    parser.add_argument(
+        "--tflops", type=float, default=67.0, help="peak of float32 operations, 10¹² per second"
+    )
+    parser.add_argument(
+        "--gbytes", type=float, default=4800.0, help="memory bandwidth, 10⁹ bytes per second"
+    )
     parser.add_argument(
         "--gspecial",
         type=float,
         default=132 * 16 * 1.8,
-        help="exp2 and log2, 10⁹ per second: multiprocessors × 16 × GHz",
+        help="peak of exp2 and log2, 10⁹ per second: multiprocessors × 16 × GHz",
     )
     options = parser.parse_args()
     if keras.backend.backend() != "jax":
@@ -102,7 +107,7 @@ def main():
     )
     triples = batch * inputs * units
     forward_arrays = x.size + w.size + g.size
-    # The backward pass reads the four and the distance, and writes two.
+    # The backward pass reads x, w, g and the distance, and writes the gradients of x and w.
     both_arrays = forward_arrays + 2 * x.size + 2 * w.size + 2 * g.size
 
     table = Table("", "p", "form", "ms", "G triples/s", "of the floor", "portable / this")

@@ -1,7 +1,8 @@
-"""Fine-tuning from one data set to another, against training from scratch for as many epochs.
+"""Compare fine-tuning a pretrained model with training from scratch for the same epochs.
 
-``python examples/fine_tune.py`` takes two models of MNIST to Fashion-MNIST; with ``--quick`` the
-embedded digits 0–4 are learned by models of all ten, in seconds and without a download.
+``python examples/fine_tune.py`` fine-tunes two models of MNIST on Fashion-MNIST. With ``--quick``,
+models of all ten embedded digits are fine-tuned on the digits 0–4, in seconds and without a
+download.
 """
 
 import argparse
@@ -14,18 +15,23 @@ import numpy as np
 
 import zoo
 
-# One model for ℓ∞ and one for L2: the budget of training and measurement, the learning rate, the
-# number of training images.
+# One model for ℓ∞ and one for L2. For each: the budget for training and measurement, the learning
+# rate, and the number of training images.
 FULL = {"linf-dist-mnist": ("0.1", 1e-2, 6000), "crt-mnist": ("0.5", 1e-3, 1000)}
 QUICK = {"linf-dist-digits": ("0.1", 2e-2, 600), "crt-digits": ("0.3", 2e-3, 600)}
-# Of ℓ∞-distance layers in training: ℓ∞ itself has sparse gradients. Inference is ℓ∞ all the same.
+# The exponent of ℓ∞-distance layers in training. ℓ∞ itself has sparse gradients, so training uses a
+# finite exponent; inference always uses ℓ∞.
 EXPONENT = 48.0
 
 
 def fine_tuned(name, num_classes, eps, frozen):
-    """A pretrained model under a new head, to be trained for a budget.
+    """A pretrained model with a new head, to be trained for a budget.
 
-    ``frozen``: the head alone.
+    Args:
+        name: name of the model.
+        num_classes: number of classes of the new head.
+        eps: budget that the loss trains for.
+        frozen: whether to train only the head.
     """
     model = zoo.load(name, num_classes=num_classes, epsilon=eps)
     for layer in model.feature_layers:
@@ -39,7 +45,7 @@ def from_scratch(name, num_classes, eps):
 
 
 def accuracies(model, images, eps):
-    """Clean and certified accuracy."""
+    """The clean and the certified accuracy of a model on images."""
     certificate = model.certify(images.images)
     clean = float((certificate.prediction == images.labels).mean())
     return clean, certificate.accuracy(images.labels, eps)
@@ -47,10 +53,16 @@ def accuracies(model, images, eps):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=5, help="of each training (%(default)s)")
-    parser.add_argument("--images", type=int, help="to train on (each model's own number)")
-    parser.add_argument("--test", type=int, default=1000, help="to measure on (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="the embedded digits alone")
+    parser.add_argument(
+        "--epochs", type=int, default=5, help="epochs of each training (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--images", type=int, help="number of training images (default: a number for each model)"
+    )
+    parser.add_argument(
+        "--test", type=int, default=1000, help="number of test images (default: %(default)s)"
+    )
+    parser.add_argument("--quick", action="store_true", help="use the embedded digits only")
     options = parser.parse_args(arguments)
     train, test = (
         zoo.data.load("digits" if options.quick else "fashion-mnist", part)
@@ -82,7 +94,7 @@ def main(arguments=None):
 
 
 def images_below(images, num_classes):
-    """Those of the first classes."""
+    """The images whose labels are below ``num_classes``."""
     few = np.flatnonzero(images.labels < num_classes)
     return type(images)(images.name, images.images[few], images.labels[few], num_classes)
 
