@@ -121,7 +121,7 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
     if minutes is not None:
         minutes = checks.positive_number(minutes, "minutes")
         if epochs is not None:
-            raise ValueError("give epochs or minutes, not both: with minutes, the time alone ends")
+            raise ValueError("give epochs or minutes, not both: each of them ends the training")
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, recipe, minutes)
     training, validation = splits(recipe, data_file)

@@ -253,7 +253,9 @@ def _check_table(place, entry, runs):
     for index, row in enumerate(rows):
         where = f"{place}.rows.{index}"
         if sum(key in row for key in ("run", "checkpoint", "reason")) != 1:
-            raise ValueError(f"{where}: a row has a run, a checkpoint or a reason for neither")
+            raise ValueError(
+                f"{where}: a row has a run, a checkpoint or a reason, only one of them"
+            )
         _check_names(f"{where}.run", [row["run"]] if "run" in row else [], runs, "run has the name")
         _check_names(f"{where}.paper", row.get("paper", {}), printed, "column shows")
     given = {key for row in rows for key in row.get("paper", {})}
@@ -261,7 +263,7 @@ def _check_table(place, entry, runs):
     for index, column in enumerate(columns):
         where = f"{place}.columns.{index}"
         if sum(key in column for key in ("row", "paper", "measured")) > 1:
-            raise ValueError(f"{where}: a column shows row, paper or measured, one of them")
+            raise ValueError(f"{where}: a column shows row, paper or measured, only one of them")
         if "paper" in column:
             _check_names(f"{where}.paper", [column["paper"]], given, "row has the number")
         if "measured" in column:

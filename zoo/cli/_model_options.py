@@ -89,7 +89,7 @@ def measured_eps(name: str) -> list[str]:
     """
     measured = [result.eps for result in _record(name, "--eps").metrics.attacked]
     if not measured:
-        raise ValueError(f"{name} was measured under no attack; give --eps")
+        raise ValueError(f"the catalog has no budget at which {name} was attacked; give --eps")
     return measured
 
 

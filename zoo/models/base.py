@@ -481,7 +481,7 @@ def _require_exact_type(layer: Any) -> None:
     if bases and not kind.__module__.startswith("zoo.layers"):
         raise UnsupportedLayerError(
             f"{kind.__name__} {layer.name!r} is derived from {bases[0]}, whose bounds may not hold "
-            "for it; certificates know the layers of zoo.layers alone"
+            "for it; certificates support the layers of zoo.layers, not classes derived from them"
         )
 
 

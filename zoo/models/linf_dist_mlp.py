@@ -121,8 +121,8 @@ class LinfDistMLP(LinfDistFeatures):
             features, self._last_features = self._last_features, None
             if features is None:
                 raise ValueError(
-                    "the default loss of LinfDistMLP is of the features of the last call, and "
-                    "each call is for one loss: call the model before it"
+                    "the default loss of LinfDistMLP uses the features of the last call of the "
+                    "model, and uses them only once: call the model before each call of the loss"
                 )
             lower, upper = self.dense.interval(features - reach, features + reach)
             # One-hot rows instead of labels: for an invalid label the row, and so the loss, is NaN.

@@ -206,4 +206,7 @@ def _is_idle(layer):
 
 def _require_head(last):
     if last is None:
-        raise ValueError("the network's last layer is no dense layer that could be replaced")
+        raise ValueError(
+            "the network has no dense layer without activation at its end that a new head could "
+            "replace"
+        )

@@ -4,7 +4,7 @@ const { rows, curves } = JSON.parse(document.getElementById("data").textContent)
 const NORMS = { linf: "ℓ∞", l2: "L2" };
 const DASH = "–";
 
-// ---- How a value is shown ----
+// ---- Formatting of values ----
 
 const percent = (fraction) => `${(100 * fraction).toFixed(2)}%`;
 const count = (number) => number.toLocaleString("en");
@@ -26,8 +26,8 @@ function costDetails(row) {
   return `n = ${count(row.cost_n)}, ${row.cost_hardware}`;
 }
 
-// One entry a column. `value` is what it sorts by, `show` what it says, `small` a second line, `title`
-// what the pointer finds; `best` sorts from the highest down at the first click.
+// One entry for each column. `value` gives the value to sort by, `show` the text of a cell, `small` its
+// second line, and `title` its tooltip. With `best`, the first click sorts from the highest value down.
 const COLUMNS = [
   { label: "model", value: (r) => r.model, small: (r) => `${r.approach}: ${r.architecture}`,
     title: (r) => r.paper },
@@ -57,7 +57,7 @@ const COLUMNS = [
   { label: "notes", value: (r) => r.notes || null },
 ];
 
-// ---- Building elements: text only ever becomes text nodes and attributes, never markup ----
+// ---- Building elements: text is inserted only as text nodes and attributes, never as markup ----
 
 function put(element, attributes, children) {
   for (const [key, value] of Object.entries(attributes)) {
@@ -118,7 +118,7 @@ function drawHead() {
   table.tHead.rows[0].append(...cells);
 }
 
-// What has no value comes last in either direction; equals keep the order of the file.
+// Rows without a value come last in both directions; rows with equal values keep their order.
 function compare(a, b) {
   const [left, right] = [sorting.column.value(a), sorting.column.value(b)];
   if (left === null || right === null) return (left === null) - (right === null);
@@ -159,13 +159,13 @@ const WIDTH = 440;
 const HEIGHT = 280;
 const MARGIN = { left: 58, right: 16, top: 14, bottom: 44 };
 
-// A checkpoint keeps its colour in all charts of its data set and norm, whatever is filtered.
+// A checkpoint has the same colour in all charts of its data set and norm, whatever the filters are.
 function style(model, dataset, normName) {
   const inGroup = unique(curves.filter((c) => c.dataset === dataset && c.norm === normName)
     .map((c) => c.model));
   const place = inGroup.indexOf(model);
   const color = `var(--series-${place % 8})`;
-  // The second eight are dashed and hollow.
+  // After eight checkpoints the colours repeat, with dashed lines and hollow markers.
   return place < 8 ? { color, dash: null, fill: color }
     : { color, dash: "6 3", fill: "var(--card)" };
 }
@@ -253,7 +253,7 @@ function curveChart(title, group) {
     html("ul", { class: "legend" }, ...legend));
 }
 
-// From each measured budget back to the one before it, the accuracy is at least the one measured.
+// Between two measured budgets, the accuracy at the larger one is a lower bound.
 function drawCurve(root, x, y, curve) {
   const look = style(curve.model, curve.dataset, curve.norm);
   const start = curve.clean ?? curve.points[0].accuracy;
@@ -282,7 +282,7 @@ function drawScatter(visible) {
   chooser.replaceChildren(...[...threats].map(([value, text]) => html("option", { value }, text)));
   chooser.disabled = !threats.size;
   if (threats.has(before)) chooser.value = before;
-  // Of a checkpoint's certificates, the best at this budget.
+  // The scatter plot shows each checkpoint's best certificate at this budget.
   const best = new Map();
   for (const row of visible.filter((row) => threat(row) === chooser.value)) {
     const known = best.get(row.model);
@@ -292,7 +292,7 @@ function drawScatter(visible) {
     : html("p", { class: "empty" }, "No model matches these filters."));
 }
 
-// Whole steps of 5 points around the values, so that close models come apart.
+// The axis range covers the values in whole steps of 5 points, so that close models can be told apart.
 function around(values) {
   const low = Math.max(0, 5 * Math.floor(20 * Math.min(...values) - 0.2));
   const high = Math.min(100, 5 * Math.ceil(20 * Math.max(...values) + 0.2));
