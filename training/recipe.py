@@ -22,7 +22,7 @@ _SCHEMA = table(
         ),
         "model": {
             "type": "object",
-            "properties": {"class": {"type": "string"}},
+            "properties": {"class": {"type": "string"}, "module": {"type": "string"}},
             "required": ["class"],
         },
         "training": table(
@@ -53,7 +53,7 @@ _SCHEMA = table(
                 "attack_restarts": _COUNT,
             },
             {
-                "attacks": {"type": "array", "items": {"enum": ["fgsm", "pgd"]}},
+                "attacks": {"type": "array", "items": {"type": "string"}},
                 # Of the certificates of its norm; all, without it.
                 "methods": {"type": "array", "items": {"type": "string"}, "minItems": 1},
                 # Of the test set, and of the validation images after a run, the first so many,

@@ -87,6 +87,11 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         return type(self).__name__
 
     @property
+    def paper(self) -> str:
+        """The publication of the approach: authors, title, venue and year."""
+        return ""
+
+    @property
     def head_layer(self) -> Any:
         """The layer that the logits come from, or None if it is none that could be replaced."""
         return self.head

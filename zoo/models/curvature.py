@@ -81,6 +81,12 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         self.built = True
 
     @property
+    def paper(self) -> str:
+        return (
+            "Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020"
+        )
+
+    @property
     def architecture(self):
         """One line for listings."""
         return f"curvature-bounded {self.network.name}"

@@ -94,6 +94,18 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         self.built = True
 
     @property
+    def paper(self) -> str:
+        if self.variant == "lmt":
+            return (
+                "Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training: Scalable Certification of "
+                "Perturbation Invariance for Deep Neural Networks, NeurIPS 2018"
+            )
+        return (
+            "Ono, Takahashi, Kakizaki: Lightweight Lipschitz Margin Training for Certified Defense "
+            "against Adversarial Examples, 2018"
+        )
+
+    @property
     def architecture(self):
         """One line for listings."""
         steps = self.analysis.with_norms
