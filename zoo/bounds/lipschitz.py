@@ -140,7 +140,8 @@ class LipschitzNetwork:
                 new.append(vector)
             else:
                 value = step.rule.estimate()
-            gains.append(value * step.rule.merged([gains[place] for place in step.inputs]))
+            inputs = [gains[place] for place in step.inputs]
+            gains.append(value * step.rule.trained_merge(inputs))
         return gains, new
 
     def tensors(self, images):

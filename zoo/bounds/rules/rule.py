@@ -263,6 +263,10 @@ class Rule:
         """An L2 bound of all inputs together, from one for each: for one factor on all of them."""
         return sum(values)
 
+    def trained_merge(self, values):
+        """As :meth:`merged`, for estimates in training: differentiable where weights matter."""
+        return self.merged(values)
+
     def second_order(self):
         """What the layer adds to a network's curvature.
 

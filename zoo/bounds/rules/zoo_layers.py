@@ -283,5 +283,7 @@ class ConvexResidualRule(WeightedSumRule):
         shortcut, branch = tensors
         return shortcut + ops.sigmoid(self.layer.mixing_logit) * (branch - shortcut)
 
-    def merged(self, values):
-        return sum(factor * value for factor, value in zip(self.factors(), values, strict=True))
+    def trained_merge(self, values):
+        t = ops.sigmoid(self.layer.mixing_logit)
+        shortcut, branch = values
+        return (1.0 - t) * shortcut + t * branch
