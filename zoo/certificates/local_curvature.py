@@ -37,7 +37,7 @@ def enlarged(network, x, classes, found):
     radius, nearest = found.radius.copy(), found.nearest.copy()
     others = pairs_of(classes, radius.shape[1] + 1)[1].reshape(radius.shape)
     norms = network.norms()
-    # Upper bounds of the radii: no larger ball is tried. √inputs is the diameter of [0, 1].
+    # Upper bounds of the radii: no larger ball is tried. The diameter of the image box is √inputs.
     most = np.minimum(nearest, np.sqrt(x.shape[1]))
     for _ in range(_BALLS):
         worst = radius.argmin(axis=1)
