@@ -69,8 +69,11 @@ class SmoothNetwork:
             self.groups.append([])
         last = rules[-1].layer if rules else model
         if not self.activations or not self.groups[-1]:
-            reason = "ends the model, which must end in a dense layer after an activation"
-            refuse(last, reason, "curvature")
+            refuse(
+                last,
+                "ends the model, which must end in a dense layer after an activation",
+                "curvature",
+            )
         self.maps = []
 
     def _add_affine(self, rule):

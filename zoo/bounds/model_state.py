@@ -162,7 +162,7 @@ def _frozen(value):
     if isinstance(value, (np.ndarray, np.generic)):
         return value.dtype.str, np.shape(value), np.ascontiguousarray(value).tobytes()
     if hasattr(value, "__array__") and not isinstance(value, keras.Variable):
-        # A tensor, or a variable of the backend that Keras does not track as a weight.
+        # This is a tensor, or a variable of the backend that Keras does not track as a weight.
         return _frozen(np.asarray(value))
     if isinstance(value, (tuple, list)):
         return [_frozen(item) for item in value]

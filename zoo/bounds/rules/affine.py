@@ -168,7 +168,7 @@ class KernelRule(AffineRule):
         return float64(self.layer.kernel), bias
 
     def terms(self, kernel):
-        """Upper bound of the roundings of one product: those of its sum, and 3 for the bias etc."""
+        """Bound of one product's roundings: those of its sum, and 3 for bias and activation."""
         return math.prod(kernel.shape[:-1]) + 3
 
     def apply(self, tensor, kernel):

@@ -218,7 +218,7 @@ class MeanShiftRule(ScalingRule):
 
 @register_rule(LinfDistance, LinfDistanceConv2D)
 class LinfDistanceRule(Rule):
-    """The nearest and the farthest point of a box from the weights bound a neuron's output."""
+    """The distances of the weights to the nearest and farthest points of a box bound the output."""
 
     def prepare(self):
         layer = self.layer
