@@ -10,6 +10,7 @@ import numpy as np
 from training.cost import cost
 from training.run import build
 from zoo import data
+from zoo.attacks import ATTACKS, check_settings
 from zoo.evaluation import evaluate
 from zoo.hub import catalog, checkpoint, download, golden, loading
 from zoo.hub.card import card
@@ -24,19 +25,6 @@ from zoo.hub.records import (
 )
 from zoo.utils.whole_file import require_writable
 
-PAPERS = {
-    "crt": "Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020",
-    "double-backprop": "Seck, Loosli, Canu: L1-norm double backpropagation adversarial defense, "
-    "ESANN 2019",
-    "lc-lmt": "Ono, Takahashi, Kakizaki: Lightweight Lipschitz Margin Training for Certified "
-    "Defense against Adversarial Examples, 2018",
-    "l2nnn": "Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019",
-    "linf-dist": "Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks "
-    "with ℓ∞-dist Neurons, ICML 2021",
-    "lmt": "Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training: Scalable Certification of "
-    "Perturbation Invariance for Deep Neural Networks, NeurIPS 2018",
-}
-
 
 def check(recipe, *, data_file=None, weights=None):
     """Raise, before a model is trained, the errors that :func:`measure` would raise afterwards.
@@ -50,8 +38,6 @@ def check(recipe, *, data_file=None, weights=None):
         FileNotFoundError, RuntimeError: if there are no test images.
         OSError: if the checkpoint or the manifest cannot be written.
     """
-    if recipe["approach"] not in PAPERS:
-        raise ValueError(f"approach must be one of {', '.join(PAPERS)}, got {recipe['approach']!r}")
     target = pathlib.Path(weights or catalog.WEIGHTS) / recipe["name"]
     require_writable(target / checkpoint.CONFIG, makes_folders=True)
     require_writable(catalog.MANIFEST)
@@ -93,7 +79,6 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
             f"{folder} holds {run['epochs']} of {recipe['training']['epochs']} epochs; finish the "
             "run before it is measured"
         )
-    paper = PAPERS[recipe["approach"]]
     # We measure the model from the stored file, whose weights are rounded.
     model = checkpoint.load(folder)
     test = data.load(data_file or recipe["data"]["name"], "test")
@@ -127,7 +112,7 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
             backend=run["backend"],
             images=run["images"],
         ),
-        paper=paper,
+        paper=model.paper,
         license="apache-2.0",
         notes=recipe.get("notes", ""),
         golden=golden.logits(model),
@@ -154,26 +139,31 @@ def measure_cost(name) -> Cost:
     return measured
 
 
+def _parameters(attack, settings):
+    """The parameters of an attack that a recipe sets, without those that the attack lacks."""
+    check_settings(attack)
+    wanted = {
+        "steps": settings["attack_steps"],
+        "restarts": settings["attack_restarts"],
+        "loss": "cross_entropy" if attack == "fgsm" else "margin",
+    }
+    known = [field.name for field in dataclasses.fields(ATTACKS[attack])]
+    return {name: value for name, value in wanted.items() if name in known}
+
+
 def metrics_of(model, test, recipe, verbose=0) -> Measurement:
     """Measure clean, attacked and certified accuracy on test images, but not the cost."""
     settings = recipe["measure"]
     test = test.take(settings.get("images", len(test)))
-    parameters = {
-        "fgsm": {"loss": "cross_entropy"},
-        "pgd": {
-            "steps": settings["attack_steps"],
-            "restarts": settings["attack_restarts"],
-            "loss": "margin",
-        },
-    }
     attacks = tuple(settings.get("attacks", ("pgd",)))
+    parameters = {attack: _parameters(attack, settings) for attack in attacks}
     report = evaluate(
         model,
         test.images,
         test.labels,
         eps=settings["eps"],
         attacks=attacks,
-        params={attack: parameters[attack] for attack in attacks},
+        params=parameters,
         seed=recipe["seed"],
         verbose=verbose,
     )

@@ -22,7 +22,7 @@ _SCHEMA = table(
         ),
         "model": {
             "type": "object",
-            "properties": {"class": {"type": "string"}},
+            "properties": {"class": {"type": "string"}, "module": {"type": "string"}},
             "required": ["class"],
         },
         "training": table(
@@ -53,7 +53,7 @@ _SCHEMA = table(
                 "attack_restarts": _COUNT,
             },
             {
-                "attacks": {"type": "array", "items": {"enum": ["fgsm", "pgd"]}},
+                "attacks": {"type": "array", "items": {"type": "string"}},
                 # Methods of the certificates to measure; without this entry, all of the norm.
                 "methods": {"type": "array", "items": {"type": "string"}, "minItems": 1},
                 # Number of test images, and of validation images after a run, to measure. It limits

@@ -1,5 +1,6 @@
 """Train the model of a recipe."""
 
+import importlib
 import json
 import sys
 
@@ -24,16 +25,34 @@ from zoo.utils.whole_file import write_whole
 def build(recipe):
     """The untrained model of a recipe.
 
+    The model's class must be registered with Keras. ``class`` is its registered name, such as
+    ``"package>Name"``; for a class of the zoo, the name without the package is enough. If
+    ``module`` is given, this module, which registers the class, is imported first.
+
     Args:
         recipe: recipe, as :func:`training.recipe.load` returns it.
+
+    Raises:
+        ValueError: if there is no such class or module, or the class rejects the settings.
     """
     keras.utils.set_random_seed(recipe["seed"])
     config = dict(recipe["model"])
-    kind = config.pop("class")
-    if kind not in zoo.models.__all__:
-        raise ValueError(f"recipe {recipe['name']}: there is no model class {kind!r}")
+    name, module = config.pop("class"), config.pop("module", None)
+    if module is not None:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ValueError(f"recipe {recipe['name']}: {error}") from error
+    kinds = (keras.saving.get_registered_object(known) for known in (name, f"zoo>{name}"))
+    kind = next(filter(None, kinds), None)
+    if not (isinstance(kind, type) and issubclass(kind, zoo.models.CertifiedModel)):
+        raise ValueError(
+            f"recipe {recipe['name']}: there is no model class {name!r}; a class of your own must "
+            "be registered with keras.saving.register_keras_serializable() in the module that "
+            "`module` names"
+        )
     try:
-        return getattr(zoo.models, kind)(**config)
+        return kind(**config)
     except TypeError as error:
         raise ValueError(f"recipe {recipe['name']}: {error}") from error
 

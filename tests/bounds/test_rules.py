@@ -388,3 +388,59 @@ def registered_rows():
         bounds = ", ".join(titles.get(bound, bound) for bound in limits)
         rows.append((name, bounds, text or "–"))
     return rows
+
+
+def assert_model_holds(model, x):
+    """No perturbation within a model's own L2 radius is flipped."""
+    certificate, tested = model.certify(x), 0
+    for points in perturbations(x, certificate.radius, "l2", np.random.default_rng(0)):
+        inside = sizes(points.astype("float64") - x, "l2") < certificate.radius
+        assert (model.logits(points).argmax(axis=1) == certificate.prediction)[inside].all()
+        tested += inside.sum()
+    assert tested > len(x)
+    return certificate
+
+
+def test_models_accept_a_layer_of_ones_own(small_images):
+    """An affine rule gives bounds for every pass, so both models around a network accept it."""
+    zoo.bounds.register_rule(Halve)(HalveRule)
+    network = keras.Sequential(
+        [keras.Input((4, 4, 1)), Halve(), layers.Flatten(), layers.Dense(6, "tanh"),
+         layers.Dense(3)]
+    )  # fmt: skip
+    lipschitz = zoo.models.LipschitzMarginNet(network)
+    assert lipschitz.lipschitz()["halve"] == pytest.approx(0.5, rel=1e-6)
+    curvature = zoo.models.CurvatureNet(network)
+    for model in (lipschitz, curvature):
+        assert_model_holds(model, small_images)
+        model.compile("adam")
+        history = model.fit(small_images, np.arange(20) % 3, epochs=1, verbose=0)
+        assert np.isfinite(history.history["loss"]).all()
+        assert_model_holds(model, small_images)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda: [zoo.layers.NonexpansiveConv2D(4, 3), zoo.layers.MaxMin(), zoo.layers.Flatten(),
+                 zoo.layers.NonexpansiveDense(8), zoo.layers.TwoSidedReLU()],
+        lambda: [zoo.layers.NonexpansiveConv2D(4, 2, parametrization="almost_orthogonal"),
+                 zoo.layers.NormPooling2D(2), layers.Flatten(),
+                 zoo.layers.ConvexResidual([zoo.layers.NonexpansiveDense(16)])],
+        lambda: [layers.Conv2DTranspose(3, 3, 2), layers.BatchNormalization(), layers.PReLU(),
+                 layers.SeparableConv2D(4, 3), layers.GlobalAveragePooling2D()],
+        lambda: [layers.DepthwiseConv2D(3, depth_multiplier=4), layers.BatchNormalization(),
+                 layers.Activation("silu"), layers.Conv2D(4, 2, groups=2), layers.Flatten()],
+    ],
+)  # fmt: skip
+def test_new_layers_in_a_lipschitz_margin_network(hidden, small_images):
+    network = keras.Sequential([keras.Input((4, 4, 1)), *hidden(), layers.Dense(3)])
+    model = zoo.models.LipschitzMarginNet(network)
+    for _ in range(2):
+        assert_model_holds(model, small_images)
+        upper = np.sqrt(2) * model.network_lipschitz()
+        for _ in range(5):
+            estimate = model.estimate()
+        assert 0 < float(estimate.value) <= upper * (1 + 1e-5)
+        model.compile("adam")
+        model.fit(small_images, np.arange(20) % 3, epochs=1, verbose=0)

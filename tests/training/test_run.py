@@ -364,6 +364,8 @@ def test_measure_ships_and_records(recipe, tmp_path, empty_catalog):
     [
         ("depth = 2", "dept = 2", "dept"),
         ('class = "LinfDistNet"', 'class = "Dense"', "no model class 'Dense'"),
+        ('class = "LinfDistNet"', 'class = "LinfDistance"', "no model class 'LinfDistance'"),
+        ('class = "LinfDistNet"', 'class = "A>B"\nmodule = "no_module"', "No module named"),
         ('class = "LinfDistNet"', "", "'class' is a required property"),
         ("cross_entropy_weight = 0.05", "", "positive first and last"),
         ("validation = 100", "validation = 1400", "holds out 1400 of only 1297"),
@@ -381,6 +383,36 @@ def test_a_recipe_that_cannot_run_is_one_error(tmp_path, capsys, old, new, messa
     assert re.search(message, error)
 
 
+def test_a_model_class_of_ones_own_is_trained_and_measured(tmp_path, monkeypatch, empty_catalog):
+    """It is in no module of this package: the recipe names the module and the registered name."""
+    (tmp_path / "my_models.py").write_text(
+        textwrap.dedent(
+            """
+            import keras, zoo
+
+            @keras.saving.register_keras_serializable(package="mine")
+            class Narrow(zoo.models.LinfDistNet):
+                paper = "Somebody: Something, 2026"
+            """
+        )
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = RECIPE.replace('class = "LinfDistNet"', 'class = "mine>Narrow"\nmodule = "my_models"')
+    text = text.replace('approach = "linf-dist"', 'approach = "narrow"')
+    text = text.replace("eps = [0.05", 'attacks = ["fgsm", "momentum"]\neps = [0.05')
+    (tmp_path / "narrow-digits.toml").write_text(text.replace("epochs = 4", "epochs = 1"))
+    recipe = recipes.load(tmp_path / "narrow-digits.toml")
+    recipe["p_schedule"] |= {"end_epoch": 1}
+    train(recipe, tmp_path / "run", verbose=0)
+    record = measure(recipe, tmp_path / "run", weights=tmp_path / "weights", verbose=0)
+    assert (record.approach, record.paper) == ("narrow", "Somebody: Something, 2026")
+    assert {(e.attack, e.parameters.get("steps")) for e in record.metrics.attacked} == {
+        ("fgsm", None),
+        ("momentum", 2),
+    }
+    assert type(zoo.load(tmp_path / "weights" / "narrow-digits")).__name__ == "Narrow"
+
+
 def test_fractions_are_budgets_in_recipes_too(recipe, tmp_path):
     recipe["model"]["epsilon"] = "8/255"
     train(recipe, tmp_path / "run", epochs=1, verbose=0)
@@ -391,7 +423,7 @@ def test_fractions_are_budgets_in_recipes_too(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "options", "message"),
     [
-        ('"linf-dist"', '"magic"', [], "approach must be one of crt, .* got 'magic'"),
+        ("eps = [0.05", 'attacks = ["magic"]\neps = [0.05', [], "attack must be one of .*'magic'"),
         ("eps = [0.05", 'methods = ["magic"]\neps = [0.05', [], "method='magic'"),
         ("", "", ["--epochs", "2"], "--measure needs all 4 epochs"),
         ("", "", ["--data", "train.npz"], "train.npz lacks x_test, y_test"),

@@ -1,7 +1,8 @@
-"""What can be proven about any Keras graph.
+"""Sound bounds for Keras models that are made of ordinary layers.
 
-The passes (interval bounds, linear relaxation, Lipschitz constants, curvature) know no layers. What
-a layer means for each of them stands in its rule, see :func:`register_rule`.
+No pass (interval bounds, linear relaxation, Lipschitz constants, curvature) contains code for a
+particular layer. Each type of layer has a rule, which computes the layer's part of every pass: see
+:func:`register_rule`.
 """
 
 from zoo.bounds.network_rules import rules_of

@@ -7,25 +7,28 @@ from keras import ops
 
 from zoo.ops.float32 import LARGEST, SMALLEST_NORMAL
 
-#: An upper bound of the number of roundings that one output goes through: the root, the reciprocal,
-#: products and sums, in any order of them.
+#: Upper bound of the number of roundings that one output goes through: those of the root, the
+#: reciprocal, the products and the sums, in whatever order a backend executes them.
 ROUNDINGS = 16
-# Variance plus epsilon may be flushed to zero in part: by at most 2 * SMALLEST_NORMAL, which is one
-# unit roundoff of this. Whatever is smaller may be wrong by more than the roundings count.
+# Flushing subnormal numbers to zero changes variance + epsilon by at most 2 * SMALLEST_NORMAL,
+# which is 2**-125. That is less than one unit roundoff (2**-24) of a sum of at least 2**-100, so
+# ROUNDINGS covers it. No error bound is claimed for a smaller sum.
 _SMALLEST_VARIANCE = 2.0**-100
 
 
 @dataclasses.dataclass(frozen=True)
 class Normalization:
-    """``x * factor + shift`` for each channel.
+    """The affine map ``x * factor + shift`` of each channel.
 
     Attributes:
         factor, shift: float64 arrays ``(channels,)``.
-        size: float64 array ``(channels,)``: the sum of the sizes of the terms of ``shift``, which
-            may cancel. It is infinite where float32 cannot hold a number that is met on the way.
-        flushed: float64 array ``(channels,)``: float32 may flush a factor to zero. The error of an
-            output is then at most ``flushed * (|x| + mean)``.
-        mean: float64 array ``(channels,)``: sizes of the moving means.
+        size: float64 array ``(channels,)``, the sum of the absolute values of the terms of
+            ``shift``. The terms may cancel each other, but their rounding errors do not. It is
+            infinite if an intermediate result may exceed float32's range.
+        flushed: float64 array ``(channels,)``. If float32 flushes ``factor``, or a number that it
+            is computed from, to zero, the error of an output is at most
+            ``flushed * (|x| + mean)``.
+        mean: float64 array ``(channels,)``, the absolute values of the moving means.
     """
 
     factor: np.ndarray
@@ -36,14 +39,14 @@ class Normalization:
 
 
 def normalization_of(layer):
-    """What a ``keras.layers.BatchNormalization`` computes at inference.
+    """The affine map that a ``keras.layers.BatchNormalization`` computes at inference.
 
     The layer computes ``inverse = rsqrt(variance + epsilon)``, then ``factor = gamma * inverse``
-    and ``x * factor + (beta - mean * factor)``. Each of these may be rounded, which
-    :data:`ROUNDINGS` counts; each may be flushed to zero if it is below the smallest normal number
-    S; and each may overflow. A flushed ``gamma`` changes the factor by at most ``S * inverse``, and
-    a flushed product changes it by at most S. So the factor is wrong by at most
-    ``S * (1 + inverse)``, and the input and the mean are multiplied by that error.
+    and ``x * factor + (beta - mean * factor)``. Each result is rounded, which :data:`ROUNDINGS`
+    counts. Each may overflow. And each is flushed to zero if it is below the smallest normal number
+    S: a flushed ``gamma`` changes the factor by at most ``S * inverse``, and a flushed product
+    changes it by at most S. So flushing changes the factor by at most ``S * (1 + inverse)``, and
+    both the input and the mean are multiplied by that error.
 
     Args:
         layer: a built batch normalisation over the last axis.
@@ -54,7 +57,7 @@ def normalization_of(layer):
     mean, variance = _float64(layer.moving_mean), _float64(layer.moving_variance)
     gamma = _float64(layer.gamma) if layer.scale else np.ones_like(mean)
     beta = _float64(layer.beta) if layer.center else np.zeros_like(mean)
-    with np.errstate(all="ignore"):  # What is not finite is infinite in `size`.
+    with np.errstate(all="ignore"):  # channels with non-finite values get an infinite `size`
         total = variance + layer.epsilon
         inverse = 1.0 / np.sqrt(total)
         factor = inverse * gamma

@@ -5,16 +5,18 @@ from keras import ops
 
 from zoo.bounds.interval import boxes_of
 
-# Numbers that one tensor of rows may hold. A few such tensors exist at a time.
+# Largest number of entries in one tensor of rows, which limits the memory that a pass takes. A few
+# such tensors exist at the same time.
 _BLOCK = 1 << 23
 
 
 class Relaxations:
-    """The relaxation of each rule over its input boxes, computed when it is first asked for.
+    """The linear relaxation of each rule over its input boxes, computed on first use.
 
     Args:
-        rules: prepared.
-        boxes: of the places, see :func:`zoo.bounds.interval.boxes_of`; it may still grow.
+        rules: list of :class:`zoo.bounds.Rule` whose weights were read by ``prepare()``.
+        boxes: list of the boxes of all places, as :func:`zoo.bounds.interval.boxes_of` returns it.
+            The list may still grow while relaxations are computed.
     """
 
     def __init__(self, rules, boxes):
@@ -28,15 +30,18 @@ class Relaxations:
 
 
 def lower_bounds(rules, perturbed, rows, relaxations, iterations=4):
-    """Lower bounds of rows' products with a network's output, over the perturbed inputs.
+    """Lower bounds of linear functions of a network's output, over the perturbed inputs.
 
-    From the last rule to the first, each activation is replaced by the line below or above it
-    that the sign of the row asks for; what remains is a linear function of the input.
+    The pass goes from the last rule to the first. It replaces each activation by a line below it
+    if the row's coefficient is positive, and by a line above it if the coefficient is negative.
+    What remains is a linear function of the input, whose minimum over the perturbation set is
+    bounded directly.
 
     Args:
-        rules: prepared, up to the output that the rows are of.
+        rules: list of prepared rules. The output of the last one is the output of the network.
         perturbed: :class:`zoo.bounds.perturbation.PerturbationSet`.
-        rows: float64 tensor ``(batch, rows, *output_shape)``.
+        rows: float64 tensor ``(batch, rows, *output_shape)``. Each row holds the coefficients of
+            one linear function of the output (a linear specification).
         relaxations: :class:`Relaxations`.
         iterations: as for :meth:`zoo.bounds.perturbation.PerturbationSet.minimum`.
 
@@ -61,10 +66,10 @@ def lower_bounds(rules, perturbed, rows, relaxations, iterations=4):
 
 
 def relaxed(rules, perturbed):
-    """Relaxations over boxes that are themselves bounded by linear relaxation.
+    """Linear relaxations over boxes that were themselves tightened by linear relaxation.
 
     Args:
-        rules: prepared.
+        rules: list of prepared rules.
         perturbed: :class:`zoo.bounds.perturbation.PerturbationSet`.
 
     Returns:
@@ -91,7 +96,7 @@ def relaxed(rules, perturbed):
 
 
 def _box_by_rows(rules, perturbed, relaxations, only_unstable, largest):
-    """A box around the last place, entry by entry."""
+    """The box of the last place, with linear relaxation bounds of each entry that needs them."""
     boxes = relaxations.boxes
     shape = boxes[-1][0].shape
     lower, upper = (ops.convert_to_numpy(end).reshape(shape[0], -1).copy() for end in boxes[-1])
@@ -105,8 +110,9 @@ def _box_by_rows(rules, perturbed, relaxations, only_unstable, largest):
         rows = ops.reshape(ops.convert_to_tensor(rows, "float64"), (*part.shape, *shape[1:]))
         below = ops.convert_to_numpy(lower_bounds(rules, perturbed, rows, relaxations, 1))
         above = -ops.convert_to_numpy(lower_bounds(rules, perturbed, -rows, relaxations, 1))
-        # Images that need fewer get some more. Those are not used: a radius must not depend on its
-        # neighbours.
+        # `part` has equally many entries for every image, so some images get bounds of entries that
+        # they do not need. Those bounds are discarded: the radius of an image must not depend on
+        # the other images of its batch.
         wanted = _at(needed, part)
         below = np.where(wanted, np.maximum(below, _at(lower, part)), _at(lower, part))
         above = np.where(wanted, np.minimum(above, _at(upper, part)), _at(upper, part))
@@ -116,7 +122,10 @@ def _box_by_rows(rules, perturbed, relaxations, only_unstable, largest):
 
 
 def _numbered(needed):
-    """Indices of the entries that are needed, as many for each image as any of them needs."""
+    """Indices ``(batch, n)`` of the needed entries; n is the largest number that an image needs.
+
+    For an image that needs fewer, the indices of other entries follow.
+    """
     most = int(needed.sum(axis=1).max(initial=0))
     order = np.argsort(~needed, axis=1, kind="stable")
     return order[:, :most]

@@ -1,4 +1,4 @@
-"""A chain of affine maps and smooth activations: what curvature is bounded of."""
+"""A network as a chain of affine maps and smooth activations, as curvature bounds need it."""
 
 import dataclasses
 
@@ -14,14 +14,15 @@ from zoo.ops.singular_values import dense_norm
 
 @dataclasses.dataclass(frozen=True)
 class AffineMap:
-    """Layers between two activations, as one matrix.
+    """All layers between two activations, composed into one matrix and one offset.
 
     Attributes:
         kernel, bias: float64 arrays ``(inputs, outputs)`` and ``(outputs,)``.
-        sizes, bias_sizes: likewise, with the sizes of all factors on the way: no less than the
-            sizes of the entries of kernel and bias.
+        sizes, bias_sizes: arrays of the same shapes, from the same layers with all their factors
+            replaced by absolute values. They are at least ``|kernel|`` and ``|bias|``.
         roundings: upper bound of the number of roundings that one product goes through.
-        stretch: the largest sum of sizes that a number may be multiplied by on the way.
+        stretch: the product over the layers of ``max(1, s)``, where s is the largest sum of the
+            absolute factors of one of the layer's outputs.
     """
 
     kernel: np.ndarray
@@ -36,25 +37,26 @@ class SmoothNetwork:
     """The affine maps of a network, and the activations between them.
 
     Args:
-        model: built ``keras.Sequential`` or functional model in one chain of layers that have
-            curvature bounds, see ``zoo.bounds.supported("curvature")``. It ends in a dense layer
-            without activation.
+        model: built ``keras.Sequential`` or functional model. Its layers must form one chain, and
+            all must have curvature bounds, see ``zoo.bounds.supported("curvature")``. The last one
+            must be a dense layer without activation.
 
     Attributes:
-        groups: for each affine map the list of rules that it consists of.
-        kinds: the activation after each map but the last, see :mod:`zoo.bounds.activations`.
-        activations: :class:`zoo.bounds.activations.derivatives.Derivatives` of each.
-        maps: :class:`AffineMap` of each group, as they were when :meth:`prepare` was last called.
+        groups: for each affine map, the list of the rules that it is composed of.
+        kinds: the activation after each map except the last one, see
+            :mod:`zoo.bounds.activations`.
+        activations: the :class:`zoo.bounds.activations.derivatives.Derivatives` of each of them.
+        maps: the :class:`AffineMap` of each group, with the weights that :meth:`prepare` last read.
 
     Raises:
         TypeError, ValueError: as :func:`zoo.bounds.graph.nodes_of`.
-        zoo.UnsupportedLayerError: naming the first layer that does not fit, and what does.
+        zoo.UnsupportedLayerError: naming the first layer that is not supported, and those that are.
     """
 
     def __init__(self, model):
         self.groups, self.kinds, self.activations = [[]], [], []
         rules = rules_of(model, "curvature")
-        # No layer with several inputs gives bounds of curvature, so the rules are one chain.
+        # No layer with several inputs has curvature bounds, so the rules form one chain.
         for rule in rules:
             derivatives = rule.second_order()
             if derivatives is None:
@@ -67,14 +69,19 @@ class SmoothNetwork:
             self.groups.append([])
         last = rules[-1].layer if rules else model
         if not self.activations or not self.groups[-1]:
-            refuse(last, "is no last dense layer after at least one activation", "curvature")
+            refuse(
+                last,
+                "ends the model, which must end in a dense layer after an activation",
+                "curvature",
+            )
         self.maps = []
 
     def _add_affine(self, rule):
         group = self.groups[-1]
         if rule.keeps_order and (self.activations or not group):
             return
-        # Training splits the kernels after the first activation by the signs of their entries.
+        # Training (zoo.losses.curvature) splits every kernel after the first activation into its
+        # positive and its negative entries, which it can do for a single dense layer only.
         if self.activations and (group or type(rule) is not DenseRule):
             refuse(rule.layer, "follows an activation but is not one dense layer", "curvature")
         if len(rule.input_shape) > 1 and type(rule) is DenseRule and self.activations:
@@ -83,21 +90,21 @@ class SmoothNetwork:
 
     @property
     def head(self):
-        """The last layer, which is dense."""
+        """The last Keras layer, which is dense."""
         return self.groups[-1][-1].layer
 
     @property
     def kernels(self):
-        """The matrices of the maps."""
+        """The matrices of the affine maps."""
         return [part.kernel for part in self.maps]
 
     @property
     def biases(self):
-        """The offsets of the maps."""
+        """The offset vectors of the affine maps."""
         return [part.bias for part in self.maps]
 
     def prepare(self):
-        """Read the weights as they are now.
+        """Read the current weights of the layers into :attr:`maps`.
 
         Raises:
             ValueError: naming a layer with NaN or infinite weights.
@@ -111,21 +118,22 @@ class SmoothNetwork:
         self._norms = None
 
     def norms(self):
-        """Upper bounds of the L2 norms of the affine maps but the last."""
+        """Upper bounds of the L2 norms of all affine maps except the last one."""
         if self._norms is None:
             self._norms = [dense_norm(part.kernel) for part in self.maps[:-1]]
         return self._norms
 
 
 def values_and_slopes(network, x, heads, offsets):
-    """A combination of logits for each row, and its gradient.
+    """One linear combination of logits for each row of ``x``, and its gradient.
 
     Args:
-        network: ``(kernels, biases, kinds)`` of all but the last layer; tensors, and activations
-            as in :attr:`SmoothNetwork.kinds`.
+        network: ``(kernels, biases, kinds)`` of all layers except the last one: two lists of
+            tensors, and activations as in :attr:`SmoothNetwork.kinds`.
         x: tensor ``(rows, inputs)``.
-        heads: tensor ``(rows, units of the last hidden layer)``.
-        offsets: tensor ``(rows,)``.
+        heads: tensor ``(rows, units of the last hidden layer)``, the coefficients of that layer's
+            outputs in the combination.
+        offsets: tensor ``(rows,)``, the constant term of the combination.
 
     Returns:
         ``(values, gradients)``: tensors ``(rows,)`` and ``(rows, inputs)``.
@@ -142,7 +150,7 @@ def values_and_slopes(network, x, heads, offsets):
 
 
 def _matrix(group):
-    """The :class:`AffineMap` of a chain of rules."""
+    """The :class:`AffineMap` that a chain of rules computes."""
     shape = group[0].input_shape
     inputs = int(np.prod(shape))
     impulses = ops.convert_to_tensor(np.eye(inputs).reshape(-1, *shape), "float64")

@@ -1,4 +1,4 @@
-"""An ordinary Keras model as a list of its layers in the order they run."""
+"""An ordinary Keras model as a list of its layers, in the order in which they run."""
 
 import dataclasses
 import functools
@@ -9,13 +9,14 @@ import numpy as np
 from zoo.bounds.model_state import require_own_methods
 from zoo.errors import UnsupportedLayerError
 
-# Layers that merge their inputs entry by entry, and would broadcast unequal shapes.
+# Layers that merge their inputs entry by entry. Keras broadcasts inputs of unequal shapes here,
+# which the bounds do not support.
 _ENTRY_BY_ENTRY = (keras.layers.Add, keras.layers.Subtract, keras.layers.Average)
 
 
 @dataclasses.dataclass(frozen=True)
 class Constant:
-    """An operand that is no tensor of the network.
+    """An operand that is a constant rather than a tensor of the network.
 
     Attributes:
         value: float64 array.
@@ -30,11 +31,12 @@ class Node:
 
     Attributes:
         layer: the Keras layer, or the ``keras.Operation``.
-        inputs: which outputs go in: 0 is the model's input, ``i + 1`` is node ``i``'s output.
-        input_shape: of the first input, without the batch; None after a layer that does not tell
-            the shape of its output.
-        operands: of an operation: for each argument its place among ``inputs``, or a
-            :class:`Constant`; None for a layer.
+        inputs: tuple of the numbers of the input tensors: 0 is the model's input, ``i + 1`` is the
+            output of node ``i``.
+        input_shape: shape of the first input without the batch; None if the layer that computes
+            this input cannot tell its output's shape.
+        operands: for an operation, one item for each argument: the argument's index in ``inputs``,
+            or a :class:`Constant`. None for a layer.
     """
 
     layer: keras.Operation
@@ -44,20 +46,21 @@ class Node:
 
 
 def nodes_of(model):
-    """The layers of a model, models inside it unfolded, in the order they run.
+    """The layers of a model in the order in which they run, with nested models unfolded.
 
     Args:
         model: ``keras.Sequential`` or functional model, built, with one input and one output.
 
     Returns:
-        List of :class:`Node`; the last one's output is the model's.
+        List of :class:`Node`. The output of the last node is the output of the model.
 
     Raises:
         TypeError: if it is another kind of model.
-        ValueError: if it is not built, has several inputs or outputs, or one of unknown size.
-        UnsupportedLayerError: if a layer is called with more than tensors, or is a bare operation;
-            if inputs are not float32, or are added in different shapes; if a method of a layer was
-            replaced.
+        ValueError: if the model is not built, has several inputs or outputs, or has an input of
+            unknown size.
+        UnsupportedLayerError: if a layer is called with more than tensors; if an operation has
+            arguments other than tensors and numbers; if inputs are not float32, or are added in
+            different shapes; if a method of a layer was replaced.
 
     Example:
 
@@ -78,10 +81,10 @@ def nodes_of(model):
             f"the model must have one input and one output, "
             f"got {len(model.inputs)} and {len(model.outputs)}"
         )
-    # Keras forgets in `output_shape` that a single tensor is inside something.
+    # `output_shape` does not show whether a single tensor is wrapped in a list or a dictionary.
     for what, tensors in (("takes", "_inputs_struct"), ("returns", "_outputs_struct")):
         kind = type(getattr(model, tensors, None))
-        # Keras itself puts one tensor into a list of inputs, but not into a dictionary.
+        # Keras wraps a single input in a list by itself, but never in a dictionary.
         if kind is dict or (what == "returns" and kind in (list, tuple)):
             raise ValueError(
                 f"the model {what} a {kind.__name__} of tensors; it must be one tensor"
@@ -94,18 +97,18 @@ def nodes_of(model):
     if not nodes:
         raise ValueError("the model has no layers")
     if output.index != len(nodes):
-        raise ValueError("the model runs layers that its output does not come from")
+        raise ValueError("the model runs layers whose results its output does not depend on")
     return nodes
 
 
 def advice_on(layer):
-    """What to say of a layer that is refused, after its name: how to do without a softmax.
+    """Advice for the error about an unsupported layer: a model can be certified without a softmax.
 
     Args:
-        layer: the Keras layer.
+        layer: the Keras layer that is refused.
 
     Returns:
-        Text that begins with a comma, or is empty.
+        Text to append to the reason; it begins with a comma, or is empty.
     """
     softmax = (keras.activations.softmax, keras.activations.log_softmax)
     if type(layer) is keras.layers.Softmax or getattr(layer, "activation", None) in softmax:
@@ -114,27 +117,27 @@ def advice_on(layer):
 
 
 def _is_graph(model):
-    # Exact types: a subclass may call its layers in another way.
+    # Only these exact types are accepted, because a subclass may call its layers in another way.
     return type(model) in (keras.Sequential, _functional())
 
 
 @functools.cache
 def _functional():
-    """The class of functional models, which Keras does not name."""
+    """The class of functional models, for which Keras has no public name."""
     inputs = keras.Input((1,))
     return type(keras.Model(inputs, inputs))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Place:
-    """What stands for a tensor."""
+    """A stand-in for a tensor: its number, as in :attr:`Node.inputs`, and its shape."""
 
     index: int
     shape: tuple | None
 
 
 def _unfold(model, place, nodes):
-    """Append the nodes of a model given ``place``; return the place of its output."""
+    """Append the nodes of a model whose input is ``place``; return the place of its output."""
     dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
     if dtype != "float32":
         raise UnsupportedLayerError(
@@ -144,7 +147,7 @@ def _unfold(model, place, nodes):
         for layer in model.layers:
             place = _call(layer, nodes, place)
         return place
-    # Keras's own walk through its graph, with places instead of tensors.
+    # Keras walks through its own graph here, with places instead of tensors.
     outputs = model._run_through_graph(
         [place],
         operation_fn=lambda layer: lambda *args, **kwargs: _call(layer, nodes, *args, **kwargs),
@@ -161,7 +164,7 @@ def _call(layer, nodes, *args, **kwargs):
     if not isinstance(layer, keras.layers.Layer):
         return _operate(layer, nodes, args, kwargs)
     places = keras.tree.flatten(args)
-    # Keras notes training=False where nobody asked for anything.
+    # Keras records training=False even if the caller did not pass it.
     options = {name: value for name, value in kwargs.items() if value not in (None, False)}
     if options or not all(isinstance(place, _Place) for place in places):
         raise UnsupportedLayerError(
@@ -222,10 +225,10 @@ def _refuse_operation(operation):
 
 
 def _output_shape(layer, places, as_list):
-    """The shape of a layer's output without the batch; None where the layer cannot tell it.
+    """The shape of a layer's output without the batch; None if the layer cannot tell it.
 
-    A custom layer may have no ``compute_output_shape``, or one that fails. It has no bounds either,
-    and the caller refuses it by name.
+    A custom layer may have no ``compute_output_shape``, or one that raises. That is not reported
+    here, because a layer without a rule is refused later by its name.
     """
 
     def by_its_method():
@@ -239,6 +242,6 @@ def _output_shape(layer, places, as_list):
     for shape in (by_its_method, by_a_symbolic_call):
         try:
             return tuple(shape()[1:])
-        except Exception:  # a user's layer may raise anything.
+        except Exception:  # a user's layer may raise anything
             continue
     return None

@@ -1,23 +1,26 @@
-"""Interval bounds: a box pushed through a network, layer by layer."""
+"""Interval bounds: a box is propagated through a network layer by layer."""
 
 from keras import ops
 
 
 def boxes_of(rules, perturbed, tighten=None):
-    """A box for every place of a network, which holds for every perturbed input.
+    """Interval bounds of every tensor in a network, valid for all perturbed inputs.
 
-    Before the first kernel an L2 ball stays a ball, so that kernel's outputs are bounded by the L2
-    norms of its columns.
+    Place 0 is the network's input, and place ``i + 1`` is the output of the i-th rule.
+
+    An L2 ball stays a ball under rules that only move the entries, shift them or scale all of them
+    by one factor. If only such rules come before a kernel, the ball's radius times the L2 norm of
+    an output's coefficients bounds how far that output can move.
 
     Args:
-        rules: prepared, see :func:`zoo.bounds.rules_of`.
+        rules: list of prepared rules, see :func:`zoo.bounds.rules_of`.
         perturbed: :class:`zoo.bounds.perturbation.PerturbationSet`.
-        tighten: function of ``(boxes so far, place)`` to a tighter box of the last place, for each
-            place that a rule wants tight bounds of; None leaves them as they are.
+        tighten: function of ``(boxes so far, place)`` that returns a tighter box of this place. It
+            is called for each place whose tight bounds a rule wants. With None no box is tightened.
 
     Returns:
-        List of ``(lower, upper)``: float64 tensors ``(batch, *shape)``; the first is that of the
-        perturbed inputs.
+        List with one ``(lower, upper)`` for each place: float64 tensors ``(batch, *shape)``. The
+        first item is the box of the perturbed inputs.
 
     Reference:
         Gowal et al.: On the Effectiveness of Interval Bound Propagation for Training Verifiably
@@ -25,8 +28,8 @@ def boxes_of(rules, perturbed, tighten=None):
     """
     wanted = {rule.inputs[0] for rule in rules if rule.wants_tight_inputs}
     boxes = [perturbed.box()]
-    # Places where the input was only moved around or scaled: the ball's center, its radius, and
-    # float32's error so far.
+    # For each place where the perturbed inputs are still a ball: the ball's center, its radius, and
+    # a bound of the error that float32 has made so far.
     balls = {0: (perturbed.center, perturbed.eps, 0.0)} if perturbed.norm == "l2" else {}
     for place, rule in enumerate(rules, start=1):
         inputs = [boxes[i] for i in rule.inputs]
@@ -55,5 +58,6 @@ def _around(rule, ball, lengths, rounding):
 
 def _intersection(box, other):
     lower, upper = ops.maximum(box[0], other[0]), ops.minimum(box[1], other[1])
-    # Both boxes hold the exact output, so they meet. Rounding in float64 may hide it.
+    # Both boxes contain the output, so they intersect. If float64's rounding puts a lower end above
+    # its upper end, the two are swapped.
     return ops.minimum(lower, upper), ops.maximum(lower, upper)

@@ -1,4 +1,4 @@
-"""L2 Lipschitz constants: factors along a chain of layers, sums where branches meet."""
+"""L2 Lipschitz constants of networks: multiplied along chains, merged where branches meet."""
 
 import collections
 import dataclasses
@@ -18,13 +18,14 @@ from zoo.ops.norm_estimate import power_iteration
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A rule, and the batch normalisation after it if that is all that follows.
+    """A rule, together with the batch normalisation that is folded into it, if there is one.
 
     Attributes:
-        name: of the layer, with a number where it is not the first of that name.
+        name: name of the layer, followed by a number if it is not the first use of that name.
         rule: :class:`zoo.bounds.Rule`.
-        normalization: the rule of a batch normalisation that is folded into this one, or None.
-        inputs: which outputs go in: 0 is the image, ``i + 1`` that of the i-th step.
+        normalization: the rule of the batch normalisation that is folded into this step, or None.
+        inputs: tuple of the places of the inputs: 0 is the image, ``i + 1`` is the output of the
+            i-th step.
     """
 
     name: str
@@ -33,18 +34,18 @@ class Step:
     inputs: tuple
 
     def bound(self):
-        """:class:`zoo.bounds.rules.lipschitz_bound.LipschitzBound` of the weights as they are."""
+        """The :class:`zoo.bounds.rules.lipschitz_bound.LipschitzBound` with the current weights."""
         if isinstance(self.rule, KernelRule):
             return self.rule.lipschitz(self.normalization)
         return self.rule.lipschitz()
 
     def compute(self, tensors):
-        """What the network computes at inference."""
+        """The output that the network computes at inference."""
         outputs = self.rule.compute(tensors)
         return outputs if self.normalization is None else self.normalization.compute([outputs])
 
     def estimate(self, vector):
-        """The norm by a step of power iteration: ``(value, vector)``."""
+        """One step of power iteration: ``(estimate of the L2 norm, next vector)``."""
         rule, normalization = cast(KernelRule, self.rule), self.normalization
 
         def linear(tensor):
@@ -56,16 +57,17 @@ class Step:
 
 
 class LipschitzNetwork:
-    """A network whose L2 Lipschitz constant is bounded.
+    """A network as a sequence of steps whose L2 Lipschitz constants are bounded.
 
-    Batch normalisation right after a layer with a kernel, with nothing else in between or beside,
-    is folded into it: the norm of the product is at most the product of the norms.
+    A batch normalisation is folded into the layer with a kernel whose output it normalises, if
+    nothing else uses that output. The norm of both together is at most the product of their norms,
+    and usually smaller.
 
     Args:
         model: as for :func:`zoo.bounds.graph.nodes_of`.
 
     Attributes:
-        steps: tuple of :class:`Step`, in the order they run.
+        steps: tuple of :class:`Step`, in the order in which they run.
 
     Raises:
         UnsupportedLayerError: naming the first layer without a bound, and what is supported.
@@ -87,7 +89,8 @@ class LipschitzNetwork:
                 place_of[index] = len(steps)
         self.steps = tuple(steps)
         for step in self.steps:
-            # Training asks for it inside of compiled programs, where nothing has a value.
+            # This fills the cache. Training reads the constant inside compiled programs, in which
+            # weights have no values that it could be computed from.
             if not step.rule.has_norm:
                 _ = step.rule.first_constant
 
@@ -98,18 +101,21 @@ class LipschitzNetwork:
 
     @property
     def head(self):
-        """The last step if it is a dense layer on features, without activation; otherwise None."""
+        """The last step, if it is a dense layer without activation on flat features; else None."""
         last = self.steps[-1] if self.steps else None
         if last is None or type(last.rule) is not DenseRule or last.normalization is not None:
             return None
         return last if len(last.rule.input_shape) == 1 else None
 
     def bounds(self):
-        """:class:`zoo.bounds.rules.lipschitz_bound.LipschitzBound` of each step."""
+        """The :class:`zoo.bounds.rules.lipschitz_bound.LipschitzBound` of each step, as a list."""
         return [step.bound() for step in self.steps]
 
     def gains(self, bounds):
-        """Upper bounds of the Lipschitz constants from the image to each place, the image first."""
+        """Upper bounds of the Lipschitz constants from the image to each place, as a list.
+
+        The first item, that of the image itself, is 1.
+        """
         gains = [1.0]
         for step, bound in zip(self.steps, bounds, strict=True):
             inputs = step.rule.merged([gains[place] for place in step.inputs])
@@ -117,21 +123,22 @@ class LipschitzNetwork:
         return gains
 
     def by_layer(self, bounds):
-        """The constant of each layer by its name, in the order they run."""
+        """Upper bounds of the layers' Lipschitz constants by name, in the order of the layers."""
         found = {}
         for step, bound in zip(self.steps, bounds, strict=True):
             found[step.name] = found.get(step.name, 1.0) * bound.lipschitz
         return found
 
     def estimates(self, vectors):
-        """Estimates from below of the constants to each place, for training.
+        """Estimates of the bounds that :meth:`gains` gives, from below, for training.
 
         Args:
-            vectors: for each of :attr:`with_norms` a tensor ``(1, *input_shape)``, where its power
-                iteration goes on.
+            vectors: for each step in :attr:`with_norms`, a tensor ``(1, *input_shape)`` from which
+                the step's power iteration continues.
 
         Returns:
-            ``(gains, vectors)``: tensors, the image's 1 first, and the vectors to go on from.
+            ``(gains, vectors)``: a list of scalar tensors that begins with 1 for the image, and the
+            vectors for the next call.
         """
         vectors, gains, new = iter(vectors), [1.0], []
         for step in self.steps:
@@ -140,24 +147,25 @@ class LipschitzNetwork:
                 new.append(vector)
             else:
                 value = step.rule.estimate()
-            gains.append(value * step.rule.merged([gains[place] for place in step.inputs]))
+            inputs = [gains[place] for place in step.inputs]
+            gains.append(value * step.rule.trained_merge(inputs))
         return gains, new
 
     def tensors(self, images):
-        """What is computed at each place, the images first."""
+        """The tensors that the network computes at each place; the first are the images."""
         tensors = [images]
         for step in self.steps:
             tensors.append(step.compute([tensors[place] for place in step.inputs]))
         return tensors
 
     def errors(self, bounds, size, at_input):
-        """Bounds of float32's error at the output, in L2.
+        """Upper bounds of the L2 norm of float32's error in the network's output.
 
         Args:
             bounds: as :meth:`bounds` returns them.
-            size: function of a place and the error so far: the largest norm of what is computed
-                there, float64 array ``(n,)``.
-            at_input: the error of the images.
+            size: function of a place and of the error bound there. It returns an upper bound of the
+                L2 norm of the tensor that float32 computes there, a float64 array ``(n,)``.
+            at_input: upper bound of the L2 norm of the error in the images.
 
         Returns:
             float64 array ``(n,)``; infinite where a number may leave float32's range.
@@ -194,7 +202,10 @@ def _folds(rule, before):
 
 
 def _names(rules):
-    """A name for each use of a layer: layers may be used twice, or have equal names."""
+    """A unique name for each use of a layer, by the number of the use.
+
+    A layer may be used twice, and two layers may have the same name.
+    """
     names, counts = {}, collections.Counter()
     for rule in rules:
         if rule.use not in names:

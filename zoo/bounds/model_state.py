@@ -77,14 +77,14 @@ def state_of(model):
 def drop_outdated_program(model, name):
     """Make Keras compile a program anew if a setting has changed since it was compiled.
 
-    Keras keeps the compiled functions of ``fit``, ``evaluate`` and ``predict``. A setting that is
-    assigned afterwards changes ``model(x)``, and the certificate with it, but not them.
+    Keras keeps the compiled functions of ``fit``, ``evaluate`` and ``predict``. If a setting is
+    changed afterwards, ``model(x)`` and the certificate follow, but those functions do not.
 
     Args:
         model: any Keras model.
         name: ``"train_function"``, ``"test_function"`` or ``"predict_function"``.
     """
-    # Not an ordinary attribute: Keras would track the layers in the list once more.
+    # This goes past Keras's attribute tracking, which would track the layers in the list again.
     compiled_with = vars(model).setdefault("_zoo_settings", {})
     settings = settings_of(model)
     if compiled_with.get(name) != settings:
@@ -116,14 +116,14 @@ def require_own_methods(layers):
 
 
 def require_float32_weight(layer, name):
-    """Raise unless an attribute of a layer is a float32 weight, rather than computed from others.
+    """Raise unless an attribute of a layer is itself a float32 weight.
 
-    A kernel that is computed from other weights, as LoRA's ``kernel + A @ B`` or a quantised one,
-    is rounded differently by each way of executing the layer.
+    A kernel that is computed from other weights, such as LoRA's ``kernel + A @ B`` or a quantised
+    kernel, is rounded differently by each way of executing the layer.
 
     Args:
         layer: a built Keras layer.
-        name: of the attribute, such as ``"kernel"``.
+        name: name of the attribute, such as ``"kernel"``.
 
     Raises:
         zoo.UnsupportedLayerError: naming the layer.
@@ -142,7 +142,7 @@ def require_float32_weight(layer, name):
 
 
 class _Identity:
-    """Equal to another one of the same object. It keeps the object, so that no id is used twice."""
+    """Compares an object by identity. It holds the object, so that its id cannot be reused."""
 
     def __init__(self, value):
         self.value = value
@@ -162,7 +162,7 @@ def _frozen(value):
     if isinstance(value, (np.ndarray, np.generic)):
         return value.dtype.str, np.shape(value), np.ascontiguousarray(value).tobytes()
     if hasattr(value, "__array__") and not isinstance(value, keras.Variable):
-        # A tensor, or a variable of the backend that Keras does not track as a weight.
+        # This is a tensor, or a variable of the backend that Keras does not track as a weight.
         return _frozen(np.asarray(value))
     if isinstance(value, (tuple, list)):
         return [_frozen(item) for item in value]

@@ -1,4 +1,4 @@
-"""A Keras model as the rules of its layers, in the order they run."""
+"""A Keras model as the rules of its layers, in the order in which they run."""
 
 from zoo.bounds import rules  # registers the rules of Keras's layers
 from zoo.bounds.graph import nodes_of
@@ -6,14 +6,14 @@ from zoo.bounds.rules.rule import gives, refuse, rule_for
 
 
 class Builder:
-    """The rules of a network as they are put together.
+    """Collects the rules of a network.
 
     Args:
-        input_shape: of the network, without the batch.
-        bound: that all rules must give, a key of :data:`zoo.bounds.rules.rule.BOUNDS`.
+        input_shape: shape of the network's input without the batch.
+        bound: the bound that all rules must give, a key of :data:`zoo.bounds.rules.rule.BOUNDS`.
 
     Attributes:
-        rules: list of :class:`zoo.bounds.Rule`, in the order they run.
+        rules: list of :class:`zoo.bounds.Rule`, in the order in which they run.
     """
 
     def __init__(self, input_shape, bound):
@@ -33,7 +33,7 @@ class Builder:
 
         Args:
             node: :class:`zoo.bounds.graph.Node`.
-            inputs: tuple of the places of its inputs.
+            inputs: tuple of the places of the layer's inputs.
         """
         rule, bound = rule_for(node.layer), self._bound
         if rule is None:
@@ -44,17 +44,17 @@ class Builder:
 
 
 def rules_of(model, bound="interval"):
-    """The rules of a network's layers; an activation that ends a layer has a rule of its own.
+    """The rules of a network's layers. The ``activation`` of a layer gets a rule of its own.
 
     Args:
         model: as for :func:`zoo.bounds.graph.nodes_of`.
-        bound: that all layers must have, a key of :data:`zoo.bounds.rules.rule.BOUNDS`.
+        bound: the bound that all layers must have, a key of :data:`zoo.bounds.rules.rule.BOUNDS`.
 
     Returns:
         List of :class:`zoo.bounds.Rule`.
 
     Raises:
-        UnsupportedLayerError: naming the first layer that is not supported, and what is.
+        UnsupportedLayerError: naming the first layer that is not supported, and those that are.
     """
     nodes = nodes_of(model)
     builder, place_of = Builder(model.inputs[0].shape[1:], bound), {0: 0}

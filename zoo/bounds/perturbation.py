@@ -1,25 +1,26 @@
-"""The perturbed inputs that a certificate is about, and the minimum of linear functions there."""
+"""The set of perturbed inputs that a certificate covers, and minima of linear functions over it."""
 
 import dataclasses
 from typing import Any
 
 from keras import ops
 
-# What float64 may have rounded away, relative to the sizes that were added.
+# Bound of float64's rounding error, relative to the sum of the absolute values of the terms.
 _SLACK = 1e-12
+# Keeps divisors positive.
 _SMALLEST = 1e-300
 
 
 @dataclasses.dataclass(frozen=True)
 class PerturbationSet:
-    """Balls around inputs, cut off at the bounds of the inputs if they have any.
+    """Balls around inputs, intersected with the box of valid inputs if there is one.
 
     Attributes:
-        center: float64 tensor ``(batch, *input_shape)``.
-        eps: float64 tensor ``(batch,)``.
+        center: float64 tensor ``(batch, *input_shape)``, the unperturbed inputs.
+        eps: float64 tensor ``(batch,)``, the radii of the balls.
         norm: ``"linf"`` or ``"l2"``.
-        bounds: ``(low, high)`` that every entry of an input lies between, perturbed or not; None
-            for inputs without bounds.
+        bounds: ``(low, high)``: every entry of a valid input lies between these two numbers. None
+            if every input is valid.
     """
 
     center: Any
@@ -36,11 +37,12 @@ class PerturbationSet:
         return ops.maximum(lower, self.bounds[0]), ops.minimum(upper, self.bounds[1])
 
     def minimum(self, rows, iterations=4):
-        """Lower bound of each row's product with the perturbed inputs.
+        """Lower bounds of linear functions over the perturbed inputs.
 
         Args:
-            rows: float64 tensor ``(batch, rows, *input_shape)``.
-            iterations: for L2 balls cut off at bounds; any number gives a valid bound.
+            rows: float64 tensor ``(batch, rows, *input_shape)``, the coefficients of the functions.
+            iterations: number of steps towards the best bound over an L2 ball that is intersected
+                with a box. Any number gives a valid bound.
 
         Returns:
             Tensor ``(batch, rows)``.
@@ -59,11 +61,12 @@ class PerturbationSet:
         return at_center + change - _SLACK * (size + ops.abs(change))
 
     def _least_in_ball_and_box(self, rows, center, bounds, iterations):
-        """The dual of ``min rows · d`` over ``‖d‖ ≤ eps``, ``low ≤ center + d ≤ high``.
+        """Lower bound of ``min rows · d`` over ``‖d‖ ≤ eps`` and ``low ≤ center + d ≤ high``.
 
         For any multiplier λ > 0, ``min over the box of rows · d + λ/2 (‖d‖² − eps²)`` is a lower
-        bound. The best λ is where the minimiser is as long as eps; it is approached from above, as
-        more and more pixels meet a bound.
+        bound, because the second term is at most 0 in the ball. It is best for the λ whose
+        minimiser has the length eps. The iteration approaches that λ from above: as λ falls, more
+        and more entries of the minimiser are held at a bound of the box.
         """
         eps = self.eps[:, None]
         least, most = bounds[0] - center, bounds[1] - center

@@ -1,4 +1,4 @@
-"""From logits to radii."""
+"""Certificates: radii within which a prediction provably cannot change."""
 
 from zoo.certificates.bisection import largest_certified
 from zoo.certificates.certificate import Certificate, CertifiedBatch, round_down

@@ -1,4 +1,4 @@
-"""Radii for any Keras classifier whose layers have bounds."""
+"""Certified radii for any Keras classifier whose layers have bounds."""
 
 import math
 from typing import Any
@@ -29,40 +29,41 @@ def certify(
     batch_size: int = 256,
     verbose: int = 0,
 ) -> Certificate:
-    """Prove, per input, how far an attacker of your own Keras model must go.
+    """Certify your own Keras classifier: for each input, a radius that an attacker cannot break.
 
-    Bounds are pushed through the network layer by layer (interval bounds), or linear functions
-    backwards from the logits to the input (CROWN). They hold for every other class, for every input
-    within the radius, and for the network as float32 computes it by sums of products in any order.
-    Convolutions by way of Winograd's or Fourier's transform, which a GPU's library may choose,
-    round in another way and are not covered.
+    Either interval bounds are propagated through the network layer by layer, or linear functions
+    are propagated backwards from the logits to the input (CROWN). The bounds hold for every other
+    class, for every input within the radius, and for the network as float32 computes it by sums of
+    products in any order. They do not cover convolutions by Winograd's or Fourier's transform,
+    which round differently and which a GPU's library may choose.
 
     Args:
-        model: a ``keras.Sequential`` or functional classifier, built, that ends in logits, of
-            layers that have bounds: see :func:`zoo.bounds.supported`. A model of the zoo is asked
-            for its own certificate.
+        model: a built ``keras.Sequential`` or functional classifier that ends in logits and whose
+            layers have bounds, see :func:`zoo.bounds.supported`. For a model of the zoo, this calls
+            the model's own ``certify``.
         x: inputs ``(n, *input_shape)``, as ``model.predict`` takes them: floats within the bounds
-            that ``clip`` says. They are rounded to float32, as is every perturbed input that the
-            radius speaks of. Integers are accepted with explicit bounds or without any, as the
-            numbers that they are: Keras does not divide bytes by 255, and neither does this.
-        norm: of the perturbation, ``"linf"`` or ``"l2"``.
-        method: one of :data:`zoo.certificates.network_bounds.METHODS`; ``"auto"`` takes
-            ``"crown"``, ``"crown-interval"`` where over 4,096 hidden activations make that slow,
-            and ``"interval"`` where a layer has no other bounds.
-        clip: the bounds that inputs are known to keep, perturbed ones too. True stands for [0, 1];
-            ``(0, 255)`` for a model that takes bytes; False for no bounds: all of the ball counts
-            then, up to a radius of 1e6.
-        batch_size: inputs at a time that the model itself is given; the bounds' own memory is
-            limited whatever it is.
+            that ``clip`` gives. They are rounded to float32, and so is every perturbed input that
+            the radius covers. Integers are accepted if ``clip`` is a pair or False, and are not
+            rescaled: Keras does not divide bytes by 255, and neither does this function.
+        norm: norm of the perturbation, ``"linf"`` or ``"l2"``.
+        method: one of :data:`zoo.certificates.network_bounds.METHODS`, or ``"auto"``, which takes
+            ``"crown"``; ``"crown-interval"`` if more than 4,096 hidden activations would make that
+            slow; and ``"interval"`` if a layer has interval bounds only.
+        clip: the range of valid inputs, perturbed ones included. True means [0, 1], and a pair such
+            as ``(0, 255)``, for a model that takes bytes, gives another range. False means that
+            all inputs are valid; radii are then at most 1e6.
+        batch_size: number of inputs in one call of the model. The memory that the bounds take is
+            limited independently of it.
         verbose: 1 shows a progress bar.
 
     Returns:
-        :class:`zoo.certificates.Certificate` with ``n`` entries; radii in units of the input.
+        :class:`zoo.certificates.Certificate` with ``n`` entries; radii are in units of the input.
 
     Raises:
         TypeError, ValueError: for a model or inputs that are not accepted, an unknown norm or
-            method, and a model that computes in less than float32.
-        zoo.UnsupportedLayerError: naming the first layer without bounds, and what is supported.
+            method, and a model that computes in fewer bits than float32.
+        zoo.UnsupportedLayerError: naming the first layer without bounds, and the layers that have
+            them.
         NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
         RuntimeError: in a process that was forked after the backend had been used.
 
@@ -82,7 +83,7 @@ def certify(
     """
     if isinstance(model, CertifiedModel):
         if clip is not True:
-            raise ValueError("models of the zoo take images in [0, 1]; clip is not for them")
+            raise ValueError("models of the zoo take images in [0, 1], so clip must stay True")
         return model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
     require_backend()
     require_own_process()
@@ -100,7 +101,7 @@ def certify(
     batch_size = checks.positive_integer(batch_size, "batch_size")
     require_float32(model)
     for program in ("test_function", "predict_function"):
-        # So that model.predict computes what is certified, also after a setting was changed.
+        # Afterwards model.predict computes what is certified, even if a setting was changed.
         drop_outdated_program(model, program)
     batches = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
     found = [
@@ -121,7 +122,7 @@ def certify(
 
 
 def _bounds_of(clip: Any) -> tuple[float, float] | None:
-    """``(low, high)``, or None where inputs have no bounds."""
+    """The range ``(low, high)`` of valid inputs, or None if all inputs are valid."""
     if clip is True or clip is False:
         return (0.0, 1.0) if clip else None
     try:
@@ -134,7 +135,7 @@ def _bounds_of(clip: Any) -> tuple[float, float] | None:
 
 
 def _refuse_bytes(rules: Any, x: Array) -> None:
-    """Raise where pixels of 0 to 255 are meant, and inputs in [0, 1] are asked for."""
+    """Raise if ``x`` or the model's first layer suggests pixels of 0 to 255, not of [0, 1]."""
     advice = (
         "pass pixels of 0 to 255 and clip=(0, 255); the radius is then in units of such a pixel"
     )

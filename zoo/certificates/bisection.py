@@ -1,4 +1,4 @@
-"""Radius by search over certificates that prove one budget at a time."""
+"""Search for the largest budget that a certificate proves."""
 
 import math
 from collections.abc import Callable
@@ -18,14 +18,15 @@ def largest_certified(
 ) -> Array:
     """Largest budget, per image, that a certificate proves.
 
-    Every returned budget was itself proved, or is the given start: stopping early or a certificate
-    that is not monotone makes the result smaller, never wrong.
+    Every returned budget was itself proved, or is the given start. So the result may be smaller
+    than possible, if the search stops early or the certificate is not monotone, but never wrong.
 
     Args:
-        is_certified: function of a float32 array ``(n,)`` of budgets to a bool array ``(n,)``.
-        start: float array ``(n,)`` of budgets known to be certified.
+        is_certified: function from a float32 array ``(n,)`` of budgets to a bool array ``(n,)``.
+        start: float array ``(n,)`` of budgets that are known to be certified.
         upper: budget beyond which there is nothing to prove; 1 is the whole [0, 1] box in ℓ∞.
-        tolerance: width of the last bracket; no finer than float32.
+        tolerance: width of the bracket at which the search stops. There are at most 24 halvings,
+            because float32 resolves no more.
 
     Returns:
         float32 array ``(n,)``.
@@ -39,7 +40,7 @@ def largest_certified(
     """
     low = round_down(start)
     high = np.maximum(low, np.float32(upper))
-    # As many halvings for every image: its radius must not depend on its neighbours.
+    # All images get equally many halvings, as a radius must not depend on the batch's other images.
     for _ in range(min(24, math.ceil(math.log2(max(1.0, upper / tolerance))))):
         middle = (low + high) / np.float32(2)
         proved = np.asarray(is_certified(middle), bool)
@@ -57,14 +58,14 @@ def largest_by_margin(
 ) -> Array:
     """Largest budget, per image, at which a lower bound of the margin is proved to be positive.
 
-    As :func:`largest_certified`, for a bound that costs too much to be asked twenty times: where it
-    crosses zero is found by secants, kept away from the ends of the bracket. Every returned budget
-    was itself proved.
+    This is :func:`largest_certified` for a bound that is too expensive to be computed twenty times.
+    The secant method (in its Illinois variant) searches for the budget at which the bound is zero.
+    Every returned budget was itself proved.
 
     Args:
-        margin: function of a float64 array ``(n,)`` of budgets to lower bounds ``(n,)``.
-        at_zero: float array ``(n,)``, the margin without a perturbation; nothing is certified where
-            it is not positive.
+        margin: function from a float64 array ``(n,)`` of budgets to lower bounds ``(n,)``.
+        at_zero: float array ``(n,)``, the margin without a perturbation. If it is not positive,
+            nothing is certified.
         first: budget to begin with, positive.
         upper: budget beyond which there is nothing to prove.
         steps: number of calls of ``margin``.
@@ -81,22 +82,23 @@ def largest_by_margin(
     True
     """
     low, high = np.zeros(len(at_zero)), np.full(len(at_zero), float(upper))
-    # Margins at both ends; the upper one only where it has been asked for.
+    # The margins at both ends of the bracket. At the upper end it is NaN until a trial has failed.
     f_low, f_high = np.asarray(at_zero, np.float64), np.full(len(low), np.nan)
     slope = np.full(len(low), np.nan)
     trial = np.minimum(np.full(len(low), float(first)), high)
     for _ in range(steps):
         found = np.asarray(margin(trial), np.float64)
-        proved = found > 0  # not where it is NaN
+        proved = found > 0  # False for NaN
         with np.errstate(all="ignore"):
             slope = np.where(proved, (f_low - found) / (trial - low), slope)
-            # The end that stays counts for half: secants alone would creep up on one side.
+            # The value at the end that stays is halved (Illinois method). Without this, the same
+            # end may stay for many steps.
             f_high = np.where(proved, f_high / 2, found)
             f_low = np.where(proved, found, f_low / 2)
             low, high = np.where(proved, trial, low), np.where(proved, high, trial)
             width = high - low
             within = low + width * np.clip(f_low / (f_low - f_high), 0.1, 0.9)
-            # Where nothing has failed yet: half the way to where the last slope meets zero.
+            # Until a trial has failed: go half of the way to the zero that the last slope predicts.
             beyond = np.clip(low + 0.5 * f_low / slope, 1.25 * low, 100.0 * low)
             beyond = np.where(np.isfinite(beyond), beyond, 2.0 * low)
             trial = np.where(np.isfinite(f_high), within, np.where(low > 0, beyond, high / 2))

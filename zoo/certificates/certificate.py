@@ -1,4 +1,4 @@
-"""What ``certify`` returns."""
+"""The results of ``certify``."""
 
 import dataclasses
 from typing import Any
@@ -12,12 +12,12 @@ from zoo.utils import checks
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CertifiedBatch:
-    """What a model proves of one batch: see :meth:`zoo.models.CertifiedModel.certified_radius`.
+    """The result of :meth:`zoo.models.CertifiedModel.certified_radius` for one batch.
 
     Attributes:
         logits: float32 array ``(n, classes)``.
         radius: float32 array ``(n,)``, rounded down, in units of the [0, 1] image.
-        nearest: as for :class:`Certificate`: float array ``(n,)`` or None.
+        nearest: float array ``(n,)`` or None, as in :class:`Certificate`.
     """
 
     logits: np.ndarray
@@ -29,22 +29,22 @@ class CertifiedBatch:
 class Certificate:
     """A proof, per image, of how far an attacker must go to change the prediction.
 
-    No image in [0, 1] at a distance below ``radius[i]`` from image ``i`` is classified other than
-    ``prediction[i]``. The radius says nothing about whether the prediction is right. It is about
-    the model as float32 computes it by sums of products in any order, not about convolutions by way
-    of Winograd's or Fourier's transform, which a GPU's library may choose.
+    Every image in [0, 1] at a distance below ``radius[i]`` from image ``i`` is classified as
+    ``prediction[i]``. This says nothing about whether the prediction is right. It holds for the
+    model as float32 computes it by sums of products in any order, but not for convolutions by
+    Winograd's or Fourier's transform, which a GPU's library may choose.
 
     Attributes:
         prediction: int64 array ``(n,)``, predicted classes.
-        radius: float32 array ``(n,)``, in units of the [0, 1] image, rounded down; 0 where nothing
-            can be said.
+        radius: float32 array ``(n,)``, in units of the [0, 1] image, rounded down; 0 if nothing is
+            proved.
         margin: float32 array ``(n,)``, logit of the prediction minus the next largest.
-        norm: of the perturbation, ``"linf"`` or ``"l2"``.
+        norm: norm of the perturbation, ``"linf"`` or ``"l2"``.
         method: how the radius was found, for example ``"interval"``.
-        num_classes: number of classes the model knows.
-        nearest: float32 array ``(n,)``, where the method tells: the distance of an input, not
-            always within [0, 1], that the certificate takes for one of another class; ``inf`` where
-            it met none. None otherwise.
+        num_classes: number of classes of the model.
+        nearest: float32 array ``(n,)``, the distance of the nearest input, possibly outside of
+            [0, 1], for which the method computed another class; ``inf`` if it met no such input.
+            None if the method does not look for one.
 
     Example:
 
@@ -94,10 +94,11 @@ class Certificate:
 
     @property
     def exact(self) -> Array | None:
-        """Where no certificate for unrestricted inputs could be larger by over a hundredth.
+        """Whether no certificate for unrestricted inputs could have a radius over 1 % larger.
 
-        There the method's upper and lower bound of the distance meet (primal = dual). A bool array
-        ``(n,)``, or None where the method does not tell.
+        This is so if ``radius`` and ``nearest``, the lower and the upper bound of the distance to
+        another class, meet (as dual and primal values). A bool array ``(n,)``, or None if there is
+        no ``nearest``.
         """
         if self.nearest is None:
             return None
@@ -107,8 +108,8 @@ class Certificate:
         """Certified accuracy as a function of the budget.
 
         Returns:
-            ``(eps, accuracy)``: float arrays; the accuracy is a right-continuous step function that
-            changes at each ``eps``, of which the first is 0.
+            ``(eps, accuracy)``: float arrays. The accuracy is a right-continuous step function;
+            ``eps`` holds 0 and then the budgets at which it changes.
         """
         y = checks.labels(y, len(self), self.num_classes)
         radii = np.sort(self.radius[(self.prediction == y) & (self.radius > 0)].astype(np.float64))
@@ -117,7 +118,7 @@ class Certificate:
         return eps, above / max(1, len(self))
 
     def to_dict(self) -> dict[str, Any]:
-        """The certificate in JSON's types."""
+        """The certificate as a dictionary of JSON's types."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if self.nearest is not None:  # JSON has no infinity
             fields["nearest"] = [float(d) if np.isfinite(d) else None for d in self.nearest]
@@ -125,7 +126,7 @@ class Certificate:
 
 
 def round_down(radius: ArrayLike) -> Array:
-    """Non-negative float64 radii as float32, never larger.
+    """Round non-negative float64 radii down to float32.
 
     Example:
 

@@ -17,9 +17,10 @@ from zoo.ops.float32 import (
 )
 from zoo.ops.precision import double_precision
 
-# An eigenvalue in float64 is off by less, relative to the largest one.
+# Bound of the error of a float64 eigenvalue, relative to the matrix's largest absolute row sum.
 _SLACK = 1e-9
-# Search over multipliers, and inner steps at each: any number gives a valid radius.
+# Numbers of multipliers that the search tries, of minimisation steps for each of them, and of steps
+# in float64 at the end. Any numbers give valid radii.
 _SEARCH, _INNER, _POLISH = 14, 4, 4
 
 
@@ -28,8 +29,8 @@ class Curvature:
     """Bounds of the Hessian of each difference of logits ``f_c − f_j``, over all inputs.
 
     Attributes:
-        lower, upper: float64 arrays ``(classes, classes)``: ``lower ≤ 0 ≤ upper``, and every
-            eigenvalue of the Hessian lies between them.
+        lower, upper: float64 arrays ``(classes, classes)``, indexed by c and j, with
+            ``lower ≤ 0 ≤ upper``. Every eigenvalue of the Hessian lies between them.
     """
 
     lower: np.ndarray
@@ -39,10 +40,12 @@ class Curvature:
 def global_curvature(network):
     """Curvature bounds of all pairs of classes.
 
-    Each hidden layer adds ``Jᵀ diag(d) J`` to the Hessian, with J the Jacobian of what goes into
-    its activation and d the derivative of the logits by what comes out times ``σ''``. Entries of d
-    lie between bounds that are pushed back from the head; the extreme eigenvalues of
-    ``W diag(d) Wᵀ`` are exact in float64; and the layers before stretch by their norms.
+    Each hidden layer adds ``Jᵀ diag(d) J`` to the Hessian. Here J is the Jacobian of the
+    activation's inputs, and d is ``σ''`` times the derivative of the logits' difference by the
+    activation's outputs; interval bounds of d are propagated backwards from the last layer. The
+    Jacobian is ``J = Wᵀ J'``, where J' belongs to the layers before. So the term's eigenvalues are
+    bounded by those of ``W diag(d) Wᵀ``, computed in float64, times the bound of ``‖J'‖²`` that
+    follows from the norms of the layers before.
 
     Args:
         network: :class:`zoo.bounds.curvature.SmoothNetwork`, prepared.
@@ -71,12 +74,12 @@ def eigenvalue_bounds(network, norms, head, ranges):
     """Bounds ``(lower, upper)`` of the Hessian's eigenvalues, for one combination of logits.
 
     Args:
-        network: prepared.
-        norms: upper bounds of the L2 norms of its linear maps.
-        head: float64 array, of the last hidden layer's outputs the weights.
+        network: :class:`zoo.bounds.curvature.SmoothNetwork`, prepared.
+        norms: upper bounds of the L2 norms of its affine maps.
+        head: float64 array, the combination's coefficients of the last hidden layer's outputs.
         ranges: for each activation ``((σ' low, σ' high), (σ'' low, σ'' high))``, numbers or arrays.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows proves nothing
+    with np.errstate(over="ignore", invalid="ignore"):  # an infinite or NaN bound proves nothing
         return _eigenvalue_bounds(network, norms, head, ranges)
 
 
@@ -92,7 +95,7 @@ def _eigenvalue_bounds(network, norms, head, ranges):
             stretch *= (np.max(ranges[before][0][1]) * norms[before]) ** 2
         total_low += stretch * _least_eigenvalue(kernel, np.min(products, axis=0))
         total_high -= stretch * _least_eigenvalue(kernel, -np.max(products, axis=0))
-        # What the activation lets through of each slope, and then the kernel.
+        # Interval bounds of the derivative by the activation's inputs, then by the kernel's inputs.
         passed_low = np.minimum(least * slope_low, steepest * slope_low)
         passed_high = np.maximum(least * slope_high, steepest * slope_high)
         positive, negative = np.maximum(kernel, 0.0), np.minimum(kernel, 0.0)
@@ -106,12 +109,14 @@ def _least_eigenvalue(kernel, diagonal):
     if (diagonal >= 0).all():
         return 0.0
     if (diagonal <= 0).all() and kernel.shape[1] < len(kernel):
-        # Minus the largest one of a Gram matrix, which is the same on its smaller side.
+        # With F = √-d Wᵀ the matrix is -FᵀF, whose least eigenvalue is that of the smaller -FFᵀ:
+        # FᵀF and FFᵀ have the same largest eigenvalue.
         factor = np.sqrt(-diagonal)[:, None] * kernel.T
         matrix, diagonal = -factor @ factor.T, np.ones(len(kernel))
     else:
         factor, matrix = kernel, (kernel * diagonal) @ kernel.T
-    # Sums of rows without what cancels: float64 errs by a small part of them.
+    # The largest row sum of the matrix without any cancellation. Float64's error is a small part of
+    # it.
     sizes = np.abs(factor)
     largest = float((sizes @ (np.abs(diagonal) * sizes.sum(axis=0))).max())
     if not np.isfinite(largest):
@@ -122,12 +127,12 @@ def _least_eigenvalue(kernel, diagonal):
 
 @dataclasses.dataclass(frozen=True)
 class Radii:
-    """What the dual proved for each row, and how loose it may be.
+    """Lower and upper bounds of the distance to the other class, for each row.
 
     Attributes:
-        radius: float64 array ``(rows,)``: no nearer input has the other class.
-        nearest: float64 array ``(rows,)``: distance of an input that has it; ``inf`` if none was
-            met.
+        radius: float64 array ``(rows,)``, proved: no nearer input has the other class.
+        nearest: float64 array ``(rows,)``, the distance of an input that has the other class;
+            ``inf`` if none was met.
     """
 
     radius: np.ndarray
@@ -137,10 +142,13 @@ class Radii:
 def radii(network, curvature, x, classes):
     """L2 radius of every image against every other class.
 
-    For a multiplier η below ``1 / |lower|``, ``φ(x) = ½ ‖x − x0‖² + η f(x)`` is strongly convex
-    with modulus ``μ = 1 + η · lower``, and any x proves ``½ r² ≥ φ(x) − ‖∇φ(x)‖² / (2 μ)``. The
-    search for the best η and x is in float32; what is returned is computed in float64, with the
-    error that float32 makes in the network's logits taken off f first.
+    Let f be the difference of the two logits, x0 the image, and η a multiplier below
+    ``1 / |lower|``. Then ``φ(x) = ½ ‖x − x0‖² + η f(x)`` is strongly convex with modulus
+    ``μ = 1 + η · lower``. Every input z of the other class has ``f(z) ≤ 0``, so for any x
+    ``½ ‖z − x0‖² ≥ φ(z) ≥ min φ ≥ φ(x) − ‖∇φ(x)‖² / (2 μ)``.
+
+    The search for the best η and x computes in float32. The returned radii are computed in float64,
+    after the error that float32 makes in the logits was subtracted from f.
 
     Args:
         network: :class:`zoo.bounds.curvature.SmoothNetwork`, prepared.
@@ -153,7 +161,7 @@ def radii(network, curvature, x, classes):
 
     Reference:
         Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020,
-        theorem 1; the correction is strong convexity's (their certificate needs an exact minimum).
+        theorem 1, which needs the exact minimum of φ; the last inequality above does without it.
     """
     own, other = pairs_of(classes, len(curvature.lower))
     centers = np.repeat(np.asarray(x, np.float64), len(curvature.lower) - 1, axis=0)
@@ -164,19 +172,20 @@ def radii(network, curvature, x, classes):
 
 
 def pairs_of(classes, count):
-    """``(own, other)``: for each image its class and, one row each, all others in order."""
+    """``(own, other)``: one row for each pair of an image's class and another class, in order."""
     others = np.array([[j for j in range(count) if j != c] for c in range(count)])
     return np.repeat(classes, count - 1), others[classes].reshape(-1)
 
 
 def row_radii(network, centers, own, other, low, high, ball=np.inf):
-    """Radius of one image against one class, for each row.
+    """Radius of one image against one other class, for each row.
 
     Args:
-        network: prepared.
-        centers: float64 array ``(rows, inputs)``: the images.
-        own, other: int arrays ``(rows,)``.
-        low, high: float64 arrays ``(rows,)``, of the Hessian of ``f_own − f_other``.
+        network: :class:`zoo.bounds.curvature.SmoothNetwork`, prepared.
+        centers: float64 array ``(rows, inputs)``, the images.
+        own, other: int arrays ``(rows,)``, the classes.
+        low, high: float64 arrays ``(rows,)``, bounds of the eigenvalues of the Hessian of
+            ``f_own − f_other``.
         ball: distance, or float64 array ``(rows,)``, within which these bounds hold. No radius
             exceeds it.
 
@@ -191,31 +200,36 @@ def row_radii(network, centers, own, other, low, high, ball=np.inf):
     rows = _Rows(network, centers, heads, offsets, low, high, ball)
     multiplier, point, squares = rows.search(limit)
     reach = np.minimum(np.sqrt(np.maximum(squares, 0.0)) * (1.0 + 1e-6), ball)
-    # Of both logits; f is what exact arithmetic would give.
+    # f is the exact difference of the logits; this bounds how far float32's difference is from it.
     error = _rounding(network, centers, reach, own, other)
     squares, nearest = rows.polish(multiplier, point, error)
     radius = np.sqrt(np.maximum(squares, 0.0)) * (1.0 - 1e-9)
-    # Beyond its reach the error is not known; NaN proves nothing.
+    # The error bound holds within `reach` only, which caps the radius. A NaN becomes 0.
     return Radii(np.where(radius > 0, np.minimum(radius, reach), 0.0), nearest)
 
 
 class _Rows:
-    """One row for each image and other class, at the work on its dual."""
+    """The dual problems of all rows; each row is a pair of an image and another class."""
 
     def __init__(self, network, centers, heads, offsets, low, high, ball):
         self.network, self.centers, self.ball = network, centers, ball
         self.heads, self.offsets, self.low, self.high = heads, offsets, low, high
 
     def proved(self, x, centers, multiplier, low, values, gradients):
-        """As :func:`_proved`; nothing by a point outside the ball, where φ may not be convex."""
+        """As :func:`_proved`, but 0 for a point outside the ball, where φ may not be convex.
+
+        Returns:
+            ``(proved, inside)``: lower bounds of the squared radii, and whether each point is in
+            its ball.
+        """
         found = _proved(x, centers, multiplier, low, values, gradients)
-        # No point is farther away. An infinite one would alarm TensorFlow's search for infinities.
+        # 1e18 stands for infinity, which would make TensorFlow's check for NaN and infinity raise.
         ball = ops.convert_to_tensor(np.minimum(self.ball, 1e18), x.dtype)
         inside = _squares(x - centers) <= ball * ball
         return ops.where(inside, found, 0.0), inside
 
     def tensors(self, dtype):
-        """``(function, centers, lower, upper)``: the function gives values and gradients."""
+        """``(function, centers, low, high)``; the function computes values and gradients of f."""
 
         def tensor(array):
             return ops.convert_to_tensor(array, dtype)
@@ -233,11 +247,11 @@ class _Rows:
         return function, tensor(self.centers), tensor(self.low), tensor(self.high)
 
     def search(self, limit):
-        """The best multiplier and point that a search in float32 finds, and what they give."""
+        """Search in float32; returns the best ``(multiplier, point, proved square of radius)``."""
         function, centers, low, high = self.tensors("float32")
         limit = ops.convert_to_tensor(limit, "float32")
         values, gradients = function(centers)
-        # Where a linear function of the same slope would vanish.
+        # If f were linear, it would vanish at the minimum of φ for this multiplier.
         trial = values / ops.maximum(_squares(gradients), 1e-30)
         trial = ops.minimum(ops.maximum(trial, 0.0), limit)
         least, most = ops.zeros_like(limit), limit
@@ -254,7 +268,7 @@ class _Rows:
                 ops.where(better[:, None], x, best[1]),
                 ops.where(better, proved, best[2]),
             )
-            # The dual rises with the multiplier for as long as f is positive at its minimum.
+            # The dual value rises with the multiplier while f is positive at the minimum of φ.
             above = (values > 0) & inside
             least, most = ops.where(above, trial, least), ops.where(above, most, trial)
             failed = ops.where(above, failed, 1.0)
@@ -262,7 +276,7 @@ class _Rows:
         return tuple(ops.convert_to_numpy(part).astype(np.float64) for part in best)
 
     def polish(self, multiplier, point, error):
-        """Squares of radii, in float64, and how far the nearest point of the other class is."""
+        """Squares of radii proved in float64, and distances of inputs of the other class."""
         with double_precision():
             function, centers, low, high = self.tensors("float64")
             multiplier, x, error = (
@@ -285,13 +299,13 @@ class _Rows:
 
 
 def _step(x, centers, multiplier, high, gradients):
-    """One step towards the least of φ, which it never overshoots."""
+    """The minimiser of a quadratic upper bound of φ that touches φ at ``x``."""
     multiplier, high = multiplier[:, None], high[:, None]
     return (multiplier * high * x + centers - multiplier * gradients) / (1.0 + multiplier * high)
 
 
 def _proved(x, centers, multiplier, low, values, gradients):
-    """Twice what ``φ(x) − ‖∇φ(x)‖² / (2 μ)`` is: a lower bound of the square of the radius."""
+    """``2 φ(x) − ‖∇φ(x)‖² / μ``, a lower bound of the square of the radius (see :func:`radii`)."""
     change = x - centers
     slope = _squares(change + multiplier[:, None] * gradients)
     return _squares(change) + 2.0 * multiplier * values - slope / (1.0 + multiplier * low)
@@ -304,37 +318,38 @@ def _squares(x):
 def _rounding(network, centers, reach, own, other):
     """Bound of float32's error in a difference of logits, anywhere within a distance of an image.
 
-    Sizes of sums follow from the image's own activations and, by Cauchy–Schwarz, from how far they
-    may move within reach; errors pass each layer by its L2 norm.
+    The terms of a layer's sums are bounded by the activations at the image and, by Cauchy–Schwarz,
+    by how far these can move within the distance. A layer multiplies the error of its inputs by at
+    most its L2 norm.
 
     Args:
-        network: prepared.
-        centers: float64 array ``(rows, inputs)``.
-        reach: array ``(rows,)``.
-        own, other: int arrays ``(rows,)``.
+        network: :class:`zoo.bounds.curvature.SmoothNetwork`, prepared.
+        centers: float64 array ``(rows, inputs)``, the images.
+        reach: array ``(rows,)``, the distances.
+        own, other: int arrays ``(rows,)``, the classes.
 
     Returns:
-        float64 array ``(rows,)``.
+        float64 array ``(rows,)``; infinite if a sum may leave float32's range.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # what may overflow proves nothing
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflow gives an infinite error
         largest, total = _rounding_errors(network, centers, reach, own, other)
         return np.where((largest < LARGEST) & np.isfinite(total), SECOND_ORDER * total, np.inf)
 
 
 def _rounding_errors(network, centers, reach, own, other):
-    """``(largest, total)``: of what float32 adds up the largest size, and the error."""
+    """``(largest, total)``: bounds of the largest intermediate result, and of the error."""
     a, moved, bounded = centers, np.asarray(reach, np.float64)[:, None], False
     error, largest = UNIT_ROUNDOFF * (_length(a) + moved), np.zeros(len(centers))
 
     def sums_of(part):
-        """Sizes of the terms in each sum, together, and what may be lost in adding them up."""
+        """``(largest, lost)`` for each output: bounds of its intermediate results and its error."""
         sizes, lengths = part.sizes, np.linalg.norm(part.sizes, axis=0)
         sums = np.abs(a) @ sizes + moved * lengths
         if bounded:
             sums = np.minimum(sums, sizes.sum(axis=0))
         sums = sums + error * lengths + part.bias_sizes
         count = part.roundings
-        # What a stage takes for zero may be stretched by those after it.
+        # The layers after one that flushes a number to zero may enlarge the error.
         flushed = 1.0 + _length(a) + moved + error + sizes.max()
         flushed = count * SMALLEST_NORMAL * part.stretch**2 * flushed
         return count * sums, sum_rounding(count) * sums + flushed

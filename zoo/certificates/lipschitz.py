@@ -1,4 +1,4 @@
-"""Radius of a Lipschitz classifier: its margin, over how fast two logits can meet."""
+"""Radii of Lipschitz classifiers: the margin divided by how fast two logits can meet."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from zoo.typing import Array, ArrayLike, Numbers
 
 
 def lipschitz_radius(logits: ArrayLike, lipschitz: float = 1.0, error: Numbers = 0.0) -> Array:
-    """Radius within which no logit overtakes the largest, for logits Lipschitz one by one.
+    """Radius within which no logit overtakes the largest one, if every logit is Lipschitz.
 
     Each logit moves by at most ``lipschitz · r``, so two of them need ``r = gap / (2 · lipschitz)``
-    to meet. The gap is taken after both logits, here and at the perturbed image, have been wrong by
-    ``error`` in the unfavourable direction.
+    to meet. ``4 · error`` is subtracted from the gap first, because both logits may be wrong by
+    ``error``, both at the image and at the perturbed image.
 
     Args:
         logits: array ``(n, classes)``.
@@ -18,7 +18,7 @@ def lipschitz_radius(logits: ArrayLike, lipschitz: float = 1.0, error: Numbers =
         error: upper bound of ``|computed − exact|`` of any logit, anywhere in the [0, 1] box.
 
     Returns:
-        float64 array ``(n,)``; 0 where the margin is smaller than the error, or not finite.
+        float64 array ``(n,)``; 0 if the margin is at most ``4 · error``, or not finite.
 
     Example:
 
@@ -38,20 +38,20 @@ def lipschitz_radius(logits: ArrayLike, lipschitz: float = 1.0, error: Numbers =
 def pairwise_radius(
     logits: ArrayLike, kernel: ArrayLike, lipschitz: float = 1.0, error: Numbers = 0.0
 ) -> Array:
-    """L2 radius of a linear layer on features that are Lipschitz together.
+    """L2 radius of a classifier that ends in a linear layer on Lipschitz features.
 
-    ``f_c − f_j`` moves by at most ``lipschitz · ‖w_c − w_j‖₂ · r``, each pair of classes at its own
-    pace. Every other class counts, not only the one with the second largest logit.
+    ``f_c − f_j`` moves by at most ``lipschitz · ‖w_c − w_j‖₂ · r``, which differs from pair to pair
+    of classes. So every other class is compared, not only the one with the second largest logit.
 
     Args:
         logits: array ``(n, classes)``.
-        kernel: array ``(features, classes)`` of the last layer, as it is used.
+        kernel: array ``(features, classes)``, the kernel that the last layer multiplies by.
         lipschitz: upper bound of the L2 Lipschitz constant of the features.
         error: as in :func:`lipschitz_radius`; a number, or an array ``(n,)``.
 
     Returns:
-        float64 array ``(n,)``; 0 where the margin is smaller than the error, or not finite; ``inf``
-        where no other class can ever overtake.
+        float64 array ``(n,)``; 0 if the gap to a class is at most ``4 · error``, or not finite;
+        ``inf`` if no other class can ever overtake.
 
     Example:
 
@@ -69,7 +69,7 @@ def pairwise_radius(
     radius, error = np.zeros(len(logits)), np.broadcast_to(error, len(logits))
     for c in np.unique(own):
         rows = own == c
-        # Rounded up: a norm in float64 is off by less.
+        # 1e-9 covers float64's rounding of the norms.
         with np.errstate(invalid="ignore", divide="ignore"):
             distances = np.linalg.norm(kernel[:, [c]] - kernel, axis=0)
             steepness = lipschitz * distances * (1.0 + 1e-9)
@@ -82,7 +82,7 @@ def pairwise_radius(
 
 
 def margin(logits: ArrayLike) -> Array:
-    """Largest minus second largest of at least two logits: float64 array ``(n,)``."""
+    """The largest minus the second largest logit: a float64 array ``(n,)``."""
     top = np.partition(np.asarray(logits, np.float64), -2, axis=1)
     with np.errstate(invalid="ignore"):  # inf - inf is NaN, which certifies nothing
         return top[:, -1] - top[:, -2]

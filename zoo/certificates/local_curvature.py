@@ -1,19 +1,21 @@
-"""Second-order certificates from curvature within a ball, which is less than everywhere."""
+"""Second-order certificates from curvature bounds within a ball, tighter than global bounds."""
 
 import numpy as np
 
 from zoo.certificates.curvature import Radii, eigenvalue_bounds, pairs_of, row_radii
 from zoo.ops.cores import on_all_cores
 
-# Balls tried for an image, and how near each other two radii end the search.
+# The number of balls that are tried for an image. The search ends early if the upper bound of its
+# radius is less than _CLOSE times the proved radius.
 _BALLS, _CLOSE = 8, 1.01
 
 
 def enlarged(network, x, classes, found):
     """Larger L2 radii, from curvature bounds that hold within a ball around each image.
 
-    Whatever is proved of a ball is a radius up to the ball's own. Each step takes, for every image,
-    the class that is nearest so far, and a ball between what is proved and what may be.
+    Such bounds prove a radius of at most the ball's own. Each step takes, for every image, the
+    other class with the smallest radius so far, and a ball that is larger than this radius but
+    smaller than the known upper bound of it.
 
     Args:
         network: :class:`zoo.bounds.curvature.SmoothNetwork`, prepared.
@@ -22,8 +24,9 @@ def enlarged(network, x, classes, found):
         found: :class:`zoo.certificates.curvature.Radii` from global bounds.
 
     Returns:
-        :class:`Radii` of the same form, no radius smaller; those that are 0 stay 0. Each ball costs
-        two eigenvalues for each hidden layer, of a matrix of the size of that layer's inputs.
+        :class:`Radii` of the same form. No radius is smaller than before, and a radius of 0 stays
+        0. Each ball costs two eigenvalues for each hidden layer, of a matrix with as many rows as
+        the layer has inputs.
 
     Reference:
         Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020, the
@@ -34,7 +37,7 @@ def enlarged(network, x, classes, found):
     radius, nearest = found.radius.copy(), found.nearest.copy()
     others = pairs_of(classes, radius.shape[1] + 1)[1].reshape(radius.shape)
     norms = network.norms()
-    # No ball beyond is worth a try.
+    # Upper bounds of the radii: no larger ball is tried. The diameter of the image box is √inputs.
     most = np.minimum(nearest, np.sqrt(x.shape[1]))
     for _ in range(_BALLS):
         worst = radius.argmin(axis=1)
@@ -54,7 +57,8 @@ def enlarged(network, x, classes, found):
         bounds = on_all_cores(bounds_of, x[images], ball, heads)
         low, high = np.transpose(bounds)
         rows = row_radii(network, x[images], own, other, low, high, ball)
-        # What proves less than its ball will hardly prove more of a larger one.
+        # If less than the ball's radius was proved, a larger ball, whose bounds are looser, will
+        # hardly prove more.
         most[places] = np.where(rows.radius < ball * (1.0 - 1e-6), ball, most[places])
         most[places] = np.minimum(most[places], rows.nearest)
         nearest[places] = np.minimum(nearest[places], rows.nearest)
@@ -63,13 +67,13 @@ def enlarged(network, x, classes, found):
 
 
 def within(network, center, ball, norms):
-    """What the activations' derivatives lie between, for all inputs within an L2 ball.
+    """Bounds of the activations' derivatives, for all inputs within an L2 ball.
 
     Args:
-        network: prepared.
+        network: :class:`zoo.bounds.curvature.SmoothNetwork`, prepared.
         center: float64 array ``(inputs,)``.
-        ball: its radius.
-        norms: upper bounds of the L2 norms of its linear maps.
+        ball: the radius of the ball.
+        norms: upper bounds of the L2 norms of the network's affine maps.
 
     Returns:
         For each activation ``((σ' low, σ' high), (σ'' low, σ'' high))``, arrays.
@@ -79,7 +83,7 @@ def within(network, center, ball, norms):
         kernel = network.kernels[index]
         z = a @ kernel + network.biases[index]
         reach = spread * np.linalg.norm(kernel, axis=0)
-        # Float64 rounds: by far less than this.
+        # This covers float64's rounding, which is far smaller.
         reach = reach + 1e-9 * (1.0 + np.abs(a) @ np.abs(kernel) + reach)
         ranges.append(activation.ranges(z - reach, z + reach))
         if index + 1 < len(network.activations):

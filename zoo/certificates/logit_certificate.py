@@ -1,4 +1,4 @@
-"""A certificate as a pure function of logits: what goes with an exported model."""
+"""A certificate as a pure function of logits, which is stored beside an exported model."""
 
 import dataclasses
 import math
@@ -14,19 +14,19 @@ from zoo.utils import checks
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LogitCertificate:
-    """All that a Lipschitz certificate takes from a model's weights; the rest is in the logits.
+    """The constants from which a Lipschitz certificate computes radii, given logits.
 
     Attributes:
-        norm: of the perturbation, ``"linf"`` or ``"l2"``.
+        norm: norm of the perturbation, ``"linf"`` or ``"l2"``.
         image_shape: ``(height, width, channels)``.
-        lipschitz: upper bound of the Lipschitz constant: of each logit, or of the features under
-            the last layer, if there is a ``kernel``.
-        kernel: float32 array ``(features, classes)``, the last layer's; None if each logit is
-            bounded alone.
-        mean: that the model takes off the pixels, one number or one per channel.
+        lipschitz: upper bound of a Lipschitz constant: if there is a ``kernel``, of the features
+            that go into the last layer; otherwise of each logit.
+        kernel: float32 array ``(features, classes)``, the kernel of the last layer; None if each
+            logit is bounded by itself.
+        mean: what the model subtracts from the pixels: one number, or one for each channel.
         error, error_per_size: float32's error in a logit is at most ``error + error_per_size ·
-            ‖x − mean‖₂``. Sums of products in any order are counted, convolutions by way of
-            Winograd's or Fourier's transform are not.
+            ‖x − mean‖₂``. This covers sums of products in any order, but not convolutions by
+            Winograd's or Fourier's transform.
         num_classes: number of logits; None if any number is accepted.
 
     Example:
@@ -51,23 +51,23 @@ class LogitCertificate:
         """Certified radii.
 
         Args:
-            logits: float32 or float64 array ``(n, classes)``, as the model or an exported program
-                of it gave them.
-            x: the images ``(n, height, width, channels)``, floats in [0, 1] or uint8, whose size
-                bounds float32's error; None for any images.
+            logits: float32 or float64 array ``(n, classes)``, as the model or its exported program
+                computed them.
+            x: the images ``(n, height, width, channels)``, floats in [0, 1] or uint8. Their norms
+                make the bound of float32's error tighter. None if the images are not at hand.
 
         Returns:
-            float32 array ``(n,)``, rounded down; 0 where nothing can be said.
+            float32 array ``(n,)``, rounded down; 0 if nothing is proved.
 
         Raises:
-            TypeError, ValueError: naming what was expected of the logits or the images, and what
-                came.
+            TypeError, ValueError: for logits or images of a wrong type or shape; the message says
+                what was expected and what was given.
         """
         logits = np.asarray(logits)
         if logits.dtype not in (np.float32, np.float64):
             raise ValueError(
-                f"logits must be float32 or float64, got {logits.dtype}: they were rounded by more "
-                "than the certificate knows"
+                f"logits must be float32 or float64, got {logits.dtype}: the certificate does not "
+                "account for rounding to this type"
             )
         classes = self.num_classes if self.kernel is None else self.kernel.shape[1]
         if logits.ndim != 2 or logits.shape[1] < 2 or classes not in (None, logits.shape[1]):
@@ -82,7 +82,7 @@ class LogitCertificate:
         if self.kernel is None:
             error = self._error(logits, None, 0.0)
             return round_down(lipschitz_radius(logits, self.lipschitz, error))
-        # Two images in [0, 1] are no further apart.
+        # No two images in [0, 1] are farther apart than this.
         diameter = math.sqrt(math.prod(self.image_shape))
         radius = np.minimum(pairwise_radius(logits, self.kernel, self.lipschitz), diameter)
         error = self._error(logits, x, radius)
@@ -90,7 +90,8 @@ class LogitCertificate:
         return round_down(np.minimum(radius, diameter))
 
     def _error(self, logits: Array, x: Array | None, reach: Numbers) -> Numbers:
-        # The image that an attacker would need is no larger than this.
+        # `size` bounds ‖x − mean‖₂ of the perturbed image, first for any image in [0, 1], then from
+        # the given image and the distance `reach`.
         furthest = np.maximum(np.abs(self.mean), np.abs(1.0 - self.mean))
         size = np.linalg.norm(np.broadcast_to(furthest, self.image_shape))
         if x is not None:
@@ -100,17 +101,17 @@ class LogitCertificate:
         return self.error + self.error_per_size * size
 
     def save(self, path: Path) -> None:
-        """Write it as an ``.npz`` file, which holds arrays alone, under just this name."""
+        """Write the certificate to exactly this path, as an ``.npz`` file without pickled data."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         with open(path, "wb") as file:
             np.savez(file, **{k: v for k, v in fields.items() if v is not None})
 
     @classmethod
     def load(cls, path: Path) -> "LogitCertificate":
-        """Read what :meth:`save` wrote.
+        """Read a file that :meth:`save` wrote.
 
         Raises:
-            ValueError: naming the file, if it is none.
+            ValueError: naming the file, if it holds no such certificate.
         """
         try:
             with np.load(path, allow_pickle=False) as file:

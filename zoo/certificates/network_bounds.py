@@ -1,4 +1,4 @@
-"""Radii of ordinary Keras models, by bounds of all differences of logits."""
+"""Certified radii of ordinary Keras models, from bounds of all differences of logits."""
 
 import math
 from collections.abc import Iterable
@@ -19,38 +19,40 @@ from zoo.ops.float32 import LARGEST
 from zoo.ops.precision import double_precision
 from zoo.typing import Array, Tensor
 
-#: ``"crown"``: linear relaxation and linear relaxation's bounds of hidden layers; the tightest.
-#: ``"crown-interval"``: linear relaxation with interval bounds of the hidden layers.
-#: ``"interval"``: interval bounds, the cheapest.
+#: ``"crown"``: linear relaxation, both of the logits and for the bounds of the hidden layers; the
+#: tightest. ``"crown-interval"``: linear relaxation of the logits, with interval bounds of the
+#: hidden layers. ``"interval"``: interval bounds alone; the cheapest.
 METHODS = ("crown", "crown-interval", "interval")
-# Networks with more hidden entries before activations than that are too large for "crown" unasked.
+# "auto" does not choose "crown" if activations have more inputs than this in total.
 _LARGE = 4096
-# Numbers in the largest tensor of a batch.
+# Largest number of entries in a tensor; it limits how many images are bounded at the same time.
 _BLOCK = 1 << 23
-# Calls of the certificate in search of a radius.
+# Number of budgets that are tried in the search for a radius.
 _STEPS = 10
+# The first of them, for inputs in [0, 1].
 _FIRST = {"linf": 1e-3, "l2": 1e-2}
 
 
 class NetworkBounds:
     """Sound radii for a ``keras.Sequential`` or functional classifier.
 
-    All bounds are computed in float64 and are of the network as float32 computes it: the rounding
-    of every layer is bounded and counted.
+    All bounds are computed in float64. They hold for the network as float32 computes it, because
+    they include a bound of every layer's rounding error.
 
     Args:
-        model: built, from one input to logits, of layers that have a rule: see
+        model: a built model from one input to logits, whose layers have rules: see
             :func:`zoo.bounds.supported`.
 
     Raises:
-        TypeError, ValueError: if it is no such model.
-        zoo.UnsupportedLayerError: naming the first layer without bounds, and what is supported.
+        TypeError, ValueError: if it is not such a model.
+        zoo.UnsupportedLayerError: naming the first layer without bounds, and the layers that have
+            them.
     """
 
     def __init__(self, model: Any) -> None:
         self.model, self.rules = model, rules_of(model)
         if not self.rules:
-            raise ValueError("the model computes nothing: there are no bounds of it")
+            raise ValueError("the model computes nothing, so there is nothing to certify")
         if model.output_shape[1:] == (1,):
             raise ValueError(
                 "the model has one output; a certificate compares the logits of two classes or "
@@ -63,7 +65,7 @@ class NetworkBounds:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Those of :data:`METHODS` that this network's layers and size allow, tightest first."""
+        """The :data:`METHODS` that suit the layers and the size of the network, tightest first."""
         if not all(gives(type(rule), "crown") for rule in self.rules):
             return METHODS[2:]
         hidden = [rule for rule in self.rules if rule.wants_tight_inputs]
@@ -77,7 +79,8 @@ class NetworkBounds:
             method: one of :data:`METHODS`.
 
         Raises:
-            zoo.UnsupportedLayerError: naming the first layer without them, and what is supported.
+            zoo.UnsupportedLayerError: naming the first layer without them, and the layers that have
+                them.
         """
         rules_of(self.model, "interval" if method == "interval" else "crown")
 
@@ -94,7 +97,8 @@ class NetworkBounds:
             x: float32 array ``(n, *input_shape)``.
             norm: ``"linf"`` or ``"l2"``.
             method: one of :data:`METHODS`.
-            bounds: ``(low, high)`` that inputs lie between, perturbed ones too; None for any.
+            bounds: the range ``(low, high)`` of valid inputs, perturbed ones included; None if all
+                inputs are valid.
 
         Returns:
             ``(logits, radius)``: float32 arrays ``(n, classes)`` and ``(n,)``.
@@ -132,16 +136,18 @@ class NetworkBounds:
         method: str,
         bounds: tuple[float, float] | None = (0.0, 1.0),
     ) -> Array:
-        """Lower bounds of a class's logit minus any other, over balls; weights as last prepared.
+        """Lower bounds of a class's logit minus the largest other logit, over balls of inputs.
+
+        The weights are those that the rules' ``prepare()`` last read.
 
         Args:
-            x: array ``(n, *input_shape)``.
+            x: array ``(n, *input_shape)``, the centers of the balls.
             classes: int array ``(n,)``.
-            eps: float array ``(n,)``, radii of the balls.
+            eps: float array ``(n,)``, the radii of the balls.
             norm, method, bounds: as for :meth:`certified_radius`.
 
         Returns:
-            float64 array ``(n,)``: the least over all other classes.
+            float64 array ``(n,)``; ``-inf`` if a number may leave float32's range.
         """
         center = ops.convert_to_tensor(np.asarray(x, np.float64), "float64")
         perturbed = PerturbationSet(center, ops.convert_to_tensor(eps, "float64"), norm, bounds)
@@ -163,13 +169,13 @@ class NetworkBounds:
 
 
 def _all_finite(boxes: Iterable[tuple[Tensor, Tensor]]) -> Any:
-    """Whether nothing overflows, for each image: what comes after an infinity proves nothing."""
+    """Whether all boxes of an image are within float32's range, for each image: a bool array."""
     finite = True
     for lower, upper in boxes:
         size = ops.max(
             ops.maximum(ops.abs(lower), ops.abs(upper)), axis=tuple(range(1, len(lower.shape)))
         )
-        # Also where one is NaN.
+        # A maximum may ignore NaN, but a sum does not.
         size = ops.convert_to_numpy(size)
         total = ops.convert_to_numpy(ops.sum(lower + upper, axis=tuple(range(1, len(lower.shape)))))
         finite = finite & (size < LARGEST) & np.isfinite(total)

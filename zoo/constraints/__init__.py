@@ -1,4 +1,4 @@
-"""Where an optimizer's step may leave a kernel."""
+"""Constraints that Keras applies to kernels after each step of an optimizer."""
 
 from zoo.constraints.orthogonal import Orthogonal
 

@@ -1,4 +1,4 @@
-"""Kernels that stay orthogonal."""
+"""A constraint that keeps kernels orthogonal."""
 
 import keras
 from keras import ops
@@ -8,14 +8,14 @@ from zoo.ops.parametrizations import towards_orthogonal
 
 @keras.saving.register_keras_serializable(package="zoo")
 class Orthogonal(keras.constraints.Constraint):
-    """Brings a kernel back to the orthogonal ones, or close, after each step of an optimizer.
+    """Brings a kernel back close to an orthogonal one after each step of an optimizer.
 
-    By Björck's iteration, whose steps make no singular value larger than 1. A convolution's kernel
-    is taken as a matrix on patches.
+    It makes steps of Björck's iteration, after which no singular value is larger than 1. The kernel
+    of a convolution is taken as a matrix that acts on patches.
 
     Args:
-        steps: iterations each time. One is enough for a kernel that starts orthogonal, as
-            ``keras.initializers.Orthogonal`` makes it.
+        steps: number of iterations after each step of the optimizer. One is enough for a kernel
+            that starts orthogonal, as ``keras.initializers.Orthogonal`` makes it.
 
     Call arguments:
         kernel: tensor of shape ``(…, units)``.

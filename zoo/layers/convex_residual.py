@@ -1,4 +1,4 @@
-"""The residual block as a convex combination."""
+"""A residual block that is a convex combination of its branch and its shortcut."""
 
 import functools
 import math
@@ -13,12 +13,12 @@ from zoo.ops.float32 import flushing, sum_rounding
 class ConvexResidual(keras.layers.Layer):
     """``t · F(x) + (1 − t) · S(x)`` with a trainable ``t`` between 0 and 1.
 
-    Nonexpansive if branch and shortcut are. (With factors whose squares sum to one, as for
-    independent signals, it could stretch by √2.)
+    The block is nonexpansive if branch and shortcut are. (Factors whose squares sum to one, which
+    would preserve the variance of independent signals, could stretch by √2.)
 
     Args:
-        branch: layers of F, one after the other, each with ``lipschitz()``.
-        shortcut: layers of S, likewise; none for the identity.
+        branch: the layers of F in order, each with a method ``lipschitz()``.
+        shortcut: the layers of S, likewise; empty for the identity.
 
     Call arguments:
         inputs: tensor of shape ``(batch, …)``.
@@ -59,7 +59,7 @@ class ConvexResidual(keras.layers.Layer):
         for path in (self.branch, self.shortcut):
             shape = input_shape
             for layer in path:
-                # Loaded from a file, it is built already.
+                # Layers that were loaded from a file are built already.
                 if not layer.built:
                     layer.build(shape)
                 shape = layer.compute_output_shape(shape)
@@ -67,7 +67,7 @@ class ConvexResidual(keras.layers.Layer):
         if shapes[0] != shapes[1]:
             raise ValueError(f"the branch returns {shapes[0]}, the shortcut {shapes[1]}")
         self._entries = math.prod(shapes[0][1:])
-        # t = sigmoid(logit): between 0 and 1 whatever the optimizer does.
+        # t = sigmoid(mixing_logit) is between 0 and 1 whatever the optimizer does.
         self.mixing_logit = self.add_weight(name="mixing_logit", shape=(), initializer="zeros")
 
     def call(self, inputs):
@@ -76,11 +76,11 @@ class ConvexResidual(keras.layers.Layer):
             branch = layer(branch)
         for layer in self.shortcut:
             shortcut = layer(shortcut)
-        # As a step from the shortcut: the two factors sum to one but for one rounding.
+        # In this form the factors of branch and shortcut sum to one, up to one rounding.
         return shortcut + ops.sigmoid(self.mixing_logit) * (branch - shortcut)
 
     def condensed(self, inputs):
-        """``inputs`` through ordinary layers that compute the same."""
+        """Apply ordinary Keras layers that compute the same as this block to ``inputs``."""
         branch = shortcut = inputs
         for layer in self.branch:
             branch = layer.condensed(branch)
@@ -104,7 +104,7 @@ class ConvexResidual(keras.layers.Layer):
             functools.reduce(lambda bounds, layer: layer.rounding(*bounds), path, (size, error))
             for path in (self.branch, self.shortcut)
         )
-        # t, the difference, the product and the sum; t itself is a few roundings off.
+        # 8 bounds the roundings of t (a few), of the difference, of the product and of the sum.
         t = self._t()
         local = sum_rounding(8) * (size_f + error_f + 2.0 * (size_s + error_s))
         per_size, offset = flushing(8, self._entries)

@@ -1,4 +1,4 @@
-"""A dense layer whose weights are all of the size of one."""
+"""A dense layer whose trained weights are of the order of one."""
 
 import math
 
@@ -12,13 +12,15 @@ from zoo.utils import checks
 class EqualizedDense(keras.layers.Layer):
     """Dense layer ``inputs @ (kernel · gain / √inputs) + bias`` with a kernel of unit scale.
 
-    Adam steps by the learning rate whatever the size of a weight. ℓ∞-distance neurons have weights
-    of the size of one and want large steps; with its factor outside the kernel, a dense layer on
-    top of them trains at the same learning rate.
+    A step of Adam changes a weight by about the learning rate, whatever the size of the weight.
+    ℓ∞-distance neurons have weights of the order of one and need large steps. This layer has
+    weights of the same order, because the factor is outside of the kernel, so it can be trained on
+    top of such neurons with the same learning rate.
 
     Args:
         units: number of outputs.
-        gain: positive, size of the initial weights relative to ``1/√inputs``.
+        gain: positive; the standard deviation of ``kernel · gain / √inputs`` at the start, relative
+            to ``1/√inputs``.
         use_bias: whether to add a trainable bias.
 
     Call arguments:
@@ -66,7 +68,7 @@ class EqualizedDense(keras.layers.Layer):
         return outputs if self.bias is None else outputs + self.bias
 
     def interval(self, lower, upper):
-        """Bounds of the outputs over a box of inputs, apart from rounding.
+        """Bounds of the outputs over a box of inputs, which do not count rounding errors.
 
         Args:
             lower, upper: tensors of shape ``(batch, …, inputs)``, ends of the box.

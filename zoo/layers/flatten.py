@@ -1,4 +1,4 @@
-"""Images as rows."""
+"""Flattening of images to vectors."""
 
 import math
 
@@ -10,7 +10,7 @@ from zoo.layers.nonexpansive_operation import NonexpansiveOperation
 
 @keras.saving.register_keras_serializable(package="zoo")
 class Flatten(NonexpansiveOperation):
-    """As ``keras.layers.Flatten``, and knows that it moves no two inputs apart.
+    """``keras.layers.Flatten`` as a nonexpansive layer, with ``lipschitz()`` and ``rounding()``.
 
     Call arguments:
         inputs: tensor of shape ``(batch, …)``; all but the batch must be known.

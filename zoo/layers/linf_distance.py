@@ -12,7 +12,7 @@ from zoo.utils import checks
 
 
 class DistanceNeurons(keras.layers.Layer):
-    """What the layers of ℓ∞-distance neurons share: the exponent, the weights and their arguments.
+    """Base of the layers of ℓ∞-distance neurons, with the exponent, the weights and their settings.
 
     Args:
         p, use_bias, kernel_initializer, implementation: see :class:`LinfDistance`.
@@ -30,7 +30,8 @@ class DistanceNeurons(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.implementation = implementation
         self._initial_p = _checked_p(p)
-        # A call back into numba is no XLA operation; TensorFlow alone compiles with XLA by itself.
+        # On TensorFlow, XLA cannot compile a call into numba, so Keras must not compile models with
+        # this layer by XLA. JAX can make such calls from compiled code.
         uses_numba = implementation == "numba" or (implementation == "auto" and numba_available())
         if keras.backend.backend() == "tensorflow" and uses_numba:
             self.supports_jit = False
@@ -44,7 +45,8 @@ class DistanceNeurons(keras.layers.Layer):
             if self.use_bias
             else None
         )
-        # A weight, so that a callback can change it without tracing the training step again.
+        # The exponent is a weight, so that a callback can change it without retracing the training
+        # step.
         self._p = self.add_weight(
             name="p",
             shape=(),
@@ -55,7 +57,7 @@ class DistanceNeurons(keras.layers.Layer):
 
     def load_own_variables(self, store):
         values = {key: np.asarray(store[key]) for key in store.keys()}  # noqa: SIM118
-        # A file may hold infinity in the exponent, which is the last weight.
+        # A file may hold an infinite exponent, which is the last weight.
         last = str(len(self.weights) - 1)
         if last in values:
             values[last] = np.minimum(values[last], INFINITE)
@@ -100,7 +102,7 @@ class LinfDistance(DistanceNeurons):
         units: number of neurons.
         p: at least 2, the exponent used in training. Assignable: ``layer.p = 20.0``.
         use_bias: whether to add a trainable bias.
-        kernel_initializer: of the kernel of shape ``(units, inputs)``.
+        kernel_initializer: initializer of the kernel, whose shape is ``(units, inputs)``.
         implementation: ``"auto"``, ``"numba"``, ``"pallas"`` or ``"portable"``, see
             :func:`zoo.ops.lp_distance`.
 
@@ -181,13 +183,14 @@ class LinfDistance(DistanceNeurons):
 
 @keras.saving.register_keras_serializable(package="zoo")
 class NearIdentity(keras.initializers.Initializer):
-    """Standard normal kernel in which unit ``o`` looks at input ``o mod inputs``.
+    """Standard normal kernel with which unit ``o`` passes on input ``o mod inputs``.
 
-    Where there are at least as many units as inputs, entry ``(o, o mod inputs)`` is −10: that
-    difference is the largest for usual inputs, so the unit passes its input on (plus 10).
+    If there are at least as many units as inputs, entry ``(o, o mod inputs)`` is −10. For inputs of
+    usual size the difference at this entry is the largest, so the unit's output is that input plus
+    10. With fewer units than inputs all entries are standard normal.
 
     Args:
-        seed: integer, or None for a fresh one.
+        seed: integer, or None for a random seed.
     """
 
     def __init__(self, seed=None):
@@ -207,7 +210,7 @@ class NearIdentity(keras.initializers.Initializer):
 
 
 def _held(p):
-    """The exponent as the weight holds it, which is finite."""
+    """The exponent as a finite number, in which form the weight holds it."""
     return min(p, INFINITE)
 
 

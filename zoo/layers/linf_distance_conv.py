@@ -13,24 +13,24 @@ from zoo.utils import checks
 class LinfDistanceConv2D(DistanceNeurons):
     """Convolution of ℓ∞-distance neurons, ``u[y, x, f] = ‖patch(y, x) − w[…, f]‖_∞ (+ b[f])``.
 
-    Every output is 1-Lipschitz in ℓ∞ of the image, whatever the weights, at the border as well:
-    pixels of the padding are zeros, constants that a kernel entry is compared to. No activation
-    follows.
+    Every output is 1-Lipschitz in the ℓ∞ norm of the image, whatever the weights are. This holds at
+    the border too, because padded pixels are constants (zeros). No activation follows, as the
+    neuron is itself non-linear.
 
-    As in :class:`zoo.layers.LinfDistance`, ``p`` is the exponent in training and the distance at
+    As in :class:`zoo.layers.LinfDistance`, ``p`` is the exponent in training, and the distance at
     inference is ℓ∞ whatever ``p`` is.
 
     Args:
         filters: number of filters.
-        kernel_size: of the patches in pixels, an integer or ``(height, width)``.
-        strides: between patches in pixels, an integer or ``(height, width)``.
+        kernel_size: size of the patches in pixels, an integer or ``(height, width)``.
+        strides: steps between patches in pixels, an integer or ``(height, width)``.
         padding: ``"valid"`` or ``"same"``, as in ``keras.layers.Conv2D``.
-        groups: channels and filters are divided into so many groups, and each filter sees the
+        groups: number of groups that channels and filters are divided into. Each filter sees the
             channels of its own group.
         p: at least 2, the exponent used in training. Assignable: ``layer.p = 20.0``.
         use_bias: whether to add a trainable bias per filter.
-        kernel_initializer: of the kernel of shape ``(height, width, channels / groups, filters)``;
-            None for ``NearIdentityConv2D(groups)``.
+        kernel_initializer: initializer of the kernel, whose shape is ``(height, width,
+            channels / groups, filters)``; None for ``NearIdentityConv2D(groups)``.
         implementation: ``"auto"``, ``"numba"`` or ``"portable"``, see
             :func:`zoo.ops.lp_distance`.
 
@@ -156,15 +156,16 @@ class LinfDistanceConv2D(DistanceNeurons):
 
 @keras.saving.register_keras_serializable(package="zoo")
 class NearIdentityConv2D(keras.initializers.Initializer):
-    """Standard normal kernel in which filter ``f`` looks at one channel of the pixel in the middle.
+    """Standard normal kernel with which each filter passes on a channel of the middle pixel.
 
-    Where a group has at least as many filters as channels, entry ``f mod channels`` of the middle
-    pixel is −10: that difference is the largest for usual inputs, so the filter passes this channel
-    on (plus 10). With padding ``"same"`` and stride 1 it is the pixel at the place of the output.
+    If a group has at least as many filters as channels, the entry of filter ``f`` for channel
+    ``f mod channels`` of the middle pixel is −10. For inputs of usual size the difference at this
+    entry is the largest, so the filter's output is this channel plus 10. With padding ``"same"``
+    and stride 1 the middle pixel is the one at the place of the output.
 
     Args:
-        groups: of the convolution.
-        seed: integer, or None for a fresh one.
+        groups: number of groups of the convolution.
+        seed: integer, or None for a random seed.
 
     Example:
 
@@ -188,7 +189,7 @@ class NearIdentityConv2D(keras.initializers.Initializer):
         if channels > filters // self.groups:
             return kernel
         own = ops.equal(ops.arange(filters) % channels, ops.arange(channels)[:, None])
-        # Of an even number the first of the two, as in "same" padding.
+        # An even kernel has two middle pixels. The first one is taken, as "same" padding does.
         rows = ops.equal(ops.arange(height), (height - 1) // 2)[:, None, None, None]
         columns = ops.equal(ops.arange(width), (width - 1) // 2)[:, None, None]
         middle = ops.logical_and(ops.logical_and(rows, columns), own)

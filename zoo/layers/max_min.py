@@ -1,4 +1,4 @@
-"""Sorting in pairs."""
+"""An activation that sorts channels in pairs."""
 
 import keras
 from keras import ops
@@ -10,11 +10,11 @@ from zoo.layers.nonexpansive_operation import NonexpansiveOperation
 class MaxMin(NonexpansiveOperation):
     """Sorts the channels in pairs: all the larger ones, then all the smaller ones.
 
-    Channel i is paired with the one half of the channels further on. A permutation of the inputs,
-    so it keeps their length and the length of every gradient.
+    Channel i is paired with channel ``i + channels / 2``. The output is a permutation of the input,
+    so the layer preserves the L2 norms of inputs and of gradients.
 
     Call arguments:
-        inputs: tensor of shape ``(batch, …, channels)``, an even number of them.
+        inputs: tensor of shape ``(batch, …, channels)`` with an even number of channels.
 
     Returns:
         Tensor of the shape of ``inputs``.

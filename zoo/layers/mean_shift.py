@@ -12,7 +12,8 @@ class MeanShift(keras.layers.Layer):
     Lipschitz constant.
 
     Args:
-        momentum: of the running mean, ``mean ← momentum · mean + (1 − momentum) · batch mean``.
+        momentum: factor in the update of the running mean,
+            ``mean ← momentum · mean + (1 − momentum) · batch mean``.
 
     Call arguments:
         inputs: tensor of shape ``(batch, …, features)``; the mean is over all axes but the last.
@@ -46,7 +47,7 @@ class MeanShift(keras.layers.Layer):
             shape=(input_shape[-1],),
             initializer="zeros",
             trainable=False,
-            aggregation="mean",  # over the devices of a strategy, each with its part of a batch
+            aggregation="mean",  # each device of a distribution strategy has a part of the batch
         )
 
     def call(self, inputs, training=False):

@@ -1,4 +1,4 @@
-"""The convolution that moves no two images apart."""
+"""A convolution that never increases the L2 distance of two images."""
 
 import math
 
@@ -14,23 +14,23 @@ from zoo.utils.fixed_settings import FixedSettings
 
 @keras.saving.register_keras_serializable(package="zoo")
 class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
-    """Convolution with an L2 norm of at most 1, unless told otherwise.
+    """Convolution with an L2 norm of at most 1 by default.
 
-    Seen as a dense layer on patches, its kernel is made nonexpansive as in
-    :class:`zoo.layers.NonexpansiveDense`. Where patches overlap, a pixel is in up to
-    ``K = ∏ ceil(kernel size / stride)`` of them, which can stretch an image by ``√K``:
-    ``divide_before_convolution`` divides it by as much.
+    The kernel is taken as that of a dense layer on patches, and made nonexpansive as in
+    :class:`zoo.layers.NonexpansiveDense`. If patches overlap, a pixel is in up to
+    ``K = ∏ ceil(kernel size / stride)`` of them, so the convolution may still stretch an image by
+    ``√K``. Therefore ``divide_before_convolution`` divides the image by ``√K``.
 
     Args:
         filters: number of filters.
-        kernel_size: height and width, one number or two.
-        strides: likewise.
+        kernel_size: height and width in pixels, one number or two.
+        strides: vertical and horizontal stride in pixels, one number or two.
         padding: ``"same"`` (zeros around the image) or ``"valid"``.
-        divide_before_convolution: whether to divide by ``√K``. Without, only patches that do not
-            overlap keep the layer nonexpansive; :meth:`lipschitz` tells.
+        divide_before_convolution: whether to divide by ``√K``. Without it the layer is nonexpansive
+            only if patches do not overlap; :meth:`lipschitz` gives the bound that holds.
         parametrization, use_bias, kernel_initializer, kernel_regularizer: as in
-            :class:`zoo.layers.NonexpansiveDense`. ``"almost_orthogonal"`` counts overlaps itself,
-            so nothing is divided.
+            :class:`zoo.layers.NonexpansiveDense`. ``"almost_orthogonal"`` accounts for overlaps
+            itself, so then nothing is divided.
 
     Call arguments:
         inputs: tensor of shape ``(batch, height, width, channels)``, float; all but the batch must
@@ -39,8 +39,9 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
     Returns:
         Tensor of shape ``(batch, new height, new width, filters)``.
 
-    The bounds of :meth:`rounding` hold for sums of products in any order, as CPUs compute
-    convolutions, not for Winograd's or Fourier's algorithms, which a GPU's library may choose.
+    The bounds of :meth:`rounding` hold for sums of products in any order, which is how CPUs compute
+    convolutions. They do not hold for Winograd's or Fourier's algorithms, which a GPU's library may
+    choose.
 
     Raises:
         ValueError: if an argument is out of range; when the layer is built, if a dimension is not
@@ -95,7 +96,7 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
         self._add_weights((*self.kernel_size, input_shape[3], self.filters))
 
     def effective_kernel(self):
-        """The kernel that images are convolved with, the division by ``√K`` included.
+        """The kernel that images are convolved with, including the division by ``√K``.
 
         Returns:
             Tensor ``(kernel height, kernel width, channels, filters)``.
@@ -113,7 +114,9 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
     def _terms(self):
         if self.parametrization != "almost_orthogonal":
             return super()._terms()
-        # Of one correlation, and of all that are summed: over blocks of strides, at all shifts.
+        # A correlation adds up `windows * n` products, and then m of them at up to `4 * windows`
+        # shifts are added up. Here n and m are the number of channels in a block of one stride and
+        # the number of filters, or the reverse, so 5 times their sum bounds both.
         windows = overlaps(self.kernel_size, self.strides)
         return 5 * windows * (math.prod(self.strides) * self.kernel.shape[2] + self.filters)
 
@@ -129,7 +132,7 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
         )
 
     def condensed(self, inputs):
-        """``inputs`` through a ``keras.layers.Conv2D`` with the effective kernel."""
+        """Apply a ``keras.layers.Conv2D`` with the effective kernel to ``inputs``."""
         layer = keras.layers.Conv2D(
             self.filters,
             self.kernel_size,

@@ -1,4 +1,4 @@
-"""The dense layer that moves no two inputs apart."""
+"""A dense layer that never increases the L2 distance of two inputs."""
 
 import math
 
@@ -19,12 +19,12 @@ from zoo.ops.parametrizations import PARAMETRIZATIONS, almost_orthogonal_sums, r
 from zoo.ops.singular_values import dense_norm, gram_row_sums
 from zoo.utils import checks
 
-# Sums are no smaller: a kernel of zeros stays one.
+# Lower limit of the sums whose roots a kernel is divided by, so that a kernel of zeros stays zero.
 _SMALLEST = 1e-12
 
 
 class NonexpansiveKernel(keras.layers.Layer):
-    """What nonexpansive linear layers share: a kernel made from the one that is trained.
+    """Base of the nonexpansive linear layers, whose effective kernel is made from a trained one.
 
     Args:
         parametrization, use_bias, kernel_initializer, kernel_regularizer: see
@@ -64,7 +64,7 @@ class NonexpansiveKernel(keras.layers.Layer):
         )
 
     def effective_kernel(self):
-        """The kernel that inputs meet: a tensor of the shape of ``kernel``."""
+        """The kernel that inputs are multiplied by: a tensor of the shape of ``kernel``."""
         kernel = ops.convert_to_tensor(self.kernel)
         if not self._divided:
             return kernel
@@ -75,62 +75,65 @@ class NonexpansiveKernel(keras.layers.Layer):
         return self.parametrization in ("row_sum", "almost_orthogonal")
 
     def _sums(self, kernel):
-        """What the kernel is divided by the root of."""
-        # A convolution's as a matrix on patches.
+        """The sums whose square roots the kernel is divided by."""
+        # The kernel of a convolution is taken as a matrix that acts on patches.
         matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
         if self.parametrization == "row_sum":
             return row_sums(matrix)
         return almost_orthogonal_sums(matrix)
 
     def _sums_without_signs(self, kernel):
-        """What the sums would be if nothing cancelled."""
+        """The sums for the kernel's absolute values, in which nothing cancels."""
         if self.parametrization == "row_sum":
-            # The smaller of two is off by no more than either.
+            # The sum is the smaller of two numbers, so its error is at most the larger of theirs.
             matrix = ops.reshape(ops.abs(kernel), (-1, kernel.shape[-1]))
             return ops.maximum(*(ops.max(sums) for sums in gram_row_sums(matrix)))
         return self._sums(ops.abs(kernel))
 
     def _terms(self):
-        """Roundings on the way to one of the sums."""
+        """Upper bound of the number of roundings that a product in one of the sums goes through."""
         return math.prod(self.kernel.shape[:-1]) + self.kernel.shape[-1]
 
     def _kernel_rounding(self):
-        """How far apart two ways of computing the effective kernel may be, as a factor of it.
+        """Bound of the relative difference of two float32 computations of the effective kernel.
 
-        Eager or compiled, on one device or another: it is made anew each time.
+        Every program computes the kernel anew, eagerly or compiled, on one device or another, and
+        each may round differently.
         """
         if not self._divided:
             return sum_rounding(4)
         kernel = ops.convert_to_tensor(self.kernel)
         sums = ops.maximum(self._sums(kernel), _SMALLEST)
-        # Entries of the Gram matrix are off by a part of what they would be without signs. Two
-        # kernels, each by half of that under the root; the rest, far less, is doubled.
+        # The relative error of a sum is at most `error`, and the root halves it. So two kernels
+        # differ by at most `error` to first order. The factor 2 covers the higher orders (as error
+        # is below 1/4), and 16 units roundoff cover the root and the quotient.
         ratio = float(ops.convert_to_numpy(ops.max(self._sums_without_signs(kernel) / sums)))
         error = sum_rounding(self._terms()) * ratio
         return 2.0 * error + 16.0 * UNIT_ROUNDOFF if error < 0.25 else math.inf
 
     def lipschitz(self):
-        """Upper bound of the L2 Lipschitz constant, in float64, of the effective kernel."""
+        """Upper bound of the layer's L2 Lipschitz constant, computed in float64."""
         return self._norm(ops.convert_to_numpy(self.effective_kernel()))
 
     def rounding(self, size, error):
-        """How large the outputs are, and the error that float32 has made in them.
+        """Bounds of the L2 norms of the outputs and of the error that float32 made in them.
 
         Args:
             size: float64 array ``(n,)``, bounds of the L2 norm of the exact inputs.
             error: float64 array ``(n,)``, bounds of the L2 norm of ``computed − exact`` inputs.
 
         Returns:
-            ``(size, error)`` of the outputs, likewise.
+            ``(size, error)``, the same bounds for the outputs.
         """
         kernel = ops.convert_to_numpy(self.effective_kernel()).astype(np.float64)
         bias = 0.0 if self.bias is None else ops.convert_to_numpy(self.bias).astype(np.float64)
         bias = np.linalg.norm(bias) * math.sqrt(self._positions)
         norm, computed = self._norm(kernel), size + error
-        # The sum's own, the bias and a zero in its place.
+        # The roundings of the sums, and two more: for the bias, and for the zeros that a condensed
+        # layer adds in place of the bias to all blocks but the first.
         local = sum_rounding(self._roundings + 2) * (self._norm(np.abs(kernel)) * computed + bias)
         local = local + self._kernel_rounding() * norm * computed
-        # The kernel's own entries may be lost as well: as many terms as it has.
+        # Entries of the kernel may be flushed to zero too, so every entry counts as a term.
         entries = self._positions * kernel.shape[-1]
         per_size, offset = flushing(kernel.size + 2, entries, np.abs(kernel).max())
         return norm * size + bias, norm * error + local + per_size * computed + offset
@@ -150,19 +153,20 @@ class NonexpansiveKernel(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="zoo")
 class NonexpansiveDense(NonexpansiveKernel):
-    """Dense layer with an L2 norm of at most 1, unless told otherwise.
+    """Dense layer with an L2 norm of at most 1 by default.
 
     Args:
         units: number of outputs.
-        parametrization: how the kernel that is used comes from the one that is trained.
-            ``"row_sum"`` divides it by a bound of its norm; ``"almost_orthogonal"`` divides its
-            rows or columns one by one; ``"orthogonal"`` takes it as it is, and has each step of
-            an optimizer end near an orthogonal one (:class:`zoo.constraints.Orthogonal`);
-            ``"free"`` leaves it alone: nonexpansive only as far as a regulariser
-            (:class:`zoo.losses.RowSumRegularizer`) has brought it.
+        parametrization: how the effective kernel, which inputs are multiplied by, is made from the
+            trained kernel. ``"row_sum"`` divides the trained kernel by a bound of its norm.
+            ``"almost_orthogonal"`` divides each of its rows, or of its columns, by a number of its
+            own. ``"orthogonal"`` uses it unchanged, but brings it close to an orthogonal one after
+            each step of an optimizer (:class:`zoo.constraints.Orthogonal`). ``"free"`` uses it
+            unchanged; the layer is then nonexpansive only if a regulariser
+            (:class:`zoo.losses.RowSumRegularizer`) has made it so.
         use_bias: whether to add a trainable bias.
-        kernel_initializer, kernel_regularizer: of the kernel that is trained, as in
-            ``keras.layers.Dense``.
+        kernel_initializer, kernel_regularizer: initializer and regulariser of the trained kernel,
+            as in ``keras.layers.Dense``.
 
     Call arguments:
         inputs: tensor of shape ``(batch, …, inputs)``, float.
@@ -181,8 +185,8 @@ class NonexpansiveDense(NonexpansiveKernel):
     ((2, 3), True)
 
     Reference:
-        Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2; the others:
-        :mod:`zoo.ops.parametrizations`.
+        Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2 (row sums). For the
+        other parametrizations see :mod:`zoo.ops.parametrizations`.
     """
 
     def __init__(self, units, **kwargs):
@@ -195,12 +199,12 @@ class NonexpansiveDense(NonexpansiveKernel):
         self._add_weights((input_shape[-1], self.units))
 
     def call(self, inputs, training=False):
-        # What is not certified may sum as it likes, and faster.
+        # Training needs no bound of the rounding error, so it uses the faster ordinary product.
         product = ops.matmul if training else blocked_matmul
         return self._shifted(product(inputs, self.effective_kernel()))
 
     def condensed(self, inputs):
-        """Flat ``inputs`` through Keras's own layer with the effective kernel, in blocks too."""
+        """Apply a Keras layer with the effective kernel, in the same blocks, to flat ``inputs``."""
         blocks, _ = blocks_of(inputs.shape[-1])
         layer = keras.layers.EinsumDense(
             "bki,kio->bko",
@@ -211,12 +215,12 @@ class NonexpansiveDense(NonexpansiveKernel):
         outputs = layer(blocked_inputs(inputs))
         weights = [blocked_kernel(self.effective_kernel())]
         if self.bias is not None:
-            # In the first block: it is to be added once.
+            # Only the first block gets the bias, which must be added once.
             weights.append(ops.pad(self.bias[None], ((0, blocks - 1), (0, 0))))
         layer.set_weights([ops.convert_to_numpy(w) for w in weights])
         return sum_of_halves(outputs)
 
-    #: Places that the kernel is applied at.
+    #: Number of places where the kernel is applied; a convolution has many.
     _positions = 1
 
     @property

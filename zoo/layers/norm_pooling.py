@@ -11,8 +11,8 @@ from zoo.ops.singular_values import overlaps
 from zoo.utils import checks
 from zoo.utils.fixed_settings import FixedSettings
 
-# Squares of pooled values are no smaller, so that the root has a gradient. The larger of a norm
-# and a constant is as nonexpansive as the norm.
+# Lower limit of a window's sum of squares, so that the gradient of its root is finite. The maximum
+# of a norm and a constant is nonexpansive, because the norm is.
 _SMALLEST = 1e-24
 
 
@@ -20,19 +20,20 @@ _SMALLEST = 1e-24
 class NormPooling2D(FixedSettings, NonexpansiveOperation):
     """The L2 norm of each channel over a window.
 
-    Where windows overlap, a pixel is in up to ``K = ∏ ceil(pool size / stride)`` of them, and the
-    inputs are divided by ``√K``: the layer is nonexpansive whatever its settings.
+    If windows overlap, a pixel is in up to ``K = ∏ ceil(pool size / stride)`` of them. The inputs
+    are divided by ``√K``, so that the layer is nonexpansive with all settings.
 
     Args:
-        pool_size: height and width of the window, one number or two.
-        strides: likewise; by default the window's size, so that windows do not overlap.
+        pool_size: height and width of the window in pixels, one number or two.
+        strides: vertical and horizontal stride in pixels, one number or two; by default the
+            window's size, so that windows do not overlap.
         padding: ``"valid"``, or ``"same"`` (zeros around the image).
 
     Call arguments:
         inputs: tensor of shape ``(batch, height, width, channels)``, float.
 
     Returns:
-        Tensor of shape ``(batch, new height, new width, channels)``, as for every Keras pooling.
+        Tensor of shape ``(batch, new height, new width, channels)``, as with Keras's poolings.
 
     Example:
 
@@ -55,7 +56,7 @@ class NormPooling2D(FixedSettings, NonexpansiveOperation):
             raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
         self.padding = padding
         self.repeats = overlaps(self.pool_size, self.strides)
-        # A layer rather than ops.average_pool, which does not survive saving on JAX.
+        # This is a layer because ops.average_pool does not survive saving on JAX.
         self._average = keras.layers.AveragePooling2D(
             self.pool_size, self.strides, data_format="channels_last"
         )
@@ -66,7 +67,8 @@ class NormPooling2D(FixedSettings, NonexpansiveOperation):
     def call(self, inputs):
         squares = ops.square(inputs)
         if self.padding == "same":
-            # Zeros, as pixels: an average that leaves them out would be of fewer.
+            # Zeros are padded here, because Keras's "same" pooling would average over the pixels of
+            # the image only, so that multiplying by the window's size would not give the sum.
             squares = ops.pad(squares, self._margins(inputs.shape))
         sums = self._average(squares) * math.prod(self.pool_size)
         return ops.sqrt(ops.maximum(sums / self.repeats, _SMALLEST))
@@ -80,9 +82,10 @@ class NormPooling2D(FixedSettings, NonexpansiveOperation):
 
     def rounding(self, size, error):
         """As :meth:`zoo.layers.NonexpansiveDense.rounding`."""
-        # Squares, their sum in any order, two factors and the root.
+        # The roundings of the squares, of their sum in any order, of two factors and of the root.
         terms = math.prod(self.pool_size) + 5
-        # Below the smallest square nothing counts, squares too small for float32 included.
+        # Each output is at least √_SMALLEST, which adds at most this to the norm. Squares that
+        # float32 flushes to zero are negligible beside _SMALLEST.
         size = size + math.sqrt(_SMALLEST * self._outputs)
         return size, error + sum_rounding(terms) * (size + error)
 

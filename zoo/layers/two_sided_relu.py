@@ -1,4 +1,4 @@
-"""ReLU that keeps both signs."""
+"""The ReLU of the input and of its negative."""
 
 import keras
 from keras import ops
@@ -8,9 +8,9 @@ from zoo.layers.nonexpansive_operation import NonexpansiveOperation
 
 @keras.saving.register_keras_serializable(package="zoo")
 class TwoSidedReLU(NonexpansiveOperation):
-    """``relu(x)`` and ``relu(−x)``, one behind the other on the last axis.
+    """``relu(x)`` and ``relu(−x)``, concatenated along the last axis.
 
-    It keeps the L2 length of every input, and moves no two inputs apart.
+    The layer preserves the L2 norm of every input and never increases the distance of two inputs.
 
     Call arguments:
         inputs: tensor of shape ``(batch, …, channels)``.

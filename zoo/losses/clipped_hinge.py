@@ -1,4 +1,4 @@
-"""Hinge on the worst class at a perturbation budget, clipped."""
+"""Clipped hinge loss of the worst class at a perturbation budget."""
 
 import keras
 from keras import ops
@@ -10,8 +10,8 @@ from zoo.losses.worst_case import as_number, checked_epsilon, largest_gap
 class ClippedHinge(keras.losses.Loss):
     """``max_j clip((f_j − f_y + 2ε) / 2ε, 0, 1)`` over the classes ``j ≠ y``.
 
-    For logits that are 1-Lipschitz it is 0 exactly where the image is certified at ε, and it does
-    not grow for images that are beyond saving.
+    If the logits are 1-Lipschitz, the loss is 0 exactly if the image is certified at ε. It is at
+    most 1, so images that cannot be classified correctly do not dominate it.
 
     Args:
         epsilon: positive, the perturbation budget in units of the [0, 1] image; a number, or a

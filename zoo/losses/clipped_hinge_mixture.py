@@ -1,4 +1,4 @@
-"""The clipped hinge with some cross-entropy."""
+"""The clipped hinge loss plus a weighted cross-entropy."""
 
 import keras
 from keras import ops
@@ -11,8 +11,8 @@ from zoo.losses.worst_case import as_number
 class ClippedHingeMixture(ClippedHinge):
     """``max_j clip((f_j − f_y + 2ε) / 2ε, 0, 1) + λ · CE(s · f)``.
 
-    The clipped hinge has no gradient for images far beyond the margin; the cross-entropy moves
-    those early in the training, and its weight λ then decays.
+    The clipped hinge has no gradient for misclassified images, where it is 1. The cross-entropy has
+    one, which matters early in training; a schedule then lets its weight λ decay.
 
     Args:
         epsilon: as in :class:`zoo.losses.ClippedHinge`.

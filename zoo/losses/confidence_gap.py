@@ -1,4 +1,4 @@
-"""The loss that widens the gap between the largest two logits."""
+"""A loss that widens the gap between the two largest logits."""
 
 import keras
 from keras import ops
@@ -10,15 +10,15 @@ from zoo.losses.worst_case import as_number, own_class
 class ConfidenceGap(keras.losses.Loss):
     """``La + γ Lb + ω Lc`` for logits ``y`` of a nonexpansive network.
 
-    ``La`` is the cross-entropy of ``u_i y_i`` with one scale per class, ``Lb`` that of ``v y`` with
-    one scale for all, and ``Lc = log(1 − softmax(z y)_label) / z`` goes on widening the gap of
-    images that are right already.
+    ``La`` is the cross-entropy of the logits ``u_i y_i`` with one scale per class, and ``Lb`` that
+    of ``v y`` with one scale for all classes. ``Lc = log(1 − softmax(z y)_label) / z`` keeps
+    widening the gap of images that are already classified correctly.
 
     Args:
-        u: scales per class: array, or trainable variable, ``(classes,)``; or one number.
-        v: scale of all logits: a number, or a trainable scalar variable.
-        z: positive; a fixed number.
-        gamma, omega: weights γ and ω, not negative.
+        u: scales per class: an array or a trainable variable ``(classes,)``, or one number.
+        v: scale of all logits in ``Lb``: a number, or a trainable scalar variable.
+        z: scale of all logits in ``Lc``: a positive number.
+        gamma, omega: the weights γ and ω, not negative.
         reduction, name: as for every Keras loss.
 
     Call arguments:
@@ -67,7 +67,7 @@ class ConfidenceGap(keras.losses.Loss):
         return per_class + self.gamma * together + self.omega * self._log_others(labels, y_pred)
 
     def _log_others(self, labels, y_pred):
-        """``log(1 − softmax(z y)_label) / z``, finite however certain the network is."""
+        """``log(1 − softmax(z y)_label) / z``, which is finite even if the softmax rounds to 1."""
         logits = y_pred * self.z
         others = ops.logsumexp(logits - 1e9 * own_class(labels, logits), axis=-1)
         return (others - ops.logsumexp(logits, axis=-1)) / self.z

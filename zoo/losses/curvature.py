@@ -1,4 +1,4 @@
-"""Curvature of logits' differences, as a penalty: estimated from below, for training."""
+"""Curvature of the differences of logits, estimated from below, as a penalty in training."""
 
 import numpy as np
 from keras import ops
@@ -9,17 +9,17 @@ _SMALLEST = 1e-12
 
 
 class PairCurvature:
-    """Largest eigenvalues of bounds of the Hessians of ``f_c − f_j``, for all pairs of classes.
+    """Estimates of upper bounds of the curvature of ``f_c − f_j``, for all pairs of classes.
 
-    As :func:`zoo.certificates.curvature.global_curvature`, with power iteration in place of
-    eigenvalues: gradients flow through the weights.
+    They estimate the upper bounds of :func:`zoo.certificates.curvature.global_curvature`: power
+    iteration replaces the exact eigenvalues and norms, and gradients flow to the weights.
 
     Args:
         network: :class:`zoo.bounds.curvature.SmoothNetwork`.
         num_classes: number of logits.
 
     Attributes:
-        vector_shapes: of the vectors that :meth:`__call__` goes on from.
+        vector_shapes: list of the shapes of the vectors that :meth:`__call__` takes and returns.
 
     Reference:
         Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020,
@@ -30,7 +30,7 @@ class PairCurvature:
         pairs = [(c, j) for c in range(num_classes) for j in range(num_classes)]
         self.own, self.other = (np.array(part) for part in zip(*pairs, strict=True))
         self.num_classes = num_classes
-        # Not to be tracked by whatever holds this: the layers are a network's.
+        # The tuple keeps a Keras object that holds this one from tracking the network's layers.
         self._network = (network,)
         shapes = [group[0].input_shape for group in network.groups[:-1]]
         self.vector_shapes = [
@@ -39,7 +39,12 @@ class PairCurvature:
         ]
 
     def __call__(self, vectors):
-        """``(curvature, vectors)``: a tensor ``(classes, classes)``, and where to go on from."""
+        """Make one step of power iteration from each vector.
+
+        Returns:
+            ``(curvature, vectors)``: a tensor ``(classes, classes)``, and the vectors for the next
+            call.
+        """
         (network,) = self._network
         count = len(network.activations)
         pair_vectors, norm_vectors = vectors[:count], vectors[count:]
@@ -75,7 +80,11 @@ class PairCurvature:
 
 
 def _largest(group, diagonal, vectors):
-    """Largest eigenvalues of ``W diag(d) Wᵀ``, one for each row, by a step of power iteration."""
+    """Estimates of the largest eigenvalues of ``W diag(d) Wᵀ``, by one step of power iteration.
+
+    Returns:
+        ``(estimates, vectors)``: one estimate for each row of ``vectors``, and the next vectors.
+    """
 
     def through(v):
         for rule in group:
@@ -88,12 +97,13 @@ def _largest(group, diagonal, vectors):
         return z * ops.reshape(diagonal, (-1, *z.shape[1:]))
 
     axes = tuple(range(1, len(vectors.shape)))
-    # Half the gradient of zᵀ diag(d) z.
+    # W diag(d) Wᵀ v is half the gradient of zᵀ diag(d) z at z = Wᵀ v.
     found = input_gradient(lambda v: 0.5 * weighted(ops.square(through(v))), vectors)
-    # The direction is a constant. The root's own gradient would be infinite where all is flat.
+    # No gradient flows through the direction: that of the root below would be infinite at zero.
     found = ops.stop_gradient(found)
     lengths = ops.sqrt(ops.sum(ops.square(found), axis=axes, keepdims=True))
-    # From nothing no step leads on: where all is flat for once, the direction stays.
+    # If the product is zero, as when d is zero in this step, the old direction is kept: no power
+    # iteration can continue from a zero vector.
     found = ops.where(lengths > _SMALLEST, found / ops.maximum(lengths, _SMALLEST), vectors)
     vectors = found
     z = weighted(ops.square(through(vectors)))

@@ -1,29 +1,30 @@
-"""The L1 norm of a classifier's input gradients, as a penalty."""
+"""The L1 norm of a classifier's input gradients as a penalty."""
 
 from keras import ops
 
 from zoo.ops.gradients import input_gradient, input_jacobian
 
-#: ``"full"``: of each output; ``"summed"``: of the sum of all outputs.
+#: ``"full"`` takes the gradient of each output; ``"summed"`` that of the sum of all outputs.
 FORMS = ("full", "summed")
-#: What the gradients are of.
+#: The functions whose gradients may be penalised.
 OUTPUTS = ("logits", "probabilities")
 
 
 class JacobianL1:
-    """How much outputs change with each pixel, summed over pixels: small where they are flat.
+    """The sum of the absolute derivatives of a classifier's outputs with respect to the pixels.
 
-    ``"full"`` is ``Σ_i Σ_j |∂f_i/∂x_j|``, the entry-wise L1 norm of the Jacobian; one pass back
-    for all classes at once. ``"summed"`` is the cheaper ``Σ_j |Σ_i ∂f_i/∂x_j|``, one pass back for
-    the sum. The cheaper one says little: adding the same function to all logits changes no
-    probability, and can make it zero; of probabilities, which add up to 1, it is always zero.
+    ``"full"`` is ``Σ_i Σ_j |∂f_i/∂x_j|``, the entry-wise L1 norm of the Jacobian, which takes one
+    backward pass that is vectorised over the outputs. ``"summed"`` is ``Σ_j |Σ_i ∂f_i/∂x_j|``,
+    which takes an ordinary backward pass for the sum of the outputs. It is cheaper but says little:
+    adding the same function to all logits changes no probability, but can make this penalty zero.
+    For probabilities, which add up to 1, it is always zero.
 
     Args:
         form: ``"full"`` or ``"summed"``.
         outputs: ``"logits"``, or ``"probabilities"`` for their softmax.
 
     Call arguments:
-        function: from images to logits.
+        function: function from images to logits.
         images: tensor ``(batch, height, width, channels)``.
 
     Returns:

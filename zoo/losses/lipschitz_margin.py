@@ -1,4 +1,4 @@
-"""Cross-entropy of logits that must win by a margin."""
+"""Cross-entropy that asks the label's logit to exceed the others by a margin."""
 
 import keras
 from keras import ops
@@ -6,24 +6,25 @@ from keras import ops
 from zoo.losses.worst_case import as_number, checked_epsilon, own_class
 from zoo.ops.norm_estimate import NormEstimate
 
-#: Which logits rise: all but the label's, or only the largest of them.
+#: ``"lmt"`` raises all logits except the label's, ``"lc-lmt"`` only the largest of those.
 VARIANTS = ("lmt", "lc-lmt")
 
 
 @keras.saving.register_keras_serializable(package="zoo")
 class LipschitzMargin(keras.losses.Loss):
-    """Cross-entropy after other logits have risen by as much as a perturbation might raise them.
+    """Cross-entropy after other logits were raised by as much as a perturbation might raise them.
 
-    ``"lmt"`` raises every logit but the label's, ``"lc-lmt"`` only the one that would then be the
-    largest: the label's falls back by one rank at most, and large ε train from the first epoch.
+    ``"lmt"`` raises every logit except the label's. ``"lc-lmt"`` raises only the one that would
+    then be the largest, so the label's logit falls by at most one rank, and training works with a
+    large ε from the first epoch.
 
     Args:
-        lipschitz: function without arguments that returns a :class:`zoo.ops.NormEstimate` of how
-            fast two logits can move apart: ``√2`` times the network's Lipschitz constant, a scalar,
-            or one constant for each pair of classes, ``(classes, classes)``. Gradients flow
-            through it. None in a loss that a :class:`zoo.models.LipschitzMarginNet` is compiled
-            with: it then takes the model's own estimate. A loaded loss is of this kind, because a
-            function cannot be stored.
+        lipschitz: function without arguments that returns a :class:`zoo.ops.NormEstimate` of the
+            Lipschitz constant of differences of logits: a scalar, ``√2`` times the network's
+            Lipschitz constant, or a tensor ``(classes, classes)`` with one constant for each pair
+            of classes. Gradients flow through it. With None, the
+            :class:`zoo.models.LipschitzMarginNet` that is compiled with the loss gives its own
+            estimate. A loaded loss has None, because a function cannot be stored.
         epsilon: positive, the L2 budget in units of the [0, 1] image; a number, or a scalar
             variable for a schedule to change.
         variant: ``"lmt"`` or ``"lc-lmt"``.
@@ -34,7 +35,7 @@ class LipschitzMargin(keras.losses.Loss):
         y_pred: logits ``(batch, classes)``.
 
     Raises:
-        TypeError: if ``lipschitz`` is no function, or returns something else.
+        TypeError: if ``lipschitz`` is not a function, or does not return a ``NormEstimate``.
         ValueError: if ε or the variant is out of range; when the loss is called, if ``lipschitz``
             is None.
 
@@ -69,13 +70,13 @@ class LipschitzMargin(keras.losses.Loss):
         self.variant = variant
 
     def call(self, y_true, y_pred):
-        # Rows rather than labels: the row of a label without a class is NaN.
+        # One-hot rows are passed instead of labels, because the row of an invalid label is NaN.
         return keras.losses.categorical_crossentropy(
             own_class(y_true, y_pred), self.raised(y_true, y_pred), from_logits=True
         )
 
     def raised(self, y_true, y_pred):
-        """The logits that the cross-entropy is of: tensor ``(batch, classes)``."""
+        """The raised logits, which go into the cross-entropy: tensor ``(batch, classes)``."""
         if self.lipschitz is None:
             raise ValueError(
                 "this LipschitzMargin has no estimate of a Lipschitz constant; compile a "
@@ -93,13 +94,14 @@ class LipschitzMargin(keras.losses.Loss):
         others = y_pred + (1.0 - own) * steepness * self.epsilon
         if self.variant == "lmt":
             return others
-        # Pushed out of reach, the label's own logit is never the largest other one.
+        # 1e9 is subtracted from the label's own logit, so that it is never taken for the largest of
+        # the others.
         rival = ops.argmax(others - own * 1e9, axis=-1)
         rival = ops.one_hot(rival, y_pred.shape[-1], dtype=y_pred.dtype)
         return y_pred + rival * (others - y_pred)
 
     def get_config(self):
-        # The function cannot be stored. A loaded model brings its own.
+        # A function cannot be stored. A loaded model gives its own estimate to the loss.
         return {
             **super().get_config(),
             "lipschitz": None,

@@ -1,4 +1,4 @@
-"""What a free kernel pays for stretching."""
+"""A regulariser that pushes a kernel towards being nonexpansive."""
 
 import keras
 from keras import ops
@@ -6,7 +6,7 @@ from keras import ops
 from zoo.ops.parametrizations import smaller_gram
 from zoo.ops.singular_values import gram_row_sums
 
-# Beyond this ratio of the kernel's sides the larger Gram matrix is not computed.
+# The larger Gram matrix is not computed if the ratio of the kernel's sides exceeds this.
 _LOPSIDED = 4
 
 
@@ -14,21 +14,23 @@ _LOPSIDED = 4
 class RowSumRegularizer(keras.regularizers.Regularizer):
     """``weight · Σ relu(row sum − 1)`` over the absolute row sums of a Gram matrix.
 
-    Of ``WᵀW`` or ``WWᵀ``, whichever gives less; of the smaller matrix if one side of ``W`` is more
-    than four times the other, since the larger one costs far more and has more rows to pay for. At
-    zero the kernel is nonexpansive.
+    The Gram matrix is ``WᵀW`` or ``WWᵀ``, whichever gives the smaller penalty. If one side of ``W``
+    is more than four times the other, the smaller of the two matrices is taken without comparing,
+    because the larger one costs far more and has more rows to penalise. A kernel with penalty zero
+    is nonexpansive.
 
     Args:
-        weight: not negative.
+        weight: factor of the penalty, not negative.
 
     Call arguments:
-        kernel: tensor of shape ``(…, units)``; a convolution's is taken as a matrix on patches.
+        kernel: tensor of shape ``(…, units)``. The kernel of a convolution is taken as a matrix
+            that acts on patches.
 
     Returns:
         Scalar tensor.
 
     Raises:
-        ValueError: if the weight is negative or no number.
+        ValueError: if the weight is negative or not a number.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Cross-entropy of the logits an attacker reaches at worst."""
+"""Cross-entropy of the worst logits that a perturbation can cause."""
 
 import keras
 from keras import ops
@@ -8,15 +8,15 @@ from zoo.losses.worst_case import as_number, checked_epsilon, own_class
 
 @keras.saving.register_keras_serializable(package="zoo")
 class WorstCaseCrossEntropy(keras.losses.Loss):
-    """Cross-entropy after every other logit has risen by ``2ε`` against the label's.
+    """Cross-entropy after the label's logit was lowered by ``2ε`` relative to all others.
 
-    For logits that are 1-Lipschitz no perturbation of size ε makes the cross-entropy larger.
+    If the logits are 1-Lipschitz, no perturbation of size ε can make the cross-entropy larger.
 
     Args:
         epsilon: positive, the perturbation budget in units of the [0, 1] image; a number, or a
             scalar variable for a schedule to change.
-        scale: factor of the logits before the softmax, a number or a scalar variable: distances
-            are of the size of pixels, too close together for a softmax.
+        scale: factor of the logits before the softmax, a number or a scalar variable. Logits that
+            are distances differ by no more than pixels do, which is too little for a softmax.
         reduction, name: as for every Keras loss.
 
     Call arguments:

@@ -1,4 +1,4 @@
-"""Hinge on the worst class at a perturbation budget."""
+"""Hinge loss of the worst class at a perturbation budget."""
 
 import keras
 from keras import ops
@@ -10,7 +10,7 @@ from zoo.losses.worst_case import as_number, checked_epsilon, largest_gap
 class WorstCaseHinge(keras.losses.Loss):
     """``max(0, max_j f_j − f_y + 2ε)`` over the classes ``j ≠ y``.
 
-    For logits that are 1-Lipschitz it is 0 exactly where the image is certified at ε.
+    If the logits are 1-Lipschitz, the loss is 0 exactly if the image is certified at ε.
 
     Args:
         epsilon: positive, the perturbation budget in units of the [0, 1] image; a number, or a

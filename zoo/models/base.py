@@ -88,6 +88,11 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         return type(self).__name__
 
     @property
+    def paper(self) -> str:
+        """The publication of the approach: authors, title, venue and year."""
+        return ""
+
+    @property
     def head_layer(self) -> Any:
         """The layer that computes the logits, or None if it cannot be replaced."""
         return self.head

@@ -85,6 +85,12 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         self.built = True
 
     @property
+    def paper(self) -> str:
+        return (
+            "Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020"
+        )
+
+    @property
     def architecture(self):
         """A one-line description of the model, for listings."""
         return f"curvature-bounded {self.network.name}"

@@ -91,6 +91,10 @@ class DoubleBackpropNet(WrappedModel):
         return tuple((norm, method) for norm in ("linf", "l2") for method in methods)
 
     @property
+    def paper(self) -> str:
+        return "Seck, Loosli, Canu: L1-norm double backpropagation adversarial defense, ESANN 2019"
+
+    @property
     def architecture(self):
         """A one-line description of the model, for listings."""
         return f"L1 double backpropagation, {self.network.name}"

@@ -125,6 +125,10 @@ class L2NonexpansiveNet(CertifiedModel):
         self.built = True
 
     @property
+    def paper(self) -> str:
+        return "Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019"
+
+    @property
     def architecture(self):
         """A one-line description of the model, for listings."""
         return f"L2-nonexpansive {self.network}, {self.parametrization}, width {self.width:g}"

@@ -108,6 +108,13 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
         self.sync_jax_state()
         self._cross_entropy_weight.assign(value)
 
+    @property
+    def paper(self) -> str:
+        return (
+            "Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with "
+            "ℓ∞-dist Neurons, ICML 2021"
+        )
+
     def features(self, inputs, training=False):
         """Features of images: tensor ``(batch, width)``, ``1/std``-Lipschitz at inference."""
         z = self._normalised(inputs)

@@ -98,6 +98,18 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         self.built = True
 
     @property
+    def paper(self) -> str:
+        if self.variant == "lmt":
+            return (
+                "Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training: Scalable Certification of "
+                "Perturbation Invariance for Deep Neural Networks, NeurIPS 2018"
+            )
+        return (
+            "Ono, Takahashi, Kakizaki: Lightweight Lipschitz Margin Training for Certified Defense "
+            "against Adversarial Examples, 2018"
+        )
+
+    @property
     def architecture(self):
         """A one-line description of the model, for listings."""
         steps = self.analysis.with_norms

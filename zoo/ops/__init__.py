@@ -1,4 +1,4 @@
-"""Numerics under the layers, and the only place with backend-specific code."""
+"""Numerical operations that layers and bounds use, with their backend-specific code."""
 
 from zoo.ops.gradients import input_gradient, input_jacobian
 from zoo.ops.linf_interval import linf_interval

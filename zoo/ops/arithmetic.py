@@ -1,8 +1,9 @@
-"""Finding out how the backend really computes, before anything is proved about it.
+"""Checks of how the backend really computes, before anything is proved about it.
 
 A network is certified as float32 computes it. Many settings make a backend compute in fewer bits:
 TF32 on NVIDIA GPUs, JAX's matmul precision, TensorFlow's graph optimiser, oneDNN's math mode. No
-list of them is ever complete, so products with a known answer are computed instead.
+list of such settings is ever complete. So the backend is given probes, which are operations with
+known results, and the errors of its results are compared with the errors that float32 may make.
 """
 
 import contextlib
@@ -17,9 +18,9 @@ from scipy.special import expit
 
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, TANH_ERROR, UNIT_ROUNDOFF, sum_rounding
 
-# Terms of the largest sums of a probe; their roundings are what float32 is allowed.
+# Number of terms in each sum of the matrix product that is probed.
 _SIZE = 64
-# Compiled programs were already found exact under these settings of the backend.
+# The settings of the backend under which compiled programs have already passed the probes.
 _checked = set()
 
 
@@ -37,8 +38,8 @@ def require_exact_arithmetic():
     if settings not in _checked:
         for how, compiled in _compilers().items():
             probes = {name: (compiled(f), *rest) for name, (f, *rest) in _probes().items()}
-            # What cannot be compiled here computes no model either: XLA, while TensorFlow checks
-            # every tensor for NaN and infinity.
+            # A compiler that fails here cannot compile a model either, so it needs no check. For
+            # example, XLA fails while TensorFlow checks every tensor for NaN and infinity.
             with contextlib.suppress(*_errors_of_compilation()):
                 _require(probes, how)
         _checked.add(settings)
@@ -52,7 +53,7 @@ def _require(probes, how):
             worst = float(np.max(error / allowed))
             raise ValueError(
                 f"zoo needs float32, but a {name} that is executed {how} is wrong by "
-                f"{worst:.3g} times what the certificates count, as if it were computed in "
+                f"{worst:.3g} times the error that certificates allow, as if it were computed in "
                 f"bfloat16 or TF32, by a transform or by an approximation; {_advice()}"
             )
 
@@ -60,8 +61,8 @@ def _require(probes, how):
 @functools.cache
 def _probes():
     """``{name: (function, operands, exact result, allowed error)}``."""
-    # Constant rows and columns with all bits of the mantissa in use: the errors of all terms have
-    # the same sign, so that they add up instead of cancelling.
+    # The rows and columns are constant and use all bits of the mantissa. If a backend drops bits,
+    # the errors of all terms have the same sign, so that they add up instead of cancelling.
     factors = 1.0 + np.random.default_rng(0).uniform(size=(2, _SIZE))
     rows = np.repeat(factors[0][:, None], _SIZE, axis=1).astype(np.float32)
     columns = np.repeat(factors[1][None], _SIZE, axis=0).astype(np.float32)
@@ -71,8 +72,8 @@ def _probes():
     }
     for size, channels in ((3, 16), (5, 4)):
         probes[f"{size} × {size} convolution"] = _convolution_probe(size, channels)
-    # What the certificates count for one activation, whose argument is at most x in size, and for a
-    # reciprocal root. Settings for fast mathematics approximate them.
+    # The allowed errors are those that the certificates count for activations and for a reciprocal
+    # root. Settings for fast mathematics use approximations with larger errors.
     x = np.concatenate([np.linspace(-30, 30, 2001), np.geomspace(1e-6, 90, 500)]).astype(np.float32)
     wide, positive = x.astype(np.float64), np.geomspace(1e-25, 1e25, 501).astype(np.float32)
     allowed = ACTIVATION_ROUNDINGS * UNIT_ROUNDOFF * (1.0 + np.abs(wide))
@@ -89,10 +90,11 @@ def _probes():
 
 
 def _convolution_probe(size, channels):
-    """One bright pixel in a dark image: algorithms by transforms spread its error around it.
+    """A dark image with one bright pixel, which reveals convolutions by transforms.
 
-    The error of a direct sum is a part of that sum's own terms. Winograd's and Fourier's algorithms
-    mix all pixels of a tile, so that the bright pixel's error reaches outputs without it.
+    The error of a direct sum is relative to the terms of that sum. Winograd's and Fourier's
+    algorithms mix all pixels of a tile, so that the error of the bright pixel reaches outputs whose
+    windows do not contain it.
     """
     random = np.random.default_rng(size)
     images = random.uniform(1.0, 2.0, size=(1, 12, 12, channels)).astype(np.float32)
@@ -108,7 +110,7 @@ def _convolution_probe(size, channels):
 
 
 def _compilers():
-    """Ways to compile a function, by what they are called in an error."""
+    """Ways to compile a function, by the names that they have in error messages."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -116,7 +118,7 @@ def _compilers():
     import tensorflow as tf
 
     def by(**options):
-        # A function that Keras wrote must not be traced by autograph.
+        # Autograph must not rewrite Keras's own functions.
         return lambda function: tf.function(function, autograph=False, **options)
 
     return {"in a TensorFlow graph": by(), "compiled by XLA": by(jit_compile=True)}
@@ -135,10 +137,10 @@ def _settings():
     if keras.backend.backend() == "jax":
         import jax
 
-        # A context may switch compilation off for a while.
         settings = repr(sorted(jax.config.values.items(), key=str))
-        # JAX makes the attributes of its settings when it runs.
+        # JAX creates the attributes of its config at run time, so type checkers do not know them.
         config: Any = jax.config
+        # A context manager may set `jax_disable_jit`, which `values` does not show.
         return settings, config.jax_disable_jit, str(jax.devices())
     import tensorflow as tf
 
@@ -151,7 +153,7 @@ def _settings():
 
 
 def _advice():
-    """Which settings may be why, with their values."""
+    """A hint for error messages: the settings that may be the cause, with their values."""
     found = {}
     if keras.backend.backend() == "jax":
         import jax

@@ -4,29 +4,30 @@ import math
 
 from keras import ops
 
-# Products that are summed one after the other.
+# Largest number of products that are summed in one block.
 _BLOCK = 32
 
 
 def blocks_of(inputs):
-    """Into how many blocks a sum of so many products is cut: a power of two.
+    """The number of blocks that a sum of products is divided into.
 
     Args:
-        inputs: their number.
+        inputs: number of products in the sum.
 
     Returns:
-        ``(blocks, roundings)``: the number of blocks, and of the roundings that a product goes
-        through at most.
+        ``(blocks, roundings)``: the number of blocks, a power of two, and the largest number of
+        roundings that a product goes through.
     """
     blocks = 2 ** max(0, math.ceil(math.log2(inputs / _BLOCK)))
     return blocks, math.ceil(inputs / blocks) + int(math.log2(blocks))
 
 
 def blocked_matmul(inputs, kernel):
-    """``inputs @ kernel``, each sum cut into blocks, and these added in pairs.
+    """``inputs @ kernel``, where each sum is divided into blocks whose sums are added in pairs.
 
-    A float32 sum of n products may be off by ``n`` roundings, whatever its order: too much for a
-    proof about wide layers. This one is off by ``n / blocks + log₂ blocks``.
+    In a float32 sum of n products in unknown order, a product may go through ``n`` roundings. For
+    wide layers this error bound is too large for a useful proof. Here it goes through at most
+    ``n / blocks + log₂ blocks`` roundings (the quotient rounded up).
 
     Args:
         inputs: tensor ``(…, inputs)``.
@@ -46,7 +47,7 @@ def blocked_matmul(inputs, kernel):
     cuts = [size * index // blocks for index in range(1, blocks)]
     inputs, kernel = ops.split(inputs, cuts, axis=-1), ops.split(kernel, cuts, axis=0)
 
-    # Depth first: few sums are alive at a time, and they stay in a processor's cache.
+    # The recursion is depth first, so that few partial sums exist at a time and stay in the cache.
     def total(first, last):
         if last - first == 1:
             return ops.matmul(inputs[first], kernel[first])
@@ -57,7 +58,7 @@ def blocked_matmul(inputs, kernel):
 
 
 def blocked_inputs(inputs):
-    """``(…, inputs)`` as ``(…, blocks, inputs per block)``, with zeros at the end."""
+    """Reshape ``(…, inputs)`` to ``(…, blocks, inputs per block)``, padded with zeros."""
     size = inputs.shape[-1]
     blocks, _ = blocks_of(size)
     block = math.ceil(size / blocks)
@@ -66,7 +67,7 @@ def blocked_inputs(inputs):
 
 
 def blocked_kernel(kernel):
-    """``(inputs, units)`` as ``(blocks, inputs per block, units)``, with zeros at the end."""
+    """Reshape ``(inputs, units)`` to ``(blocks, inputs per block, units)``, padded with zeros."""
     size, units = kernel.shape
     blocks, _ = blocks_of(size)
     block = math.ceil(size / blocks)
@@ -76,7 +77,10 @@ def blocked_kernel(kernel):
 
 
 def sum_of_halves(parts):
-    """The sum over the last axis but one, a power of two, by adding one half to the other."""
+    """The sum over the last axis but one, by repeatedly adding one half to the other.
+
+    The length of this axis must be a power of two.
+    """
     while parts.shape[-2] > 1:
         half = parts.shape[-2] // 2
         parts = parts[..., :half, :] + parts[..., half:, :]

@@ -1,4 +1,4 @@
-"""NumPy's heavy work on all cores, a whole task for each."""
+"""Heavy NumPy work on all cores, with a whole task for each core."""
 
 import concurrent.futures
 import os
@@ -6,12 +6,13 @@ import threading
 
 from threadpoolctl import threadpool_limits
 
-# The limit is the process's: who restores it must be who set it.
+# `threadpool_limits` changes a setting of the whole process. The lock keeps one thread from
+# restoring the setting while another one relies on it.
 _LIMIT = threading.Lock()
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -20,12 +21,12 @@ def cores() -> int:
 def on_all_cores(function, *arguments):
     """``list(map(function, *arguments))``, with as many tasks at once as there are cores.
 
-    Linear algebra takes one core for each task: where it splits a task, its threads wait for each
-    other, for seconds if something else has a core meanwhile.
+    Linear algebra uses one core for each task. If it divided a task among threads, these would wait
+    for each other, even for seconds if another program uses one of the cores.
 
     Args:
-        function: of NumPy arrays; most of its time goes by without the interpreter's lock.
-        arguments: iterables, one for each of its arguments.
+        function: function of NumPy arrays that mostly runs without holding the interpreter's lock.
+        arguments: iterables, one for each argument of the function.
     """
     with (
         _LIMIT,

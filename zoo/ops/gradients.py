@@ -1,4 +1,4 @@
-"""Gradients with respect to inputs, inside a training step or outside, on either backend."""
+"""Gradients with respect to inputs, inside or outside of a training step, on either backend."""
 
 import keras
 from keras import ops
@@ -7,11 +7,11 @@ from keras import ops
 def input_gradient(function, inputs):
     """Gradient of ``Σ function(inputs)`` with respect to ``inputs``.
 
-    It can be differentiated again: with respect to the weights that ``function`` uses, a loss made
-    from it trains them.
+    The gradient can itself be differentiated with respect to the weights that ``function`` uses, so
+    a loss that is computed from it can train them.
 
     Args:
-        function: of one tensor, made of ``keras.ops`` and layers.
+        function: function of one tensor that consists of ``keras.ops`` and layers.
         inputs: tensor, float.
 
     Returns:
@@ -45,13 +45,14 @@ def input_gradient(function, inputs):
 
 
 def input_jacobian(function, inputs):
-    """Derivatives of every output with respect to the inputs: one forward pass, one pass back.
+    """Derivatives of every output with respect to the inputs (the Jacobian).
 
-    The pass back is taken for all outputs at once. Like :func:`input_gradient` it can be
-    differentiated again.
+    It takes one forward pass and one backward pass, which is vectorised over the outputs. Like
+    :func:`input_gradient`, the result can be differentiated again.
 
     Args:
-        function: of a batch, made of ``keras.ops`` and layers, that treats each sample by itself.
+        function: function of a batch that consists of ``keras.ops`` and layers and computes each
+            sample independently of the others.
         inputs: tensor ``(batch, *input_shape)``, float.
 
     Returns:
@@ -91,20 +92,23 @@ def input_jacobian(function, inputs):
 
 
 def traced_once(function, *, on_jax=False):
-    """A function that is traced once for each combination of shapes, whoever calls it.
+    """A function that is traced once for each combination of shapes, whichever model calls it.
 
-    TensorFlow never lets go of a graph in which a custom gradient was traced, nor of the weights
-    in it. So the custom gradient gets a graph of its own, which holds no weights: one for all
-    models whose tensors have the same shapes. Outside of graphs the function runs as it is.
+    TensorFlow never frees a graph in which a custom gradient was traced, nor the weights that the
+    graph uses. So a function with a custom gradient gets a graph of its own, without weights, which
+    all models share whose tensors have the same shapes. In eager execution the function is called
+    directly.
 
-    JAX compiles a loop anew whenever its body is a new function, and keeps what it compiled.
+    JAX compiles a loop again whenever its body is a new function object, and keeps each compiled
+    program. A function that is compiled once avoids this.
 
     Args:
-        function: of tensors alone; it must not use variables.
-        on_jax: whether JAX is to compile the function. Without loops there is no need to.
+        function: function of tensors that uses no variables.
+        on_jax: whether JAX compiles the function, which is only needed if it contains loops.
 
     Returns:
-        A function of the same tensors; keep it, as each has its own traces.
+        A function of the same tensors. Store it and use it again, because every one has its own
+        traces.
     """
     backend = keras.backend.backend()
     if backend == "jax" and on_jax:

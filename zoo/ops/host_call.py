@@ -1,4 +1,4 @@
-"""Calling NumPy code from inside a graph, on either backend."""
+"""Calls of NumPy code from inside a graph, on either backend."""
 
 import functools
 
@@ -13,10 +13,10 @@ def host_call(function, inputs, outputs):
     """Call ``function`` on NumPy arrays, eagerly or inside a compiled graph.
 
     Args:
-        function: takes and returns NumPy arrays (a tuple of them, or a single one).
-        inputs: list of tensors handed to it.
-        outputs: list of ``(shape, dtype)`` of what it returns; a dimension may be ``None`` on
-            TensorFlow.
+        function: function of NumPy arrays that returns one or a tuple of them.
+        inputs: list of tensors, the arguments of the function.
+        outputs: list of ``(shape, dtype)``, one for each result of the function; a dimension may be
+            ``None`` on TensorFlow.
 
     Returns:
         A list of tensors. No gradient flows through them: wrap the call in
@@ -31,7 +31,7 @@ def host_call(function, inputs, outputs):
         import tensorflow as tf
 
         results = tf.numpy_function(call, inputs, [tf.as_dtype(dtype) for _, dtype in outputs])
-        results = tf.nest.flatten(results)  # eagerly, a single result comes bare
+        results = tf.nest.flatten(results)  # in eager execution a single result is not in a list
         for result, (shape, _) in zip(results, outputs, strict=True):
             result.set_shape(shape)
         return results
@@ -46,7 +46,7 @@ def host_call(function, inputs, outputs):
 
 @functools.cache
 def _on_arrays(function):
-    # One wrapper per function: JAX compiles a callback anew for each one it has not seen.
+    # The cache gives one wrapper per function, because JAX compiles again for each new callback.
     def call(*arrays):
         result = function(*(np.asarray(array) for array in arrays))
         return result if isinstance(result, tuple) else (result,)
@@ -64,6 +64,6 @@ def on_cpu():
     if keras.backend.backend() == "jax":
         import jax
 
-        # With a single thread, XLA waits for the callback and the callback for XLA.
+        # With a single core there is a deadlock: XLA waits for the callback, which waits for XLA.
         return jax.default_backend() == "cpu" and cores() > 1
     return not any("GPU" in device.upper() for device in keras.distribution.list_devices())

@@ -22,8 +22,8 @@ def linf_interval(lower, upper, w, *, implementation="auto"):
         implementation: as in :func:`zoo.ops.lp_distance`.
 
     Returns:
-        ``(low, high)``, tensors of shape ``(batch, units)``. No gradient is defined for the numba
-        and pallas forms.
+        ``(low, high)``, tensors of shape ``(batch, units)``. Only the portable implementation has a
+        gradient.
 
     Example:
 
@@ -58,7 +58,7 @@ def _portable():
 
 def _portable_interval(lower, upper, w):
     far = [lp_distance(z, w, float("inf"), implementation="portable") for z in (lower, upper)]
-    # One-sided differences: max_i (a_i - w_i), or 0 where all are negative.
+    # The one-sided differences max_i (a_i - w_i), or 0 if all are negative.
     near = [_largest_difference(lower, w), _largest_difference(-upper, -w)]
     return ops.maximum(*near), ops.maximum(*far)
 

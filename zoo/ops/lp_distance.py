@@ -12,44 +12,46 @@ from keras import ops
 from zoo.ops.gradients import traced_once
 from zoo.ops.host_call import host_call, on_cpu
 
-#: Exponents at which the numba kernel needs multiplications alone, several times as fast as others.
+#: The exponents for which the numba kernel computes powers by multiplications alone. It is several
+#: times as fast at these exponents as at others.
 FAST_EXPONENTS = tuple(2.0 * m * 2**j for j in range(8) for m in (4, 6))[:-1]
 
-#: An exponent of at least this stands for infinity. A tensor can hold it where debuggers of NaN and
-#: infinity, which look at every tensor, must not find one.
+#: Exponents of at least this number stand for infinity. A tensor can hold it while a debugger
+#: checks every tensor for NaN and infinity.
 INFINITE = float(np.finfo(np.float32).max)
 
 # The portable form computes at most this many (sample, unit, input) triples at once.
 _BLOCK_TRIPLES = 1 << 24
-# Assumed where the batch size is not known while the graph is built.
+# The batch size that is assumed if it is not known when the graph is built.
 _USUAL_BATCH = 256
 
 
 def lp_distance(x, w, p, *, implementation="auto"):
     """Distance ``u[b, o] = ‖x[b] − w[o]‖_p``.
 
-    Computed as ``r · (Σ (|x − w| / r)^p)^(1/p)`` with ``r`` the largest difference, so no power
-    over- or underflows. Its gradient ``sign(x − w) · (|x − w| / u)^(p−1)`` is a closed form; the
-    batch × units × inputs tensor is never held. At ``p = inf`` the gradient goes to the largest
-    difference, in equal shares among ties.
+    It is computed as ``r · (Σ (|x − w| / r)^p)^(1/p)``, where ``r`` is the largest difference, so
+    that no power overflows and the largest one is 1. Its gradient has the closed form
+    ``sign(x − w) · (|x − w| / u)^(p−1)``. Neither needs a tensor of shape (batch, units, inputs) at
+    once. At ``p = inf`` the gradient goes to the largest difference, in equal shares among ties.
 
     Args:
         x: tensor of shape ``(batch, inputs)``, float32.
         w: tensor of shape ``(units, inputs)``, float32.
-        p: at least 2; a number or a scalar tensor. ``inf`` is exact in float32, and so is the
-            largest float32, which stands for it. As a number, infinity appears in no tensor.
-        implementation: ``"numba"`` (compiled CPU kernel), ``"pallas"`` (NVIDIA GPU kernel, JAX
-            alone; on other devices it is interpreted, slowly), ``"portable"`` (plain ``keras.ops``:
-            works everywhere, also in an exported program and where a kernel does not compile) or
-            ``"auto"``: numba on a CPU where it is installed, pallas with JAX on an NVIDIA GPU,
-            portable elsewhere.
+        p: at least 2; a number or a scalar tensor. The distance for ``inf`` is exact in float32.
+            The largest float32 also stands for ``inf``. If ``inf`` is given as a number, no tensor
+            holds an infinity.
+        implementation: ``"numba"`` (compiled CPU kernel), ``"pallas"`` (NVIDIA GPU kernel, for JAX
+            only; on other devices it is interpreted, which is slow), ``"portable"`` (plain
+            ``keras.ops``, which work everywhere, even in an exported program) or ``"auto"``, which
+            is numba on a CPU if it is installed, pallas with JAX on an NVIDIA GPU, and portable
+            otherwise.
 
     Returns:
         Tensor of shape ``(batch, units)``, float32.
 
     Raises:
         ValueError: if the shapes do not fit, ``p`` is a number below 2, or the implementation is
-            unknown or not for this backend.
+            unknown or does not work on this backend.
 
     Example:
 
@@ -72,16 +74,16 @@ def lp_distance(x, w, p, *, implementation="auto"):
             f"got {tuple(x.shape)} and {tuple(w.shape)}"
         )
     form = _FORMS[chosen_implementation(implementation)]
-    # Reshaped, a variable is a tensor: a custom gradient must not see TensorFlow variables.
+    # Reshaping makes a tensor of a variable. A custom gradient must not see TensorFlow variables.
     x, w = ops.reshape(x, (-1, x.shape[1])), ops.reshape(w, w.shape)
     return with_exponent(functools.partial(_distance, form), x, w, p)
 
 
 def with_exponent(distance, x, w, p):
-    """``distance(exact)(x, w, …)``: for p = inf ``exact`` is True, otherwise p follows w.
+    """``distance(True)(x, w)`` if p is infinite, otherwise ``distance(False)(x, w, p)``.
 
     Args:
-        distance: function of a bool, that returns a function of tensors.
+        distance: function of a bool that returns a function of tensors.
         x, w: tensors.
         p: at least 2; a number or a scalar tensor.
 
@@ -101,7 +103,7 @@ def with_exponent(distance, x, w, p):
 def _distance(form, exact):
     forward, backward = form
 
-    # The forms are given p = inf as a number, any other exponent as a tensor.
+    # `forward` and `backward` are given p = inf as a number, and any other exponent as a tensor.
     @ops.custom_gradient
     def distance(x, w, *exponent):
         p = math.inf if exact else exponent[0]
@@ -113,12 +115,16 @@ def _distance(form, exact):
 
         return u, gradient
 
-    # Of the forms the portable one has loops.
+    # Only the portable implementation contains loops.
     return traced_once(distance, on_jax=forward is _portable_forward)
 
 
 def chosen_implementation(implementation):
-    """The form that is meant: ``"numba"``, ``"pallas"`` or ``"portable"``."""
+    """The implementation to use: ``"numba"``, ``"pallas"`` or ``"portable"``; resolves ``"auto"``.
+
+    Raises:
+        ValueError: if the implementation is unknown or does not work on this backend.
+    """
     if implementation == "auto":
         if numba_available():
             return "numba"
@@ -145,7 +151,7 @@ def _pallas_pays():
 
     if jax.default_backend() != "gpu":
         return False
-    # JAX calls AMD's a GPU too; the kernels' instructions are NVIDIA's.
+    # JAX calls AMD's devices GPUs too, but the kernels use NVIDIA's instructions.
     return "rocm" not in jax.devices()[0].client.platform_version.lower()
 
 
@@ -155,12 +161,12 @@ def numba_available():
 
 
 def on_host(kernel, before, p, after, outputs):
-    """``kernel(*before, p, *after)`` by :func:`zoo.ops.host_call`.
+    """Call ``kernel(*before, p, *after)`` by :func:`zoo.ops.host_call`.
 
     Args:
-        kernel: numba's, of NumPy arrays.
+        kernel: function of NumPy arrays that numba has compiled.
         before, after: lists of tensors.
-        p: scalar tensor, or the Python number infinity, which becomes no tensor.
+        p: scalar tensor, or the Python number infinity, which is not made a tensor.
         outputs: as for :func:`zoo.ops.host_call`.
     """
     exact = isinstance(p, float)
@@ -170,7 +176,7 @@ def on_host(kernel, before, p, after, outputs):
 
 @functools.cache
 def _host_kernel(kernel, exact):
-    # One function per kernel: a host call is compiled for each one that it has not seen.
+    # The cache gives one function per kernel, because each new function compiles a host call again.
     def call(x, w, *rest):
         p, rest = (INFINITE, rest) if exact else (float(rest[0]), rest[1:])
         return kernel(x, w, np.float32(math.inf if p >= INFINITE else p), *rest)
@@ -222,7 +228,7 @@ def _portable_forward(x, w, p):
         largest = ops.squeeze(r, -1)
         return (largest if isinstance(p, float) else largest * ops.power(total, 1.0 / p)), total
 
-    # A block of units at a time: (blocks, size, inputs) -> (blocks, batch, size)
+    # One block of units is computed at a time: (blocks, size, inputs) -> (blocks, batch, size).
     size = _block_size(units, _batch(x) * inputs)
     u, total = ops.map(block, ops.reshape(_fill(w, size, axis=0), (-1, size, inputs)))
 
@@ -235,7 +241,7 @@ def _portable_forward(x, w, p):
 
 def _portable_backward(x, w, p, u, total, g):
     units, inputs = w.shape
-    # At p = inf, ties have share 1 each.
+    # At p = inf every tie has the share 1 below, so g is divided by their number.
     shared = g / ops.maximum(total, 1.0)
     g = (shared if isinstance(p, float) else ops.where(p >= INFINITE, shared, g))[:, :, None]
 
@@ -245,7 +251,8 @@ def _portable_backward(x, w, p, u, total, g):
         term = g * ops.sign(d) * _share(ops.abs(d), u[:, :, None], p - 1.0)
         return ops.sum(term, axis=1), -ops.sum(term, axis=0)
 
-    # A block of inputs at a time, so that both sums are whole: (blocks, batch or units, size)
+    # One block of inputs is computed at a time, so that no sum over units or over the batch is
+    # split: (blocks, batch or units, size).
     size = _block_size(inputs, _batch(x) * units)
 
     blocks = -(-inputs // size)
@@ -263,8 +270,8 @@ def _portable_backward(x, w, p, u, total, g):
 
 
 def _share(d, largest, p):
-    """``(d / largest) ** p``: in [0, 1], 0 where the largest is 0; at p = inf 1 for the largest."""
-    # Not by the power's own limit: a rounded ratio may be just below 1.
+    """``(d / largest) ** p``, in [0, 1]; 0 if ``largest`` is 0. At p = inf 1 for the largest d."""
+    # p = inf is not left to the power, because the rounded ratio of the largest may be below 1.
     is_largest = ops.cast(d >= largest, "float32")
     if isinstance(p, float):
         return is_largest
@@ -275,7 +282,7 @@ def _share(d, largest, p):
 
 
 def _batch(x):
-    """The number of rows; a usual one where a graph is built for any number."""
+    """The number of rows, or a usual number if the graph is built for any number of rows."""
     return x.shape[0] if isinstance(x.shape[0], int) and x.shape[0] else _USUAL_BATCH
 
 

@@ -18,32 +18,35 @@ from zoo.ops.lp_distance import (
     with_exponent,
 )
 
-#: Patches are held for this many bytes at a time, or for one row of an image where that is more.
+#: The patches that exist at a time take at most this many bytes, or as many as those of one output
+#: row if that is more.
 TILE_BYTES = 1 << 24
 
-# The numba kernels fill a shorter patch up to this.
+# The numba kernels pad shorter patches to this length.
 _SHORTEST_ROW = 64
-# Images in a tile of the portable form, at most, where the batch size is not known while the graph
-# is built: a batch is filled up to whole tiles.
+# Largest number of images in a tile of the portable implementation, if the batch size is not known
+# when the graph is built. A batch is then padded to whole tiles.
 _IMAGES_OF_UNKNOWN_BATCH = 16
 
 
 def lp_distance_conv(x, w, p, *, strides=(1, 1), padding="valid", groups=1, implementation="auto"):
     """Distance ``u[b, y, x, f] = ‖patch(b, y, x) − w[…, f]‖_p``, a convolution of distances.
 
-    The patches of a bounded number of output positions are held at a time, never those of a whole
-    batch, and the backward pass gathers them again. Padded pixels are zeros: constants, so at
-    ``p = inf`` every output is 1-Lipschitz in ℓ∞ of the image at the border as well.
+    Patches are gathered for a limited number of output positions at a time, and gathered again in
+    the backward pass, so the patches of a whole batch never exist at once. Padded pixels are
+    constants (zeros), so at ``p = inf`` every output, even at the border, is 1-Lipschitz in the ℓ∞
+    norm of the image.
 
     Args:
         x: tensor of shape ``(batch, height, width, channels)``, float32. All but the batch must be
             known.
         w: tensor of shape ``(kernel height, kernel width, channels / groups, filters)``, float32.
-        p: at least 2; a number or a scalar tensor. ``inf`` is exact in float32.
+        p: at least 2; a number or a scalar tensor. The distance for ``inf`` is exact in float32.
         strides: pair of integers, in pixels.
-        padding: ``"valid"`` or ``"same"``, where the output is ``ceil(size / stride)`` pixels, with
-            zeros aligned as in ``keras.layers.Conv2D``.
-        groups: filters ``k · filters / groups …`` see the channels ``k · channels / groups …``.
+        padding: ``"valid"`` or ``"same"``. With the latter the output has ``ceil(size / stride)``
+            pixels, and zeros are padded as in ``keras.layers.Conv2D``.
+        groups: number of groups that channels and filters are divided into, both in order. The
+            filters of a group see the channels of that group.
         implementation: as in :func:`zoo.ops.lp_distance`.
 
     Returns:
@@ -52,7 +55,7 @@ def lp_distance_conv(x, w, p, *, strides=(1, 1), padding="valid", groups=1, impl
 
     Raises:
         ValueError: if the shapes do not fit, the kernel is larger than an unpadded image, ``p`` is
-            a number below 2, or padding or implementation are unknown.
+            a number below 2, or the padding or the implementation is unknown.
 
     Example:
 
@@ -70,17 +73,17 @@ def lp_distance_conv(x, w, p, *, strides=(1, 1), padding="valid", groups=1, impl
     x, w = ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(w, "float32")
     geometry = Geometry.of(x.shape, w.shape, strides, padding, groups)
     form = _form(implementation)
-    # Reshaped, a variable is a tensor: a custom gradient must not see TensorFlow variables.
+    # Reshaping makes a tensor of a variable. A custom gradient must not see TensorFlow variables.
     x, w = ops.reshape(x, (-1, *x.shape[1:])), ops.reshape(w, w.shape)
     return with_exponent(functools.partial(_distance, form, geometry), x, w, p)
 
 
-# As many as a network has layers, and more.
+# The cache has room for more layers than a network has.
 @functools.lru_cache(maxsize=256)
 def _distance(form, geometry, exact):
     forward, backward, _ = form
 
-    # The forms are given p = inf as a number, any other exponent as a tensor.
+    # `forward` and `backward` are given p = inf as a number, and any other exponent as a tensor.
     @ops.custom_gradient
     def distance(x, w, *exponent):
         p = math.inf if exact else exponent[0]
@@ -93,7 +96,7 @@ def _distance(form, geometry, exact):
 
         return u, gradient
 
-    # Of the forms the portable one has loops.
+    # Only the portable implementation contains loops.
     return traced_once(distance, on_jax=forward is _portable_conv_forward)
 
 
@@ -102,7 +105,8 @@ def linf_interval_conv(
 ):
     """Smallest and largest ``‖patch − w[…, f]‖_∞`` over the images ``lower ≤ z ≤ upper``.
 
-    Both are attained, each output by itself. Padded pixels are zeros in every image.
+    Each output attains both, though not all outputs in the same image. Padded pixels are zeros in
+    every image.
 
     Args:
         lower, upper: tensors of shape ``(batch, height, width, channels)``, float32,
@@ -111,8 +115,8 @@ def linf_interval_conv(
         strides, padding, groups, implementation: as in :func:`zoo.ops.lp_distance_conv`.
 
     Returns:
-        ``(low, high)``, tensors of shape ``(batch, output height, output width, filters)``. No
-        gradient is defined for the numba form.
+        ``(low, high)``, tensors of shape ``(batch, output height, output width, filters)``. Only
+        the portable implementation has a gradient.
 
     Raises:
         ValueError: as :func:`zoo.ops.lp_distance_conv`.
@@ -148,14 +152,14 @@ def _interval(form, geometry):
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """Which pixels each output position sees.
+    """The geometry of a convolution: which pixels each output position sees.
 
     Args:
         size: ``(height, width)`` of the images.
-        channels, filters: numbers of them, of all groups.
+        channels, filters: number of channels and of filters in all groups together.
         kernel_size, strides: ``(height, width)``.
         padding: ``"valid"`` or ``"same"``.
-        groups: that channels and filters are divided into.
+        groups: number of groups that channels and filters are divided into.
     """
 
     size: tuple
@@ -168,7 +172,7 @@ class Geometry:
 
     @classmethod
     def of(cls, x, w, strides, padding, groups):
-        """From the shapes of images and kernel.
+        """The geometry of a convolution with the given shapes of images and kernel.
 
         Raises:
             ValueError: if they do not fit.
@@ -211,7 +215,7 @@ class Geometry:
 
     @property
     def pads(self):
-        """``((top, bottom), (left, right))``, zeros around the images."""
+        """``((top, bottom), (left, right))``, the numbers of zeros around the images."""
         if self.padding == "valid":
             return (0, 0), (0, 0)
         missing = [
@@ -220,19 +224,19 @@ class Geometry:
                 self.size, self.kernel_size, self.strides, self.output, strict=True
             )
         ]
-        # The odd one comes last.
+        # If the number is odd, there is one more zero at the end.
         return tuple((m // 2, m - m // 2) for m in missing)
 
     @property
     def inputs(self):
-        """Length of a patch of one group."""
+        """The number of entries in a patch of one group."""
         return self.kernel_size[0] * self.kernel_size[1] * self.channels // self.groups
 
     def taps(self, first=0, last=None):
         """The pixels under each entry of the kernel, for the output rows ``first … last − 1``.
 
         Yields:
-            ``(i, j, rows, columns)``: the place in the kernel and two slices of padded images.
+            ``(i, j, rows, columns)``: the place in the kernel, and two slices of the padded images.
         """
         last = self.output[0] if last is None else last
         height, width = self.strides
@@ -242,7 +246,7 @@ class Geometry:
                 yield i, j, rows, slice(j, j + (self.output[1] - 1) * width + 1, width)
 
     def divided(self):
-        """Slices of the channels and of the filters, for each group."""
+        """Yields ``(channels, filters)`` for each group: the slices that belong to it."""
         channels, filters = self.channels // self.groups, self.filters // self.groups
         for k in range(self.groups):
             yield (
@@ -251,9 +255,9 @@ class Geometry:
             )
 
     def tile(self):
-        """``(images, output rows)`` of a tile: many images, or a part of one."""
+        """``(images, output rows)`` of a tile, which is several whole images or a part of one."""
         height, width = self.output
-        # Or distances, where there are more filters than entries in a patch.
+        # A position holds a patch and its distances; the larger of the two counts.
         bytes_each = 4 * max(self.inputs, self.filters // self.groups, _SHORTEST_ROW)
         rows = max(1, TILE_BYTES // (bytes_each * width))
         return max(1, rows // height), min(rows, height)
@@ -310,9 +314,11 @@ def _portable_conv_backward(geometry, x, w, p, u, total, g):
         return ops.concatenate(dx, -1), ops.concatenate(dw, -1)
 
     size = _images_at_once(geometry, x)
-    # Added images have no upstream gradient; their total must not be 0, which g is divided by.
+    # The images that pad a block have an upstream gradient of 0. Their total is 1, because g is
+    # divided by it.
     arrays = (_blocks(x, size), _blocks(u, size), _blocks(total, size, 1.0), _blocks(g, size))
-    # One gradient of the kernel per tile: less than u, unless a patch has thousands of entries.
+    # This holds one gradient of the kernel per tile, which takes less memory than u unless a patch
+    # has thousands of entries.
     dx, dw = ops.map(block, arrays)
     return _joined(dx, x), ops.reshape(ops.sum(dw, axis=0), w.shape)
 
@@ -346,7 +352,7 @@ def _patches(geometry, x):
 
 
 def _scattered(geometry, patches):
-    """Each pixel's sum over the patches of one group that it is in: the adjoint of _patches."""
+    """The sum of each pixel's entries in all patches of one group: the adjoint of _patches."""
     (height, width), (down, right) = geometry.output, geometry.strides
     (top, _), (left, _) = geometry.pads
     rows = max(height * down + geometry.kernel_size[0] - 1, geometry.size[0] + top)
@@ -356,7 +362,7 @@ def _scattered(geometry, patches):
     total: Any = 0.0
     for tap, (i, j, _, _) in enumerate(geometry.taps()):
         part = patches[..., tap * channels : (tap + 1) * channels]
-        # Zeros between the pixels that a stride steps over.
+        # Zeros are inserted for the pixels that the stride skips.
         part = ops.reshape(part, (-1, height, 1, width, 1, channels))
         part = ops.pad(part, ((0, 0), (0, 0), (0, down - 1), (0, 0), (0, right - 1), (0, 0)))
         part = ops.reshape(part, (-1, height * down, width * right, channels))
@@ -379,15 +385,15 @@ def _images_at_once(geometry, x):
     if x.shape[0] is None:
         batch = _IMAGES_OF_UNKNOWN_BATCH
     else:
-        # JAX cannot fill up a batch of unknown size to whole tiles: an image at a time.
+        # JAX cannot pad a batch of unknown size to whole tiles, so it takes one image at a time.
         batch = max(1, x.shape[0]) if isinstance(x.shape[0], int) else 1
     return min(batch, geometry.tile()[0])
 
 
 def _blocks(images, size, fill=0.0):
-    """``images`` as ``(blocks, size, …)``, at least one block, filled up at the end."""
+    """Reshape images to ``(blocks, size, …)``, padded at the end, with at least one block."""
     count = ops.shape(images)[0]
-    # An empty batch has one block of added images: a map over nothing has no shape.
+    # An empty batch is padded to one block, because a map over nothing has no output shape.
     missing = 0 if size == 1 else -count % size
     missing = size if images.shape[0] == 0 else missing
     filled = ops.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)), constant_values=fill)

@@ -1,7 +1,7 @@
 """CPU form of :func:`zoo.ops.lp_distance_conv`: the kernels of ``lp_distance`` on tiles of patches.
 
-Gathering an entry of a patch and adding its gradient back is a copy each, beside as many distance
-terms as a group has filters.
+Gathering an entry of a patch costs one copy, and adding its gradient back costs another. That is
+little beside the distance terms of the entry, one for each filter of the group.
 """
 
 import functools
@@ -16,7 +16,9 @@ __all__ = ["on_host", "words"]
 
 @functools.cache
 def on_host(geometry):
-    """Functions of NumPy arrays: the same ones each time, so that no graph is compiled anew.
+    """Functions of NumPy arrays for a geometry.
+
+    They are cached, because a graph that calls a new function has to be compiled again.
 
     Args:
         geometry: a :class:`zoo.ops.lp_distance_conv.Geometry`.
@@ -69,7 +71,10 @@ def on_host(geometry):
 
 
 def _tiles(geometry, batch):
-    """Pairs of slices (images, output rows), with the slices of each group's channels, filters."""
+    """Yields ``(place, channels, filters)`` of each tile and group: slices.
+
+    A place is a pair of slices: of the images and of the output rows.
+    """
     images, rows = geometry.tile()
     for b in range(0, batch, images):
         for y in range(0, geometry.output[0], rows):
@@ -101,7 +106,8 @@ def _scatter(geometry, patches, images, place, channels):
     tile, rows = images[place[0]], place[1]
     shape = (len(tile), rows.stop - rows.start, geometry.output[1], *geometry.kernel_size)
     patches = patches.reshape(*shape, -1)
-    # An entry of the kernel at a time: no two of its patches share a pixel.
+    # One entry of the kernel is added at a time. For a single entry no two patches share a pixel,
+    # so each pixel gets at most one term per addition.
     for i, j, ys, xs in geometry.taps(rows.start, rows.stop):
         tile[:, ys, xs, channels] += patches[:, :, :, i, j]
 
@@ -113,5 +119,5 @@ def _store(target, place, own, rows):
 
 def _loaded(source, place, own):
     part = source[*place, :, own]
-    # Contiguous, as numba compiles for each memory layout anew.
+    # The array is made contiguous, because numba compiles separately for each memory layout.
     return np.ascontiguousarray(part).reshape(-1, *part.shape[3:])

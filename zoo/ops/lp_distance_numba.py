@@ -5,14 +5,15 @@ float32. No kernel holds anything of size batch x units x inputs.
 
 What makes them fast:
 
-* At the exponents ``FAST_EXPONENTS`` a power is a few multiplications, compiled for each of them
-  on first use; at others it is ``exp2(q * log2(t))`` by polynomials. Both become vector code.
+* At the exponents ``FAST_EXPONENTS`` a power is a few multiplications; the kernels for such an
+  exponent are compiled on first use. At others it is ``exp2(q * log2(t))`` by polynomials. Both
+  become vector code.
 * The largest difference is found for two rows and two units at a time, so each value loaded is
   used twice.
 * Rows are padded to whole registers, so nothing is left to a scalar loop.
-* Terms below ``2**-32`` of the largest are skipped, a chunk of a row at a time: as ``p`` grows that
-  is nearly all of them. The forward pass notes the chunks that counted, one bit each, and the
-  backward pass visits no others.
+* Terms below ``2**-32`` of the largest are skipped, a chunk of a row at a time. For large ``p``
+  these are nearly all terms. The forward pass records the chunks that it did not skip, one bit
+  each, and the backward pass visits only these.
 """
 
 import functools
@@ -25,25 +26,27 @@ from numba import float32, int32
 
 from zoo.ops.lp_distance import FAST_EXPONENTS
 
-# Powers below 2**-32 of the largest term are not computed from this exponent on; below it there
-# are too few of them for the search to pay.
+# Terms below 2**_NEGLIGIBLE of the largest one are skipped at exponents of at least _SPARSE_FROM.
+# At smaller exponents there are too few such terms for the search to pay.
 _NEGLIGIBLE = -32.0
 _SPARSE_FROM = 32.0
-# No power is taken of less than this: it would be a denormal number, which is slow.
+# Terms below 2**_SMALLEST_POWER are replaced by this number, because computing with subnormal
+# numbers is slow.
 _SMALLEST_POWER = -64.0
-# Entries that are skipped or computed together; rows are padded to a multiple of it.
+# Number of entries that are skipped or computed together; rows are padded to a multiple of it.
 _CHUNK = 64
-# Bits in a word of the record of chunks.
+# Number of bits in a word of the record of chunks.
 _WORD = 32
 _MAGNITUDE = int32(0x7FFFFFFF)
-# The bits of infinity; larger ones are NaN, which compares as no number once fastmath is on.
+# The bits of infinity. Larger ones are the bits of NaN. They are compared as integers, because
+# fastmath assumes that there is no NaN among floats.
 _INFINITY = int32(0x7F800000)
-# Rows of x that share one reading of w.
+# Number of rows of x for which a row of w is read once.
 _ROWS = 16
 
 _inline = numba.njit(fastmath=True, inline="always", error_model="numpy")
-# One kernel at a time: each uses all cores anyway, and where there is neither OpenMP nor TBB,
-# numba ends the process if two threads start a kernel at once.
+# Only one kernel runs at a time. Each uses all cores anyway, and without OpenMP and TBB numba ends
+# the process if two threads start a kernel at once.
 _RUNNING = threading.Lock()
 
 
@@ -52,7 +55,7 @@ def _jit(function):
     options = {"fastmath": True, "parallel": True, "error_model": "numpy"}
     try:
         kernel = numba.njit(**options, cache=True)(function)
-    except RuntimeError:  # numba finds no folder for its cache that can be written
+    except RuntimeError:  # numba finds no writable folder for its cache
         kernel = numba.njit(**options)(function)
 
     @functools.wraps(function)
@@ -132,7 +135,10 @@ def _raised(s, q, m, j):
 
 @_inline
 def _raised_less_one(s, q, m, j):
-    """``s ** (q - 1)``, likewise: ``s**(m - 1)`` times the product of ``s**(m * 2**i)``, i < j."""
+    """``s ** (q - 1)``, with the arguments of :func:`_raised`.
+
+    It is ``s**(m - 1)`` times the product of ``s**(m * 2**i)`` over all i < j.
+    """
     if m == 0:
         return _power(s, q - float32(1.0))
     square = s * s
@@ -149,7 +155,7 @@ def _raised_less_one(s, q, m, j):
 
 @_inline
 def _bits(a, b):
-    """The bits of ``|a - b|``: ordered like the floats, and an integer maximum vectorises."""
+    """The bits of ``|a - b|``. They are ordered like the floats, and integer maxima vectorise."""
     return int32(_as_int(a - b) & _MAGNITUDE)
 
 
@@ -158,7 +164,7 @@ def _largest_of_block(x, w, first, last, out):
     """``out[b, o] = max |x[b] - w[o]|`` for the rows ``first <= b < last`` and all units."""
     units = w.shape[0]
     for o in range(0, units, 2):
-        # At an odd end the last one is computed twice.
+        # If the number of units is odd, the last one is computed twice; likewise for rows.
         o1 = min(o + 1, units - 1)
         for b in range(first, last, 2):
             b1 = min(b + 1, last - 1)
@@ -187,7 +193,7 @@ def _kernels(m, j):
     """Forward (dense and sparse) and backward kernels with the constants compiled in."""
 
     def compiled(function):
-        # A name of its own: compiled code of two processes meets in numba's cache by name.
+        # Each variant needs its own name, by which numba's cache, shared by processes, finds it.
         function.__qualname__ = f"{function.__name__}_{m}_{j}"
         return _jit(function)
 
@@ -249,7 +255,7 @@ def _kernels(m, j):
         units = w.shape[0]
         dx = np.zeros_like(x)
         dw = np.zeros_like(w)
-        # Each thread owns some inputs, so both gradients are sums that no other thread writes.
+        # Each thread owns some inputs, so no two threads add to the same entry of a gradient.
         for c in numba.prange(chunks):
             word, bit = c // _WORD, int32(int32(1) << int32(c % _WORD))
             for first in range(0, batch, _ROWS):
@@ -273,7 +279,7 @@ def _kernels(m, j):
 
 
 def _constants(p):
-    """Half of p, the smallest square of which a power is taken, and the kernels."""
+    """Half of p, the smallest square whose power is computed, and the kernels for p."""
     q = p / 2.0
     smallest = 2.0 ** (_SMALLEST_POWER / q)
     m, j = 0, 0
@@ -309,11 +315,12 @@ def _backward_max(x, w, u, g):
     dx = np.zeros_like(x)
     dw = np.zeros_like(w)
     share = np.zeros((batch, units), np.float32)
-    # The first pass finds the chunks, one bit each; the second visits no others.
+    # The first loop records the chunks with a largest difference, one bit each. The second loop
+    # visits only these.
     hit = np.zeros((batch, units, (chunks + _WORD - 1) // _WORD), np.int32)
     for b in numba.prange(batch):
         for o in range(units):
-            if g[b, o] == 0:  # nearly all of them, in the layers below a sparse gradient
+            if g[b, o] == 0:  # true for nearly all pairs if the layer above has a sparse gradient
                 continue
             floor = _as_int(u[b, o])
             ties = 0
@@ -337,7 +344,7 @@ def _backward_max(x, w, u, g):
 
 
 def _chunked(rows):
-    """``rows (n, inputs)`` as ``(n, chunks, _CHUNK)``; zeros fill it up and add no distance."""
+    """Reshape ``(n, inputs)`` to ``(n, chunks, _CHUNK)``; the padded zeros add no distance."""
     count, inputs = rows.shape
     chunks = max(1, -(-inputs // _CHUNK))
     if inputs != chunks * _CHUNK:
@@ -345,20 +352,21 @@ def _chunked(rows):
         padded[:, :inputs] = rows
         rows = padded
     chunked = np.ascontiguousarray(rows, np.float32).reshape(count, chunks, _CHUNK)
-    # The backends hand out both kinds of arrays; numba would compile each kernel for either.
+    # Backends pass writable and read-only arrays. All become read-only here, because numba would
+    # compile each kernel for both kinds.
     chunked = chunked.view()
     chunked.flags.writeable = False
     return chunked
 
 
 def words(inputs):
-    """Length of the record of chunks that :func:`forward` returns for a pair of rows."""
+    """Number of words in the record of chunks that :func:`forward` returns for a pair of rows."""
     chunks = max(1, -(-inputs // _CHUNK))
     return -(-chunks // _WORD)
 
 
 def forward(x, w, p):
-    """The distances, and what the backward pass wants to know of them.
+    """The distances, and the record of chunks for the backward pass.
 
     Returns:
         ``u[b, o] = ||x[b] - w[o]||_p`` for 2 <= p <= inf, and an int32 array ``(batch, units,
@@ -409,7 +417,8 @@ def _interval(lower, upper, w):
         for o in range(units):
             for b in range(first, last, 2):
                 b1 = min(b + 1, last - 1)
-                # Bits again; those of a negative float are a negative integer, below the 0 of all.
+                # The bits are compared. Those of a negative float are a negative integer, which is
+                # below the initial value 0.
                 near0, near1, far0, far1 = int32(0), int32(0), int32(0), int32(0)
                 for i in range(inputs):
                     above0, below0 = lower[b, i] - w[o, i], w[o, i] - upper[b, i]

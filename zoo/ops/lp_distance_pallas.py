@@ -1,20 +1,21 @@
-"""GPU kernels of :func:`zoo.ops.lp_distance`, in Pallas (JAX alone), compiled by Triton.
+"""GPU kernels of :func:`zoo.ops.lp_distance` for JAX, written in Pallas and compiled by Triton.
 
 Shapes: inputs ``x (batch, inputs)``, kernel ``w (units, inputs)``, output ``u (batch, units)``, all
 float32. No kernel holds anything of size batch x units x inputs.
 
-Each program owns a tile of the result, 64 x 64 where there are enough of those, with its sums in
-registers, and loops over the inputs (forward) or over the rows of the other side (backward). What
-it reads in a step is one short vector from either side, and every thread combines its few values of
-each. Forward at finite p takes two passes: the largest difference ``r``, then the sum of
-``(|d| / r)**p``; an online form in one pass would need a third special function per triple. The
-backward pass computes the powers twice, for dx and for dw, each a sum that no other program writes.
-At ``p = inf`` there are no powers; the branch on ``p`` is inside the kernels, so an infinite ``p``
-skips the second pass, whether or not it is known while tracing, and the host never waits for it.
+Each program owns a tile of the result (64 x 64 if there are enough such tiles) and keeps its sums
+in registers. It loops over the inputs (forward) or over the rows of the other operand (backward).
+In each step it reads one short vector of either operand, and every thread combines a few values of
+both. At finite p the forward pass has two loops: one for the largest difference ``r``, and one for
+the sum of ``(|d| / r)**p``. An online form with one loop would need a third special function per
+triple. The backward pass computes the powers twice, once for dx and once for dw, so that no two
+programs add to the same entry. At ``p = inf`` there are no powers. The branch on ``p`` is inside
+the kernels, so an infinite ``p`` skips the second loop even if it is not known while tracing, and
+the host never waits for ``p``.
 
-The floor, per triple (sample, unit, input). Hopper starts per multiprocessor and clock 128
-instructions (counted for single threads), of which at most 64 comparisons, maxima and bit
-operations and 16 special functions. In clocks:
+The table gives lower bounds of the time per triple (sample, unit, input). A multiprocessor of a
+Hopper GPU starts at most 128 instructions per clock (counted for single threads). At most 64 of
+them may be comparisons, maxima and bit operations, and at most 16 special functions. In clocks:
 
 ==============================  =============================================  ===============
 pass                            instructions                                   clocks
@@ -26,16 +27,17 @@ backward, p = inf: ties         add, compare, add                              3
 backward, p = inf, dx and dw    add, compare, copy sign, fma                   2/64 each
 ==============================  =============================================  ===============
 
-With 132 multiprocessors at 1.8 GHz, in 10**12 triples per second: forward 15 at p = inf and 1.7 at
-finite p, backward 2.8 and 0.95. Bytes are no limit: a step of a 64 x 64 tile reads 128 floats for
-4096 triples, 1/8 byte per triple and pass (3/16 backward, where one side brings the distance and
-the gradient), mostly from L2: 1.9 TB/s at the highest of these rates. Device memory sees each
-operand about once.
+With 132 multiprocessors at 1.8 GHz the upper limits are, in 10**12 triples per second: forward 15
+at p = inf and 1.7 at finite p, backward 2.8 and 0.95. Memory traffic is no limit. A step of a
+64 x 64 tile reads 128 floats for 4096 triples, which is 1/8 byte per triple and loop (3/16
+backward, where one operand brings the distance and the gradient). Most of it comes from the L2
+cache, at 1.9 TB/s for the highest of these rates. Each operand is read from device memory about
+once.
 
-No kernel here has been timed. From the machine code that Triton 3.9 makes of them for compute
-capability 9.0: no spills; no barriers in the loops; and in a step of the forward pass, for the 32
-triples of a thread, 12 loads and 25 instructions for their addresses, on the units of the maxima:
-these keep p = inf at 0.56 of its floor at best, and cost finite p nothing that binds.
+No kernel here has been timed. The machine code that Triton 3.9 makes for compute capability 9.0
+has no spills, and no barriers in the loops. A step of the forward pass, which is 32 triples per
+thread, has 12 loads and 25 instructions for their addresses. These run on the same units as the
+maxima, so p = inf reaches at best 0.56 of its limit. At finite p they are not the bottleneck.
 """
 
 import functools
@@ -48,14 +50,15 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-# A tile is (R, C, *_THREADS): four warps, one thread for each of _THREADS, with R * C sums each.
-# Triton spreads the last axes over the threads by itself; a plain 64 x 64 tile it would cut into
-# columns of 32, whose 33 loads a step cost more than the arithmetic.
+# A tile has the shape (R, C, *_THREADS). Each of the 8 x 16 threads (four warps) computes R * C
+# sums: Triton spreads the last axes over the threads by itself. It would cut a plain 64 x 64 tile
+# into columns of 32, whose 33 loads a step cost more than the arithmetic.
 _THREADS = (8, 16)
 _WARPS = 4
-_TILES = ((8, 4), (4, 2), (2, 1))  # (R, C), the first that gives every multiprocessor something
+# The first (R, C) is taken with which there are at least _ENOUGH_TILES for the multiprocessors.
+_TILES = ((8, 4), (4, 2), (2, 1))
 _ENOUGH_TILES = 2 * 128
-# Steps written out one after another, so that their loads are under way together.
+# Number of steps that are unrolled, so that their loads overlap in time.
 _UNROLL = 4
 
 
@@ -75,15 +78,16 @@ def _instruction(body, operands):
     return apply
 
 
-# As instructions because Triton's own maximum drops NaN and its logarithm takes a dozen of
-# them. The approximate one is off by 2**-22: at p = 1000, 2e-4 of a power.
+# These operations are PTX instructions, because Triton's own maximum drops NaN and its logarithm
+# takes a dozen instructions. The approximate logarithm has an error of 2**-22, which changes a
+# power with p = 1000 by a factor of up to 1 ± 2e-4.
 _NVIDIA = types.SimpleNamespace(
     larger=_instruction("max.NaN.f32 $0, $1, $2;", 2),
     larger_magnitude=_instruction("abs.f32 a, $2; max.NaN.f32 $0, $1, a;", 2),
     log2_magnitude=_instruction("abs.f32 a, $1; lg2.approx.ftz.f32 $0, a;", 1),
     exp2=_instruction("ex2.approx.ftz.f32 $0, $1;", 1),
 )
-# The same where Pallas interprets the kernels.
+# The same operations for devices on which Pallas interprets the kernels.
 _ELSEWHERE = types.SimpleNamespace(
     larger=jnp.maximum,
     larger_magnitude=lambda a, b: jnp.maximum(a, jnp.abs(b)),
@@ -159,7 +163,7 @@ def _gradient(rows, others, p, scale, g):
     others ``(o, i)``, scale and g ``(o, b)``; the result is like rows.
     """
     count, inputs = rows.shape
-    # Inputs lie along the longer axis of the tile: the other axis brings two vectors.
+    # The inputs lie along the tile's longer axis, because two vectors are read along the other one.
     tile = _tile(inputs, count)
     vectors, result, grid = _specs(len(others), tile, inputs, count)
     gradient = _call(
@@ -181,7 +185,7 @@ def _distance_kernel(x, w, p, u, *, native):
     r = _loop(steps, lambda k, r: native.larger_magnitude(r, _outer(x[k], w[k])), zero)
 
     def finite():
-        # The largest term is 1, so no power over- or underflows where it matters.
+        # The largest term is 1, so no power overflows, and one that underflows is negligible.
         inverse = jnp.where(r == 0, 0.0, 1 / r)
 
         def add(k, total):
@@ -198,7 +202,7 @@ def _ties_kernel(x, w, u, p, ties, *, native):
         largest = u[...]
 
         def add(k, total):
-            # The difference is the very one of the forward pass: the comparison is exact.
+            # The forward pass computed the difference in the same way, so the comparison is exact.
             return total + jnp.where(jnp.abs(_outer(x[k], w[k])) >= largest, 1.0, 0.0)
 
         return _loop(x.shape[0], add, jnp.zeros(u.shape, jnp.float32))
@@ -245,7 +249,7 @@ def _power(native, t, p):
 
 
 def _with_sign(magnitude, of):
-    """``magnitude >= 0`` with the sign of another array; one instruction, on the bits."""
+    """``magnitude >= 0`` with the sign of another array, by one instruction on the bits."""
     sign = lax.bitcast_convert_type(of, jnp.int32) & jnp.int32(-(2**31))
     return lax.bitcast_convert_type(
         lax.bitcast_convert_type(magnitude, jnp.int32) | sign, jnp.float32
@@ -253,22 +257,22 @@ def _with_sign(magnitude, of):
 
 
 def _along(vector):
-    """``(R, rows)`` as ``(R, 1, rows, 1)``."""
+    """Reshape ``(R, rows)`` to ``(R, 1, rows, 1)``."""
     return vector[:, None, :, None]
 
 
 def _across(vector):
-    """``(C, columns)`` as ``(1, C, 1, columns)``."""
+    """Reshape ``(C, columns)`` to ``(1, C, 1, columns)``."""
     return vector[None, :, None, :]
 
 
 def _outer(rows, columns):
-    """All differences of the values of two vectors, a tile."""
+    """The differences of all pairs of values of two vectors, as a tile."""
     return _along(rows) - _across(columns)
 
 
 def _loop(steps, step, start):
-    """``step(k, carry)`` for all k; steps are a multiple of the unrolling."""
+    """Apply ``carry = step(k, carry)`` for all k; ``steps`` must be a multiple of ``_UNROLL``."""
 
     def several(k, carry):
         for offset in range(_UNROLL):
@@ -279,7 +283,7 @@ def _loop(steps, step, start):
 
 
 def _tile(rows, columns):
-    """``(R, C)`` of the largest tile that occupies the device, or of the smallest one."""
+    """``(R, C)`` of the largest tile that gives work to the whole device, or else the smallest."""
     for tile in _TILES:
         per_tile = (n * t for n, t in zip(tile, _THREADS, strict=True))
         tiles = math.prod(-(-n // t) for n, t in zip((rows, columns), per_tile, strict=True))
@@ -292,7 +296,7 @@ _SCALAR = pl.BlockSpec((1,), lambda row, column: (0,))
 
 
 def _specs(steps, tile, rows, columns):
-    """Blocks of the two sides' vectors and of the result, and the grid over the result's tiles."""
+    """Block specs of both operands' vectors and of the result, and the grid of its tiles."""
     (r, c), (height, width) = tile, _THREADS
     steps = _up(steps, _UNROLL)
     vectors = (
@@ -308,9 +312,10 @@ def _specs(steps, tile, rows, columns):
 
 
 def _vectors(sides, tile):
-    """The two sides ``(steps, n)`` as ``(steps, n / t, t)``, filled up with zeros.
+    """Reshape both operands ``(steps, n)`` to ``(steps, n / t, t)``, padded with zeros.
 
-    A step of zeros on both sides adds no distance; in the backward pass its gradient is zero.
+    A step in which both operands are zero adds no distance, and has a zero gradient in the backward
+    pass.
     """
     return [
         _filled(side, _UNROLL, n * t).reshape(_up(len(side), _UNROLL), -1, t)
@@ -319,7 +324,7 @@ def _vectors(sides, tile):
 
 
 def _split(a, tile):
-    """``(rows, columns)`` as ``(rows / 8, columns / 16, 8, 16)``, filled up with zeros."""
+    """Reshape ``(rows, columns)`` to ``(rows / 8, columns / 16, 8, 16)``, padded with zeros."""
     (r, c), (height, width) = tile, _THREADS
     a = _filled(a, r * height, c * width)
     return a.reshape(len(a) // height, height, -1, width).transpose(0, 2, 1, 3)
@@ -336,7 +341,7 @@ def _filled(a, *multiples):
 
 
 def _up(n, multiple):
-    """The multiple at or above ``n``, at least one: no kernel is called on nothing."""
+    """The smallest positive multiple that is at least ``n``: no kernel can be called on nothing."""
     return max(1, -(-n // multiple)) * multiple
 
 
@@ -362,14 +367,14 @@ def _call(kernel, grid, in_specs, out_specs, *arrays):
         )
         return lambda *arrays: call(*arrays)
 
-    # Chosen when the program is compiled for a device, not by the devices of this machine.
+    # The choice is made when the program is compiled for a device, which may be another machine's.
     results = lax.platform_dependent(
         *arrays, cuda=build(_NVIDIA, False), default=build(_ELSEWHERE, True)
     )
     return results[0] if len(results) == 1 else results
 
 
-# Older releases of JAX use the longer name.
+# Older releases of JAX have only the longer name.
 _compiler_params = next(
     getattr(plgpu, name)
     for name in ("CompilerParams", "TritonCompilerParams")

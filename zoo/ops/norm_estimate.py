@@ -1,4 +1,7 @@
-"""Norms of linear maps from below, by power iteration: to train with, never to certify with."""
+"""Estimates from below of norms of linear maps, by power iteration; for training only.
+
+A certificate must never use them, because it needs upper bounds.
+"""
 
 import dataclasses
 from typing import Any
@@ -7,7 +10,7 @@ from keras import ops
 
 from zoo.ops.gradients import input_gradient
 
-# Of what a vector is divided by; a map that is zero has the estimate zero.
+# Lower limit of the lengths that vectors are divided by, and of the estimate.
 _SMALLEST = 1e-12
 
 
@@ -15,9 +18,9 @@ _SMALLEST = 1e-12
 class NormEstimate:
     """An estimate of a Lipschitz constant, from below.
 
-    It is no number on purpose: a certificate needs an upper bound, such as
-    :func:`zoo.ops.dense_norm` and :func:`zoo.ops.convolution_norm` give, and arithmetic with an
-    estimate raises ``TypeError``. A loss takes its ``value``.
+    It deliberately does not behave like a number: arithmetic with it raises ``TypeError``. A
+    certificate needs an upper bound instead, from :func:`zoo.ops.dense_norm` or
+    :func:`zoo.ops.convolution_norm`. A loss uses ``value``.
 
     Attributes:
         value: tensor, differentiable with respect to the weights.
@@ -25,7 +28,7 @@ class NormEstimate:
 
     value: Any
 
-    # Without this NumPy would take it for an array of one object.
+    # Without this, NumPy would take the estimate for an array with one object, and compute with it.
     __array_ufunc__ = None
 
     def __float__(self):
@@ -38,16 +41,17 @@ class NormEstimate:
 def power_iteration(linear, vector, steps=1):
     """One or more steps of power iteration with ``linearᵀ linear``.
 
-    Called once a batch with the vector of the batch before, it follows the weights as they train.
+    In training it is called once per batch, with the vector that the last call returned. Then the
+    estimate follows the weights while they train.
 
     Args:
         linear: linear function of a tensor; its weights receive gradients.
-        vector: tensor, where the iteration starts.
-        steps: at least 1.
+        vector: tensor from which the iteration starts.
+        steps: number of steps, at least 1.
 
     Returns:
-        ``(estimate, vector)``: a :class:`NormEstimate` of ``‖linear‖₂``, never above it but for
-        rounding, and the vector of length 1 to go on from.
+        ``(estimate, vector)``: a :class:`NormEstimate` of the spectral norm ``‖linear‖₂``, which
+        does not exceed the norm except by rounding, and the vector of length 1 for the next call.
 
     Example:
 
@@ -66,7 +70,7 @@ def power_iteration(linear, vector, steps=1):
         # Half the gradient of ‖linear(v)‖² is linearᵀ linear v.
         vector = ops.stop_gradient(input_gradient(lambda v: 0.5 * ops.square(linear(v)), vector))
         vector = vector / ops.maximum(_length(vector), _SMALLEST)
-    # A root has no derivative at zero.
+    # The lower limit is there because a root has no derivative at zero.
     square = ops.sum(ops.square(linear(vector)))
     return NormEstimate(ops.sqrt(ops.maximum(square, _SMALLEST**2))), vector
 

@@ -1,4 +1,8 @@
-"""How a kernel is kept from stretching: what it is divided by, or where it is brought back to."""
+"""Parametrizations that keep kernels nonexpansive.
+
+Some divide a kernel by the roots of sums that bound its norm. One brings it back close to an
+orthogonal matrix.
+"""
 
 import math
 
@@ -6,12 +10,12 @@ from keras import ops
 
 from zoo.ops.singular_values import row_sum_bound
 
-#: Names, of dense layers and of convolutions alike.
+#: The names of the parametrizations that dense layers and convolutions accept.
 PARAMETRIZATIONS = ("free", "row_sum", "almost_orthogonal", "orthogonal")
 
 
 def row_sums(matrix):
-    """``b(W)``, the bound of ``‖W‖²`` by row sums: ``W / √b(W)`` is nonexpansive.
+    """The bound ``b(W)`` of ``‖W‖²`` by row sums, so that ``W / √b(W)`` is nonexpansive.
 
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.
@@ -20,13 +24,14 @@ def row_sums(matrix):
 
 
 def almost_orthogonal_sums(matrix):
-    """Per column or row of ``W``, whichever are fewer, its sum of ``|WᵀW|`` or ``|WWᵀ|``.
+    """The row sums of ``|WᵀW|``, one for each column of W; or those of ``|WWᵀ|``, one for each row.
 
-    With each divided by the root of its own sum, the norm is at most 1 and, unlike with one factor
-    for all, close to 1 in many directions.
+    The smaller of the two Gram matrices is used. If each column (or row) of W is divided by the
+    root of its own sum, the norm of W becomes at most 1. Unlike with one common factor, W then
+    nearly preserves the lengths of many vectors.
 
     Returns:
-        Tensor ``(units,)`` or ``(inputs, 1)``.
+        Tensor ``(units,)`` for columns, or ``(inputs, 1)`` for rows.
 
     Reference:
         Prach, Lampert: Almost-Orthogonal Layers for Efficient General-Purpose Lipschitz Networks,
@@ -38,18 +43,19 @@ def almost_orthogonal_sums(matrix):
 
 
 def almost_orthogonal_convolution_sums(kernel, strides):
-    """:func:`almost_orthogonal_sums` for a convolution, windows that overlap and strides included.
+    """:func:`almost_orthogonal_sums` of a convolution, which may have strides and overlaps.
 
-    The Gram matrix of a convolution is the correlation of its filters, or of its channels, at all
-    shifts. Zero padding only takes a part of it.
+    The Gram matrix of a convolution consists of the correlations of its filters, or of its
+    channels, at all shifts. With zero padding some of these do not occur, so the sums are still
+    upper bounds.
 
     Args:
         kernel: tensor ``(height, width, channels, filters)``.
         strides: ``(vertical, horizontal)``.
 
     Returns:
-        Tensor ``(filters,)`` or ``(height, width, channels, 1)``. Divided by its root, the kernel
-        is a convolution with norm at most 1 on images of any size.
+        Tensor ``(filters,)`` or ``(height, width, channels, 1)``. If the kernel is divided by the
+        root of it, the convolution has a norm of at most 1 on images of any size.
 
     Reference:
         Prach, Lampert, ECCV 2022, theorem 2.
@@ -57,7 +63,7 @@ def almost_orthogonal_convolution_sums(kernel, strides):
     height, width, channels, filters = kernel.shape
     rows, columns = (math.ceil(k / s) for k, s in zip((height, width), strides, strict=True))
     blocked_channels = strides[0] * strides[1] * channels
-    # With blocks of s × s pixels as channels the stride is 1.
+    # If each block of s × s pixels is taken as one pixel with more channels, the stride is 1.
     blocked = ops.pad(
         kernel,
         ((0, rows * strides[0] - height), (0, columns * strides[1] - width), (0, 0), (0, 0)),
@@ -74,7 +80,7 @@ def almost_orthogonal_convolution_sums(kernel, strides):
 
 
 def _correlation_sums(kernel):
-    """Per filter, ``Σ |correlation|`` with every filter at every shift: tensor ``(filters,)``."""
+    """For each filter, the sum of its absolute correlations with all filters at all shifts."""
     images = ops.transpose(kernel, (3, 0, 1, 2))
     rows, columns = kernel.shape[:2]
     margins = ((0, 0), (rows - 1, rows - 1), (columns - 1, columns - 1), (0, 0))
@@ -85,17 +91,22 @@ def _correlation_sums(kernel):
 
 
 def smaller_gram(matrix):
-    """``WᵀW``, or ``WWᵀ`` if there are more units than inputs; and whether there are."""
+    """The smaller Gram matrix of a matrix ``W (inputs, units)``.
+
+    Returns:
+        ``(gram, wide)``: ``WWᵀ`` and True if there are more units than inputs, otherwise ``WᵀW``
+        and False.
+    """
     wide = matrix.shape[1] > matrix.shape[0]
     transposed = ops.transpose(matrix)
     return (ops.matmul(matrix, transposed) if wide else ops.matmul(transposed, matrix)), wide
 
 
 def towards_orthogonal(matrix):
-    """One step of Björck's iteration, towards the orthogonal matrix nearest to ``W``.
+    """One step of Björck's iteration towards the orthogonal matrix that is nearest to ``W``.
 
-    No singular value comes out above 1, and those close to 1 come out much closer: ``1 − δ`` as
-    ``1 − 3δ²/2``. A matrix that is far away is scaled down first.
+    After the step no singular value is above 1. A singular value close to 1 becomes much closer:
+    ``1 − δ`` becomes about ``1 − 3δ²/2``. A matrix with a large norm is scaled down first.
 
     Args:
         matrix: tensor ``(inputs, units)``.
@@ -109,9 +120,10 @@ def towards_orthogonal(matrix):
     """
     gram, wide = smaller_gram(matrix)
     identity = ops.eye(gram.shape[0], dtype=gram.dtype)
-    # Two bounds of ‖W‖², one close to it near the orthogonal matrices, the other far away.
+    # Two upper bounds of ‖W‖²: the first is tighter near orthogonal matrices, the second far away.
     square = ops.minimum(1.0 + ops.norm(gram - identity), ops.max(ops.sum(ops.abs(gram), axis=1)))
-    # The step takes singular values of up to √3 into [0, 1], but those near √3 to 0.
+    # The step maps singular values of up to √3 into [0, 1], but those near √3 close to 0. So the
+    # matrix is scaled to a norm of at most √2.
     scale = 2.0 / ops.maximum(square, 2.0)
     step = 1.5 * identity - 0.5 * scale * gram
     matrix = ops.sqrt(scale) * matrix

@@ -1,4 +1,4 @@
-"""Refusing arithmetic that is too coarse to prove anything with."""
+"""Checks that the backend computes in float32, and a context for float64."""
 
 import contextlib
 from typing import Any
@@ -9,8 +9,8 @@ import keras
 def require_float32(model):
     """Raise unless the model computes in true float32.
 
-    The layers' dtypes and the backend's known settings are looked at, and then the backend is asked
-    for products with a known answer: see :mod:`zoo.ops.arithmetic`.
+    This checks the layers' dtypes and the known settings of the backend, and then has the backend
+    compute operations with known results: see :mod:`zoo.ops.arithmetic`.
 
     Raises:
         ValueError: if a layer computes in another dtype, or the backend in fewer bits.
@@ -44,7 +44,7 @@ def require_float32(model):
     elif keras.backend.backend() == "jax":
         import jax
 
-        # JAX makes the attributes of its settings when it runs.
+        # JAX creates the attributes of its config at run time, so type checkers do not know them.
         config: Any = jax.config
         if jax.default_backend() != "cpu" and config.jax_default_matmul_precision not in (
             "float32",
@@ -61,8 +61,8 @@ def require_float32(model):
 def double_precision():
     """A context in which tensors may be float64 and their products are computed in float64.
 
-    JAX needs to be told both. Its setting ``jax_default_matmul_precision`` may ask for products in
-    bfloat16, of float64 operands too.
+    Only JAX needs it. There float64 must be enabled, and the setting
+    ``jax_default_matmul_precision`` may ask for products in bfloat16 even of float64 operands.
     """
     if keras.backend.backend() != "jax":
         yield
@@ -70,7 +70,7 @@ def double_precision():
     import jax
     import jax.experimental
 
-    # Older releases of JAX have the context there.
+    # Older releases of JAX have `enable_x64` in `jax.experimental`.
     former: Any = jax.experimental
     x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else former.enable_x64
     with x64(True), jax.default_matmul_precision("highest"):

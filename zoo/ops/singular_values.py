@@ -8,17 +8,17 @@ from keras import ops
 
 from zoo.typing import ArrayLike
 
-# A float64 SVD is off by less: a few thousand roundings.
+# This factor covers the error of a float64 SVD, which is that of a few thousand roundings.
 _SLACK = 1.0 + 1e-9
-# The transformed kernels are held for at most this many entries at a time.
+# At most this many entries of Fourier-transformed kernels are held at a time.
 _BLOCK = 1 << 24
 
 
 def row_sum_bound(matrix):
     """Upper bound of ``‖W‖₂²``: the largest absolute row sum of a Gram matrix.
 
-    The smaller of ``‖WᵀW‖_∞`` and ``‖WWᵀ‖_∞``. Cheap and differentiable, for training; apart from
-    rounding it is sound.
+    It is the smaller of ``‖WᵀW‖_∞`` and ``‖WWᵀ‖_∞``. It is cheap and differentiable, which training
+    needs, and it is sound apart from rounding.
 
     Args:
         matrix: tensor ``(inputs, units)``, float.
@@ -56,7 +56,7 @@ def dense_norm(kernel):
         kernel: array ``(inputs, units)``.
 
     Returns:
-        float, above the norm by a factor of at most ``1 + 2e-9``.
+        float, which exceeds the norm by a factor of at most ``1 + 2e-9``.
 
     Example:
 
@@ -74,17 +74,18 @@ def convolution_norm(
     strides: int | Sequence[int] = 1,
     padding: str = "same",
 ) -> float:
-    """Upper bound of the L2 norm of a convolution, over its zero-padded image.
+    """Upper bound of the L2 norm of a convolution on zero-padded images.
 
-    A convolution with stride s is one with stride 1 on s × s blocks of pixels. With zero padding
-    that is a part of the circular convolution on the padded grid, whose norm is the largest over
-    its frequencies of the norm of a matrix of blocked channels × filters. The bound is exact where
-    windows do not overlap.
+    A convolution with stride s is one with stride 1 if each block of s × s pixels is taken as one
+    pixel with more channels. With zero padding it is a part of the circular convolution on the
+    padded grid, so its norm is at most that one's. The norm of the circular convolution is the
+    largest norm, over all frequencies, of the kernel's Fourier transform, a matrix (channels of a
+    block) × filters. The bound is exact if windows do not overlap.
 
     Args:
         kernel: array ``(kernel height, kernel width, channels, filters)``.
         image_shape: ``(height, width)`` of the input.
-        strides: one number or two.
+        strides: one number or two, in pixels.
         padding: ``"same"`` or ``"valid"``.
 
     Returns:
@@ -104,7 +105,7 @@ def convolution_norm(
     kernel = _float64(kernel, 4)
     strides = (strides, strides) if isinstance(strides, int) else tuple(strides)
     size, channels, filters = kernel.shape[:2], kernel.shape[2], kernel.shape[3]
-    # Blocks of s pixels across the kernel, and across the grid.
+    # The sizes of the kernel and of the padded grid in blocks of s pixels.
     window = [math.ceil(k / s) for k, s in zip(size, strides, strict=True)]
     grid = [
         max(math.ceil(_padded(n, k, s, padding) / s), m)
@@ -128,9 +129,10 @@ def convolution_norm(
 
 
 def average_pooling_norm(image_shape, pool_size, strides, padding="valid"):
-    """Upper bound of the L2 norm of average pooling, pixels outside of the image left out.
+    """Upper bound of the L2 norm of average pooling that leaves out pixels outside of the image.
 
-    It averages rows, then columns: its norm is the product of both norms.
+    The pooling averages along rows and then along columns, so its norm is the product of the two
+    norms.
 
     Args:
         image_shape: ``(height, width)`` of the input.
@@ -163,12 +165,12 @@ def average_pooling_norm(image_shape, pool_size, strides, padding="valid"):
 
 
 def overlaps(size, strides):
-    """In how many windows a pixel is at most: ``∏ ceil(size / stride)``."""
+    """The largest number of windows that a pixel is in: ``∏ ceil(size / stride)``."""
     return math.prod(math.ceil(k / s) for k, s in zip(size, strides, strict=True))
 
 
 def _padded(length, size, stride, padding):
-    """Pixels that the windows cover, or more."""
+    """An upper bound of the number of pixels that the windows cover along one axis."""
     if padding == "same":
         return max((math.ceil(length / stride) - 1) * stride + size, length)
     if padding == "valid":
@@ -181,5 +183,5 @@ def _float64(kernel, rank):
     if kernel.ndim != rank:
         raise ValueError(f"the kernel must have {rank} axes, got shape {kernel.shape}")
     if not np.isfinite(kernel).all():
-        raise ValueError("the kernel has NaN or infinite entries: it has no norm")
+        raise ValueError("the kernel has NaN or infinite entries, so it has no norm")
     return kernel

@@ -6,12 +6,12 @@ Each kind of activation has the same attributes and methods:
 * ``interval(lower, upper)``: the range of values over intervals.
 * ``lines(lower, upper)``: ``((a, b), (c, d))`` with ``a x + b <= value(x) <= c x + d`` for all x in
   the intervals.
-* ``rounding(size)``: bound of float32's error where inputs are no larger than ``size``; it is
-  affine in the size.
-* ``lipschitz``: upper bound of the slope's size.
+* ``rounding(size)``: bound of float32's error for inputs of an absolute value of at most ``size``;
+  it is affine in ``size``.
+* ``lipschitz``: upper bound of the slope's absolute value.
 * ``exact_where_stable``: whether the function is linear where its input has a fixed sign.
-* ``derivatives``: a :class:`zoo.bounds.activations.derivatives.Derivatives`, or None where the
-  first two derivatives have no bounds that curvature could use.
+* ``derivatives``: a :class:`zoo.bounds.activations.derivatives.Derivatives`, or None for a function
+  without curvature bounds.
 
 All of them compute in float64.
 """

@@ -1,4 +1,4 @@
-"""ReLU6, hard sigmoid and hard tanh: a line between two constants."""
+"""ReLU6, hard sigmoid and hard tanh: linear functions that are clipped to a range."""
 
 import numpy as np
 from keras import ops
@@ -20,13 +20,13 @@ class Clipped:
     derivatives = None
 
     def __init__(self, low, high, scale=1.0, offset=0.0):
-        # Numbers beyond float32's range prove nothing, so these are no limits.
+        # Bounds beyond LARGEST prove nothing, so clipping there is as good as no limit.
         self.low = -LARGEST if low is None else float(low)
         self.high = LARGEST if high is None else float(high)
         self.scale, self.offset = float(scale), float(offset)
         self.lipschitz = self.scale
         self._rounds = (self.scale, self.offset) != (1.0, 0.0)
-        # A limit is itself rounded to float32.
+        # The layer rounds its limits to float32.
         limits = [abs(x) for x in (self.low, self.high) if abs(x) < LARGEST]
         self._limit_error = sum(abs(float(np.float32(x)) - x) for x in limits)
 
@@ -44,7 +44,7 @@ class Clipped:
 
     def lines(self, lower, upper):
         a, b = self._above(lower, upper, self.low, self.high)
-        # The function turned by half a turn around the origin is clipped too.
+        # clip(x, low, high) = -clip(-x, -high, -low), so a line above the latter gives one below.
         c, d = self._above(-upper, -lower, -self.high, -self.low)
         size = 1.0 + ops.maximum(ops.abs(lower), ops.abs(upper))
         below = self.scale * c, self.scale * (-d - SLACK * size) + self.offset
@@ -56,12 +56,13 @@ class Clipped:
         """A line ``(a, b)`` above ``clip(x, low, high)``."""
         start, end = ops.clip(lower, low, high), ops.clip(upper, low, high)
         chord = (end - start) / ops.maximum(upper - lower, NARROW)
-        # Where the upper end is above the limit, the line from the lower end to the limit's kink.
+        # If the interval extends above `high`: the line from its lower end to the kink at `high`.
         rising = (high - start) / ops.maximum(high - lower, NARROW)
         middle = (lower + upper) / 2.0
         flat = (upper - lower < NARROW) | (upper <= low) | (lower >= high)
         beyond = (upper > high) & ((middle >= high) | (high - lower < NARROW))
         slope = ops.where(upper > high, rising, chord)
         slope = ops.where(flat | beyond, 0.0, slope)
-        # A flat line takes the value at the upper end; any other one goes through the lower end.
+        # A horizontal line has the value at the upper end. Any other line goes through the value at
+        # the lower end.
         return slope, ops.where(flat | beyond, end, start - slope * lower)

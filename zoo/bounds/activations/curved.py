@@ -6,16 +6,17 @@ from keras import ops
 from zoo.bounds.activations.slack import NARROW, SLACK
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, UNIT_ROUNDOFF
 
-# Parts of an interval, at whose ends the distance from a line is computed.
+# An interval is divided into this many parts; the function's distance from a line is computed at
+# their ends.
 _PARTS = 32
 
 
 class Curved:
-    """A function whose slope and second derivative are bounded.
+    """A function whose first and second derivatives are bounded.
 
-    Between two points at a distance h, the function leaves its chord by at most
-    ``h² / 8 · sup |f''|``. So its distance from any line is known from its values at a few points,
-    and lines of any slope can be moved until they are on their side.
+    Between two points at a distance h, the function deviates from its chord by at most
+    ``h² / 8 · sup |f''|``. So its values at a few points bound its distance from any line, and a
+    line of any slope can be shifted until it is below or above the function.
 
     Args:
         value, derivative: functions of a tensor.
@@ -38,7 +39,8 @@ class Curved:
     def interval(self, lower, upper):
         low, high = self.value(lower), self.value(upper)
         place, least = self.minimum
-        # The place is known to a few digits; the function is flat around it.
+        # `place` is rounded, so an interval that ends within NARROW of it is taken to contain the
+        # minimum. `least` is a lower bound of all values, so this is sound.
         inside = (lower <= place + NARROW) & (upper >= place - NARROW)
         return ops.where(inside, least, ops.minimum(low, high)), ops.maximum(low, high)
 
@@ -54,7 +56,7 @@ class Curved:
         size = 1.0 + ops.maximum(ops.abs(lower), ops.abs(upper))
 
         def reach(slope):
-            """By how much the function may exceed its distance at the points."""
+            """How much farther than at the points the function may be from the line elsewhere."""
             part = width / _PARTS
             by_slope = (self.lipschitz + ops.abs(slope)) * part / 2.0
             by_bend = self.bend * ops.square(part) / 8.0

@@ -1,4 +1,4 @@
-"""The first two derivatives of smooth activations, which bounds of curvature are made of."""
+"""The first two derivatives of smooth activations, from which curvature bounds are computed."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,13 +11,13 @@ class Derivatives:
     """Bounds of σ' and ``σ''``.
 
     Attributes:
-        slope: σ' as a function of a tensor; it is not negative.
+        slope: σ' as a function of a tensor; its values are not negative.
         exact: σ as a function of a float64 array.
         steepest: upper bound of σ'.
-        bend: bounds of ``σ''`` from below and above.
+        bend: ``(lower, upper)`` bounds of ``σ''``.
         functions: σ' and ``σ''`` as functions of a float64 array.
-        turns: for each of the two, the points where it turns from rising to falling or back.
-        bounded: whether values of σ lie in [-1, 1]; otherwise they exceed inputs by less than 1.
+        turns: for each of ``functions``, the points of its local extrema.
+        bounded: whether all values of σ lie in [-1, 1]. Otherwise ``|σ(x)| < |x| + 1``.
     """
 
     slope: Callable
@@ -29,7 +29,7 @@ class Derivatives:
     bounded: bool
 
     def ranges(self, low, high):
-        """What σ' and ``σ''`` lie between, for inputs between two arrays: ``((low, high), …)``."""
+        """Bounds ``((low, high), (low, high))`` of σ' and ``σ''`` for inputs between two arrays."""
         return tuple(map(_range, self.functions, self.turns, (low, low), (high, high)))
 
 
@@ -37,5 +37,5 @@ def _range(function, turns, low, high):
     values = [function(low), function(high)]
     inside = [(low <= turn) & (turn <= high) for turn in turns]
     values += [np.where(w, function(t), values[0]) for w, t in zip(inside, turns, strict=True)]
-    # All these values are of size 1 or less, so float64 is wrong by far less than 1e-12.
+    # The absolute values are at most 1, so float64 is wrong by far less than 1e-12.
     return np.min(values, axis=0) - 1e-12, np.max(values, axis=0) + 1e-12

@@ -64,8 +64,8 @@ def _tanh_bend(z):
     return -2.0 * np.tanh(z) * _exact_tanh_slope(z)
 
 
-# The last digits of the bounds of second derivatives are rounded away from zero: they are
-# 1 / (6 √3) and 4 / (3 √3).
+# The bounds of the second derivatives of sigmoid and tanh are ±1 / (6 √3) and ±4 / (3 √3), rounded
+# away from zero.
 _SOFTPLUS = Derivatives(
     slope=ops.sigmoid,
     exact=lambda z: np.logaddexp(0.0, z),
@@ -112,7 +112,7 @@ def elu(alpha=1.0):
     return Smooth(value, slope, max(1.0, alpha), convex=alpha <= 1)
 
 
-#: Pairs of one of Keras's functions and what stands for it.
+#: Pairs of a Keras activation function and the object that bounds it.
 ACTIVATIONS = (
     (keras.activations.relu, Piecewise()),
     (keras.activations.leaky_relu, Piecewise(0.2)),
@@ -145,8 +145,8 @@ ACTIVATIONS = (
 
 
 def known_activation(function):
-    """What stands for one of Keras's functions, or None.
+    """The object that bounds one of Keras's activation functions, or None.
 
-    Functions are compared by identity, because anyone's function may have the same name.
+    Functions are compared by identity, because a user's function may have the same name.
     """
     return next((kind for known, kind in ACTIVATIONS if known is function), None)

@@ -12,7 +12,7 @@ class Piecewise:
 
     Args:
         slope: a number, or an array that broadcasts against the inputs. It is rounded to float32,
-            as the layer does.
+            because the layer rounds it too.
     """
 
     exact_where_stable = True
@@ -43,16 +43,18 @@ class Piecewise:
         one, zero = ops.ones_like(lower), ops.zeros_like(lower)
         crosses = (lower < 0) & (upper > 0)
         chord = (self.value(upper) - self.value(lower)) / ops.maximum(upper - lower, NARROW)
-        # Over an interval that is too narrow for a chord, the line of the left piece's slope
-        # through the upper end is on the same side.
+        # The chord's slope is lost in rounding if the interval is too narrow. The line with the
+        # left piece's slope through the upper end is on the same side of the function.
         chord = ops.where(upper - lower < NARROW, slope, chord)
         offset = ops.where(crosses, self.value(upper) - chord * upper, 0.0)
         slack = ops.where(crosses, SLACK * (ops.abs(lower) + ops.abs(upper)), 0.0)
         exact = ops.where(lower >= 0, one, slope)
         chord = ops.where(crosses, chord, exact)
-        # Both pieces' lines are on the other side. The one that leaves the smaller area is taken.
+        # The lines of both pieces are on the other side of the function. The one that leaves the
+        # smaller area is taken.
         piece = ops.where((lower >= 0) | ((upper > 0) & (upper > -lower)), one, slope)
-        # The function is convex, and the chord above it, if it is flatter below zero.
+        # For a slope of at most 1 the function is convex and below its chord; otherwise it is
+        # concave and above its chord.
         convex = slope <= 1.0
         below = ops.where(convex, piece, chord), ops.where(convex, zero, offset - slack)
         above = ops.where(convex, chord, piece), ops.where(convex, offset + slack, zero)

@@ -5,19 +5,18 @@ from keras import ops
 from zoo.bounds.activations.slack import NARROW, SLACK
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, UNIT_ROUNDOFF
 
-# Bisections in search of a tangent.
+# Number of bisection steps in the search for a tangent point.
 _STEPS = 30
 
 
 class Smooth:
-    """An increasing activation, convex up to zero and concave from there on, or convex all over.
+    """An increasing activation: convex below zero and concave above it, or convex everywhere.
 
     Args:
         value, derivative: functions of a tensor.
         lipschitz: upper bound of the derivative.
         convex: whether it is convex everywhere.
-        error: bound of float32's error whatever the input is; None for one that grows with the
-            input.
+        error: bound of float32's error for every input; None if the error grows with the input.
         derivatives: :class:`zoo.bounds.activations.derivatives.Derivatives`, or None.
     """
 
@@ -43,7 +42,7 @@ class Smooth:
             slope = self.derivative(middle)
             below = slope, self.value(middle) - slope * middle
         else:
-            # The function turned by half a turn around the origin is S-shaped too.
+            # g(x) = -value(-x) is S-shaped too, and a line above g gives a line below value.
             slope, offset = self._above(-upper, -lower, -1.0)
             below = slope, -offset
         narrow = upper - lower < NARROW
@@ -73,17 +72,19 @@ class Smooth:
 
         width = ops.maximum(upper - lower, NARROW)
         chord = (value(upper) - value(lower)) / width
-        # The first point whose tangent is above the lower end; the upper bound always is one.
+        # Bisection for the smallest point whose tangent is above the function at the lower end. The
+        # tangent at `right` always is, unless the chord is used below.
         left = ops.maximum(lower, 0.0)
         right = ops.maximum(upper, left)
         for _ in range(_STEPS):
             middle = (left + right) / 2.0
             enough = value(middle) + derivative(middle) * (lower - middle) >= value(lower)
             left, right = ops.where(enough, left, middle), ops.where(enough, middle, right)
-        # Where all is concave, the tangent in the middle is the better one.
+        # In the concave part every tangent is above the function; the one in the middle is tighter.
         point = ops.where(lower >= 0, (lower + upper) / 2.0, right)
         tangent = derivative(point)
-        # Convex, or bent so little that the chord stays above.
+        # The chord is above a convex function. It is also above one that becomes concave, if the
+        # slope at the upper end is at least the chord's.
         by_chord = (upper <= 0) | ((lower < 0) & (derivative(upper) >= chord))
         slope = ops.where(by_chord, chord, tangent)
         offset = ops.where(by_chord, value(lower) - chord * lower, value(point) - tangent * point)

@@ -1,4 +1,4 @@
-"""Activations, whether they are layers of their own or end a layer."""
+"""Activations, both as layers of their own and as the ``activation`` of another layer."""
 
 import math
 
@@ -13,10 +13,11 @@ from zoo.bounds.rules.rule import Rule, refuse, register_rule
 
 
 class ActivationRule(Rule):
-    """Entry by entry, between two lines.
+    """An activation, which acts on each entry by itself and is bounded by two lines.
 
     Args:
-        kind: of the activation, see :mod:`zoo.bounds.activations`.
+        layer, inputs, input_shape: as for every rule.
+        kind: the object that bounds the activation, see :mod:`zoo.bounds.activations`.
     """
 
     wants_tight_inputs = True
@@ -52,7 +53,8 @@ class ActivationRule(Rule):
         largest, entries = self.kind.lipschitz, math.prod(self.input_shape)
         if not math.isfinite(largest):
             return UNKNOWN
-        # The error of an entry is affine in its size. The constants of all entries add up in L2.
+        # The error of one entry is at most `constant + per_size * |entry|`. In L2 the constants of
+        # all entries add up to `constant * √entries`.
         constant, slope = (float(np.max(self.kind.rounding(size))) for size in (0.0, 1.0))
         per_size, offset = slope - constant, constant * math.sqrt(entries)
         return with_flushing(
@@ -145,7 +147,7 @@ class ELURule(_KinkedRule):
 
 
 def activation_of(layer):
-    """What stands for the ``activation`` of a layer, or None for the identity.
+    """The object that bounds the ``activation`` of a layer, or None for the identity.
 
     Raises:
         UnsupportedLayerError: for an activation without bounds.

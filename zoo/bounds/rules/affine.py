@@ -16,25 +16,26 @@ from zoo.bounds.rules.rule import Rule
 from zoo.ops.float32 import LARGEST, SECOND_ORDER, SMALLEST_NORMAL, sum_rounding
 from zoo.ops.precision import double_precision
 
-# An error that is not known, because sums may overflow: no box that holds it proves anything. It is
-# finite, so that TensorFlow's own search for infinities and NaN finds none here.
+# Stands for an unbounded error, because sums may overflow. A box this large proves nothing. The
+# number is finite because TensorFlow's check for NaN and infinity would raise at an infinite one.
 _UNKNOWN = 1e300
-# Norms from sums in float64 are wrong by far less.
+# Makes up for float64's rounding of norms, which is far smaller.
 _SLACK = 1.0 + 1e-9
 
 
 class AffineRule(Rule):
     """A layer that is linear in its inputs, plus an offset.
 
-    A subclass gives at least :meth:`linear`; and :meth:`absolute` where a factor may be negative.
+    A subclass defines at least :meth:`linear`, and also :meth:`absolute` if a factor may be
+    negative.
 
     Attributes:
         offset: tensor ``(1, *output_shape)`` or one that broadcasts to it, or 0.
-        keeps_order: whether the layer leaves all entries as they are, in the same order, so that it
-            does nothing to a flat input.
+        keeps_order: whether the layer leaves all entries as they are, in the same order, so that
+            it is the identity on flattened inputs.
         roundings: upper bound of the number of roundings that one product goes through on its way
             into an output; 0 if the layer rounds nothing.
-        largest: the largest of the factors, in size.
+        largest: the largest absolute value of a factor.
     """
 
     offset = 0.0
@@ -43,16 +44,19 @@ class AffineRule(Rule):
     largest = 1.0
 
     def linear(self, tensor):
-        """The linear part of one input: of a float64 tensor ``(batch, *input_shape)``."""
-        # Calling the layer itself would turn the tensor into float32.
+        """The linear part without the offset, of a float64 tensor ``(batch, *input_shape)``."""
+        # `layer(tensor)` would cast the tensor to float32, which `layer.call` does not.
         return self.layer.call(tensor)
 
     def absolute(self, tensor):
-        """The linear part with the sizes of all factors; by default no factor is negative."""
+        """The linear part with all factors replaced by their absolute values.
+
+        By default it is :meth:`linear`, which is right if no factor is negative.
+        """
         return self.linear(tensor)
 
     def trained(self, tensor):
-        """The linear part with the weights as they are now, which receive gradients.
+        """The linear part with the current weights, which receive gradients.
 
         Args:
             tensor: float32, ``(batch, *input_shape)``.
@@ -70,7 +74,7 @@ class AffineRule(Rule):
         return self.error(boxes, self.absolute(sizes(boxes[0])) + abs(self.offset))
 
     def error(self, boxes, size):
-        """Bound of float32's error where the sizes of an output's terms add up to ``size``."""
+        """Bound of float32's error, if absolute values of an output's terms add up to ``size``."""
         if not self.roundings:
             return 0.0
         inputs = 0.0
@@ -79,7 +83,7 @@ class AffineRule(Rule):
             largest = ops.max(entries, axis=tuple(range(1, len(entries.shape))))
             inputs = ops.maximum(inputs, largest)
         inputs = ops.reshape(inputs, (-1, *[1] * (len(size.shape) - 1)))
-        # Inputs, factors and results that are taken for zero.
+        # Float32 may flush subnormal inputs, factors and results to zero.
         flushed = self.roundings * SMALLEST_NORMAL * (1.0 + self.largest + inputs)
         error = SECOND_ORDER * sum_rounding(self.roundings) * size + flushed
         return ops.where(self.roundings * size < LARGEST, error, _UNKNOWN)
@@ -96,7 +100,7 @@ class AffineRule(Rule):
         return through_transposed(self.linear, rows, self.input_shape)
 
     def norms(self):
-        """Upper bounds of the L2 norms of the linear part and of its sizes.
+        """Upper bounds of the L2 norms of the linear part, and of it with absolute factors.
 
         By default both are the bound of :func:`norm_by_sums`.
         """
@@ -131,8 +135,8 @@ class AffineRule(Rule):
 class KernelRule(AffineRule):
     """A layer with a kernel and perhaps a bias, without its activation.
 
-    A subclass gives :meth:`apply` and, for a tighter Lipschitz constant, :meth:`norm`. Its inputs
-    have their channels last, even if the layer's have them first.
+    A subclass defines :meth:`apply` and, for a tighter Lipschitz constant, :meth:`norm`. The
+    tensors of the rule have their channels last, even if those of the layer have them first.
     """
 
     limits = "without LoRA and quantisation"
@@ -164,19 +168,19 @@ class KernelRule(AffineRule):
         return float64(self.layer.kernel), bias
 
     def terms(self, kernel):
-        """Roundings of one product: in its sum, and three more with bias and activation."""
+        """Bound of one product's roundings: those of its sum, and 3 for bias and activation."""
         return math.prod(kernel.shape[:-1]) + 3
 
     def apply(self, tensor, kernel):
-        """A tensor through a kernel of this shape."""
+        """The layer's linear part, with ``kernel`` in place of the layer's kernel."""
         raise NotImplementedError
 
     def scaled(self, kernel, scale):
-        """The kernel with another factor for each channel of the output."""
+        """The kernel after which each output channel is multiplied by its entry of ``scale``."""
         return kernel * scale
 
     def norm(self, kernel):
-        """Upper bound of the L2 norm of the linear part with another kernel.
+        """Upper bound of the L2 norm of :meth:`apply` with a kernel.
 
         Args:
             kernel: float64 array.
@@ -203,11 +207,11 @@ class KernelRule(AffineRule):
         return ops.sqrt(self.apply(ones, ops.square(self.kernel)))
 
     def lipschitz(self, normalization=None):
-        """As for every rule.
+        """The bound of the layer, or of the layer and a batch normalisation together.
 
         Args:
-            normalization: the rule of a batch normalisation that is all that follows, or None. The
-                norm of the product of both is at most the product of their norms.
+            normalization: the rule of a batch normalisation that is folded into the layer, or None.
+                The norm of both together is at most the product of their norms.
         """
         kernel, bias = self.weights()
         if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
@@ -227,7 +231,8 @@ class KernelRule(AffineRule):
             self.norm(self.scaled(kernel, scale)),
             SECOND_ORDER * (local * largest + flushed) * absolute,
             SECOND_ORDER * ((local * largest + flushed) * bias + offset),
-            # The sums, which the normalisation may stretch, and the normalisation.
+            # Flushing happens in the layer's sums, whose errors the normalisation may enlarge, and
+            # in the normalisation.
             terms=(terms + more) * max(1.0, largest),
             entries=outputs,
             weight=max(1.0, largest) * max(1.0, np.abs(kernel).max()),
@@ -238,12 +243,12 @@ class KernelRule(AffineRule):
 def norm_by_sums(absolute, input_shape):
     """Upper bound of the L2 norm of a linear function: ``√(largest row sum · largest column sum)``.
 
-    ``‖A‖₂² ≤ ‖A‖₁ ‖A‖_∞`` for every matrix.
+    It holds because ``‖A‖₂² ≤ ‖A‖₁ ‖A‖_∞`` for every matrix.
 
     Args:
-        absolute: function of a float64 tensor ``(n, *input_shape)``: the linear function with the
-            sizes of all factors.
-        input_shape: without the batch.
+        absolute: the linear function with all factors replaced by their absolute values: a function
+            of a float64 tensor ``(n, *input_shape)``.
+        input_shape: shape of an input without the batch.
     """
     rows = absolute(ops.ones((1, *input_shape), "float64"))
     columns = through_transposed(absolute, ops.ones_like(rows)[:, None], input_shape)

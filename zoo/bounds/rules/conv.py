@@ -24,8 +24,8 @@ class ConvRule(KernelRule):
             refuse(self.layer, "pads causally")
 
     def apply(self, tensor, kernel):
-        # A group's kernel has as many channels as the group, which is how `conv` knows of groups.
-        # One group at a time: TensorFlow has no gradients of grouped convolutions on a CPU.
+        # Each group is convolved by itself, because TensorFlow has no gradients of grouped
+        # convolutions on a CPU.
         groups = self.layer.groups
         if groups > 1:
             inputs, kernels = ops.split(tensor, groups, axis=-1), ops.split(kernel, groups, axis=-1)
@@ -53,7 +53,7 @@ class ConvRule(KernelRule):
 
 
 class _DepthwiseRule(KernelRule):
-    """One filter or more for each channel, which sees this channel alone."""
+    """A depthwise convolution: each filter sees one channel of the input."""
 
     def check(self):
         if math.prod(self.layer.dilation_rate) != 1:
@@ -136,7 +136,7 @@ class SeparableConv2DRule(KernelRule):
 
 @register_rule(keras.layers.Conv2DTranspose)
 class Conv2DTransposeRule(KernelRule):
-    """The transpose of a convolution from the output to the input: both have the same norm."""
+    """The transpose of a convolution from the output to the input, which has the same L2 norm."""
 
     limits = "without dilation, output padding and quantisation"
 
@@ -166,9 +166,10 @@ def image_norm(kernel, image_shape, layer, dilation=1):
 
     Args:
         kernel: float64 array ``(*window, channels, filters)``.
-        image_shape: of the images without channels.
-        layer: whose strides and padding it has.
-        dilation: a dilated kernel is one with zeros in between.
+        image_shape: shape of the images without batch and channels.
+        layer: the Keras layer that gives strides and padding.
+        dilation: one number, or one for each axis. A dilated kernel is treated as a larger one with
+            zeros between its entries.
     """
     rank = kernel.ndim - 2
     strides, dilation = (

@@ -1,4 +1,4 @@
-"""Layers whose channels come first, as the same layers with channels last between two moves."""
+"""Layers with channels first: each becomes a layer with channels last between two permutations."""
 
 from keras import ops
 
@@ -7,12 +7,12 @@ from zoo.bounds.rules.rule import Rule
 
 
 class PermutationRule(Rule):
-    """Moves axes. Nothing is computed, so nothing is rounded.
+    """Permutes the axes of a tensor. Nothing is computed, so nothing is rounded.
 
     Args:
-        layer: that the axes are moved for.
+        layer: the layer that needs another order of axes.
         inputs, input_shape: as for every rule.
-        permutation: of the axes without the batch, numbered from 0.
+        permutation: the new order of the axes, which are numbered from 0 without the batch.
     """
 
     isometry = 1.0
@@ -50,7 +50,9 @@ class PermutationRule(Rule):
 
 
 def in_channels_last(rule_type, builder, node, inputs):
-    """Add a rule whose input has its channels last; returns the place of its output.
+    """Add a rule that needs channels last, between permutations if the layer has channels first.
+
+    Returns the place of the output.
 
     Args:
         rule_type: class of rules.
@@ -64,5 +66,5 @@ def in_channels_last(rule_type, builder, node, inputs):
     rule = rule_type(layer, (place,), (*shape[1:], shape[0]))
     place, shape = builder.add(rule), rule.output_shape
     if len(shape) < len(axes):
-        return place  # a global pooling has left the channels alone
+        return place  # a global pooling leaves only the channels, so there is nothing to permute
     return builder.add(PermutationRule(layer, (place,), shape, [axes[-1], *axes[:-1]]))

@@ -8,14 +8,16 @@ from zoo.ops.float32 import flushing
 
 @dataclasses.dataclass(frozen=True)
 class LipschitzBound:
-    """What a layer does to the distance of two inputs, and to the error of one, in L2.
+    """How much a layer may enlarge the L2 distance of two inputs, and the error that float32 adds.
 
     Attributes:
-        lipschitz: upper bound of the Lipschitz constant with respect to all inputs together, as
-            the rule's ``merged`` puts them together.
-        per_size, offset: float32 adds an error of at most ``per_size · ‖inputs‖ + offset``.
-        sum_per_size, sum_offset: the sums before a folded batch normalisation, which may make them
-            smaller, are at most ``sum_per_size · ‖inputs‖ + sum_offset``.
+        lipschitz: upper bound of the Lipschitz constant. If there are several inputs, it is
+            relative to the combined distance that the rule's ``merged`` computes.
+        per_size, offset: the L2 norm of the error that float32 adds is at most
+            ``per_size · ‖inputs‖ + offset``.
+        sum_per_size, sum_offset: the L2 norm of the layer's sums before a folded batch
+            normalisation is at most ``sum_per_size · ‖inputs‖ + sum_offset``. The normalisation may
+            make the sums smaller, so its output does not tell whether they overflow.
     """
 
     lipschitz: float
@@ -25,15 +27,15 @@ class LipschitzBound:
     sum_offset: float = 0.0
 
 
-#: The bound of a layer that float32 cannot compute.
+#: The bound of a layer with weights or results that float32 cannot hold.
 UNKNOWN = LipschitzBound(math.inf, math.inf, math.inf)
 
 
 def with_flushing(lipschitz, per_size, offset, *, terms, entries, weight=1.0):
-    """A :class:`LipschitzBound` that counts what is lost of numbers too small for float32.
+    """A :class:`LipschitzBound` that counts the error of flushing subnormal numbers to zero.
 
     Args:
-        lipschitz, per_size, offset: without that loss.
+        lipschitz, per_size, offset: the bound without that error.
         terms, entries, weight: as for :func:`zoo.ops.float32.flushing`.
     """
     lost_per_size, lost = flushing(terms, entries, weight)

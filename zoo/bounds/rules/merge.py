@@ -18,11 +18,11 @@ class WeightedSumRule(AffineRule):
     """``Σ factor · input + offset``, entry by entry."""
 
     limits = "of equal shapes"
-    # The curvature of a network is bounded along a chain of layers.
+    # Curvature bounds exist for chains of layers only, so a rule with several inputs gives none.
     second_order = Rule.second_order
 
     def factors(self):
-        """For each input a number, or a float64 array that broadcasts to it."""
+        """The factor of each input: a number, or a float64 array that broadcasts to the input."""
         raise NotImplementedError
 
     def prepare(self):
@@ -37,7 +37,7 @@ class WeightedSumRule(AffineRule):
         return lower - error, upper + error
 
     def term_sizes(self, boxes):
-        """The sizes of all terms of an output, added up."""
+        """The sum of the absolute values of an output's terms."""
         pairs = zip(self.factors(), boxes, strict=True)
         return sum(abs(factor) * sizes(box) for factor, box in pairs) + abs(self.offset)
 
@@ -128,7 +128,7 @@ class OperatorRule(WeightedSumRule):
         else:
             (constant,) = (constant for constant in constants if constant is not None)
             divides = kind is not operations.Multiply
-            # A divisor near zero may be taken for zero.
+            # Float32 may flush a divisor near zero to zero.
             if divides and not (np.abs(constant) > 1e-30).all():
                 refuse(self.layer, "divides by zero, or by almost zero")
             self._factors = [1.0 / constant if divides else constant]
@@ -157,7 +157,7 @@ class OperatorRule(WeightedSumRule):
 
 @register_rule(keras.layers.Concatenate)
 class ConcatenateRule(Rule):
-    """Nothing is computed, so nothing is rounded."""
+    """A concatenation. Nothing is computed, so nothing is rounded."""
 
     limits = "not along the batch"
 
@@ -170,7 +170,7 @@ class ConcatenateRule(Rule):
         return tuple(self.layer.call([box[end] for box in boxes]) for end in (0, 1))
 
     def backward(self, rows, relaxed):
-        # Rows have one axis more than the tensors.
+        # Rows have one axis more than the tensors: the second one, which counts the rows.
         axis = self.layer.axis + (1 if self.layer.axis > 0 else 0)
         ends = np.cumsum(self.counts)[:-1].tolist()
         return ops.split(rows, ends, axis=axis), 0.0

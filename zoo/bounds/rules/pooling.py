@@ -15,7 +15,7 @@ from zoo.ops.singular_values import average_pooling_norm, overlaps
 
 
 class _Pooling(Rule):
-    """What poolings of pixels share: windows, which are the whole image in a global pooling."""
+    """The base of the pooling rules. In a global pooling the only window is the whole image."""
 
     limits = "without keepdims"
 
@@ -34,7 +34,7 @@ class _Pooling(Rule):
         self.windows = Windows(image, size, strides, padding)
 
     def pooled(self, tensor, pool, reduce):
-        """A tensor through Keras's pooling of windows, or of everything."""
+        """A tensor pooled over windows by ``pool``, or over the whole image by ``reduce``."""
         if self.everything:
             return reduce(tensor, axis=(1, 2))
         layer = self.layer
@@ -79,13 +79,18 @@ class MaxPoolingRule(_Pooling):
         return tuple(self.compute([end]) for end in boxes[0])
 
     def lipschitz(self):
-        # A pixel is the largest of at most as many windows as it lies in.
+        # A maximum changes by at most the largest change in its window, and a pixel lies in at most
+        # `overlaps` windows. So the squares of all outputs' changes add up to at most `overlaps`
+        # times those of the pixels.
         stretch = math.sqrt(overlaps(self.windows.size, self.windows.strides))
         return with_flushing(stretch, 0.0, 0.0, terms=1, entries=math.prod(self.input_shape))
 
     def relax(self, boxes):
-        """The line below is the entry with the largest lower bound. The line above is the same
-        entry where no other one can be larger, and the largest upper bound elsewhere."""
+        """Lines below and above the maximum of each window.
+
+        The line below is the entry with the largest lower bound. The line above is the same entry
+        if no other one can be larger, and otherwise the constant largest upper bound.
+        """
         lower, upper = (self._entries(end, outside=-1e300) for end in boxes[0])
         chosen = ops.one_hot(ops.argmax(lower, axis=-1), lower.shape[-1], dtype="float64")
         others = ops.max(ops.where(chosen > 0, -1e300, upper), axis=-1)

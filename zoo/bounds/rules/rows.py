@@ -1,4 +1,8 @@
-"""Tensors of rows, which linear relaxation carries from the output of a network to its input."""
+"""Operations on rows and boxes.
+
+A row holds the coefficients of a linear function. Linear relaxation propagates rows from the output
+of a network to its input.
+"""
 
 from keras import ops
 
@@ -6,12 +10,13 @@ from zoo.ops.gradients import input_gradient
 
 
 def through_transposed(linear, rows, input_shape):
-    """Rows ``(batch, rows, *output_shape)`` through the transpose of a linear function.
+    """The transpose of a linear function, applied to rows ``(batch, rows, *output_shape)``.
 
     Args:
-        linear: function of a tensor ``(n, *input_shape)`` to one ``(n, *output_shape)``.
+        linear: the linear function, from a tensor ``(n, *input_shape)`` to one
+            ``(n, *output_shape)``.
         rows: float64 tensor.
-        input_shape: without the batch.
+        input_shape: shape of an input of ``linear`` without the batch.
     """
     flat = ops.reshape(rows, (-1, *rows.shape[2:]))
     zeros = ops.zeros((flat.shape[0], *input_shape), "float64")
@@ -25,7 +30,7 @@ def float64(variable):
 
 
 def sizes(box):
-    """The largest size of each entry in a box."""
+    """The largest absolute value that each entry has in a box."""
     return ops.maximum(*map(ops.abs, box))
 
 

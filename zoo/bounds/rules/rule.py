@@ -1,4 +1,4 @@
-"""What a layer means for bounds: the base of all rules, and the registry of them."""
+"""The base class of all rules, and the registry that maps types of layers to rules."""
 
 import functools
 import math
@@ -11,7 +11,7 @@ from keras import ops
 from zoo.bounds.graph import advice_on
 from zoo.errors import UnsupportedLayerError
 
-#: Bounds that a rule may give, and the method of the rule that gives it.
+#: The bounds that a rule may give, each with the name of the method that computes it.
 BOUNDS = {
     "interval": "interval",
     "crown": "backward",
@@ -25,10 +25,10 @@ _rules: dict[type, Any] = {}
 
 
 def register_rule(*layer_types: type) -> Callable[[_Class], _Class]:
-    """Class decorator: bounds of these types of layers come from the decorated :class:`Rule`.
+    """Class decorator that makes a :class:`Rule` give the bounds of some types of layers.
 
-    Types are compared exactly, because a subclass of a layer may compute something else. A rule
-    that is registered for a type replaces the one that the type had.
+    A subclass of such a type is not included, because it may compute something else. If a type
+    already has a rule, the new rule replaces it.
 
     Args:
         layer_types: classes of Keras layers, or of ``keras.Operation``.
@@ -77,11 +77,11 @@ def supported(bound):
         bound: a key of :data:`BOUNDS`.
 
     Returns:
-        Dictionary of the names of layers, sorted, to what is not supported of them: text, empty if
-        all is.
+        Dictionary from the sorted names of layers to the limits of their support, a text that is
+        empty if a layer is supported with all its settings.
 
     Raises:
-        ValueError: naming the bounds that there are.
+        ValueError: for an unknown bound, naming the known ones.
     """
     if bound not in BOUNDS:
         raise ValueError(f"bound must be one of {', '.join(BOUNDS)}, got {bound!r}")
@@ -92,18 +92,21 @@ def supported(bound):
 
 
 def _name(kind):
-    """The name of a layer type. Some operations of ``keras.ops`` are named as layers are."""
+    """The name of a layer type, with a prefix if it is an operation of ``keras.ops``.
+
+    Some operations have the same names as layers.
+    """
     is_layer = issubclass(kind, keras.layers.Layer)
     return kind.__name__ if is_layer else f"ops.{kind.__name__}"
 
 
 def gives(rule, bound):
-    """Whether a class of rules gives a bound."""
+    """Whether a class of rules overrides the method that computes a bound."""
     return getattr(rule, BOUNDS[bound]) is not getattr(Rule, BOUNDS[bound])
 
 
 def supported_text(bound):
-    """The supported layers as one line for errors."""
+    """The supported layers as one line for error messages."""
     return ", ".join(
         f"{name} ({limits})" if limits else name for name, limits in supported(bound).items()
     )
@@ -118,30 +121,35 @@ def refuse(layer, reason, bound="interval") -> NoReturn:
 
 
 class Rule:
-    """One use of a layer, from the tensors at some places of a network to that at a new one.
+    """The bounds of one use of a layer in a network.
 
-    A subclass overrides a method for each bound that it gives. Bounds are of what the network
-    computes in float32, not of what it would compute exactly, so each has to count the error of
-    this layer.
+    The tensors in a network are numbered by places: place 0 is the network's input, and place
+    ``i + 1`` is the output of the i-th rule. A box is a pair ``(lower, upper)`` of bounds of all
+    entries of a tensor.
+
+    A subclass overrides one method for each bound that it gives. The bounds must hold for what the
+    network computes in float32, not for exact arithmetic, so each method has to count the rounding
+    error of its layer.
 
     Args:
         layer: the Keras layer.
-        inputs: places of its inputs: 0 is the network's input, ``i + 1`` the output of the i-th
-            rule.
-        input_shape: of the first input, without the batch.
+        inputs: tuple of the places of the layer's inputs.
+        input_shape: shape of the first input without the batch.
 
     Attributes:
         layer, inputs, input_shape: as given.
-        limits: text: what is not supported of the layer.
-        use: number of the layer's use in the network; rules that a layer was expanded into share
-            it.
-        isometry: a factor by which the layer stretches every difference in L2, or None.
-        wants_tight_inputs: whether linear relaxation should bound the inputs, because the rule's
-            own relaxation is the better the tighter they are.
-        exact_where_stable: whether the layer is exactly linear in every input of a fixed sign, so
-            that only the others, the unstable ones, need tight bounds.
-        compares_entries: whether the relaxation compares entries with each other, so that tight
-            bounds of stable ones matter too.
+        limits: text for error messages and the documentation that says which settings of the layer
+            are supported; empty if all are.
+        use: number of the layer's use in the network. If a layer is expanded into several rules,
+            they share the number.
+        isometry: the factor by which the layer scales the L2 norm of every difference of inputs, or
+            None if there is no such factor.
+        wants_tight_inputs: whether the inputs' boxes should be tightened by linear relaxation,
+            because this rule's relaxation depends on them.
+        exact_where_stable: whether the layer is exactly linear in every input that has a fixed
+            sign, so that only unstable inputs (lower < 0 < upper) need tight boxes.
+        compares_entries: whether the relaxation compares entries with each other, so that stable
+            entries need tight boxes too.
         has_norm: whether training estimates the Lipschitz constant by power iteration.
 
     Raises:
@@ -164,17 +172,17 @@ class Rule:
 
     @classmethod
     def limits_of(cls, bound):
-        """What is not supported of the layer for one of :data:`BOUNDS`: text."""
+        """The text ``limits`` for one of :data:`BOUNDS`."""
         return cls.limits
 
     @classmethod
     def expand(cls, builder, node, inputs):
-        """Add the rules that a layer consists of; by default there is one.
+        """Add the rules that represent a layer to a network; by default there is one.
 
         Args:
             builder: a :class:`zoo.bounds.network_rules.Builder`.
             node: the :class:`zoo.bounds.graph.Node` of the layer.
-            inputs: tuple of the places of its inputs.
+            inputs: tuple of the places of the layer's inputs.
 
         Returns:
             The place of the layer's output.
@@ -184,24 +192,24 @@ class Rule:
         return builder.add(cls(node.layer, inputs, node.input_shape))
 
     def check(self):
-        """Raise, by :func:`refuse`, for settings that are not supported."""
+        """Call :func:`refuse`, which raises, if a setting of the layer is not supported."""
 
     def prepare(self):
-        """Read the weights as they are now. It is called before bounds are computed."""
+        """Read the current weights of the layer. It is called before bounds are computed."""
 
     def compute(self, tensors):
-        """What the network computes: from a list of float32 tensors to a float32 tensor."""
+        """The layer's output, a float32 tensor, from a list of its inputs, float32 tensors."""
         return self.layer(tensors[0] if len(tensors) == 1 else tensors)
 
     @functools.cached_property
     def output_shape(self):
-        """Of the output, without the batch."""
+        """Shape of the output without the batch."""
         zeros = [ops.zeros((1, *self.input_shape), "float32")] * len(self.inputs)
         return tuple(self.compute(zeros).shape[1:])
 
     @property
     def width(self):
-        """Numbers that one row takes on its way back."""
+        """The number of entries of the largest tensor that :meth:`backward` makes of one row."""
         return math.prod(self.input_shape)
 
     def interval(self, boxes):
@@ -217,33 +225,35 @@ class Rule:
         raise NotImplementedError
 
     def row_lengths(self):
-        """L2 norm of each output's dependence on the input: ``(1, *output_shape)``.
+        """L2 norm of the coefficients of each output: a tensor ``(1, *output_shape)``, or None.
 
-        It is None for a rule that does not know it. Otherwise interval bounds over an L2 ball use
-        it, and the rule must be an :class:`AffineRule`.
+        Interval bounds over an L2 ball use it. A rule that does not return None must be an
+        :class:`AffineRule`.
         """
         return
 
     def relax(self, boxes):
-        """What :meth:`backward` needs to know of the input boxes."""
+        """Whatever :meth:`backward` needs to know about the input boxes."""
         return
 
     def backward(self, rows, relaxed):
-        """Linear relaxation: from rows over the output to rows over the inputs.
+        """Linear relaxation: bound linear functions of the output by ones of the inputs.
 
         Args:
-            rows: float64 tensor ``(batch, rows, *output_shape)``.
+            rows: float64 tensor ``(batch, rows, *output_shape)``, the coefficients of linear
+                functions of the output.
             relaxed: what :meth:`relax` returned.
 
         Returns:
-            ``(list of rows for each input, offset)``, the offset a tensor ``(batch, rows)``, such
-            that the products of the rows with the inputs plus the offset are nowhere in the boxes
-            larger than the products of the given rows with the output.
+            ``(input_rows, offset)``: a list with a tensor of coefficients ``(batch, rows,
+            *input_shape)`` for each input, and a tensor ``(batch, rows)``. For all inputs in the
+            boxes, the sum of ``input_rows · input`` over the inputs plus ``offset`` is at most
+            ``rows · output``.
         """
         raise NotImplementedError
 
     def lipschitz(self):
-        """Upper bounds of the L2 Lipschitz constant and of float32's error.
+        """Upper bounds of the L2 Lipschitz constant and of the error that float32 adds.
 
         Returns:
             :class:`zoo.bounds.rules.lipschitz_bound.LipschitzBound`.
@@ -251,20 +261,24 @@ class Rule:
         raise NotImplementedError
 
     def estimate(self):
-        """The Lipschitz constant for training: a number, or a differentiable tensor."""
+        """The Lipschitz constant that training uses: a number, or a differentiable tensor."""
         return self.first_constant
 
     @functools.cached_property
     def first_constant(self):
-        """The Lipschitz constant when the network was analysed: for layers that do not train."""
+        """The Lipschitz constant, computed once: for layers whose constant does not train."""
         return self.lipschitz().lipschitz
 
     def merged(self, values):
-        """An L2 bound of all inputs together, from one for each: for one factor on all of them."""
+        """Combine one L2 bound for each input into one, which is multiplied by the constant."""
         return sum(values)
 
+    def trained_merge(self, values):
+        """As :meth:`merged`, for estimates in training: differentiable where weights matter."""
+        return self.merged(values)
+
     def second_order(self):
-        """What the layer adds to a network's curvature.
+        """The derivatives from which the layer's part of a network's curvature is bounded.
 
         Returns:
             None for an affine layer, which must be an :class:`AffineRule`; otherwise the

@@ -1,4 +1,4 @@
-"""A factor and an offset for each entry: batch normalisation, normalisation and rescaling."""
+"""Layers with a factor and an offset for each entry: normalisations and rescaling."""
 
 import math
 
@@ -38,7 +38,7 @@ class ScalingRule(AffineRule):
 class BatchNormalizationRule(ScalingRule):
     limits = "over one axis"
 
-    # Float32 may flush its factors, which the bounds of curvature do not count.
+    # Float32 may flush the factors to zero. Curvature bounds do not count that, so there are none.
     second_order = Rule.second_order
 
     def check(self):
@@ -66,17 +66,18 @@ class BatchNormalizationRule(ScalingRule):
         self._set(factor, shift, batch_normalization.ROUNDINGS)
 
     def rounding(self, boxes):
-        # Mean and offset may cancel each other, so their sizes are added.
+        # The terms of the shift may cancel, but their errors do not: `size` adds absolute values.
         size = sizes(boxes[0])
         error = self.error(boxes, self.absolute(size) + self.size)
         return error + self.flushed * (size + self.mean)
 
     def scale_and_errors(self, shape):
-        """``(scale, flushed, offset)``: what batch normalisation does to outputs of this shape.
+        """``(scale, flushed, offset)``: factors of the normalisation, and bounds of its errors.
 
-        ``scale`` is the factor of each channel; ``flushed`` is the error that flushed factors add,
-        relative to the inputs; ``offset`` is the L2 error in what is added. All are infinite where
-        float32 cannot hold a number that is met on the way.
+        ``scale`` is an array with the factor of each channel. ``flushed`` bounds the error from
+        factors that are flushed to zero, relative to the inputs. ``offset`` bounds the L2 norm of
+        the error in what is added, for outputs of this shape. All three are infinite if an
+        intermediate result may exceed float32's range.
         """
         constants = batch_normalization.normalization_of(self.layer)
         if not np.isfinite(constants.size).all():
@@ -98,7 +99,7 @@ class BatchNormalizationRule(ScalingRule):
         )
 
     def trained_scale(self):
-        """Scale of each channel, differentiable."""
+        """The factor of each channel, as a tensor that is differentiable in ``gamma``."""
         variance = ops.convert_to_tensor(self.layer.moving_variance)
         scale = ops.rsqrt(variance + self.layer.epsilon)
         return scale * self.layer.gamma if self.layer.scale else scale
@@ -108,10 +109,10 @@ class BatchNormalizationRule(ScalingRule):
 
 
 class _ConstantScalingRule(ScalingRule):
-    """A scaling by settings of the layer."""
+    """A layer whose factor and offset are settings, not trained weights."""
 
     def settings(self):
-        """``(factor, offset, roundings)``: float64 arrays that broadcast to the input, and int."""
+        """``(factor, offset, roundings)``: arrays that broadcast to the input, and an integer."""
         raise NotImplementedError
 
     def check(self):
@@ -135,25 +136,26 @@ class RescalingRule(_ConstantScalingRule):
         scale, offset = (
             np.asarray(part, np.float64) for part in (self.layer.scale, self.layer.offset)
         )
-        # Keras reshapes the scale where channels come first, but not the offset.
+        # If channels come first, Keras reshapes the scale, but not the offset.
         if scale.ndim and keras.config.image_data_format() == "channels_first":
             scale = scale.reshape(scale.shape + (1,) * (3 - scale.ndim))
-        # The settings themselves are rounded to float32.
+        # Four roundings: of scale and offset to float32, of the product and of the sum.
         return scale, offset, 4
 
 
 @register_rule(keras.layers.Normalization)
 class NormalizationRule(_ConstantScalingRule):
-    """``(x - mean) / max(√variance, epsilon)``, or its inverse."""
+    """The layer computes ``(x - mean) / max(√variance, epsilon)``, or the inverse of that."""
 
     def settings(self):
         mean, variance = float64(self.layer.mean), float64(self.layer.variance)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
             if self.layer.invert:
-                # A variance of zero is flushed or not, but never meets a quotient.
+                # Nothing is divided here, so it does not matter if a tiny deviation is flushed.
                 factor, offset = deviation, mean
             else:
                 factor, offset = 1.0 / deviation, -mean / deviation
-        # The root, the quotient and the sums; the mean meets the input before it is divided.
+        # 12 bounds the roundings of the root, the quotient and the sums. The layer subtracts the
+        # mean from the input before it divides.
         return factor[0], offset[0], 12

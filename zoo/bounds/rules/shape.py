@@ -10,17 +10,18 @@ from zoo.bounds.rules.rule import refuse, register_rule
 
 @register_rule(keras.layers.Flatten, keras.layers.Permute, keras.layers.Reshape)
 class MovedRule(AffineRule):
-    """Nothing is computed, so nothing is rounded."""
+    """A layer that moves entries. Nothing is computed, so nothing is rounded."""
 
     isometry = 1.0
 
     @classmethod
     def expand(cls, builder, node, inputs):
-        # These layers take axes as they come, and flattening has its own order of channels.
+        # Unlike the default, this accepts channels first: most of these layers have no data format,
+        # and Flatten handles its own.
         return builder.add(cls(node.layer, inputs, node.input_shape))
 
     def check(self):
-        # Flattening moves channels that come first to the end.
+        # If channels come first, Flatten moves them to the end before it flattens.
         first = getattr(self.layer, "data_format", "channels_last") == "channels_first"
         kept = type(self.layer) in (keras.layers.Flatten, keras.layers.Reshape)
         self.keeps_order = kept and not first
@@ -37,7 +38,7 @@ class MovedRule(AffineRule):
 
 @register_rule(keras.layers.Cropping2D, keras.layers.ZeroPadding2D)
 class BorderRule(MovedRule):
-    """Pixels at the border are dropped or added."""
+    """A layer that drops pixels at the border, or adds zeros there."""
 
 
 @register_rule(keras.layers.UpSampling2D)
@@ -47,7 +48,7 @@ class UpSampling2DRule(MovedRule):
     def check(self):
         if self.layer.interpolation != "nearest":
             refuse(self.layer, f"interpolates ({self.layer.interpolation})")
-        # Each pixel is repeated so many times.
+        # Each pixel is repeated prod(size) times, so its square counts that often in the L2 norm.
         self.isometry = math.sqrt(math.prod(self.layer.size))
 
 

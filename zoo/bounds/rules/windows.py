@@ -1,4 +1,4 @@
-"""Windows of pixels: padding, places and entries."""
+"""The windows of pixels that a pooling layer reduces."""
 
 import math
 
@@ -15,7 +15,7 @@ class Windows:
 
     Attributes:
         counts: number of windows along each axis.
-        margins: for each axis the pixels outside of the image, before and after it.
+        margins: for each axis, the numbers of padded pixels before and after the image.
     """
 
     def __init__(self, image_shape, size, strides, padding):
@@ -28,11 +28,11 @@ class Windows:
             self.margins.append((missing // 2, missing - missing // 2))
 
     def entries(self, tensor, outside=0.0):
-        """Entries by window: ``(batch, rows, columns, channels, entries)``.
+        """The entries of each window: ``(batch, rows, columns, channels, entries)``.
 
         Args:
             tensor: ``(batch, height, width, channels)``.
-            outside: the value of pixels outside of the image.
+            outside: the value of padded pixels.
         """
         padded = ops.pad(tensor, [(0, 0), *self.margins, (0, 0)], constant_values=outside)
         slices = [

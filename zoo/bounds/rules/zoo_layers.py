@@ -1,4 +1,4 @@
-"""Layers of this package."""
+"""Rules for the layers of :mod:`zoo.layers`."""
 
 import math
 
@@ -34,24 +34,25 @@ register_rule(Flatten)(MovedRule)
 
 
 class _NonexpansiveRule(Rule):
-    """A layer that knows its Lipschitz constant and float32's error in it."""
+    """A layer that bounds its own Lipschitz constant and the error that float32 makes in it."""
 
     def lipschitz(self):
         return bound_of_nonexpansive(self.layer)
 
 
 def bound_of_nonexpansive(layer):
-    """What a layer with methods ``lipschitz`` and ``rounding`` says of itself."""
-    # The error is affine in the size of the inputs.
+    """The :class:`LipschitzBound` of a layer that has methods ``lipschitz`` and ``rounding``."""
+    # The error bound is affine in the norm of the inputs, so two of its values determine it.
     offset, slope = (float(layer.rounding(size, 0.0)[1]) for size in (0.0, 1.0))
     return LipschitzBound(float(layer.lipschitz()), slope - offset, offset)
 
 
 class _OneReLURule(_NonexpansiveRule):
-    """A layer whose outputs are linear in its inputs and in one ReLU of a linear function d.
+    """A layer whose outputs are linear in its inputs and in ``relu(d)``, where d is linear in them.
 
-    The rows' products with the output are linear in ``relu(d)`` too, so that one relaxation of it
-    serves all outputs that share it. Nothing is rounded: outputs are entries of the input, or 0.
+    A linear function of the outputs is then linear in ``relu(d)`` too, so one relaxation of
+    ``relu(d)`` serves all outputs that share it. Nothing is rounded: every output is an entry of
+    the input, its negative, or 0.
     """
 
     wants_tight_inputs = True
@@ -60,11 +61,11 @@ class _OneReLURule(_NonexpansiveRule):
         return Piecewise().lines(*self.argument(*boxes[0]))
 
     def argument(self, lower, upper):
-        """Box of d."""
+        """The box of d, from the box of the input."""
         raise NotImplementedError
 
     def slopes(self, rows, relaxed):
-        """Rows over d, and the offset, below ``rows · relu(d)``."""
+        """``(slopes, offset)`` such that ``slopes · d + offset`` is at most ``rows · relu(d)``."""
         (below, below_offset), (above, above_offset) = relaxed
         positive, negative = ops.maximum(rows, 0.0), ops.minimum(rows, 0.0)
         offset = products(positive, below_offset) + products(negative, above_offset)
@@ -73,7 +74,7 @@ class _OneReLURule(_NonexpansiveRule):
 
 @register_rule(MaxMin)
 class MaxMinRule(_OneReLURule):
-    """With ``d = a - b``: ``max(a, b) = b + relu(d)`` and ``min(a, b) = a - relu(d)``."""
+    """For ``d = a - b``, ``max(a, b) = b + relu(d)`` and ``min(a, b) = a - relu(d)``."""
 
     def interval(self, boxes):
         lower, upper = boxes[0]
@@ -92,14 +93,14 @@ class MaxMinRule(_OneReLURule):
 
 @register_rule(TwoSidedReLU)
 class TwoSidedReLURule(_OneReLURule):
-    """With ``d = x``: the outputs are ``relu(x)`` and ``relu(-x) = relu(x) - x``."""
+    """For ``d = x``, the outputs are ``relu(d)`` and ``relu(-x) = relu(d) - x``."""
 
     exact_where_stable = True
 
     def interval(self, boxes):
         lower, upper = boxes[0]
         low, high = (self.layer.call(end) for end in (lower, upper))
-        # The second half falls as the input grows.
+        # The second half of the outputs decreases as the input grows, so its ends are swapped.
         (first, second), (third, fourth) = (ops.split(end, 2, axis=-1) for end in (low, high))
         ends = ((first, fourth), (third, second))
         return tuple(ops.concatenate(end, axis=-1) for end in ends)
@@ -115,7 +116,7 @@ class TwoSidedReLURule(_OneReLURule):
 
 @register_rule(NormPooling2D)
 class NormPoolingRule(_NonexpansiveRule):
-    """The root of a sum of squares: interval bounds of each square, and no linear relaxation."""
+    """The root of a sum of squares, with interval bounds and without linear relaxation."""
 
     def check(self):
         layer = self.layer
@@ -127,18 +128,18 @@ class NormPoolingRule(_NonexpansiveRule):
         ends = (least, sizes(boxes[0]))
         low, high = (ops.sqrt(ops.sum(ops.square(self.windows.entries(end)), -1)) for end in ends)
         factor = self.layer.repeats**-0.5
-        # Squares below the smallest one that the layer keeps, and those that float32 takes for
-        # zero, change a root by less than 1e-9.
+        # The layer raises sums of squares below 1e-24 to 1e-24, and float32 may flush tiny squares
+        # to zero. Both change a root by less than 1e-9.
         error = sum_rounding(math.prod(self.windows.size) + 16) * high + 1e-9
         error = ops.where(ops.square(high) < LARGEST, error, 1e300)
         return factor * low - error, factor * high + error
 
 
 class _EffectiveKernelRule(KernelRule):
-    """A kernel that a nonexpansive layer makes of the one that is trained."""
+    """A nonexpansive layer, which computes the kernel that it uses from the trained one."""
 
     limits = ""
-    # The error of making the kernel is not counted by the bounds of curvature.
+    # Curvature bounds do not count the error of computing the kernel, so there are none.
     second_order = Rule.second_order
     folds = False
 
@@ -148,7 +149,8 @@ class _EffectiveKernelRule(KernelRule):
 
     def prepare(self):
         super().prepare()
-        # Another way of computing the kernel gives another kernel.
+        # Each way of executing the layer (eager, compiled, another device) rounds the effective
+        # kernel differently.
         self.kernel_error = self.layer._kernel_rounding()
 
     def rounding(self, boxes):
@@ -183,7 +185,8 @@ class EqualizedDenseRule(KernelRule):
     limits = ""
 
     def weights(self):
-        # The factor is rounded to float32, and so are its products with the kernel.
+        # The layer rounds the factor to float32, and then its products with the kernel. `terms`
+        # counts these two roundings.
         kernel = float64(self.layer.kernel) * self.layer.factor
         return kernel, np.zeros(1) if self.layer.bias is None else float64(self.layer.bias)
 
@@ -202,7 +205,7 @@ class EqualizedDenseRule(KernelRule):
 
 @register_rule(MeanShift)
 class MeanShiftRule(ScalingRule):
-    """A translation."""
+    """At inference the layer is a translation."""
 
     isometry = 1.0
 
@@ -215,7 +218,7 @@ class MeanShiftRule(ScalingRule):
 
 @register_rule(LinfDistance, LinfDistanceConv2D)
 class LinfDistanceRule(Rule):
-    """A neuron lies between the distances of the nearest and the farthest point of the box."""
+    """The distances of the weights to the nearest and farthest points of a box bound the output."""
 
     def prepare(self):
         layer = self.layer
@@ -223,12 +226,13 @@ class LinfDistanceRule(Rule):
         self.largest = float(ops.max(ops.abs(layer.kernel)))
 
     def interval(self, boxes):
-        # The box as float32, rounded outwards: distances in float32 are exact but for roundings.
+        # The distances are computed in float32, so the box is rounded outwards to float32 first.
         lower, upper = (ops.convert_to_numpy(end).astype(np.float32) for end in boxes[0])
         infinity = np.float32(np.inf)
         ends = self._distances(np.nextafter(lower, -infinity), np.nextafter(upper, infinity))
         low, high = (ops.convert_to_numpy(end).astype(np.float64) for end in ends)
-        # One rounding of each difference here and one in the network, and one of adding the bias.
+        # A difference is rounded once here and once in the network, and adding the bias rounds once
+        # more: three roundings, for which 6 leaves a margin.
         size = np.maximum(np.abs(lower), np.abs(upper)).astype(np.float64)
         size = size.max(axis=tuple(range(1, size.ndim)), keepdims=True)
         size = size + self.largest + np.abs(self.bias)
@@ -271,11 +275,11 @@ class ConvexResidualRule(WeightedSumRule):
         return [1.0 - t, t]
 
     def prepare(self):
-        # t, which is a few roundings off, the difference, the product and the sum.
+        # This bounds the roundings of t (a few), of the difference, of the product and of the sum.
         self.roundings = 8
 
     def term_sizes(self, boxes):
-        # The layer computes shortcut + t (branch - shortcut).
+        # The layer computes shortcut + t (branch - shortcut), with t at most 1.
         shortcut, branch = map(sizes, boxes)
         return 2.0 * shortcut + branch
 
@@ -283,5 +287,7 @@ class ConvexResidualRule(WeightedSumRule):
         shortcut, branch = tensors
         return shortcut + ops.sigmoid(self.layer.mixing_logit) * (branch - shortcut)
 
-    def merged(self, values):
-        return sum(factor * value for factor, value in zip(self.factors(), values, strict=True))
+    def trained_merge(self, values):
+        t = ops.sigmoid(self.layer.mixing_logit)
+        shortcut, branch = values
+        return (1.0 - t) * shortcut + t * branch
