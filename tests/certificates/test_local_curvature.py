@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from tests.certificates.test_curvature import ACTIVATIONS, hessian, network, prepared
 from zoo.bounds.activations import known_activation
-from zoo.certificates.curvature import eigenvalue_bounds, global_curvature, radii
-from zoo.certificates.local_curvature import enlarged, within
+from zoo.bounds.curvature import eigenvalue_bounds, global_curvature
+from zoo.bounds.local_curvature import within
+from zoo.certificates.curvature import radii
+from zoo.certificates.local_curvature import enlarged
 
 KINDS = [known_activation(keras.activations.get(name)) for name in ACTIVATIONS]
 

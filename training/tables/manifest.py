@@ -12,7 +12,7 @@ def numbers(record):
     """The numbers of a checkpoint, by the names that columns of tables use.
 
     Args:
-        record: :class:`zoo.hub.catalog.Record`.
+        record: :class:`zoo.hub.records.Record`.
 
     Returns:
         Dictionary with the keys in :data:`KEYS`. ``certified`` is a dictionary from each budget to
@@ -20,17 +20,17 @@ def numbers(record):
         any attack.
     """
     certified, attacked = {}, {}
-    for entry in record.metrics["certified"]:
-        certified[entry["eps"]] = max(entry["accuracy"], certified.get(entry["eps"], 0.0))
-    for entry in record.metrics["attacked"]:
-        attacked[entry["eps"]] = min(entry["accuracy"], attacked.get(entry["eps"], 1.0))
+    for entry in record.metrics.certified:
+        certified[entry.eps] = max(entry.accuracy, certified.get(entry.eps, 0.0))
+    for entry in record.metrics.attacked:
+        attacked[entry.eps] = min(entry.accuracy, attacked.get(entry.eps, 1.0))
     return {
-        "clean": record.metrics["clean"],
+        "clean": record.metrics.clean,
         "certified": certified,
         "attacked": attacked,
-        "seconds per epoch": record.training["seconds"] / record.training["epochs"],
-        "hardware": record.training["hardware"],
-        "multiply-adds": multiply_adds(record.training["recipe"]),
+        "seconds per epoch": record.training.seconds / record.training.epochs,
+        "hardware": record.training.hardware,
+        "multiply-adds": multiply_adds(record.training.recipe),
     }
 
 

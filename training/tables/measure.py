@@ -8,7 +8,7 @@ import numpy as np
 
 import zoo
 from zoo.attacks.victim import victim
-from zoo.bounds.curvature import SmoothNetwork
+from zoo.bounds.smooth_network import SmoothNetwork
 from zoo.certificates.curvature import radii
 from zoo.losses import JacobianL1
 from zoo.models import CertifiedModel

@@ -1,172 +1,110 @@
-"""A network as a chain of affine maps and smooth activations, as curvature bounds need it."""
+"""Bounds of the Hessian of a smooth network, over all inputs or within a ball."""
 
 import dataclasses
 
 import numpy as np
-from keras import ops
+import scipy.linalg
 
-from zoo.bounds.network_rules import rules_of
-from zoo.bounds.rules.dense import DenseRule
-from zoo.bounds.rules.rule import refuse
-from zoo.ops.precision import double_precision
-from zoo.ops.singular_values import dense_norm
+from zoo.ops.cores import on_all_cores
+from zoo.ops.float64 import SLACK
 
 
 @dataclasses.dataclass(frozen=True)
-class AffineMap:
-    """All layers between two activations, composed into one matrix and one offset.
+class Curvature:
+    """Bounds of the Hessian of each difference of logits ``f_c − f_j``, over all inputs.
 
     Attributes:
-        kernel, bias: float64 arrays ``(inputs, outputs)`` and ``(outputs,)``.
-        sizes, bias_sizes: arrays of the same shapes, from the same layers with all their factors
-            replaced by absolute values. They are at least ``|kernel|`` and ``|bias|``.
-        roundings: upper bound of the number of roundings that one product goes through.
-        stretch: the product over the layers of ``max(1, s)``, where s is the largest sum of the
-            absolute factors of one of the layer's outputs.
+        lower, upper: float64 arrays ``(classes, classes)``, indexed by c and j, with
+            ``lower ≤ 0 ≤ upper``. Every eigenvalue of the Hessian lies between them.
     """
 
-    kernel: np.ndarray
-    bias: np.ndarray
-    sizes: np.ndarray
-    bias_sizes: np.ndarray
-    roundings: int
-    stretch: float
+    lower: np.ndarray
+    upper: np.ndarray
 
 
-class SmoothNetwork:
-    """The affine maps of a network, and the activations between them.
+def global_curvature(network):
+    """Curvature bounds of all pairs of classes.
 
-    Args:
-        model: built ``keras.Sequential`` or functional model. Its layers must form one chain, and
-            all must have curvature bounds, see ``zoo.bounds.supported("curvature")``. The last one
-            must be a dense layer without activation.
-
-    Attributes:
-        groups: for each affine map, the list of the rules that it is composed of.
-        kinds: the activation after each map except the last one, see
-            :mod:`zoo.bounds.activations`.
-        activations: the :class:`zoo.bounds.activations.derivatives.Derivatives` of each of them.
-        maps: the :class:`AffineMap` of each group, with the weights that :meth:`prepare` last read.
-
-    Raises:
-        TypeError, ValueError: as :func:`zoo.bounds.graph.nodes_of`.
-        zoo.UnsupportedLayerError: naming the first layer that is not supported, and those that are.
-    """
-
-    def __init__(self, model):
-        self.groups, self.kinds, self.activations = [[]], [], []
-        rules = rules_of(model, "curvature")
-        # No layer with several inputs has curvature bounds, so the rules form one chain.
-        for rule in rules:
-            derivatives = rule.second_order()
-            if derivatives is None:
-                self._add_affine(rule)
-                continue
-            if not any(part.has_norm for part in self.groups[-1]):
-                refuse(rule.layer, "follows no layer with weights", "curvature")
-            self.kinds.append(rule.kind)
-            self.activations.append(derivatives)
-            self.groups.append([])
-        last = rules[-1].layer if rules else model
-        if not self.activations or not self.groups[-1]:
-            refuse(
-                last,
-                "ends the model, which must end in a dense layer after an activation",
-                "curvature",
-            )
-        self.maps = []
-
-    def _add_affine(self, rule):
-        group = self.groups[-1]
-        if rule.keeps_order and (self.activations or not group):
-            return
-        # Training (zoo.losses.curvature) splits every kernel after the first activation into its
-        # positive and its negative entries, which it can do for a single dense layer only.
-        if self.activations and (group or type(rule) is not DenseRule):
-            refuse(rule.layer, "follows an activation but is not one dense layer", "curvature")
-        if len(rule.input_shape) > 1 and type(rule) is DenseRule and self.activations:
-            refuse(rule.layer, "is applied to every pixel", "curvature")
-        group.append(rule)
-
-    @property
-    def head(self):
-        """The last Keras layer, which is dense."""
-        return self.groups[-1][-1].layer
-
-    @property
-    def kernels(self):
-        """The matrices of the affine maps."""
-        return [part.kernel for part in self.maps]
-
-    @property
-    def biases(self):
-        """The offset vectors of the affine maps."""
-        return [part.bias for part in self.maps]
-
-    def prepare(self):
-        """Read the current weights of the layers into :attr:`maps`.
-
-        Raises:
-            ValueError: naming a layer with NaN or infinite weights.
-        """
-        with double_precision():
-            self.maps = [_matrix(group) for group in self.groups]
-        for group, part in zip(self.groups, self.maps, strict=True):
-            if not (np.isfinite(part.sizes).all() and np.isfinite(part.bias_sizes).all()):
-                name = group[-1].layer.name
-                raise ValueError(f"layer {name!r} has NaN or infinite weights")
-        self._norms = None
-
-    def norms(self):
-        """Upper bounds of the L2 norms of all affine maps except the last one."""
-        if self._norms is None:
-            self._norms = [dense_norm(part.kernel) for part in self.maps[:-1]]
-        return self._norms
-
-
-def values_and_slopes(network, x, heads, offsets):
-    """One linear combination of logits for each row of ``x``, and its gradient.
+    Each hidden layer adds ``Jᵀ diag(d) J`` to the Hessian. Here J is the Jacobian of the
+    activation's inputs, and d is ``σ''`` times the derivative of the logits' difference by the
+    activation's outputs; interval bounds of d are propagated backwards from the last layer. The
+    Jacobian is ``J = Wᵀ J'``, where J' belongs to the layers before. So the term's eigenvalues are
+    bounded by those of ``W diag(d) Wᵀ``, computed in float64, times the bound of ``‖J'‖²`` that
+    follows from the norms of the layers before.
 
     Args:
-        network: ``(kernels, biases, kinds)`` of all layers except the last one: two lists of
-            tensors, and activations as in :attr:`SmoothNetwork.kinds`.
-        x: tensor ``(rows, inputs)``.
-        heads: tensor ``(rows, units of the last hidden layer)``, the coefficients of that layer's
-            outputs in the combination.
-        offsets: tensor ``(rows,)``, the constant term of the combination.
+        network: :class:`zoo.bounds.smooth_network.SmoothNetwork`, prepared.
 
     Returns:
-        ``(values, gradients)``: tensors ``(rows,)`` and ``(rows, inputs)``.
+        :class:`Curvature`.
+
+    Reference:
+        Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020,
+        theorems 3 and 4.
     """
-    slopes, a = [], x
-    for kernel, bias, kind in zip(*network, strict=True):
-        z = ops.matmul(a, kernel) + bias
-        a = kind.value(z)
-        slopes.append(kind.derivatives.slope(z))
-    values, gradients = ops.sum(a * heads, axis=-1) + offsets, heads
-    for kernel, slope in zip(reversed(network[0]), reversed(slopes), strict=True):
-        gradients = ops.matmul(gradients * slope, ops.transpose(kernel))
-    return values, gradients
+    head, norms = network.kernels[-1], network.norms()
+    ranges = [((0.0, activation.steepest), activation.bend) for activation in network.activations]
+    count = head.shape[1]
+    own, other = np.tril_indices(count, -1)
+    heads = (head[:, own] - head[:, other]).T
+    bounds = on_all_cores(lambda row: eigenvalue_bounds(network, norms, row, ranges), heads)
+    low, high = np.transpose(bounds)
+    lower, upper = np.zeros((count, count)), np.zeros((count, count))
+    lower[own, other], upper[own, other] = low, high
+    lower[other, own], upper[other, own] = -high, -low
+    return Curvature(lower, upper)
 
 
-def _matrix(group):
-    """The :class:`AffineMap` that a chain of rules computes."""
-    shape = group[0].input_shape
-    inputs = int(np.prod(shape))
-    impulses = ops.convert_to_tensor(np.eye(inputs).reshape(-1, *shape), "float64")
-    zero = ops.zeros((1, *shape), "float64")
-    kernel, bias, sizes, bias_sizes = impulses, zero, impulses, zero
-    roundings, stretch = 0, 1.0
-    for rule in group:
-        rule.prepare()
-        kernel, bias = rule.linear(kernel), rule.linear(bias) + rule.offset
-        sizes, bias_sizes = rule.absolute(sizes), rule.absolute(bias_sizes) + abs(rule.offset)
-        roundings += rule.roundings
-        ones = ops.ones((1, *rule.input_shape), "float64")
-        stretch *= max(1.0, float(ops.max(rule.absolute(ones))))
-    kernel, sizes = (ops.convert_to_numpy(part).reshape(inputs, -1) for part in (kernel, sizes))
-    bias, bias_sizes = (
-        np.broadcast_to(ops.convert_to_numpy(part).reshape(-1), kernel.shape[1:])
-        for part in (bias, bias_sizes)
-    )
-    return AffineMap(kernel, bias, sizes, bias_sizes, roundings, stretch)
+def eigenvalue_bounds(network, norms, head, ranges):
+    """Bounds ``(lower, upper)`` of the Hessian's eigenvalues, for one combination of logits.
+
+    Args:
+        network: :class:`zoo.bounds.smooth_network.SmoothNetwork`, prepared.
+        norms: upper bounds of the L2 norms of its affine maps.
+        head: float64 array, the combination's coefficients of the last hidden layer's outputs.
+        ranges: for each activation ``((σ' low, σ' high), (σ'' low, σ'' high))``, numbers or arrays.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # an infinite or NaN bound proves nothing
+        return _eigenvalue_bounds(network, norms, head, ranges)
+
+
+def _eigenvalue_bounds(network, norms, head, ranges):
+    slope_low = slope_high = head
+    total_low = total_high = 0.0
+    for index in reversed(range(len(network.activations))):
+        (least, steepest), bends = ranges[index]
+        kernel = network.kernels[index]
+        products = [slope * bend for slope in (slope_low, slope_high) for bend in bends]
+        stretch = 1.0
+        for before in range(index):
+            stretch *= (np.max(ranges[before][0][1]) * norms[before]) ** 2
+        total_low += stretch * _least_eigenvalue(kernel, np.min(products, axis=0))
+        total_high -= stretch * _least_eigenvalue(kernel, -np.max(products, axis=0))
+        # Interval bounds of the derivative by the activation's inputs, then by the kernel's inputs.
+        passed_low = np.minimum(least * slope_low, steepest * slope_low)
+        passed_high = np.maximum(least * slope_high, steepest * slope_high)
+        positive, negative = np.maximum(kernel, 0.0), np.minimum(kernel, 0.0)
+        slope_low = positive @ passed_low + negative @ passed_high
+        slope_high = positive @ passed_high + negative @ passed_low
+    return total_low, total_high
+
+
+def _least_eigenvalue(kernel, diagonal):
+    """Lower bound, at most 0, of the least eigenvalue of ``W diag(d) Wᵀ``."""
+    if (diagonal >= 0).all():
+        return 0.0
+    if (diagonal <= 0).all() and kernel.shape[1] < len(kernel):
+        # With F = √-d Wᵀ the matrix is -FᵀF, whose least eigenvalue is that of the smaller -FFᵀ:
+        # FᵀF and FFᵀ have the same largest eigenvalue.
+        factor = np.sqrt(-diagonal)[:, None] * kernel.T
+        matrix, diagonal = -factor @ factor.T, np.ones(len(kernel))
+    else:
+        factor, matrix = kernel, (kernel * diagonal) @ kernel.T
+    # The largest row sum of the matrix without any cancellation. Float64's error is a small part of
+    # it.
+    sizes = np.abs(factor)
+    largest = float((sizes @ (np.abs(diagonal) * sizes.sum(axis=0))).max())
+    if not np.isfinite(largest):
+        return -np.inf
+    (least,) = scipy.linalg.eigh(matrix, eigvals_only=True, subset_by_index=[0, 0])
+    return min(0.0, float(least)) - SLACK * largest

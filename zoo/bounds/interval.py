@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from zoo.ops.float64 import SLACK
+
 
 def boxes_of(rules, perturbed, tighten=None):
     """Interval bounds of every tensor in a network, valid for all perturbed inputs.
@@ -52,7 +54,7 @@ def _around(rule, ball, lengths, rounding):
     center, eps, error = ball
     rounding = rounding + rule.absolute(error + 0.0 * center)
     center = rule.linear(center) + rule.offset
-    spread = ops.reshape(eps, (-1, *[1] * (len(lengths.shape) - 1))) * lengths * (1.0 + 1e-9)
+    spread = ops.reshape(eps, (-1, *[1] * (len(lengths.shape) - 1))) * lengths * (1.0 + SLACK)
     return center - spread - rounding, center + spread + rounding
 
 

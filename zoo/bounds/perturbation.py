@@ -5,8 +5,8 @@ from typing import Any
 
 from keras import ops
 
-# Bound of float64's rounding error, relative to the sum of the absolute values of the terms.
-_SLACK = 1e-12
+from zoo.ops.float64 import LINE_SLACK
+
 # Keeps divisors positive.
 _SMALLEST = 1e-300
 
@@ -58,7 +58,7 @@ class PerturbationSet:
             change = self._least_in_ball_and_box(rows, center, self.bounds, iterations)
         else:
             change = -self.eps[:, None] * ops.sqrt(ops.sum(ops.square(rows), axis=-1))
-        return at_center + change - _SLACK * (size + ops.abs(change))
+        return at_center + change - LINE_SLACK * (size + ops.abs(change))
 
     def _least_in_ball_and_box(self, rows, center, bounds, iterations):
         """Lower bound of ``min rows · d`` over ``‖d‖ ≤ eps`` and ``low ≤ center + d ≤ high``.

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from zoo.ops.float64 import SLACK
 from zoo.typing import Array, ArrayLike, Numbers
 
 
@@ -69,10 +70,10 @@ def pairwise_radius(
     radius, error = np.zeros(len(logits)), np.broadcast_to(error, len(logits))
     for c in np.unique(own):
         rows = own == c
-        # 1e-9 covers float64's rounding of the norms.
+        # The slack covers float64's rounding of the norms.
         with np.errstate(invalid="ignore", divide="ignore"):
             distances = np.linalg.norm(kernel[:, [c]] - kernel, axis=0)
-            steepness = lipschitz * distances * (1.0 + 1e-9)
+            steepness = lipschitz * distances * (1.0 + SLACK)
             gap = logits[rows, c][:, None] - logits[rows] - 4.0 * error[rows, None]
             meets = np.where(gap > 0, gap / steepness, 0.0)
         meets[:, c] = np.inf

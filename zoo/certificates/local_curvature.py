@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from zoo.certificates.curvature import Radii, eigenvalue_bounds, pairs_of, row_radii
+from zoo.bounds.curvature import eigenvalue_bounds
+from zoo.bounds.local_curvature import within
+from zoo.certificates.curvature import Radii, pairs_of, row_radii
 from zoo.ops.cores import on_all_cores
 
 # The number of balls that are tried for an image. The search ends early if the upper bound of its
@@ -18,7 +20,7 @@ def enlarged(network, x, classes, found):
     smaller than the known upper bound of it.
 
     Args:
-        network: :class:`zoo.bounds.curvature.SmoothNetwork`, prepared.
+        network: :class:`zoo.bounds.smooth_network.SmoothNetwork`, prepared.
         x: float array ``(n, inputs)``.
         classes: int array ``(n,)``, as float32 predicts them.
         found: :class:`zoo.certificates.curvature.Radii` from global bounds.
@@ -64,29 +66,3 @@ def enlarged(network, x, classes, found):
         nearest[places] = np.minimum(nearest[places], rows.nearest)
         radius[places] = np.maximum(radius[places], rows.radius)
     return Radii(radius, nearest)
-
-
-def within(network, center, ball, norms):
-    """Bounds of the activations' derivatives, for all inputs within an L2 ball.
-
-    Args:
-        network: :class:`zoo.bounds.curvature.SmoothNetwork`, prepared.
-        center: float64 array ``(inputs,)``.
-        ball: the radius of the ball.
-        norms: upper bounds of the L2 norms of the network's affine maps.
-
-    Returns:
-        For each activation ``((σ' low, σ' high), (σ'' low, σ'' high))``, arrays.
-    """
-    ranges, a, spread = [], center, ball
-    for index, activation in enumerate(network.activations):
-        kernel = network.kernels[index]
-        z = a @ kernel + network.biases[index]
-        reach = spread * np.linalg.norm(kernel, axis=0)
-        # This covers float64's rounding, which is far smaller.
-        reach = reach + 1e-9 * (1.0 + np.abs(a) @ np.abs(kernel) + reach)
-        ranges.append(activation.ranges(z - reach, z + reach))
-        if index + 1 < len(network.activations):
-            spread = spread * norms[index] * ranges[-1][0][1].max()
-            a = activation.exact(z)
-    return ranges

@@ -7,7 +7,8 @@ from keras import ops
 
 from zoo.layers.nonexpansive_dense import NonexpansiveKernel
 from zoo.ops.parametrizations import almost_orthogonal_convolution_sums
-from zoo.ops.singular_values import convolution_norm, overlaps
+from zoo.ops.singular_values import convolution_norm
+from zoo.ops.windows import overlaps
 from zoo.utils import checks
 from zoo.utils.fixed_settings import FixedSettings
 

@@ -7,7 +7,7 @@ from keras import ops
 
 from zoo.layers.nonexpansive_operation import NonexpansiveOperation
 from zoo.ops.float32 import sum_rounding
-from zoo.ops.singular_values import overlaps
+from zoo.ops.windows import Windows, overlaps
 from zoo.utils import checks
 from zoo.utils.fixed_settings import FixedSettings
 
@@ -69,16 +69,11 @@ class NormPooling2D(FixedSettings, NonexpansiveOperation):
         if self.padding == "same":
             # Zeros are padded here, because Keras's "same" pooling would average over the pixels of
             # the image only, so that multiplying by the window's size would not give the sum.
-            squares = ops.pad(squares, self._margins(inputs.shape))
+            image = inputs.shape[1:3]
+            margins = Windows(image, self.pool_size, self.strides, self.padding).margins
+            squares = ops.pad(squares, ((0, 0), *margins, (0, 0)))
         sums = self._average(squares) * math.prod(self.pool_size)
         return ops.sqrt(ops.maximum(sums / self.repeats, _SMALLEST))
-
-    def _margins(self, shape):
-        margins = [(0, 0)]
-        for n, k, s in zip(shape[1:3], self.pool_size, self.strides, strict=True):
-            total = max((math.ceil(n / s) - 1) * s + k - n, 0)
-            margins.append((total // 2, total - total // 2))
-        return (*margins, (0, 0))
 
     def rounding(self, size, error):
         """As :meth:`zoo.layers.NonexpansiveDense.rounding`."""

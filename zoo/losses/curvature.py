@@ -11,11 +11,11 @@ _SMALLEST = 1e-12
 class PairCurvature:
     """Estimates of upper bounds of the curvature of ``f_c − f_j``, for all pairs of classes.
 
-    They estimate the upper bounds of :func:`zoo.certificates.curvature.global_curvature`: power
+    They estimate the upper bounds of :func:`zoo.bounds.curvature.global_curvature`: power
     iteration replaces the exact eigenvalues and norms, and gradients flow to the weights.
 
     Args:
-        network: :class:`zoo.bounds.curvature.SmoothNetwork`.
+        network: :class:`zoo.bounds.smooth_network.SmoothNetwork`.
         num_classes: number of logits.
 
     Attributes:

@@ -6,9 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.bounds.curvature import SmoothNetwork
+from zoo.bounds.curvature import global_curvature
+from zoo.bounds.smooth_network import SmoothNetwork
 from zoo.certificates import CertifiedBatch, round_down
-from zoo.certificates.curvature import global_curvature, radii
+from zoo.certificates.curvature import radii
 from zoo.certificates.local_curvature import enlarged
 from zoo.epsilon import Epsilon
 from zoo.losses.curvature import PairCurvature
@@ -162,7 +163,7 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         return ops.convert_to_numpy(points), ops.convert_to_numpy(exact)
 
     def curvature(self):
-        """:class:`zoo.certificates.curvature.Curvature` of the current weights; it is cached."""
+        """:class:`zoo.bounds.curvature.Curvature` of the current weights; it is cached."""
         return self.derived()
 
     def derive(self):

@@ -17,6 +17,7 @@ from zoo.ops.lp_distance import (
     on_host,
     with_exponent,
 )
+from zoo.ops.windows import Windows
 
 #: The patches that exist at a time take at most this many bytes, or as many as those of one output
 #: row if that is more.
@@ -204,28 +205,18 @@ class Geometry:
         return cls(x[1:3], x[3], w[3], w[:2], tuple(strides), padding, groups)
 
     @property
+    def _windows(self):
+        return Windows(self.size, self.kernel_size, self.strides, self.padding)
+
+    @property
     def output(self):
         """``(height, width)`` of the output."""
-        if self.padding == "same":
-            return tuple(-(-n // s) for n, s in zip(self.size, self.strides, strict=True))
-        return tuple(
-            (n - k) // s + 1
-            for n, k, s in zip(self.size, self.kernel_size, self.strides, strict=True)
-        )
+        return tuple(self._windows.counts)
 
     @property
     def pads(self):
         """``((top, bottom), (left, right))``, the numbers of zeros around the images."""
-        if self.padding == "valid":
-            return (0, 0), (0, 0)
-        missing = [
-            max(0, (out - 1) * s + k - n)
-            for n, k, s, out in zip(
-                self.size, self.kernel_size, self.strides, self.output, strict=True
-            )
-        ]
-        # If the number is odd, there is one more zero at the end.
-        return tuple((m // 2, m - m // 2) for m in missing)
+        return tuple(self._windows.margins)
 
     @property
     def inputs(self):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
+from zoo.ops.float64 import SLACK
+from zoo.ops.windows import Windows
 from zoo.typing import ArrayLike
 
-# This factor covers the error of a float64 SVD, which is that of a few thousand roundings.
-_SLACK = 1.0 + 1e-9
 # At most this many entries of Fourier-transformed kernels are held at a time.
 _BLOCK = 1 << 24
 
@@ -65,7 +65,7 @@ def dense_norm(kernel):
     >>> round(dense_norm(np.array([[3.0, 0.0], [0.0, 4.0]])), 6)
     4.0
     """
-    return float(np.linalg.norm(_float64(kernel, 2), 2)) * _SLACK
+    return float(np.linalg.norm(_float64(kernel, 2), 2)) * (1.0 + SLACK)
 
 
 def convolution_norm(
@@ -108,8 +108,10 @@ def convolution_norm(
     # The sizes of the kernel and of the padded grid in blocks of s pixels.
     window = [math.ceil(k / s) for k, s in zip(size, strides, strict=True)]
     grid = [
-        max(math.ceil(_padded(n, k, s, padding) / s), m)
-        for n, k, s, m in zip(image_shape, size, strides, window, strict=True)
+        max(math.ceil(n / s), m)
+        for n, s, m in zip(
+            Windows(image_shape, size, strides, padding).covered, strides, window, strict=True
+        )
     ]
     blocked = np.zeros((window[0] * strides[0], window[1] * strides[1], channels, filters))
     blocked[: size[0], : size[1]] = kernel
@@ -118,7 +120,7 @@ def convolution_norm(
     # The kernel is real: conjugate frequencies have equal norms, so half of them are enough.
     half = np.fft.rfft(blocked, grid[1], axis=1)
     rows = max(1, _BLOCK // (grid[0] * half.shape[2] * filters))
-    return _SLACK * max(
+    return (1.0 + SLACK) * max(
         float(
             np.linalg.norm(
                 np.fft.fft(half[:, i : i + rows], grid[0], axis=0), 2, axis=(-2, -1)
@@ -149,12 +151,9 @@ def average_pooling_norm(image_shape, pool_size, strides, padding="valid"):
     0.5
     """
     norm = 1.0
-    for length, size, stride in zip(image_shape, pool_size, strides, strict=True):
-        if padding == "same":
-            count = math.ceil(length / stride)
-            before = max((count - 1) * stride + size - length, 0) // 2
-        else:
-            count, before = (length - size) // stride + 1, 0
+    windows = Windows(image_shape, pool_size, strides, padding)
+    along = zip(image_shape, pool_size, strides, windows.counts, windows.margins, strict=True)
+    for length, size, stride, count, (before, _) in along:
         matrix = np.zeros((length, count))
         for output in range(count):
             first = output * stride - before
@@ -162,20 +161,6 @@ def average_pooling_norm(image_shape, pool_size, strides, padding="valid"):
             matrix[window, output] = 1.0 / (window.stop - window.start)
         norm *= dense_norm(matrix)
     return norm
-
-
-def overlaps(size, strides):
-    """The largest number of windows that a pixel is in: ``∏ ceil(size / stride)``."""
-    return math.prod(math.ceil(k / s) for k, s in zip(size, strides, strict=True))
-
-
-def _padded(length, size, stride, padding):
-    """An upper bound of the number of pixels that the windows cover along one axis."""
-    if padding == "same":
-        return max((math.ceil(length / stride) - 1) * stride + size, length)
-    if padding == "valid":
-        return length
-    raise ValueError(f"padding must be 'same' or 'valid', got {padding!r}")
 
 
 def _float64(kernel, rank):

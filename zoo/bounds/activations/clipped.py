@@ -3,8 +3,9 @@
 import numpy as np
 from keras import ops
 
-from zoo.bounds.activations.slack import NARROW, SLACK
+from zoo.bounds.activations.narrow import NARROW
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, LARGEST, UNIT_ROUNDOFF
+from zoo.ops.float64 import LINE_SLACK
 
 
 class Clipped:
@@ -47,8 +48,8 @@ class Clipped:
         # clip(x, low, high) = -clip(-x, -high, -low), so a line above the latter gives one below.
         c, d = self._above(-upper, -lower, -self.high, -self.low)
         size = 1.0 + ops.maximum(ops.abs(lower), ops.abs(upper))
-        below = self.scale * c, self.scale * (-d - SLACK * size) + self.offset
-        above = self.scale * a, self.scale * (b + SLACK * size) + self.offset
+        below = self.scale * c, self.scale * (-d - LINE_SLACK * size) + self.offset
+        above = self.scale * a, self.scale * (b + LINE_SLACK * size) + self.offset
         return below, above
 
     @staticmethod

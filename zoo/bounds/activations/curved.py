@@ -3,8 +3,9 @@
 import numpy as np
 from keras import ops
 
-from zoo.bounds.activations.slack import NARROW, SLACK
+from zoo.bounds.activations.narrow import NARROW
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, UNIT_ROUNDOFF
+from zoo.ops.float64 import LINE_SLACK
 
 # An interval is divided into this many parts; the function's distance from a line is computed at
 # their ends.
@@ -60,7 +61,7 @@ class Curved:
             part = width / _PARTS
             by_slope = (self.lipschitz + ops.abs(slope)) * part / 2.0
             by_bend = self.bend * ops.square(part) / 8.0
-            return ops.minimum(by_slope, by_bend) + SLACK * size * (1.0 + ops.abs(slope))
+            return ops.minimum(by_slope, by_bend) + LINE_SLACK * size * (1.0 + ops.abs(slope))
 
         low = ops.min(values - below[..., None] * points, axis=-1) - reach(below)
         high = ops.max(values - above[..., None] * points, axis=-1) + reach(above)

@@ -3,8 +3,9 @@
 import numpy as np
 from keras import ops
 
-from zoo.bounds.activations.slack import NARROW, SLACK
+from zoo.bounds.activations.narrow import NARROW
 from zoo.ops.float32 import SMALLEST_NORMAL, UNIT_ROUNDOFF
+from zoo.ops.float64 import LINE_SLACK
 
 
 class Piecewise:
@@ -47,7 +48,7 @@ class Piecewise:
         # left piece's slope through the upper end is on the same side of the function.
         chord = ops.where(upper - lower < NARROW, slope, chord)
         offset = ops.where(crosses, self.value(upper) - chord * upper, 0.0)
-        slack = ops.where(crosses, SLACK * (ops.abs(lower) + ops.abs(upper)), 0.0)
+        slack = ops.where(crosses, LINE_SLACK * (ops.abs(lower) + ops.abs(upper)), 0.0)
         exact = ops.where(lower >= 0, one, slope)
         chord = ops.where(crosses, chord, exact)
         # The lines of both pieces are on the other side of the function. The one that leaves the

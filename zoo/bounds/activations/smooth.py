@@ -2,8 +2,9 @@
 
 from keras import ops
 
-from zoo.bounds.activations.slack import NARROW, SLACK
+from zoo.bounds.activations.narrow import NARROW
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, UNIT_ROUNDOFF
+from zoo.ops.float64 import LINE_SLACK
 
 # Number of bisection steps in the search for a tangent point.
 _STEPS = 30
@@ -53,7 +54,7 @@ class Smooth:
             for constant, line in zip(flat, (below, above), strict=True)
         )
         size = ops.maximum(ops.abs(lower), ops.abs(upper))
-        slacks = [SLACK * (1.0 + size * (1.0 + ops.abs(line[0]))) for line in (below, above)]
+        slacks = [LINE_SLACK * (1.0 + size * (1.0 + ops.abs(line[0]))) for line in (below, above)]
         return (below[0], below[1] - slacks[0]), (above[0], above[1] + slacks[1])
 
     def _chord(self, lower, upper):

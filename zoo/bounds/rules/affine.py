@@ -14,13 +14,12 @@ from zoo.bounds.rules.lipschitz_bound import UNKNOWN, with_flushing
 from zoo.bounds.rules.rows import float64, products, sizes, through_transposed
 from zoo.bounds.rules.rule import Rule
 from zoo.ops.float32 import LARGEST, SECOND_ORDER, SMALLEST_NORMAL, sum_rounding
+from zoo.ops.float64 import SLACK
 from zoo.ops.precision import double_precision
 
 # Stands for an unbounded error, because sums may overflow. A box this large proves nothing. The
 # number is finite because TensorFlow's check for NaN and infinity would raise at an infinite one.
 _UNKNOWN = 1e300
-# Makes up for float64's rounding of norms, which is far smaller.
-_SLACK = 1.0 + 1e-9
 
 
 class AffineRule(Rule):
@@ -252,4 +251,4 @@ def norm_by_sums(absolute, input_shape):
     """
     rows = absolute(ops.ones((1, *input_shape), "float64"))
     columns = through_transposed(absolute, ops.ones_like(rows)[:, None], input_shape)
-    return math.sqrt(float(ops.max(rows)) * float(ops.max(columns))) * _SLACK
+    return math.sqrt(float(ops.max(rows)) * float(ops.max(columns))) * (1.0 + SLACK)

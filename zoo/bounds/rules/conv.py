@@ -12,7 +12,7 @@ from zoo.bounds.rules.affine import KernelRule
 from zoo.bounds.rules.layout import PermutationRule
 from zoo.bounds.rules.rows import float64
 from zoo.bounds.rules.rule import refuse, register_rule
-from zoo.ops.singular_values import convolution_norm
+from zoo.ops.singular_values import convolution_norm, dense_norm
 
 
 @register_rule(keras.layers.Conv1D, keras.layers.Conv2D)
@@ -131,7 +131,7 @@ class SeparableConv2DRule(KernelRule):
         return self.apply(tensor, ops.convert_to_tensor(self.layer.pointwise_kernel))
 
     def norm(self, kernel):
-        return float(np.linalg.norm(kernel[0, 0], 2)) * (1.0 + 1e-9)
+        return dense_norm(kernel[0, 0])
 
 
 @register_rule(keras.layers.Conv2DTranspose)

@@ -10,8 +10,8 @@ from zoo.bounds.rules.layout import in_channels_last
 from zoo.bounds.rules.lipschitz_bound import with_flushing
 from zoo.bounds.rules.rows import products, through_transposed
 from zoo.bounds.rules.rule import Rule, refuse, register_rule
-from zoo.bounds.rules.windows import Windows
-from zoo.ops.singular_values import average_pooling_norm, overlaps
+from zoo.ops.singular_values import average_pooling_norm
+from zoo.ops.windows import Windows, overlaps
 
 
 class _Pooling(Rule):

@@ -14,7 +14,6 @@ from zoo.bounds.rules.rows import float64, products, sizes
 from zoo.bounds.rules.rule import Rule, register_rule
 from zoo.bounds.rules.scaling import ScalingRule
 from zoo.bounds.rules.shape import MovedRule
-from zoo.bounds.rules.windows import Windows
 from zoo.layers.convex_residual import ConvexResidual
 from zoo.layers.equalized_dense import EqualizedDense
 from zoo.layers.flatten import Flatten
@@ -29,6 +28,7 @@ from zoo.layers.two_sided_relu import TwoSidedReLU
 from zoo.ops import linf_interval, linf_interval_conv
 from zoo.ops.float32 import LARGEST, SMALLEST_NORMAL, UNIT_ROUNDOFF, sum_rounding
 from zoo.ops.singular_values import dense_norm
+from zoo.ops.windows import Windows
 
 register_rule(Flatten)(MovedRule)
 

@@ -1,4 +1,4 @@
-"""The windows of pixels that a pooling layer reduces."""
+"""Windows of pixels: how many there are, what they cover and how they overlap."""
 
 import math
 
@@ -6,7 +6,7 @@ from keras import ops
 
 
 class Windows:
-    """The windows of a pooling.
+    """The windows of a convolution or a pooling.
 
     Args:
         image_shape: ``(height, width)``.
@@ -15,10 +15,16 @@ class Windows:
 
     Attributes:
         counts: number of windows along each axis.
-        margins: for each axis, the numbers of padded pixels before and after the image.
+        margins: for each axis, the numbers of padded pixels before and after the image. If their
+            sum is odd, there is one more after it.
+
+    Raises:
+        ValueError: for another padding.
     """
 
     def __init__(self, image_shape, size, strides, padding):
+        if padding not in ("same", "valid"):
+            raise ValueError(f"padding must be 'same' or 'valid', got {padding!r}")
         self.image_shape, self.size, self.strides = image_shape, tuple(size), tuple(strides)
         self.padding, self.counts, self.margins = padding, [], []
         for n, k, s in zip(image_shape, size, strides, strict=True):
@@ -26,6 +32,11 @@ class Windows:
             missing = max((count - 1) * s + k - n, 0) if padding == "same" else 0
             self.counts.append(count)
             self.margins.append((missing // 2, missing - missing // 2))
+
+    @property
+    def covered(self):
+        """Pixels along each axis, padded ones included."""
+        return [n + sum(margin) for n, margin in zip(self.image_shape, self.margins, strict=True)]
 
     def entries(self, tensor, outside=0.0):
         """The entries of each window: ``(batch, rows, columns, channels, entries)``.
@@ -40,3 +51,8 @@ class Windows:
             for n, k, s in zip(self.counts, self.size, self.strides, strict=True)
         ]
         return ops.stack([padded[:, i, j] for i in slices[0] for j in slices[1]], axis=-1)
+
+
+def overlaps(size, strides):
+    """The largest number of windows that a pixel lies in: ``∏ ceil(size / stride)``."""
+    return math.prod(math.ceil(k / s) for k, s in zip(size, strides, strict=True))

@@ -1,0 +1,172 @@
+"""A network as a chain of affine maps and smooth activations, as curvature bounds need it."""
+
+import dataclasses
+
+import numpy as np
+from keras import ops
+
+from zoo.bounds.network_rules import rules_of
+from zoo.bounds.rules.dense import DenseRule
+from zoo.bounds.rules.rule import refuse
+from zoo.ops.precision import double_precision
+from zoo.ops.singular_values import dense_norm
+
+
+@dataclasses.dataclass(frozen=True)
+class AffineMap:
+    """All layers between two activations, composed into one matrix and one offset.
+
+    Attributes:
+        kernel, bias: float64 arrays ``(inputs, outputs)`` and ``(outputs,)``.
+        sizes, bias_sizes: arrays of the same shapes, from the same layers with all their factors
+            replaced by absolute values. They are at least ``|kernel|`` and ``|bias|``.
+        roundings: upper bound of the number of roundings that one product goes through.
+        stretch: the product over the layers of ``max(1, s)``, where s is the largest sum of the
+            absolute factors of one of the layer's outputs.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    sizes: np.ndarray
+    bias_sizes: np.ndarray
+    roundings: int
+    stretch: float
+
+
+class SmoothNetwork:
+    """The affine maps of a network, and the activations between them.
+
+    Args:
+        model: built ``keras.Sequential`` or functional model. Its layers must form one chain, and
+            all must have curvature bounds, see ``zoo.bounds.supported("curvature")``. The last one
+            must be a dense layer without activation.
+
+    Attributes:
+        groups: for each affine map, the list of the rules that it is composed of.
+        kinds: the activation after each map except the last one, see
+            :mod:`zoo.bounds.activations`.
+        activations: the :class:`zoo.bounds.activations.derivatives.Derivatives` of each of them.
+        maps: the :class:`AffineMap` of each group, with the weights that :meth:`prepare` last read.
+
+    Raises:
+        TypeError, ValueError: as :func:`zoo.bounds.graph.nodes_of`.
+        zoo.UnsupportedLayerError: naming the first layer that is not supported, and those that are.
+    """
+
+    def __init__(self, model):
+        self.groups, self.kinds, self.activations = [[]], [], []
+        rules = rules_of(model, "curvature")
+        # No layer with several inputs has curvature bounds, so the rules form one chain.
+        for rule in rules:
+            derivatives = rule.second_order()
+            if derivatives is None:
+                self._add_affine(rule)
+                continue
+            if not any(part.has_norm for part in self.groups[-1]):
+                refuse(rule.layer, "follows no layer with weights", "curvature")
+            self.kinds.append(rule.kind)
+            self.activations.append(derivatives)
+            self.groups.append([])
+        last = rules[-1].layer if rules else model
+        if not self.activations or not self.groups[-1]:
+            refuse(
+                last,
+                "ends the model, which must end in a dense layer after an activation",
+                "curvature",
+            )
+        self.maps = []
+
+    def _add_affine(self, rule):
+        group = self.groups[-1]
+        if rule.keeps_order and (self.activations or not group):
+            return
+        # Training (zoo.losses.curvature) splits every kernel after the first activation into its
+        # positive and its negative entries, which it can do for a single dense layer only.
+        if self.activations and (group or type(rule) is not DenseRule):
+            refuse(rule.layer, "follows an activation but is not one dense layer", "curvature")
+        if len(rule.input_shape) > 1 and type(rule) is DenseRule and self.activations:
+            refuse(rule.layer, "is applied to every pixel", "curvature")
+        group.append(rule)
+
+    @property
+    def head(self):
+        """The last Keras layer, which is dense."""
+        return self.groups[-1][-1].layer
+
+    @property
+    def kernels(self):
+        """The matrices of the affine maps."""
+        return [part.kernel for part in self.maps]
+
+    @property
+    def biases(self):
+        """The offset vectors of the affine maps."""
+        return [part.bias for part in self.maps]
+
+    def prepare(self):
+        """Read the current weights of the layers into :attr:`maps`.
+
+        Raises:
+            ValueError: naming a layer with NaN or infinite weights.
+        """
+        with double_precision():
+            self.maps = [_matrix(group) for group in self.groups]
+        for group, part in zip(self.groups, self.maps, strict=True):
+            if not (np.isfinite(part.sizes).all() and np.isfinite(part.bias_sizes).all()):
+                name = group[-1].layer.name
+                raise ValueError(f"layer {name!r} has NaN or infinite weights")
+        self._norms = None
+
+    def norms(self):
+        """Upper bounds of the L2 norms of all affine maps except the last one."""
+        if self._norms is None:
+            self._norms = [dense_norm(part.kernel) for part in self.maps[:-1]]
+        return self._norms
+
+
+def values_and_slopes(network, x, heads, offsets):
+    """One linear combination of logits for each row of ``x``, and its gradient.
+
+    Args:
+        network: ``(kernels, biases, kinds)`` of all layers except the last one: two lists of
+            tensors, and activations as in :attr:`SmoothNetwork.kinds`.
+        x: tensor ``(rows, inputs)``.
+        heads: tensor ``(rows, units of the last hidden layer)``, the coefficients of that layer's
+            outputs in the combination.
+        offsets: tensor ``(rows,)``, the constant term of the combination.
+
+    Returns:
+        ``(values, gradients)``: tensors ``(rows,)`` and ``(rows, inputs)``.
+    """
+    slopes, a = [], x
+    for kernel, bias, kind in zip(*network, strict=True):
+        z = ops.matmul(a, kernel) + bias
+        a = kind.value(z)
+        slopes.append(kind.derivatives.slope(z))
+    values, gradients = ops.sum(a * heads, axis=-1) + offsets, heads
+    for kernel, slope in zip(reversed(network[0]), reversed(slopes), strict=True):
+        gradients = ops.matmul(gradients * slope, ops.transpose(kernel))
+    return values, gradients
+
+
+def _matrix(group):
+    """The :class:`AffineMap` that a chain of rules computes."""
+    shape = group[0].input_shape
+    inputs = int(np.prod(shape))
+    impulses = ops.convert_to_tensor(np.eye(inputs).reshape(-1, *shape), "float64")
+    zero = ops.zeros((1, *shape), "float64")
+    kernel, bias, sizes, bias_sizes = impulses, zero, impulses, zero
+    roundings, stretch = 0, 1.0
+    for rule in group:
+        rule.prepare()
+        kernel, bias = rule.linear(kernel), rule.linear(bias) + rule.offset
+        sizes, bias_sizes = rule.absolute(sizes), rule.absolute(bias_sizes) + abs(rule.offset)
+        roundings += rule.roundings
+        ones = ops.ones((1, *rule.input_shape), "float64")
+        stretch *= max(1.0, float(ops.max(rule.absolute(ones))))
+    kernel, sizes = (ops.convert_to_numpy(part).reshape(inputs, -1) for part in (kernel, sizes))
+    bias, bias_sizes = (
+        np.broadcast_to(ops.convert_to_numpy(part).reshape(-1), kernel.shape[1:])
+        for part in (bias, bias_sizes)
+    )
+    return AffineMap(kernel, bias, sizes, bias_sizes, roundings, stretch)
