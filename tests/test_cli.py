@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
@@ -133,7 +134,29 @@ def test_download_and_verify(capsys):
     assert code == 0
     assert out.strip().endswith("linf-dist-digits")
     code, out, _ = run(capsys, "verify", "linf-dist-digits", "--json")
-    assert json.loads(out) == {"verified": ["linf-dist-digits"]}
+    assert json.loads(out) == {"verified": ["linf-dist-digits"], "missing": {}}
+
+
+def test_what_is_not_here_is_said(capsys, monkeypatch, tmp_path):
+    """Of an installation with one checkpoint, none of them on the Hub."""
+    name = "linf-dist-digits"
+    shutil.copytree(catalog.WEIGHTS / name, tmp_path / name)
+    monkeypatch.setattr(catalog, "WEIGHTS", tmp_path)
+    assert [record.name for record in zoo.list_models(available=True)] == [name]
+    assert name not in [record.name for record in zoo.list_models(available=False)]
+    assert zoo.info("crt-digits").available == "train it"
+    code, out, _ = run(capsys, "list", "*-digits", "--available", "--json")
+    assert [entry["name"] for entry in json.loads(out)] == [name]
+    code, out, _ = run(capsys, "verify", "--json")
+    found = json.loads(out)
+    assert (code, found["verified"]) == (0, [name])
+    assert "source tree" in found["missing"]["crt-digits"]
+    assert len(found["missing"]) == len(zoo.list_models()) - 1
+    code, out, err = run(capsys, "verify", "crt-digits")
+    assert (code, out) == (1, "")
+    assert "run `python -m training crt-digits` in it" in err
+    with pytest.raises(TypeError, match="available must be True, False or None, got 'yes'"):
+        zoo.list_models(available="yes")
 
 
 @pytest.mark.parametrize(

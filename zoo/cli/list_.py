@@ -14,11 +14,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for key in ("dataset", "norm", "approach"):
         parser.add_argument(f"--{key}", help=f"only models of this {key}")
+    parser.add_argument(
+        "--available", action="store_true", help="only models that need no training first"
+    )
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
     records = catalog.list_models(
-        options.pattern, dataset=options.dataset, norm=options.norm, approach=options.approach
+        options.pattern,
+        dataset=options.dataset,
+        norm=options.norm,
+        approach=options.approach,
+        available=True if options.available else None,
     )
     text = str(records) if records else "no model matches"
     return [record.to_dict() for record in records], text

@@ -32,18 +32,21 @@ def list_models(
     dataset: str | None = None,
     norm: str | None = None,
     approach: str | None = None,
+    available: bool | None = None,
 ) -> Records:
     """List the checkpoints in the catalog that match; this needs no network.
 
     Args:
         pattern: pattern of the name, with the wildcards ``*`` and ``?``.
         dataset, norm, approach: exact values that the checkpoints must have; None matches all.
+        available: True for the checkpoints that :func:`zoo.load` finds, here or on the Hub; False
+            for those that have to be trained first; None for all.
 
     Returns:
         List of :class:`Record` that prints as a table.
 
     Raises:
-        TypeError: naming the argument that is not text.
+        TypeError: naming the argument that is of the wrong type.
 
     Example:
 
@@ -57,10 +60,13 @@ def list_models(
     for key, value in wanted.items():
         if not isinstance(value, (str, type(None))):
             raise TypeError(f"{key} must be text or None, got {value!r}")
+    if not isinstance(available, (bool, type(None))):
+        raise TypeError(f"available must be True, False or None, got {available!r}")
     return Records(
         record
         for record in _records()
         if fnmatch.fnmatchcase(record.name, pattern)
+        and available in (None, record.available != "train it")
         and all(value in (None, getattr(record, key)) for key, value in wanted.items())
     )
 

@@ -73,11 +73,18 @@ def fetch(
     if record.hub is None:
         raise DownloadError(
             f"{name} is not in {catalog.WEIGHTS} and has not been published on the Hub; "
-            f"`python -m training {name}` makes it"
+            f"{_how_to_train(name)}"
         )
     files = record.files if revision in (None, record.hub.revision) else None
     revision = revision or record.hub.revision
     return from_hub(record.hub.repo_id, revision, files, cache_dir, local_files_only, verify)
+
+
+def _how_to_train(name: str) -> str:
+    """Advice that works where the user is: the recipes are in a source tree, not in a wheel."""
+    if (catalog.WEIGHTS.parent / "training" / "recipes" / f"{name}.toml").is_file():
+        return f"`python -m training {name}` trains it"
+    return f"get the source tree of certified-zoo and run `python -m training {name}` in it"
 
 
 def is_outside_catalog(name: Path) -> bool:

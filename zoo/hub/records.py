@@ -230,6 +230,19 @@ class Record:
         raise ValueError(f"the manifest's entry of {name!r} is not a record: {reason}")
 
     @property
+    def available(self) -> str:
+        """Where the files can be loaded from.
+
+        ``"here"`` if they ship with this installation, ``"hub"`` if they are published on the
+        Hugging Face Hub, and ``"train it"`` if the recipe has to be trained first.
+        """
+        from zoo.hub import catalog
+
+        if (catalog.WEIGHTS / self.name).is_dir():
+            return "here"
+        return "train it" if self.hub is None else "hub"
+
+    @property
     def size(self) -> int:
         """Total size of all files in bytes."""
         return sum(file.size for file in self.files)
@@ -259,10 +272,11 @@ class Records(list[Record]):
     """A list of records that prints as a table of the models and their accuracies."""
 
     def __str__(self) -> str:
-        header = ("name", "dataset", "norm", "MB", "clean", "certified accuracy")
+        header = ("name", "available", "dataset", "norm", "MB", "clean", "certified accuracy")
         rows = [
             (
                 record.name,
+                record.available,
                 record.dataset,
                 record.norm,
                 f"{record.size / 1e6:.1f}",
