@@ -4,10 +4,10 @@ import math
 
 import keras
 
-from zoo.ops.lp_distance import FAST_EXPONENTS
+from zoo import callbacks
 
 
-class PSchedule(keras.callbacks.Callback):
+class PSchedule(callbacks.PSchedule):
     """Raises the exponent of ℓp-distance layers during training, to ∞ at the end.
 
     ``p`` is ``first`` until ``start_epoch``, grows exponentially to ``last`` at ``end_epoch``, and
@@ -23,16 +23,11 @@ class PSchedule(keras.callbacks.Callback):
     """
 
     def __init__(self, first, last, start_epoch, end_epoch, clock, cross_entropy_weight=None):
-        super().__init__()
-        if not FAST_EXPONENTS[0] <= first <= last:
-            raise ValueError(
-                f"p must grow from at least {FAST_EXPONENTS[0]:g}, got first={first}, last={last}"
-            )
+        super().__init__(first, last)
         if not start_epoch < end_epoch:
             raise ValueError(
                 f"end_epoch must come after start_epoch, got {start_epoch} and {end_epoch}"
             )
-        self.first, self.last = first, last
         self.start_epoch, self.end_epoch = start_epoch, end_epoch
         self.clock = clock
         self.cross_entropy_weight = cross_entropy_weight
@@ -44,10 +39,13 @@ class PSchedule(keras.callbacks.Callback):
 
     def p(self, position):
         """The exponent at a position, in epochs: one of ``FAST_EXPONENTS``, or ∞."""
-        if position >= self.end_epoch:
-            return float("inf")
-        exact = self.first * (self.last / self.first) ** self.progress(position)
-        return min(FAST_EXPONENTS, key=lambda p: abs(math.log(p / exact)))
+        return self.exponent(self.progress(position))
+
+    def on_train_begin(self, logs=None):
+        """The clock says where a run is, also after it was interrupted."""
+
+    def on_train_end(self, logs=None):
+        """A run that is interrupted keeps its exponent."""
 
     def on_train_batch_begin(self, batch, logs=None):
         self.model.p = self.p(self.clock.position)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     # Type checkers do not run `__getattr__`, so these imports show them the same names.
     from zoo import attacks as attacks
     from zoo import bounds as bounds
+    from zoo import callbacks as callbacks
     from zoo import certificates as certificates
     from zoo import constraints as constraints
     from zoo import data as data
@@ -60,6 +61,7 @@ _NAMES = {
 _PACKAGES = (
     "attacks",
     "bounds",
+    "callbacks",
     "certificates",
     "constraints",
     "data",

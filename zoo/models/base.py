@@ -112,15 +112,43 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
 
     def compile(
         self,
-        optimizer: Any = "adam",
+        optimizer: Any = None,
         loss: Any = None,
         metrics: Any = ("accuracy",),
         **kwargs: Any,
     ) -> None:
-        """Like :meth:`keras.Model.compile`; ``loss=None`` stands for :meth:`default_loss`."""
+        """Like :meth:`keras.Model.compile`, with defaults that train the approach.
+
+        Args:
+            optimizer: None for :meth:`default_optimizer`.
+            loss: None for :meth:`default_loss`.
+            metrics: names or objects, as Keras takes them.
+            kwargs: passed on to Keras.
+        """
+        optimizer = self.default_optimizer() if optimizer is None else optimizer
         loss = of_this_model(self.default_loss()) if loss is None else loss
         self._has_default_loss = getattr(loss, "of_this_model", False)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+
+    def default_optimizer(self) -> Any:
+        """The optimizer, with its learning rate, that ``compile()`` without one takes."""
+        return keras.optimizers.Adam(1e-3)
+
+    def default_callbacks(self, callbacks: Sequence[Any]) -> list[Any]:
+        """What ``fit`` adds to its callbacks, so that the approach trains without any.
+
+        Args:
+            callbacks: those that ``fit`` was given.
+        """
+        return []
+
+    def fit(self, x=None, y=None, *args, callbacks: Any = None, **kwargs):
+        """Like :meth:`keras.Model.fit`, with :meth:`default_callbacks` and checks of the images."""
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
+            given = list(given or [])
+            callbacks = [*self.default_callbacks(given), *given]
+        return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
 
     def training_objective(self, x, y, y_pred, loss_of):
         """The value that ``fit`` minimises; a subclass may add terms to the compiled loss.

@@ -1,9 +1,12 @@
 """Features of ℓ∞-distance neurons: the base class of ℓ∞-distance networks."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
 
+from zoo.callbacks import PSchedule
 from zoo.layers import LinfDistance, MeanShift
 from zoo.models.base import CertifiedModel
 from zoo.models.training_epsilon import TrainingEpsilon
@@ -107,6 +110,15 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
     def cross_entropy_weight(self, value):
         self.sync_jax_state()
         self._cross_entropy_weight.assign(value)
+
+    def default_optimizer(self):
+        """Adam with large steps, because the weights of distances are of the size of one."""
+        return keras.optimizers.Adam(0.03, beta_1=0.9, beta_2=0.99, epsilon=1e-10)
+
+    def default_callbacks(self, callbacks):
+        """A schedule of p, unless one is there or the user has chosen a finite p."""
+        scheduled = any(isinstance(callback, PSchedule) for callback in callbacks)
+        return [] if scheduled or self.p < math.inf else [PSchedule()]
 
     @property
     def paper(self) -> str:

@@ -120,7 +120,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
 
     def compile(
         self,
-        optimizer: Any = "adam",
+        optimizer: Any = None,
         loss: Any = None,
         metrics: Any = ("accuracy",),
         **kwargs: Any,

@@ -1,0 +1,81 @@
+"""The exponent of ℓp-distance layers while training."""
+
+import math
+from typing import Any
+
+import keras
+
+from zoo.ops.lp_distance import FAST_EXPONENTS
+
+
+class PSchedule(keras.callbacks.Callback):
+    """Raises the exponent of ℓp-distance layers during training, to ∞ at the end.
+
+    ℓ∞ itself has sparse gradients: only one entry of each weight vector would be trained by an
+    image. A finite exponent trains them all, and the larger it is, the closer is the network to the
+    one that is certified. ``p`` grows exponentially from ``first`` to ``last`` and is infinite for
+    the last part of the training. It is rounded to the nearest of the exponents for which the kernel
+    is fast.
+
+    ``fit`` of an ℓ∞-distance network adds this callback by itself, unless another schedule is among
+    its callbacks or a finite ``model.p`` was assigned.
+
+    Args:
+        first, last: exponents at the beginning and at the end of the growth, at least 8.
+        end: fraction of the training after which ``p`` is infinite, above 0 and at most 1.
+
+    Raises:
+        ValueError: naming the argument that is out of range.
+
+    Example:
+
+    >>> import zoo
+    >>> train = zoo.data.load("digits", "train").take(100)
+    >>> model = zoo.load("linf-dist-digits")
+    >>> model.compile()
+    >>> schedule = zoo.callbacks.PSchedule(first=24)
+    >>> _ = model.fit(train.images, train.labels, callbacks=[schedule], verbose=0)
+    >>> model.p
+    inf
+
+    Reference:
+        Zhang et al., ICML 2021, section 4.3 (smoothed approximated gradients).
+    """
+
+    def __init__(self, first: float = 64.0, last: float = 1000.0, *, end: float = 0.9) -> None:
+        super().__init__()
+        if not FAST_EXPONENTS[0] <= first <= last:
+            raise ValueError(
+                f"p must grow from at least {FAST_EXPONENTS[0]:g}, got first={first}, last={last}"
+            )
+        if not 0 < end <= 1:
+            raise ValueError(f"end must lie above 0 and be at most 1, got {end!r}")
+        self.first, self.last, self.end = first, last, end
+        self._epoch = 0
+
+    def exponent(self, done: float) -> float:
+        """The exponent when a fraction of the growth is done: one of ``FAST_EXPONENTS``, or ∞."""
+        if done >= 1:
+            return math.inf
+        exact = self.first * (self.last / self.first) ** max(0.0, done)
+        return min(FAST_EXPONENTS, key=lambda p: abs(math.log(p / exact)))
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        # A generator does not say how many batches an epoch has; p then changes from epoch to epoch.
+        steps = self.params.get("steps")
+        within = batch / steps if steps else 0.0
+        first_epoch = getattr(self, "_first_epoch", None)
+        if first_epoch is None:
+            first_epoch = self._first_epoch = self._epoch  # `initial_epoch` of fit
+        epochs = max(1, self.params["epochs"] - first_epoch)
+        done = (self._epoch - first_epoch + within) / epochs
+        self.model.p = self.exponent(done / self.end)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._first_epoch = None
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.model.p = math.inf
