@@ -2,7 +2,7 @@
 
 import os
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,3 +23,11 @@ Budget: TypeAlias = Epsilon | float | str | Fraction
 Path: TypeAlias = str | os.PathLike[str]
 #: ``(height, width, channels)`` of an image.
 ImageShape: TypeAlias = tuple[int, int, int]
+#: The lengths of the axes of an array; in most places without the axis of the batch.
+Shape: TypeAlias = tuple[int, ...]
+#: ``(lower, upper)``: bounds of every entry of a tensor.
+Box: TypeAlias = tuple[Tensor, Tensor]
+#: ``(slope, offset)`` of a line below or above an activation, for every entry of a tensor.
+Line: TypeAlias = tuple[Tensor, Tensor]
+#: The norm that measures a perturbation.
+Norm: TypeAlias = Literal["linf", "l2"]

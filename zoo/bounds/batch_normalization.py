@@ -2,10 +2,12 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 from keras import ops
 
 from zoo.ops.float32 import LARGEST, SMALLEST_NORMAL
+from zoo.typing import Array, Tensor
 
 #: Upper bound of the number of roundings that one output goes through: those of the root, the
 #: reciprocal, the products and the sums, in whatever order a backend executes them.
@@ -31,14 +33,14 @@ class Normalization:
         mean: float64 array ``(channels,)``, the absolute values of the moving means.
     """
 
-    factor: np.ndarray
-    shift: np.ndarray
-    size: np.ndarray
-    flushed: np.ndarray
-    mean: np.ndarray
+    factor: Array
+    shift: Array
+    size: Array
+    flushed: Array
+    mean: Array
 
 
-def normalization_of(layer):
+def normalization_of(layer: keras.layers.Layer) -> Normalization:
     """The affine map that a ``keras.layers.BatchNormalization`` computes at inference.
 
     The layer computes ``inverse = rsqrt(variance + epsilon)``, then ``factor = gamma * inverse``
@@ -80,5 +82,5 @@ def normalization_of(layer):
     )
 
 
-def _float64(variable):
+def _float64(variable: Tensor) -> Array:
     return ops.convert_to_numpy(variable).astype(np.float64)

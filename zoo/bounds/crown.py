@@ -1,9 +1,15 @@
 """Backward linear relaxation (CROWN): bounds of linear functions of a network's outputs."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from zoo.bounds.interval import boxes_of
+from zoo.bounds.perturbation import PerturbationSet
+from zoo.bounds.rules.rule import Rule
+from zoo.typing import Array, Box, Tensor
 
 # Largest number of entries in one tensor of rows, which limits the memory that a pass takes. A few
 # such tensors exist at the same time.
@@ -19,17 +25,23 @@ class Relaxations:
             The list may still grow while relaxations are computed.
     """
 
-    def __init__(self, rules, boxes):
+    def __init__(self, rules: Sequence[Rule], boxes: list[Box]) -> None:
         self.rules, self.boxes, self.known = rules, boxes, {}
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Any:
         if index not in self.known:
             rule = self.rules[index]
             self.known[index] = rule.relax([self.boxes[i] for i in rule.inputs])
         return self.known[index]
 
 
-def lower_bounds(rules, perturbed, rows, relaxations, iterations=4):
+def lower_bounds(
+    rules: Sequence[Rule],
+    perturbed: PerturbationSet,
+    rows: Tensor,
+    relaxations: Relaxations,
+    iterations: int = 4,
+) -> Tensor:
     """Lower bounds of linear functions of a network's output, over the perturbed inputs.
 
     The pass goes from the last rule to the first. It replaces each activation by a line below it
@@ -65,7 +77,7 @@ def lower_bounds(rules, perturbed, rows, relaxations, iterations=4):
     return perturbed.minimum(waiting[0], iterations) + total
 
 
-def relaxed(rules, perturbed):
+def relaxed(rules: Sequence[Rule], perturbed: PerturbationSet) -> Relaxations:
     """Linear relaxations over boxes that were themselves tightened by linear relaxation.
 
     Args:
@@ -87,7 +99,7 @@ def relaxed(rules, perturbed):
 
     relaxations = Relaxations(rules, [])
 
-    def tighten(boxes, place):
+    def tighten(boxes: list[Box], place: int) -> Box:
         relaxations.boxes = boxes
         return _box_by_rows(rules[:place], perturbed, relaxations, only_unstable[place], largest)
 
@@ -95,7 +107,13 @@ def relaxed(rules, perturbed):
     return relaxations
 
 
-def _box_by_rows(rules, perturbed, relaxations, only_unstable, largest):
+def _box_by_rows(
+    rules: Sequence[Rule],
+    perturbed: PerturbationSet,
+    relaxations: Relaxations,
+    only_unstable: bool,
+    largest: int,
+) -> Box:
     """The box of the last place, with linear relaxation bounds of each entry that needs them."""
     boxes = relaxations.boxes
     shape = boxes[-1][0].shape
@@ -121,7 +139,7 @@ def _box_by_rows(rules, perturbed, relaxations, only_unstable, largest):
     return tuple(ops.convert_to_tensor(end.reshape(shape), "float64") for end in (lower, upper))
 
 
-def _numbered(needed):
+def _numbered(needed: Array) -> Array:
     """Indices ``(batch, n)`` of the needed entries; n is the largest number that an image needs.
 
     For an image that needs fewer, the indices of other entries follow.
@@ -131,5 +149,5 @@ def _numbered(needed):
     return order[:, :most]
 
 
-def _at(array, indices):
+def _at(array: Array, indices: Array) -> Array:
     return np.take_along_axis(array, indices, axis=1)

@@ -1,12 +1,19 @@
 """Bounds of the Hessian of a smooth network, over all inputs or within a ball."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import scipy.linalg
 
+from zoo.bounds.smooth_network import SmoothNetwork
 from zoo.ops.cores import on_all_cores
 from zoo.ops.float64 import SLACK
+from zoo.typing import Array, Numbers
+
+#: ``((σ' low, σ' high), (σ'' low, σ'' high))`` of an activation, numbers or arrays.
+Ranges: TypeAlias = tuple[tuple[Numbers, Numbers], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +25,11 @@ class Curvature:
             ``lower ≤ 0 ≤ upper``. Every eigenvalue of the Hessian lies between them.
     """
 
-    lower: np.ndarray
-    upper: np.ndarray
+    lower: Array
+    upper: Array
 
 
-def global_curvature(network):
+def global_curvature(network: SmoothNetwork) -> Curvature:
     """Curvature bounds of all pairs of classes.
 
     Each hidden layer adds ``Jᵀ diag(d) J`` to the Hessian. Here J is the Jacobian of the
@@ -55,7 +62,9 @@ def global_curvature(network):
     return Curvature(lower, upper)
 
 
-def eigenvalue_bounds(network, norms, head, ranges):
+def eigenvalue_bounds(
+    network: SmoothNetwork, norms: Sequence[float], head: Array, ranges: Sequence[Ranges]
+) -> tuple[float, float]:
     """Bounds ``(lower, upper)`` of the Hessian's eigenvalues, for one combination of logits.
 
     Args:
@@ -68,7 +77,9 @@ def eigenvalue_bounds(network, norms, head, ranges):
         return _eigenvalue_bounds(network, norms, head, ranges)
 
 
-def _eigenvalue_bounds(network, norms, head, ranges):
+def _eigenvalue_bounds(
+    network: SmoothNetwork, norms: Sequence[float], head: Array, ranges: Sequence[Ranges]
+) -> tuple[float, float]:
     slope_low = slope_high = head
     total_low = total_high = 0.0
     for index in reversed(range(len(network.activations))):
@@ -89,7 +100,7 @@ def _eigenvalue_bounds(network, norms, head, ranges):
     return total_low, total_high
 
 
-def _least_eigenvalue(kernel, diagonal):
+def _least_eigenvalue(kernel: Array, diagonal: Array) -> float:
     """Lower bound, at most 0, of the least eigenvalue of ``W diag(d) Wᵀ``."""
     if (diagonal >= 0).all():
         return 0.0

@@ -2,12 +2,15 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
 
 from zoo.bounds.model_state import require_own_methods
 from zoo.errors import UnsupportedLayerError
+from zoo.typing import Array, Shape
 
 # Layers that merge their inputs entry by entry. Keras broadcasts inputs of unequal shapes here,
 # which the bounds do not support.
@@ -22,7 +25,7 @@ class Constant:
         value: float64 array.
     """
 
-    value: np.ndarray
+    value: Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,16 +39,16 @@ class Node:
         input_shape: shape of the first input without the batch; None if the layer that computes
             this input cannot tell its output's shape.
         operands: for an operation, one item for each argument: the argument's index in ``inputs``,
-            or a :class:`Constant`. None for a layer.
+            or a :class:`Constant`. Empty for a layer.
     """
 
     layer: keras.Operation
-    inputs: tuple
-    input_shape: tuple | None
-    operands: tuple | None = None
+    inputs: tuple[int, ...]
+    input_shape: Any
+    operands: tuple[Constant | int, ...] = ()
 
 
-def nodes_of(model):
+def nodes_of(model: keras.Model) -> list[Node]:
     """The layers of a model in the order in which they run, with nested models unfolded.
 
     Args:
@@ -101,7 +104,7 @@ def nodes_of(model):
     return nodes
 
 
-def advice_on(layer):
+def advice_on(layer: keras.layers.Layer) -> str:
     """Advice for the error about an unsupported layer: a model can be certified without a softmax.
 
     Args:
@@ -116,13 +119,13 @@ def advice_on(layer):
     return ""
 
 
-def _is_graph(model):
+def _is_graph(model: keras.Operation) -> bool:
     # Only these exact types are accepted, because a subclass may call its layers in another way.
     return type(model) in (keras.Sequential, _functional())
 
 
 @functools.cache
-def _functional():
+def _functional() -> type:
     """The class of functional models, for which Keras has no public name."""
     inputs = keras.Input((1,))
     return type(keras.Model(inputs, inputs))
@@ -133,10 +136,10 @@ class _Place:
     """A stand-in for a tensor: its number, as in :attr:`Node.inputs`, and its shape."""
 
     index: int
-    shape: tuple | None
+    shape: Shape | None
 
 
-def _unfold(model, place, nodes):
+def _unfold(model: keras.Model, place: _Place, nodes: list[Node]) -> _Place:
     """Append the nodes of a model whose input is ``place``; return the place of its output."""
     dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
     if dtype != "float32":
@@ -160,7 +163,7 @@ def _unfold(model, place, nodes):
     return outputs[0]
 
 
-def _call(layer, nodes, *args, **kwargs):
+def _call(layer: keras.Operation, nodes: list[Node], *args: Any, **kwargs: Any) -> _Place:
     if not isinstance(layer, keras.layers.Layer):
         return _operate(layer, nodes, args, kwargs)
     places = keras.tree.flatten(args)
@@ -184,7 +187,9 @@ def _call(layer, nodes, *args, **kwargs):
     return _Place(len(nodes), _output_shape(layer, places, isinstance(args[0], (list, tuple))))
 
 
-def _operate(operation, nodes, args, kwargs):
+def _operate(
+    operation: keras.Operation, nodes: list[Node], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> _Place:
     """Append the node of an operation on tensors and constants; return the place of its output."""
     operands, places, symbolic = [], [], []
     for argument in args:
@@ -210,32 +215,32 @@ def _operate(operation, nodes, args, kwargs):
     return _Place(len(nodes), places[0].shape)
 
 
-def _constant(operation, argument):
+def _constant(operation: keras.Operation, argument: Any) -> Constant:
     try:
         return Constant(np.asarray(keras.ops.convert_to_numpy(argument), np.float64))
     except (TypeError, ValueError):
         _refuse_operation(operation)
 
 
-def _refuse_operation(operation):
+def _refuse_operation(operation: keras.Operation) -> NoReturn:
     raise UnsupportedLayerError(
         f"{type(operation).__name__} {operation.name!r} is an operation with arguments other than "
         "tensors and numbers; write it as a layer"
     )
 
 
-def _output_shape(layer, places, as_list):
+def _output_shape(layer: keras.layers.Layer, places: Sequence[Any], as_list: bool) -> Shape | None:
     """The shape of a layer's output without the batch; None if the layer cannot tell it.
 
     A custom layer may have no ``compute_output_shape``, or one that raises. That is not reported
     here, because a layer without a rule is refused later by its name.
     """
 
-    def by_its_method():
+    def by_its_method() -> Any:
         shapes = [(None, *place.shape) for place in places]
         return layer.compute_output_shape(shapes if as_list else shapes[0])
 
-    def by_a_symbolic_call():
+    def by_a_symbolic_call() -> Any:
         tensors = [keras.KerasTensor((None, *place.shape)) for place in places]
         return layer.compute_output_spec(tensors if as_list else tensors[0]).shape
 

@@ -1,11 +1,22 @@
 """Interval bounds: a box is propagated through a network layer by layer."""
 
+from collections.abc import Callable, Sequence
+from typing import cast
+
 from keras import ops
 
+from zoo.bounds.perturbation import PerturbationSet
+from zoo.bounds.rules.affine import AffineRule
+from zoo.bounds.rules.rule import Rule
 from zoo.ops.float64 import SLACK
+from zoo.typing import Box, Tensor
 
 
-def boxes_of(rules, perturbed, tighten=None):
+def boxes_of(
+    rules: Sequence[Rule],
+    perturbed: PerturbationSet,
+    tighten: Callable[[list[Box], int], Box] | None = None,
+) -> list[Box]:
     """Interval bounds of every tensor in a network, valid for all perturbed inputs.
 
     Place 0 is the network's input, and place ``i + 1`` is the output of the i-th rule.
@@ -37,20 +48,24 @@ def boxes_of(rules, perturbed, tighten=None):
         inputs = [boxes[i] for i in rule.inputs]
         box = rule.interval(inputs)
         ball = balls.get(rule.inputs[0])
+        # A rule with an isometry or with row lengths has the methods of an affine one.
+        affine = cast(AffineRule, rule)
         if ball is not None and rule.isometry is not None:
             center, eps, error = ball
-            error = rule.absolute(error + 0.0 * center) + rule.rounding(inputs)
-            moved = rule.linear(center) + rule.offset
+            error = affine.absolute(error + 0.0 * center) + affine.rounding(inputs)
+            moved = affine.linear(center) + affine.offset
             balls[place] = moved, eps * rule.isometry, error
         elif ball is not None and (lengths := rule.row_lengths()) is not None:
-            box = _intersection(box, _around(rule, ball, lengths, rule.rounding(inputs)))
+            box = _intersection(box, _around(affine, ball, lengths, affine.rounding(inputs)))
         boxes.append(box)
         if tighten is not None and place in wanted:
             boxes[place] = _intersection(box, tighten(boxes, place))
     return boxes
 
 
-def _around(rule, ball, lengths, rounding):
+def _around(
+    rule: AffineRule, ball: tuple[Tensor, Tensor, Tensor], lengths: Tensor, rounding: Tensor
+) -> Box:
     center, eps, error = ball
     rounding = rounding + rule.absolute(error + 0.0 * center)
     center = rule.linear(center) + rule.offset
@@ -58,7 +73,7 @@ def _around(rule, ball, lengths, rounding):
     return center - spread - rounding, center + spread + rounding
 
 
-def _intersection(box, other):
+def _intersection(box: Box, other: Box) -> Box:
     lower, upper = ops.maximum(box[0], other[0]), ops.minimum(box[1], other[1])
     # Both boxes contain the output, so they intersect. If float64's rounding puts a lower end above
     # its upper end, the two are swapped.

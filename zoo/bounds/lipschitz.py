@@ -2,18 +2,22 @@
 
 import collections
 import dataclasses
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
+import keras
 import numpy as np
 from keras import ops
 
 from zoo.bounds.network_rules import rules_of
 from zoo.bounds.rules.affine import KernelRule
 from zoo.bounds.rules.dense import DenseRule
+from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.bounds.rules.rule import Rule
 from zoo.bounds.rules.scaling import BatchNormalizationRule
 from zoo.ops.float32 import LARGEST, UNIT_ROUNDOFF
 from zoo.ops.norm_estimate import power_iteration
+from zoo.typing import Array, Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,24 +35,24 @@ class Step:
     name: str
     rule: Rule
     normalization: BatchNormalizationRule | None
-    inputs: tuple
+    inputs: tuple[int, ...]
 
-    def bound(self):
+    def bound(self) -> LipschitzBound:
         """The :class:`zoo.bounds.rules.lipschitz_bound.LipschitzBound` with the current weights."""
         if isinstance(self.rule, KernelRule):
             return self.rule.lipschitz(self.normalization)
         return self.rule.lipschitz()
 
-    def compute(self, tensors):
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         """The output that the network computes at inference."""
         outputs = self.rule.compute(tensors)
         return outputs if self.normalization is None else self.normalization.compute([outputs])
 
-    def estimate(self, vector):
+    def estimate(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """One step of power iteration: ``(estimate of the L2 norm, next vector)``."""
         rule, normalization = cast(KernelRule, self.rule), self.normalization
 
-        def linear(tensor):
+        def linear(tensor: Tensor) -> Tensor:
             outputs = rule.trained(tensor)
             return outputs if normalization is None else outputs * normalization.trained_scale()
 
@@ -73,7 +77,7 @@ class LipschitzNetwork:
         UnsupportedLayerError: naming the first layer without a bound, and what is supported.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model) -> None:
         rules = rules_of(model, "lipschitz")
         uses = collections.Counter(place for rule in rules for place in rule.inputs)
         uses[len(rules)] += 1
@@ -95,23 +99,23 @@ class LipschitzNetwork:
                 _ = step.rule.first_constant
 
     @property
-    def with_norms(self):
+    def with_norms(self) -> list[Step]:
         """The steps whose norms training estimates by power iteration."""
         return [step for step in self.steps if step.rule.has_norm]
 
     @property
-    def head(self):
+    def head(self) -> Step | None:
         """The last step, if it is a dense layer without activation on flat features; else None."""
         last = self.steps[-1] if self.steps else None
         if last is None or type(last.rule) is not DenseRule or last.normalization is not None:
             return None
         return last if len(last.rule.input_shape) == 1 else None
 
-    def bounds(self):
+    def bounds(self) -> list[LipschitzBound]:
         """The :class:`zoo.bounds.rules.lipschitz_bound.LipschitzBound` of each step, as a list."""
         return [step.bound() for step in self.steps]
 
-    def gains(self, bounds):
+    def gains(self, bounds: Sequence[LipschitzBound]) -> list[float]:
         """Upper bounds of the Lipschitz constants from the image to each place, as a list.
 
         The first item, that of the image itself, is 1.
@@ -122,14 +126,14 @@ class LipschitzNetwork:
             gains.append(bound.lipschitz * inputs)
         return gains
 
-    def by_layer(self, bounds):
+    def by_layer(self, bounds: Sequence[LipschitzBound]) -> dict[str, float]:
         """Upper bounds of the layers' Lipschitz constants by name, in the order of the layers."""
         found = {}
         for step, bound in zip(self.steps, bounds, strict=True):
             found[step.name] = found.get(step.name, 1.0) * bound.lipschitz
         return found
 
-    def estimates(self, vectors):
+    def estimates(self, vectors: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Estimates of the bounds that :meth:`gains` gives, from below, for training.
 
         Args:
@@ -151,14 +155,16 @@ class LipschitzNetwork:
             gains.append(value * step.rule.trained_merge(inputs))
         return gains, new
 
-    def tensors(self, images):
+    def tensors(self, images: Tensor) -> list[Tensor]:
         """The tensors that the network computes at each place; the first are the images."""
         tensors = [images]
         for step in self.steps:
             tensors.append(step.compute([tensors[place] for place in step.inputs]))
         return tensors
 
-    def errors(self, bounds, size, at_input):
+    def errors(
+        self, bounds: Sequence[LipschitzBound], size: Callable[[int, Array], Array], at_input: float
+    ) -> Array:
         """Upper bounds of the L2 norm of float32's error in the network's output.
 
         Args:
@@ -184,13 +190,13 @@ class LipschitzNetwork:
         return errors[-1]
 
 
-def lengths(tensor):
+def lengths(tensor: Tensor) -> Array:
     """L2 norms of the tensors of a batch, in float64: ``(n,)``."""
     array = ops.convert_to_numpy(tensor).astype(np.float64)
     return np.linalg.norm(array.reshape(len(array), -1), axis=1)
 
 
-def _folds(rule, before):
+def _folds(rule: Rule, before: Step) -> bool:
     """Whether a rule is a batch normalisation that can be folded into the step before it."""
     return bool(
         isinstance(rule, BatchNormalizationRule)
@@ -201,7 +207,7 @@ def _folds(rule, before):
     )
 
 
-def _names(rules):
+def _names(rules: Sequence[Rule]) -> dict[int | None, str]:
     """A unique name for each use of a layer, by the number of the use.
 
     A layer may be used twice, and two layers may have the same name.

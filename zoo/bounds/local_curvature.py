@@ -1,11 +1,18 @@
 """Bounds of the derivatives of activations within a ball: tighter ones than for all inputs."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from zoo.bounds.curvature import Ranges
+from zoo.bounds.smooth_network import SmoothNetwork
 from zoo.ops.float64 import SLACK
+from zoo.typing import Array
 
 
-def within(network, center, ball, norms):
+def within(
+    network: SmoothNetwork, center: Array, ball: float, norms: Sequence[float]
+) -> list[Ranges]:
     """Bounds of the activations' derivatives, for all inputs within an L2 ball.
 
     Args:

@@ -3,6 +3,8 @@
 import hashlib
 import inspect
 import types
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -34,7 +36,7 @@ _IRRELEVANT = {
 }
 
 
-def settings_of(model):
+def settings_of(model: keras.layers.Layer) -> list[Any]:
     """Everything that a model's function depends on, except for the values of its weights.
 
     Args:
@@ -61,7 +63,7 @@ def settings_of(model):
     ]
 
 
-def digest_of_weights(model):
+def digest_of_weights(model: keras.layers.Layer) -> bytes:
     """A hash of the values of all weights of a model: bytes."""
     found = hashlib.sha256()
     for weight in model.get_weights():
@@ -69,12 +71,12 @@ def digest_of_weights(model):
     return found.digest()
 
 
-def state_of(model):
+def state_of(model: keras.layers.Layer) -> tuple[list[Any], bytes]:
     """Settings and weights together: equal to an earlier state exactly when nothing changed."""
     return settings_of(model), digest_of_weights(model)
 
 
-def drop_outdated_program(model, name):
+def drop_outdated_program(model: keras.Model, name: str) -> None:
     """Make Keras compile a program anew if a setting has changed since it was compiled.
 
     Keras keeps the compiled functions of ``fit``, ``evaluate`` and ``predict``. If a setting is
@@ -92,7 +94,7 @@ def drop_outdated_program(model, name):
         compiled_with[name] = settings
 
 
-def require_own_methods(layers):
+def require_own_methods(layers: Iterable[keras.layers.Layer]) -> None:
     """Raise if a method of a layer was replaced on the instance.
 
     A certificate follows from what the class of a layer computes. A function that was assigned to
@@ -115,7 +117,7 @@ def require_own_methods(layers):
                 )
 
 
-def require_float32_weight(layer, name):
+def require_float32_weight(layer: keras.layers.Layer, name: str) -> None:
     """Raise unless an attribute of a layer is itself a float32 weight.
 
     A kernel that is computed from other weights, such as LoRA's ``kernel + A @ B`` or a quantised
@@ -144,16 +146,16 @@ def require_float32_weight(layer, name):
 class _Identity:
     """Compares an object by identity. It holds the object, so that its id cannot be reused."""
 
-    def __init__(self, value):
+    def __init__(self, value: object) -> None:
         self.value = value
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, _Identity) and self.value is other.value
 
     __hash__ = None  # pyright: ignore[reportAssignmentType] (no hash, on purpose)
 
 
-def _frozen(value):
+def _frozen(value: Any) -> Any:
     """A copy of a setting that can be compared by ``==``."""
     if isinstance(value, (bool, int, str, bytes, types.NoneType)):
         return type(value), value

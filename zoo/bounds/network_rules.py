@@ -1,8 +1,13 @@
 """A Keras model as the rules of its layers, in the order in which they run."""
 
+from collections.abc import Sequence
+
+import keras
+
 from zoo.bounds import rules  # registers the rules of Keras's layers
-from zoo.bounds.graph import nodes_of
-from zoo.bounds.rules.rule import gives, refuse, rule_for
+from zoo.bounds.graph import Node, nodes_of
+from zoo.bounds.rules.rule import Bound, Rule, gives, refuse, rule_for
+from zoo.typing import Shape
 
 
 class Builder:
@@ -16,26 +21,29 @@ class Builder:
         rules: list of :class:`zoo.bounds.Rule`, in the order in which they run.
     """
 
-    def __init__(self, input_shape, bound):
-        self.rules, self._shape, self._bound = [], tuple(input_shape), bound
+    def __init__(self, input_shape: Sequence[int], bound: Bound) -> None:
+        self.rules: list[Rule] = []
+        self._shape: Shape = tuple(input_shape)
+        self._bound: Bound = bound
 
-    def add(self, rule):
+    def add(self, rule: Rule) -> int:
         """Append a rule; returns the place of its output."""
         self.rules.append(rule)
         return len(self.rules)
 
-    def shape_of(self, place):
+    def shape_of(self, place: int) -> Shape:
         """The shape of the tensor at a place, without the batch."""
         return self.rules[place - 1].output_shape if place else self._shape
 
-    def expand(self, node, inputs):
+    def expand(self, node: Node, inputs: tuple[int, ...]) -> int:
         """Append the rules of a layer; returns the place of its output.
 
         Args:
             node: :class:`zoo.bounds.graph.Node`.
             inputs: tuple of the places of the layer's inputs.
         """
-        rule, bound = rule_for(node.layer), self._bound
+        rule = rule_for(node.layer)
+        bound = self._bound
         if rule is None:
             refuse(node.layer, "has no bounds", bound)
         if not gives(rule, bound):
@@ -43,7 +51,7 @@ class Builder:
         return rule.expand(self, node, inputs)
 
 
-def rules_of(model, bound="interval"):
+def rules_of(model: keras.Model, bound: Bound = "interval") -> list[Rule]:
     """The rules of a network's layers. The ``activation`` of a layer gets a rule of its own.
 
     Args:

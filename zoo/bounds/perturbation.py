@@ -1,11 +1,11 @@
 """The set of perturbed inputs that a certificate covers, and minima of linear functions over it."""
 
 import dataclasses
-from typing import Any
 
 from keras import ops
 
 from zoo.ops.float64 import LINE_SLACK
+from zoo.typing import Box, Norm, Tensor
 
 # Keeps divisors positive.
 _SMALLEST = 1e-300
@@ -23,12 +23,12 @@ class PerturbationSet:
             if every input is valid.
     """
 
-    center: Any
-    eps: Any
-    norm: str
-    bounds: tuple | None
+    center: Tensor
+    eps: Tensor
+    norm: Norm
+    bounds: tuple[float, float] | None
 
-    def box(self):
+    def box(self) -> Box:
         """``(lower, upper)``: the smallest box around the perturbed inputs of each input."""
         eps = ops.reshape(self.eps, (-1, *[1] * (len(self.center.shape) - 1)))
         lower, upper = self.center - eps, self.center + eps
@@ -36,7 +36,7 @@ class PerturbationSet:
             return lower, upper
         return ops.maximum(lower, self.bounds[0]), ops.minimum(upper, self.bounds[1])
 
-    def minimum(self, rows, iterations=4):
+    def minimum(self, rows: Tensor, iterations: int = 4) -> Tensor:
         """Lower bounds of linear functions over the perturbed inputs.
 
         Args:
@@ -60,7 +60,9 @@ class PerturbationSet:
             change = -self.eps[:, None] * ops.sqrt(ops.sum(ops.square(rows), axis=-1))
         return at_center + change - LINE_SLACK * (size + ops.abs(change))
 
-    def _least_in_ball_and_box(self, rows, center, bounds, iterations):
+    def _least_in_ball_and_box(
+        self, rows: Tensor, center: Tensor, bounds: tuple[float, float], iterations: int
+    ) -> Tensor:
         """Lower bound of ``min rows · d`` over ``‖d‖ ≤ eps`` and ``low ≤ center + d ≤ high``.
 
         For any multiplier λ > 0, ``min over the box of rows · d + λ/2 (‖d‖² − eps²)`` is a lower

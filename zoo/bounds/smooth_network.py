@@ -1,15 +1,22 @@
 """A network as a chain of affine maps and smooth activations, as curvature bounds need it."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any, cast
 
+import keras
 import numpy as np
 from keras import ops
 
+from zoo.bounds.activations.derivatives import Derivatives
 from zoo.bounds.network_rules import rules_of
+from zoo.bounds.rules.activations import ActivationRule
+from zoo.bounds.rules.affine import AffineRule
 from zoo.bounds.rules.dense import DenseRule
 from zoo.bounds.rules.rule import refuse
 from zoo.ops.precision import double_precision
 from zoo.ops.singular_values import dense_norm
+from zoo.typing import Array, Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +32,10 @@ class AffineMap:
             absolute factors of one of the layer's outputs.
     """
 
-    kernel: np.ndarray
-    bias: np.ndarray
-    sizes: np.ndarray
-    bias_sizes: np.ndarray
+    kernel: Array
+    bias: Array
+    sizes: Array
+    bias_sizes: Array
     roundings: int
     stretch: float
 
@@ -53,18 +60,20 @@ class SmoothNetwork:
         zoo.UnsupportedLayerError: naming the first layer that is not supported, and those that are.
     """
 
-    def __init__(self, model):
-        self.groups, self.kinds, self.activations = [[]], [], []
+    def __init__(self, model: keras.Model) -> None:
+        self.groups: list[list[AffineRule]] = [[]]
+        self.kinds: list[Any] = []
+        self.activations: list[Derivatives] = []
         rules = rules_of(model, "curvature")
         # No layer with several inputs has curvature bounds, so the rules form one chain.
         for rule in rules:
             derivatives = rule.second_order()
             if derivatives is None:
-                self._add_affine(rule)
+                self._add_affine(cast(AffineRule, rule))
                 continue
             if not any(part.has_norm for part in self.groups[-1]):
                 refuse(rule.layer, "follows no layer with weights", "curvature")
-            self.kinds.append(rule.kind)
+            self.kinds.append(cast(ActivationRule, rule).kind)
             self.activations.append(derivatives)
             self.groups.append([])
         last = rules[-1].layer if rules else model
@@ -74,9 +83,10 @@ class SmoothNetwork:
                 "ends the model, which must end in a dense layer after an activation",
                 "curvature",
             )
-        self.maps = []
+        self.maps: list[AffineMap] = []
+        self._norms: list[float] | None = None
 
-    def _add_affine(self, rule):
+    def _add_affine(self, rule: AffineRule) -> None:
         group = self.groups[-1]
         if rule.keeps_order and (self.activations or not group):
             return
@@ -89,21 +99,21 @@ class SmoothNetwork:
         group.append(rule)
 
     @property
-    def head(self):
+    def head(self) -> keras.layers.Layer:
         """The last Keras layer, which is dense."""
         return self.groups[-1][-1].layer
 
     @property
-    def kernels(self):
+    def kernels(self) -> list[Array]:
         """The matrices of the affine maps."""
         return [part.kernel for part in self.maps]
 
     @property
-    def biases(self):
+    def biases(self) -> list[Array]:
         """The offset vectors of the affine maps."""
         return [part.bias for part in self.maps]
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Read the current weights of the layers into :attr:`maps`.
 
         Raises:
@@ -117,14 +127,19 @@ class SmoothNetwork:
                 raise ValueError(f"layer {name!r} has NaN or infinite weights")
         self._norms = None
 
-    def norms(self):
+    def norms(self) -> list[float]:
         """Upper bounds of the L2 norms of all affine maps except the last one."""
         if self._norms is None:
             self._norms = [dense_norm(part.kernel) for part in self.maps[:-1]]
         return self._norms
 
 
-def values_and_slopes(network, x, heads, offsets):
+def values_and_slopes(
+    network: tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Any]],
+    x: Tensor,
+    heads: Tensor,
+    offsets: Tensor,
+) -> tuple[Tensor, Tensor]:
     """One linear combination of logits for each row of ``x``, and its gradient.
 
     Args:
@@ -149,7 +164,7 @@ def values_and_slopes(network, x, heads, offsets):
     return values, gradients
 
 
-def _matrix(group):
+def _matrix(group: Sequence[AffineRule]) -> AffineMap:
     """The :class:`AffineMap` that a chain of rules computes."""
     shape = group[0].input_shape
     inputs = int(np.prod(shape))

@@ -1,11 +1,13 @@
 """Certified radii for any Keras classifier whose layers have bounds."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from zoo.bounds import Rule
 from zoo.bounds.model_state import drop_outdated_program
 from zoo.certificates import Certificate, margin
 from zoo.certificates.network_bounds import METHODS, NetworkBounds
@@ -134,7 +136,7 @@ def _bounds_of(clip: Any) -> tuple[float, float] | None:
     return low, high
 
 
-def _refuse_bytes(rules: Any, x: Array) -> None:
+def _refuse_bytes(rules: Sequence[Rule], x: Array) -> None:
     """Raise if ``x`` or the model's first layer suggests pixels of 0 to 255, not of [0, 1]."""
     advice = (
         "pass pixels of 0 to 255 and clip=(0, 255); the radius is then in units of such a pixel"

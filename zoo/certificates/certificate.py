@@ -20,9 +20,9 @@ class CertifiedBatch:
         nearest: float array ``(n,)`` or None, as in :class:`Certificate`.
     """
 
-    logits: np.ndarray
-    radius: np.ndarray
-    nearest: np.ndarray | None = None
+    logits: Array
+    radius: Array
+    nearest: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

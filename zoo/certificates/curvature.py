@@ -1,11 +1,13 @@
 """Second-order certificates: radii from bounds of a network's curvature."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from keras import ops
 
-from zoo.bounds.smooth_network import values_and_slopes
+from zoo.bounds.curvature import Curvature
+from zoo.bounds.smooth_network import AffineMap, SmoothNetwork, values_and_slopes
 from zoo.ops.float32 import (
     LARGEST,
     SECOND_ORDER,
@@ -15,6 +17,7 @@ from zoo.ops.float32 import (
 )
 from zoo.ops.float64 import SLACK
 from zoo.ops.precision import double_precision
+from zoo.typing import Array, Numbers, Tensor
 
 # Numbers of multipliers that the search tries, of minimisation steps for each of them, and of steps
 # in float64 at the end. Any numbers give valid radii.
@@ -31,11 +34,11 @@ class Radii:
             ``inf`` if none was met.
     """
 
-    radius: np.ndarray
-    nearest: np.ndarray
+    radius: Array
+    nearest: Array
 
 
-def radii(network, curvature, x, classes):
+def radii(network: SmoothNetwork, curvature: Curvature, x: Array, classes: Array) -> Radii:
     """L2 radius of every image against every other class.
 
     Let f be the difference of the two logits, x0 the image, and η a multiplier below
@@ -67,13 +70,21 @@ def radii(network, curvature, x, classes):
     return Radii(found.radius.reshape(shape), found.nearest.reshape(shape))
 
 
-def pairs_of(classes, count):
+def pairs_of(classes: Array, count: int) -> tuple[Array, Array]:
     """``(own, other)``: one row for each pair of an image's class and another class, in order."""
     others = np.array([[j for j in range(count) if j != c] for c in range(count)])
     return np.repeat(classes, count - 1), others[classes].reshape(-1)
 
 
-def row_radii(network, centers, own, other, low, high, ball=np.inf):
+def row_radii(
+    network: SmoothNetwork,
+    centers: Array,
+    own: Array,
+    other: Array,
+    low: Array,
+    high: Array,
+    ball: Numbers = np.inf,
+) -> Radii:
     """Radius of one image against one other class, for each row.
 
     Args:
@@ -107,11 +118,28 @@ def row_radii(network, centers, own, other, low, high, ball=np.inf):
 class _Rows:
     """The dual problems of all rows; each row is a pair of an image and another class."""
 
-    def __init__(self, network, centers, heads, offsets, low, high, ball):
+    def __init__(
+        self,
+        network: SmoothNetwork,
+        centers: Array,
+        heads: Array,
+        offsets: Array,
+        low: Array,
+        high: Array,
+        ball: Array,
+    ) -> None:
         self.network, self.centers, self.ball = network, centers, ball
         self.heads, self.offsets, self.low, self.high = heads, offsets, low, high
 
-    def proved(self, x, centers, multiplier, low, values, gradients):
+    def proved(
+        self,
+        x: Tensor,
+        centers: Tensor,
+        multiplier: Tensor,
+        low: Tensor,
+        values: Tensor,
+        gradients: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         """As :func:`_proved`, but 0 for a point outside the ball, where φ may not be convex.
 
         Returns:
@@ -124,10 +152,12 @@ class _Rows:
         inside = _squares(x - centers) <= ball * ball
         return ops.where(inside, found, 0.0), inside
 
-    def tensors(self, dtype):
+    def tensors(
+        self, dtype: str
+    ) -> tuple[Callable[[Tensor], tuple[Tensor, Tensor]], Tensor, Tensor, Tensor]:
         """``(function, centers, low, high)``; the function computes values and gradients of f."""
 
-        def tensor(array):
+        def tensor(array: Array) -> Tensor:
             return ops.convert_to_tensor(array, dtype)
 
         hidden = (
@@ -137,12 +167,12 @@ class _Rows:
         )
         heads, offsets = tensor(self.heads), tensor(self.offsets)
 
-        def function(x):
+        def function(x: Tensor) -> tuple[Tensor, Tensor]:
             return values_and_slopes(hidden, x, heads, offsets)
 
         return function, tensor(self.centers), tensor(self.low), tensor(self.high)
 
-    def search(self, limit):
+    def search(self, limit: Tensor) -> tuple[Array, ...]:
         """Search in float32; returns the best ``(multiplier, point, proved square of radius)``."""
         function, centers, low, high = self.tensors("float32")
         limit = ops.convert_to_tensor(limit, "float32")
@@ -171,7 +201,7 @@ class _Rows:
             trial = ops.where(failed > 0, (least + most) / 2.0, ops.minimum(2.0 * trial, limit))
         return tuple(ops.convert_to_numpy(part).astype(np.float64) for part in best)
 
-    def polish(self, multiplier, point, error):
+    def polish(self, multiplier: Array, point: Array, error: Array) -> tuple[Array, Array]:
         """Squares of radii proved in float64, and distances of inputs of the other class."""
         with double_precision():
             function, centers, low, high = self.tensors("float64")
@@ -194,24 +224,30 @@ class _Rows:
             return ops.convert_to_numpy(best), nearest
 
 
-def _step(x, centers, multiplier, high, gradients):
+def _step(
+    x: Tensor, centers: Tensor, multiplier: Tensor, high: Tensor, gradients: Tensor
+) -> Tensor:
     """The minimiser of a quadratic upper bound of φ that touches φ at ``x``."""
     multiplier, high = multiplier[:, None], high[:, None]
     return (multiplier * high * x + centers - multiplier * gradients) / (1.0 + multiplier * high)
 
 
-def _proved(x, centers, multiplier, low, values, gradients):
+def _proved(
+    x: Tensor, centers: Tensor, multiplier: Tensor, low: Tensor, values: Tensor, gradients: Tensor
+) -> Tensor:
     """``2 φ(x) − ‖∇φ(x)‖² / μ``, a lower bound of the square of the radius (see :func:`radii`)."""
     change = x - centers
     slope = _squares(change + multiplier[:, None] * gradients)
     return _squares(change) + 2.0 * multiplier * values - slope / (1.0 + multiplier * low)
 
 
-def _squares(x):
+def _squares(x: Tensor) -> Tensor:
     return ops.sum(ops.square(x), axis=-1)
 
 
-def _rounding(network, centers, reach, own, other):
+def _rounding(
+    network: SmoothNetwork, centers: Array, reach: Array, own: Array, other: Array
+) -> Array:
     """Bound of float32's error in a difference of logits, anywhere within a distance of an image.
 
     The terms of a layer's sums are bounded by the activations at the image and, by Cauchy–Schwarz,
@@ -232,12 +268,14 @@ def _rounding(network, centers, reach, own, other):
         return np.where((largest < LARGEST) & np.isfinite(total), SECOND_ORDER * total, np.inf)
 
 
-def _rounding_errors(network, centers, reach, own, other):
+def _rounding_errors(
+    network: SmoothNetwork, centers: Array, reach: Array, own: Array, other: Array
+) -> tuple[Array, Array]:
     """``(largest, total)``: bounds of the largest intermediate result, and of the error."""
     a, moved, bounded = centers, np.asarray(reach, np.float64)[:, None], False
     error, largest = UNIT_ROUNDOFF * (_length(a) + moved), np.zeros(len(centers))
 
-    def sums_of(part):
+    def sums_of(part: AffineMap) -> tuple[Array, Array]:
         """``(largest, lost)`` for each output: bounds of its intermediate results and its error."""
         sizes, lengths = part.sizes, np.linalg.norm(part.sizes, axis=0)
         sums = np.abs(a) @ sizes + moved * lengths
@@ -271,5 +309,5 @@ def _rounding_errors(network, centers, reach, own, other):
     return largest, total
 
 
-def _length(x):
+def _length(x: Array) -> Array:
     return np.linalg.norm(x, axis=1, keepdims=True)

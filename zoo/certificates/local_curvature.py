@@ -4,15 +4,17 @@ import numpy as np
 
 from zoo.bounds.curvature import eigenvalue_bounds
 from zoo.bounds.local_curvature import within
+from zoo.bounds.smooth_network import SmoothNetwork
 from zoo.certificates.curvature import Radii, pairs_of, row_radii
 from zoo.ops.cores import on_all_cores
+from zoo.typing import Array
 
 # The number of balls that are tried for an image. The search ends early if the upper bound of its
 # radius is less than _CLOSE times the proved radius.
 _BALLS, _CLOSE = 8, 1.01
 
 
-def enlarged(network, x, classes, found):
+def enlarged(network: SmoothNetwork, x: Array, classes: Array, found: Radii) -> Radii:
     """Larger L2 radii, from curvature bounds that hold within a ball around each image.
 
     Such bounds prove a radius of at most the ball's own. Each step takes, for every image, the
@@ -52,7 +54,7 @@ def enlarged(network, x, classes, found):
         own, other = classes[images], others[places]
         heads = (network.kernels[-1][:, own] - network.kernels[-1][:, other]).T
 
-        def bounds_of(center, radius_of_ball, head):
+        def bounds_of(center: Array, radius_of_ball: float, head: Array) -> tuple[float, float]:
             ranges = within(network, center, radius_of_ball, norms)
             return eigenvalue_bounds(network, norms, head, ranges)
 

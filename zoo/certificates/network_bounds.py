@@ -17,7 +17,7 @@ from zoo.certificates.certificate import round_down
 from zoo.certificates.lipschitz import margin
 from zoo.ops.float32 import LARGEST
 from zoo.ops.precision import double_precision
-from zoo.typing import Array, Tensor
+from zoo.typing import Array, Box, Norm
 
 #: ``"crown"``: linear relaxation, both of the logits and for the bounds of the hidden layers; the
 #: tightest. ``"crown-interval"``: linear relaxation of the logits, with interval bounds of the
@@ -87,7 +87,7 @@ class NetworkBounds:
     def certified_radius(
         self,
         x: Array,
-        norm: str,
+        norm: Norm,
         method: str,
         bounds: tuple[float, float] | None = (0.0, 1.0),
     ) -> tuple[Array, Array]:
@@ -132,7 +132,7 @@ class NetworkBounds:
         x: Array,
         classes: Array,
         eps: Array,
-        norm: str,
+        norm: Norm,
         method: str,
         bounds: tuple[float, float] | None = (0.0, 1.0),
     ) -> Array:
@@ -168,7 +168,7 @@ class NetworkBounds:
         return np.where(_all_finite(relaxations.boxes), found.min(axis=1), -np.inf)
 
 
-def _all_finite(boxes: Iterable[tuple[Tensor, Tensor]]) -> Any:
+def _all_finite(boxes: Iterable[Box]) -> Any:
     """Whether all boxes of an image are within float32's range, for each image: a bool array."""
     finite = True
     for lower, upper in boxes:

@@ -15,7 +15,7 @@ from zoo.certificates.lipschitz import margin
 from zoo.errors import UnsupportedLayerError
 from zoo.models.checked_calls import CheckedCalls
 from zoo.ops.precision import require_float32
-from zoo.typing import Array, ArrayLike, Budget, ImageShape, Path, Tensor
+from zoo.typing import Array, ArrayLike, Budget, ImageShape, Norm, Path, Tensor
 from zoo.utils import checks
 from zoo.utils.backend import require_backend
 from zoo.utils.fixed_settings import FixedSettings
@@ -58,7 +58,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
 
     #: The (norm, method) pairs that ``certify`` supports. The first pair of a norm is the one that
     #: ``method="auto"`` chooses: the tightest method that does not take seconds per image.
-    certificates: tuple[tuple[str, str], ...] = ()
+    certificates: tuple[tuple[Norm, str], ...] = ()
     #: Attributes that the logits depend on. They are fixed once the model is built, because
     #: functions that Keras has compiled would keep using the value from before an assignment.
     fixed: tuple[str, ...] = ("image_shape", "num_classes")
@@ -258,7 +258,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             )
         require_float32(self)
 
-    def certified_radius(self, x: Array, norm: str, method: str) -> CertifiedBatch:
+    def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
         """Compute logits and radii of one batch; :meth:`certify` calls this for every batch.
 
         Args:
@@ -450,7 +450,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         pixels = ops.cast(inputs, self.compute_dtype)
         return pixels / 255.0 if dtype == "uint8" else pixels
 
-    def _choose_certificate(self, norm: str | None, method: str) -> tuple[str, str]:
+    def _choose_certificate(self, norm: str | None, method: str) -> tuple[Norm, str]:
         for pair in self.certificates:
             if norm in (pair[0], None) and method in (pair[1], "auto"):
                 return pair

@@ -18,8 +18,17 @@ All of them compute in float64.
 
 from zoo.bounds.activations.clipped import Clipped
 from zoo.bounds.activations.curved import Curved
-from zoo.bounds.activations.known import ACTIVATIONS, elu, known_activation
+from zoo.bounds.activations.known import ACTIVATIONS, Activation, elu, known_activation
 from zoo.bounds.activations.piecewise import Piecewise
 from zoo.bounds.activations.smooth import Smooth
 
-__all__ = ["ACTIVATIONS", "Clipped", "Curved", "Piecewise", "Smooth", "elu", "known_activation"]
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "Clipped",
+    "Curved",
+    "Piecewise",
+    "Smooth",
+    "elu",
+    "known_activation",
+]

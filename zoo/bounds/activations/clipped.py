@@ -6,6 +6,7 @@ from keras import ops
 from zoo.bounds.activations.narrow import NARROW
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, LARGEST, UNIT_ROUNDOFF
 from zoo.ops.float64 import LINE_SLACK
+from zoo.typing import Box, Line, Tensor
 
 
 class Clipped:
@@ -20,7 +21,9 @@ class Clipped:
     exact_where_stable = False
     derivatives = None
 
-    def __init__(self, low, high, scale=1.0, offset=0.0):
+    def __init__(
+        self, low: float | None, high: float | None, scale: float = 1.0, offset: float = 0.0
+    ) -> None:
         # Bounds beyond LARGEST prove nothing, so clipping there is as good as no limit.
         self.low = -LARGEST if low is None else float(low)
         self.high = LARGEST if high is None else float(high)
@@ -31,19 +34,19 @@ class Clipped:
         limits = [abs(x) for x in (self.low, self.high) if abs(x) < LARGEST]
         self._limit_error = sum(abs(float(np.float32(x)) - x) for x in limits)
 
-    def value(self, x):
+    def value(self, x: Tensor) -> Tensor:
         return self.scale * ops.clip(x, self.low, self.high) + self.offset
 
-    def rounding(self, size):
+    def rounding(self, size: Tensor) -> Tensor:
         error = self.scale * self._limit_error
         if self._rounds:
             error = error + ACTIVATION_ROUNDINGS * UNIT_ROUNDOFF * (1.0 + size)
         return error + 0.0 * size
 
-    def interval(self, lower, upper):
+    def interval(self, lower: Tensor, upper: Tensor) -> Box:
         return self.value(lower), self.value(upper)
 
-    def lines(self, lower, upper):
+    def lines(self, lower: Tensor, upper: Tensor) -> tuple[Line, Line]:
         a, b = self._above(lower, upper, self.low, self.high)
         # clip(x, low, high) = -clip(-x, -high, -low), so a line above the latter gives one below.
         c, d = self._above(-upper, -lower, -self.high, -self.low)
@@ -53,7 +56,7 @@ class Clipped:
         return below, above
 
     @staticmethod
-    def _above(lower, upper, low, high):
+    def _above(lower: Tensor, upper: Tensor, low: float, high: float) -> Line:
         """A line ``(a, b)`` above ``clip(x, low, high)``."""
         start, end = ops.clip(lower, low, high), ops.clip(upper, low, high)
         chord = (end - start) / ops.maximum(upper - lower, NARROW)

@@ -1,11 +1,14 @@
 """SiLU and GELU: smooth functions that fall to a minimum and rise again."""
 
+from collections.abc import Callable
+
 import numpy as np
 from keras import ops
 
 from zoo.bounds.activations.narrow import NARROW
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, UNIT_ROUNDOFF
 from zoo.ops.float64 import LINE_SLACK
+from zoo.typing import Box, Line, Tensor
 
 # An interval is divided into this many parts; the function's distance from a line is computed at
 # their ends.
@@ -30,14 +33,21 @@ class Curved:
     exact_where_stable = False
     derivatives = None
 
-    def __init__(self, value, derivative, minimum, lipschitz, bend):
+    def __init__(
+        self,
+        value: Callable[[Tensor], Tensor],
+        derivative: Callable[[Tensor], Tensor],
+        minimum: tuple[float, float],
+        lipschitz: float,
+        bend: float,
+    ) -> None:
         self.value, self.derivative = value, derivative
         self.minimum, self.lipschitz, self.bend = minimum, lipschitz, bend
 
-    def rounding(self, size):
+    def rounding(self, size: Tensor) -> Tensor:
         return ACTIVATION_ROUNDINGS * UNIT_ROUNDOFF * (1.0 + size)
 
-    def interval(self, lower, upper):
+    def interval(self, lower: Tensor, upper: Tensor) -> Box:
         low, high = self.value(lower), self.value(upper)
         place, least = self.minimum
         # `place` is rounded, so an interval that ends within NARROW of it is taken to contain the
@@ -45,7 +55,7 @@ class Curved:
         inside = (lower <= place + NARROW) & (upper >= place - NARROW)
         return ops.where(inside, least, ops.minimum(low, high)), ops.maximum(low, high)
 
-    def lines(self, lower, upper):
+    def lines(self, lower: Tensor, upper: Tensor) -> tuple[Line, Line]:
         width = upper - lower
         chord = (self.value(upper) - self.value(lower)) / ops.maximum(width, NARROW)
         narrow = width < NARROW
@@ -56,7 +66,7 @@ class Curved:
         values = self.value(points)
         size = 1.0 + ops.maximum(ops.abs(lower), ops.abs(upper))
 
-        def reach(slope):
+        def reach(slope: Tensor) -> Tensor:
             """How much farther than at the points the function may be from the line elsewhere."""
             part = width / _PARTS
             by_slope = (self.lipschitz + ops.abs(slope)) * part / 2.0

@@ -1,9 +1,12 @@
 """The first two derivatives of smooth activations, from which curvature bounds are computed."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+
+from zoo.typing import Array, Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,20 +23,22 @@ class Derivatives:
         bounded: whether all values of σ lie in [-1, 1]. Otherwise ``|σ(x)| < |x| + 1``.
     """
 
-    slope: Callable
-    exact: Callable
+    slope: Callable[[Tensor], Tensor]
+    exact: Callable[[Array], Array]
     steepest: float
-    bend: tuple
-    functions: tuple
-    turns: tuple
+    bend: tuple[float, float]
+    functions: tuple[Callable[[Any], Any], Callable[[Any], Any]]
+    turns: tuple[tuple[float, ...], tuple[float, ...]]
     bounded: bool
 
-    def ranges(self, low, high):
+    def ranges(self, low: Array, high: Array) -> tuple[tuple[Array, Array], ...]:
         """Bounds ``((low, high), (low, high))`` of σ' and ``σ''`` for inputs between two arrays."""
         return tuple(map(_range, self.functions, self.turns, (low, low), (high, high)))
 
 
-def _range(function, turns, low, high):
+def _range(
+    function: Callable[[Any], Any], turns: Sequence[float], low: Array, high: Array
+) -> tuple[Array, Array]:
     values = [function(low), function(high)]
     inside = [(low <= turn) & (turn <= high) for turn in turns]
     values += [np.where(w, function(t), values[0]) for w, t in zip(inside, turns, strict=True)]

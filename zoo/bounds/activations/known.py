@@ -1,6 +1,8 @@
 """The activation functions of Keras that have bounds."""
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -13,54 +15,55 @@ from zoo.bounds.activations.derivatives import Derivatives
 from zoo.bounds.activations.piecewise import Piecewise
 from zoo.bounds.activations.smooth import Smooth
 from zoo.ops.float32 import TANH_ERROR
+from zoo.typing import Numbers, Tensor
 
 # SELU is ``_SELU_SCALE * x`` above zero and ``_SELU_SLOPE * (exp(x) - 1)`` below.
 _SELU_SCALE, _SELU_SLOPE = 1.0507009873554805, 1.7580993408473766
 
 
-def _sigmoid_slope(x):
+def _sigmoid_slope(x: Tensor) -> Tensor:
     value = ops.sigmoid(x)
     return value * (1.0 - value)
 
 
-def _tanh_slope(x):
+def _tanh_slope(x: Tensor) -> Tensor:
     return 1.0 - ops.square(ops.tanh(x))
 
 
-def _softsign_slope(x):
+def _softsign_slope(x: Tensor) -> Tensor:
     return 1.0 / ops.square(1.0 + ops.abs(x))
 
 
-def _selu_slope(x):
+def _selu_slope(x: Tensor) -> Tensor:
     return ops.where(x < 0, _SELU_SLOPE * ops.exp(ops.minimum(x, 0.0)), _SELU_SCALE)
 
 
-def _silu_slope(x):
+def _silu_slope(x: Tensor) -> Tensor:
     return ops.sigmoid(x) * (1.0 + x * ops.sigmoid(-x))
 
 
-def _gelu(x):
+def _gelu(x: Tensor) -> Tensor:
     return keras.activations.gelu(x, approximate=False)
 
 
-def _gelu_slope(x):
+def _gelu_slope(x: Tensor) -> Tensor:
     density = ops.exp(-0.5 * ops.square(x)) / math.sqrt(2.0 * math.pi)
     return 0.5 * (1.0 + ops.erf(x / math.sqrt(2.0))) + x * density
 
 
-def _logistic_slope(z):
+def _logistic_slope(z: Numbers) -> Numbers:
     return expit(z) * expit(-z)
 
 
-def _logistic_bend(z):
+def _logistic_bend(z: Numbers) -> Numbers:
     return _logistic_slope(z) * (expit(-z) - expit(z))
 
 
-def _exact_tanh_slope(z):
+def _exact_tanh_slope(z: Numbers) -> Numbers:
     return 1.0 - np.tanh(z) ** 2
 
 
-def _tanh_bend(z):
+def _tanh_bend(z: Numbers) -> Numbers:
     return -2.0 * np.tanh(z) * _exact_tanh_slope(z)
 
 
@@ -95,7 +98,7 @@ _TANH = Derivatives(
 )
 
 
-def elu(alpha=1.0):
+def elu(alpha: float = 1.0) -> Smooth:
     """The exponential linear unit, ``alpha * (exp(x) - 1)`` below zero and x above.
 
     Args:
@@ -103,17 +106,19 @@ def elu(alpha=1.0):
             falls from alpha to 1 at zero.
     """
 
-    def value(x):
+    def value(x: Tensor) -> Tensor:
         return ops.where(x < 0, alpha * ops.expm1(ops.minimum(x, 0.0)), x)
 
-    def slope(x):
+    def slope(x: Tensor) -> Tensor:
         return ops.where(x < 0, alpha * ops.exp(ops.minimum(x, 0.0)), 1.0)
 
     return Smooth(value, slope, max(1.0, alpha), convex=alpha <= 1)
 
 
+#: An object that bounds an activation function.
+Activation: TypeAlias = Clipped | Curved | Piecewise | Smooth
 #: Pairs of a Keras activation function and the object that bounds it.
-ACTIVATIONS = (
+ACTIVATIONS: tuple[tuple[Callable[[Tensor], Tensor], Activation], ...] = (
     (keras.activations.relu, Piecewise()),
     (keras.activations.leaky_relu, Piecewise(0.2)),
     (keras.activations.relu6, Clipped(0.0, 6.0)),
@@ -144,7 +149,7 @@ ACTIVATIONS = (
 )
 
 
-def known_activation(function):
+def known_activation(function: Callable[[Tensor], Tensor]) -> Activation | None:
     """The object that bounds one of Keras's activation functions, or None.
 
     Functions are compared by identity, because a user's function may have the same name.

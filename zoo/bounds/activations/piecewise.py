@@ -6,6 +6,7 @@ from keras import ops
 from zoo.bounds.activations.narrow import NARROW
 from zoo.ops.float32 import SMALLEST_NORMAL, UNIT_ROUNDOFF
 from zoo.ops.float64 import LINE_SLACK
+from zoo.typing import ArrayLike, Box, Line, Tensor
 
 
 class Piecewise:
@@ -19,27 +20,27 @@ class Piecewise:
     exact_where_stable = True
     derivatives = None
 
-    def __init__(self, slope=0.0):
+    def __init__(self, slope: ArrayLike = 0.0) -> None:
         slope = np.asarray(np.asarray(slope, np.float32), np.float64)
         self.slope = float(slope) if slope.ndim == 0 else slope
         self.lipschitz = max(1.0, float(np.abs(slope).max()))
 
-    def value(self, x):
+    def value(self, x: Tensor) -> Tensor:
         return ops.where(x >= 0, x, ops.cast(self.slope, x.dtype) * x)
 
-    def rounding(self, size):
+    def rounding(self, size: Tensor) -> Tensor:
         # Only the product is rounded, and a product with 0 or 1 is exact.
         flushed = SMALLEST_NORMAL * (1.0 - np.isin(self.slope, (0.0, 1.0)))
         return UNIT_ROUNDOFF * np.abs(self.slope) * size + flushed
 
-    def interval(self, lower, upper):
+    def interval(self, lower: Tensor, upper: Tensor) -> Box:
         low, high = self.value(lower), self.value(upper)
         # With a negative slope the function falls to 0 and rises again.
         least, most = ops.minimum(low, high), ops.maximum(low, high)
         crosses = (lower < 0) & (upper > 0)
         return ops.where(crosses, ops.minimum(least, 0.0), least), most
 
-    def lines(self, lower, upper):
+    def lines(self, lower: Tensor, upper: Tensor) -> tuple[Line, Line]:
         slope = ops.cast(self.slope, lower.dtype) * ops.ones_like(lower)
         one, zero = ops.ones_like(lower), ops.zeros_like(lower)
         crosses = (lower < 0) & (upper > 0)

@@ -1,10 +1,14 @@
 """Sigmoid, tanh, softplus and other increasing functions that are S-shaped or convex."""
 
+from collections.abc import Callable
+
 from keras import ops
 
+from zoo.bounds.activations.derivatives import Derivatives
 from zoo.bounds.activations.narrow import NARROW
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, UNIT_ROUNDOFF
 from zoo.ops.float64 import LINE_SLACK
+from zoo.typing import Box, Line, Tensor
 
 # Number of bisection steps in the search for a tangent point.
 _STEPS = 30
@@ -23,20 +27,29 @@ class Smooth:
 
     exact_where_stable = False
 
-    def __init__(self, value, derivative, lipschitz, *, convex=False, error=None, derivatives=None):
+    def __init__(
+        self,
+        value: Callable[[Tensor], Tensor],
+        derivative: Callable[[Tensor], Tensor],
+        lipschitz: float,
+        *,
+        convex: bool = False,
+        error: float | None = None,
+        derivatives: Derivatives | None = None,
+    ) -> None:
         self.value, self.derivative, self.convex = value, derivative, convex
         self.lipschitz, self.error, self.derivatives = lipschitz, error, derivatives
 
-    def rounding(self, size):
+    def rounding(self, size: Tensor) -> Tensor:
         if self.error is not None:
             return self.error + 0.0 * size
         largest = max(1.0, self.lipschitz)
         return ACTIVATION_ROUNDINGS * UNIT_ROUNDOFF * largest * (1.0 + size)
 
-    def interval(self, lower, upper):
+    def interval(self, lower: Tensor, upper: Tensor) -> Box:
         return self.value(lower), self.value(upper)
 
-    def lines(self, lower, upper):
+    def lines(self, lower: Tensor, upper: Tensor) -> tuple[Line, Line]:
         above = self._chord(lower, upper) if self.convex else self._above(lower, upper, 1.0)
         if self.convex:
             middle = (lower + upper) / 2.0
@@ -57,18 +70,18 @@ class Smooth:
         slacks = [LINE_SLACK * (1.0 + size * (1.0 + ops.abs(line[0]))) for line in (below, above)]
         return (below[0], below[1] - slacks[0]), (above[0], above[1] + slacks[1])
 
-    def _chord(self, lower, upper):
+    def _chord(self, lower: Tensor, upper: Tensor) -> Line:
         width = ops.maximum(upper - lower, NARROW)
         slope = (self.value(upper) - self.value(lower)) / width
         return slope, self.value(lower) - slope * lower
 
-    def _above(self, lower, upper, sign):
+    def _above(self, lower: Tensor, upper: Tensor, sign: float) -> Line:
         """A line above ``sign · value(sign · x)``, which is S-shaped too."""
 
-        def value(x):
+        def value(x: Tensor) -> Tensor:
             return sign * self.value(sign * x)
 
-        def derivative(x):
+        def derivative(x: Tensor) -> Tensor:
             return self.derivative(sign * x)
 
         width = ops.maximum(upper - lower, NARROW)

@@ -1,15 +1,30 @@
 """Activations, both as layers of their own and as the ``activation`` of another layer."""
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from zoo.bounds.activations import ACTIVATIONS, Clipped, Piecewise, elu, known_activation
-from zoo.bounds.rules.lipschitz_bound import UNKNOWN, with_flushing
+from zoo.bounds.activations import (
+    ACTIVATIONS,
+    Activation,
+    Clipped,
+    Piecewise,
+    elu,
+    known_activation,
+)
+from zoo.bounds.activations.derivatives import Derivatives
+from zoo.bounds.graph import Node
+from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flushing
 from zoo.bounds.rules.rows import float64, products, sizes
-from zoo.bounds.rules.rule import Rule, refuse, register_rule
+from zoo.bounds.rules.rule import Bound, Rule, refuse, register_rule
+from zoo.typing import Box, Line, Shape, Tensor
+
+if TYPE_CHECKING:
+    from zoo.bounds.network_rules import Builder
 
 
 class ActivationRule(Rule):
@@ -22,34 +37,40 @@ class ActivationRule(Rule):
 
     wants_tight_inputs = True
 
-    def __init__(self, layer, inputs, input_shape, kind):
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        inputs: tuple[int, ...],
+        input_shape: Shape,
+        kind: Activation,
+    ) -> None:
         self.kind = kind
         super().__init__(layer, inputs, input_shape)
 
     @property
-    def exact_where_stable(self):
+    def exact_where_stable(self) -> bool:
         return self.kind.exact_where_stable
 
-    def compute(self, tensors):
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         return self.kind.value(tensors[0])
 
-    def interval(self, boxes):
+    def interval(self, boxes: Sequence[Box]) -> Box:
         low, high = self.kind.interval(*boxes[0])
         error = self.kind.rounding(sizes(boxes[0]))
         return low - error, high + error
 
-    def relax(self, boxes):
+    def relax(self, boxes: Sequence[Box]) -> tuple[Line, Line]:
         error = self.kind.rounding(sizes(boxes[0]))
         (a, b), (c, d) = self.kind.lines(*boxes[0])
         return (a, b - error), (c, d + error)
 
-    def backward(self, rows, relaxed):
+    def backward(self, rows: Tensor, relaxed: tuple[Line, Line]) -> tuple[list[Tensor], Tensor]:
         (below, below_offset), (above, above_offset) = relaxed
         positive, negative = ops.maximum(rows, 0.0), ops.minimum(rows, 0.0)
         offset = products(positive, below_offset) + products(negative, above_offset)
         return [positive * below[:, None] + negative * above[:, None]], offset
 
-    def lipschitz(self):
+    def lipschitz(self) -> LipschitzBound:
         largest, entries = self.kind.lipschitz, math.prod(self.input_shape)
         if not math.isfinite(largest):
             return UNKNOWN
@@ -61,7 +82,7 @@ class ActivationRule(Rule):
             largest, per_size, offset, terms=1, entries=entries, weight=max(1.0, largest)
         )
 
-    def second_order(self):
+    def second_order(self) -> Derivatives | None:
         if self.kind.derivatives is None:
             refuse(self.layer, f"has the activation {_name(self.layer)}", "curvature")
         return self.kind.derivatives
@@ -70,7 +91,7 @@ class ActivationRule(Rule):
 @register_rule(keras.layers.Activation)
 class ActivationLayerRule(ActivationRule):
     @classmethod
-    def limits_of(cls, bound):
+    def limits_of(cls, bound: Bound) -> str:
         known = [
             function.__name__
             for function, kind in ACTIVATIONS
@@ -79,7 +100,7 @@ class ActivationLayerRule(ActivationRule):
         return ", ".join(["linear", *known])
 
     @classmethod
-    def expand(cls, builder, node, inputs):
+    def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         kind = activation_of(node.layer)
         if kind is None:
             return inputs[0]
@@ -97,7 +118,7 @@ class ReLURule(_KinkedRule):
     limits = "without a threshold"
 
     @classmethod
-    def expand(cls, builder, node, inputs):
+    def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         layer, shape = node.layer, node.input_shape
         slope, largest = float(layer.negative_slope), getattr(layer, "max_value", None)
         if getattr(layer, "threshold", 0.0) != 0:
@@ -113,24 +134,26 @@ class ReLURule(_KinkedRule):
 @register_rule(keras.layers.PReLU)
 class PReLURule(_KinkedRule):
     @classmethod
-    def expand(cls, builder, node, inputs):
+    def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         return builder.add(cls(node.layer, inputs, node.input_shape, None))
 
-    def __init__(self, layer, inputs, input_shape, kind):
+    def __init__(
+        self, layer: keras.layers.Layer, inputs: tuple[int, ...], input_shape: Shape, kind: Any
+    ) -> None:
         super().__init__(layer, inputs, input_shape, kind)
         self.prepare()
 
-    def prepare(self):
+    def prepare(self) -> None:
         self.kind = Piecewise(float64(self.layer.alpha))
 
-    def compute(self, tensors):
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         return self.layer(tensors[0])
 
-    def lipschitz(self):
+    def lipschitz(self) -> LipschitzBound:
         self.prepare()
         return super().lipschitz()
 
-    def estimate(self):
+    def estimate(self) -> Tensor:
         return ops.maximum(1.0, ops.max(ops.abs(self.layer.alpha)))
 
 
@@ -139,14 +162,14 @@ class ELURule(_KinkedRule):
     limits = "with an alpha that is not negative"
 
     @classmethod
-    def expand(cls, builder, node, inputs):
+    def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         alpha = float(node.layer.alpha)
         if not 0 <= alpha < math.inf:
             refuse(node.layer, f"has alpha {alpha:g}, which is negative or not finite")
         return builder.add(cls(node.layer, inputs, node.input_shape, elu(alpha)))
 
 
-def activation_of(layer):
+def activation_of(layer: keras.layers.Layer) -> Activation | None:
     """The object that bounds the ``activation`` of a layer, or None for the identity.
 
     Raises:
@@ -161,6 +184,6 @@ def activation_of(layer):
     return kind
 
 
-def _name(layer):
+def _name(layer: keras.layers.Layer) -> str:
     activation = getattr(layer, "activation", type(layer))
     return getattr(activation, "__name__", type(activation).__name__)

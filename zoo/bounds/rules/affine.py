@@ -2,20 +2,29 @@
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from keras import ops
 
 from zoo.bounds import batch_normalization
+from zoo.bounds.activations.derivatives import Derivatives
+from zoo.bounds.graph import Node
 from zoo.bounds.model_state import require_float32_weight
 from zoo.bounds.rules.activations import ActivationRule, activation_of
 from zoo.bounds.rules.layout import in_channels_last
-from zoo.bounds.rules.lipschitz_bound import UNKNOWN, with_flushing
+from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flushing
 from zoo.bounds.rules.rows import float64, products, sizes, through_transposed
 from zoo.bounds.rules.rule import Rule
 from zoo.ops.float32 import LARGEST, SECOND_ORDER, SMALLEST_NORMAL, sum_rounding
 from zoo.ops.float64 import SLACK
 from zoo.ops.precision import double_precision
+from zoo.typing import Array, Box, Numbers, Shape, Tensor
+
+if TYPE_CHECKING:
+    from zoo.bounds.network_rules import Builder
+    from zoo.bounds.rules.scaling import BatchNormalizationRule
 
 # Stands for an unbounded error, because sums may overflow. A box this large proves nothing. The
 # number is finite because TensorFlow's check for NaN and infinity would raise at an infinite one.
@@ -37,24 +46,24 @@ class AffineRule(Rule):
         largest: the largest absolute value of a factor.
     """
 
-    offset = 0.0
+    offset: Tensor = 0.0
     keeps_order = False
     roundings = 0
     largest = 1.0
 
-    def linear(self, tensor):
+    def linear(self, tensor: Tensor) -> Tensor:
         """The linear part without the offset, of a float64 tensor ``(batch, *input_shape)``."""
         # `layer(tensor)` would cast the tensor to float32, which `layer.call` does not.
         return self.layer.call(tensor)
 
-    def absolute(self, tensor):
+    def absolute(self, tensor: Tensor) -> Tensor:
         """The linear part with all factors replaced by their absolute values.
 
         By default it is :meth:`linear`, which is right if no factor is negative.
         """
         return self.linear(tensor)
 
-    def trained(self, tensor):
+    def trained(self, tensor: Tensor) -> Tensor:
         """The linear part with the current weights, which receive gradients.
 
         Args:
@@ -62,17 +71,17 @@ class AffineRule(Rule):
         """
         return self.linear(tensor)
 
-    def interval(self, boxes):
+    def interval(self, boxes: Sequence[Box]) -> Box:
         lower, upper = boxes[0]
         center = self.linear((lower + upper) / 2.0) + self.offset
         spread = self.absolute((upper - lower) / 2.0) + self.rounding(boxes)
         return center - spread, center + spread
 
-    def rounding(self, boxes):
+    def rounding(self, boxes: Sequence[Box]) -> Tensor:
         """Bound of float32's error over the boxes: tensor ``(batch, *output_shape)``."""
         return self.error(boxes, self.absolute(sizes(boxes[0])) + abs(self.offset))
 
-    def error(self, boxes, size):
+    def error(self, boxes: Sequence[Box], size: Tensor) -> Tensor:
         """Bound of float32's error, if absolute values of an output's terms add up to ``size``."""
         if not self.roundings:
             return 0.0
@@ -87,18 +96,18 @@ class AffineRule(Rule):
         error = SECOND_ORDER * sum_rounding(self.roundings) * size + flushed
         return ops.where(self.roundings * size < LARGEST, error, _UNKNOWN)
 
-    def relax(self, boxes):
+    def relax(self, boxes: Sequence[Box]) -> Tensor:
         return self.rounding(boxes)
 
-    def backward(self, rows, relaxed):
+    def backward(self, rows: Tensor, relaxed: Tensor) -> tuple[list[Tensor], Tensor]:
         offset = products(rows, self.offset) - products(ops.abs(rows), relaxed)
         return [self.transposed(rows)], offset
 
-    def transposed(self, rows):
+    def transposed(self, rows: Tensor) -> Tensor:
         """Rows ``(batch, rows, *output_shape)`` through the transposed linear part."""
         return through_transposed(self.linear, rows, self.input_shape)
 
-    def norms(self):
+    def norms(self) -> tuple[float, float]:
         """Upper bounds of the L2 norms of the linear part, and of it with absolute factors.
 
         By default both are the bound of :func:`norm_by_sums`.
@@ -107,7 +116,7 @@ class AffineRule(Rule):
             norm = norm_by_sums(self.absolute, self.input_shape)
         return norm, norm
 
-    def lipschitz(self):
+    def lipschitz(self) -> LipschitzBound:
         with double_precision():
             self.prepare()
         if not self.roundings:
@@ -127,7 +136,7 @@ class AffineRule(Rule):
             weight=max(1.0, self.largest),
         )
 
-    def second_order(self):
+    def second_order(self) -> Derivatives | None:
         return None
 
 
@@ -144,14 +153,14 @@ class KernelRule(AffineRule):
     folds = True
 
     @classmethod
-    def expand(cls, builder, node, inputs):
+    def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         place = in_channels_last(cls, builder, node, inputs)
         kind = activation_of(node.layer)
         if kind is None:
             return place
         return builder.add(ActivationRule(node.layer, (place,), builder.shape_of(place), kind))
 
-    def prepare(self):
+    def prepare(self) -> None:
         kernel, offset = self.weights()
         self.kernel = ops.convert_to_tensor(kernel, "float64")
         self.kernel_sizes = ops.abs(self.kernel)
@@ -159,26 +168,26 @@ class KernelRule(AffineRule):
         self.roundings = self.terms(kernel)
         self.largest = float(np.abs(kernel).max())
 
-    def weights(self):
+    def weights(self) -> tuple[Array, Array]:
         """``(kernel, bias)``: float64 arrays; the bias is one zero if there is none."""
         for name in ("kernel", "bias") if self.layer.use_bias else ("kernel",):
             require_float32_weight(self.layer, name)
         bias = float64(self.layer.bias) if self.layer.use_bias else np.zeros(1)
         return float64(self.layer.kernel), bias
 
-    def terms(self, kernel):
+    def terms(self, kernel: Array) -> int:
         """Bound of one product's roundings: those of its sum, and 3 for bias and activation."""
         return math.prod(kernel.shape[:-1]) + 3
 
-    def apply(self, tensor, kernel):
+    def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         """The layer's linear part, with ``kernel`` in place of the layer's kernel."""
         raise NotImplementedError
 
-    def scaled(self, kernel, scale):
+    def scaled(self, kernel: Array, scale: Numbers) -> Array:
         """The kernel after which each output channel is multiplied by its entry of ``scale``."""
         return kernel * scale
 
-    def norm(self, kernel):
+    def norm(self, kernel: Array) -> float:
         """Upper bound of the L2 norm of :meth:`apply` with a kernel.
 
         Args:
@@ -188,24 +197,24 @@ class KernelRule(AffineRule):
             size = ops.convert_to_tensor(np.abs(kernel), "float64")
             return norm_by_sums(lambda tensor: self.apply(tensor, size), self.input_shape)
 
-    def linear(self, tensor):
+    def linear(self, tensor: Tensor) -> Tensor:
         return self.apply(tensor, self.kernel)
 
-    def absolute(self, tensor):
+    def absolute(self, tensor: Tensor) -> Tensor:
         return self.apply(tensor, self.kernel_sizes)
 
-    def trained(self, tensor):
+    def trained(self, tensor: Tensor) -> Tensor:
         return self.apply(tensor, ops.convert_to_tensor(self.layer.kernel))
 
-    def compute(self, tensors):
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         outputs = self.trained(tensors[0])
         return outputs + ops.convert_to_tensor(self.layer.bias) if self.layer.use_bias else outputs
 
-    def row_lengths(self):
+    def row_lengths(self) -> Tensor:
         ones = ops.ones((1, *self.input_shape), "float64")
         return ops.sqrt(self.apply(ones, ops.square(self.kernel)))
 
-    def lipschitz(self, normalization=None):
+    def lipschitz(self, normalization: "BatchNormalizationRule | None" = None) -> LipschitzBound:
         """The bound of the layer, or of the layer and a batch normalisation together.
 
         Args:
@@ -239,7 +248,7 @@ class KernelRule(AffineRule):
         return dataclasses.replace(bound, sum_per_size=absolute, sum_offset=bias)
 
 
-def norm_by_sums(absolute, input_shape):
+def norm_by_sums(absolute: Callable[[Tensor], Tensor], input_shape: Shape) -> float:
     """Upper bound of the L2 norm of a linear function: ``√(largest row sum · largest column sum)``.
 
     It holds because ``‖A‖₂² ≤ ‖A‖₁ ‖A‖_∞`` for every matrix.

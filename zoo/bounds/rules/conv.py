@@ -1,11 +1,14 @@
 """Convolutions."""
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 from keras import ops
 
+from zoo.bounds.graph import Node
 from zoo.bounds.model_state import require_float32_weight
 from zoo.bounds.rules.activations import ActivationRule, activation_of
 from zoo.bounds.rules.affine import KernelRule
@@ -13,17 +16,21 @@ from zoo.bounds.rules.layout import PermutationRule
 from zoo.bounds.rules.rows import float64
 from zoo.bounds.rules.rule import refuse, register_rule
 from zoo.ops.singular_values import convolution_norm, dense_norm
+from zoo.typing import Array, Numbers, Tensor
+
+if TYPE_CHECKING:
+    from zoo.bounds.network_rules import Builder
 
 
 @register_rule(keras.layers.Conv1D, keras.layers.Conv2D)
 class ConvRule(KernelRule):
     limits = "without LoRA, quantisation and causal padding"
 
-    def check(self):
+    def check(self) -> None:
         if self.layer.padding == "causal":
             refuse(self.layer, "pads causally")
 
-    def apply(self, tensor, kernel):
+    def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         # Each group is convolved by itself, because TensorFlow has no gradients of grouped
         # convolutions on a CPU.
         groups = self.layer.groups
@@ -33,7 +40,7 @@ class ConvRule(KernelRule):
             return ops.concatenate([self._conv(*part) for part in parts], axis=-1)
         return self._conv(tensor, kernel)
 
-    def _conv(self, tensor, kernel):
+    def _conv(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         return ops.conv(
             tensor,
             kernel,
@@ -43,7 +50,7 @@ class ConvRule(KernelRule):
             dilation_rate=self.layer.dilation_rate,
         )
 
-    def norm(self, kernel):
+    def norm(self, kernel: Array) -> float:
         # Groups share neither inputs nor outputs, so the largest of their norms is the norm.
         parts = np.split(kernel, self.layer.groups, axis=-1)
         return max(
@@ -55,22 +62,22 @@ class ConvRule(KernelRule):
 class _DepthwiseRule(KernelRule):
     """A depthwise convolution: each filter sees one channel of the input."""
 
-    def check(self):
+    def check(self) -> None:
         if math.prod(self.layer.dilation_rate) != 1:
             refuse(self.layer, "has dilation")
 
-    def apply(self, tensor, kernel):
+    def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         return ops.depthwise_conv(
             tensor, kernel, self.layer.strides, self.layer.padding, data_format="channels_last"
         )
 
-    def scaled(self, kernel, scale):
+    def scaled(self, kernel: Array, scale: Numbers) -> Array:
         return kernel * np.reshape(scale, (-1, kernel.shape[-1])) if np.ndim(scale) else kernel
 
-    def terms(self, kernel):
+    def terms(self, kernel: Array) -> int:
         return math.prod(kernel.shape[:-2]) + 3
 
-    def norm(self, kernel):
+    def norm(self, kernel: Array) -> float:
         channels = np.split(kernel, kernel.shape[-2], axis=-2)
         return max(image_norm(part, self.input_shape[:-1], self.layer) for part in channels)
 
@@ -83,14 +90,14 @@ class DepthwiseConv2DRule(_DepthwiseRule):
 class _DepthwisePartRule(_DepthwiseRule):
     """The first half of a separable convolution."""
 
-    def weights(self):
+    def weights(self) -> tuple[Array, Array]:
         require_float32_weight(self.layer, "depthwise_kernel")
         return float64(self.layer.depthwise_kernel), np.zeros(1)
 
-    def trained(self, tensor):
+    def trained(self, tensor: Tensor) -> Tensor:
         return self.apply(tensor, ops.convert_to_tensor(self.layer.depthwise_kernel))
 
-    def compute(self, tensors):
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         return self.trained(tensors[0])
 
 
@@ -101,7 +108,7 @@ class SeparableConv2DRule(KernelRule):
     limits = "without dilation"
 
     @classmethod
-    def expand(cls, builder, node, inputs):
+    def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         layer, shape = node.layer, node.input_shape
         first = layer.data_format == "channels_first"
         place = inputs[0]
@@ -118,19 +125,19 @@ class SeparableConv2DRule(KernelRule):
             return place
         return builder.add(ActivationRule(layer, (place,), builder.shape_of(place), kind))
 
-    def weights(self):
+    def weights(self) -> tuple[Array, Array]:
         for name in ("pointwise_kernel", "bias") if self.layer.use_bias else ("pointwise_kernel",):
             require_float32_weight(self.layer, name)
         bias = float64(self.layer.bias) if self.layer.use_bias else np.zeros(1)
         return float64(self.layer.pointwise_kernel), bias
 
-    def apply(self, tensor, kernel):
+    def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         return ops.matmul(tensor, kernel[0, 0])
 
-    def trained(self, tensor):
+    def trained(self, tensor: Tensor) -> Tensor:
         return self.apply(tensor, ops.convert_to_tensor(self.layer.pointwise_kernel))
 
-    def norm(self, kernel):
+    def norm(self, kernel: Array) -> float:
         return dense_norm(kernel[0, 0])
 
 
@@ -141,27 +148,32 @@ class Conv2DTransposeRule(KernelRule):
     limits = "without dilation, output padding and quantisation"
 
     @classmethod
-    def expand(cls, builder, node, inputs):
+    def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         if math.prod(node.layer.dilation_rate) != 1 or node.layer.output_padding is not None:
             refuse(node.layer, "has dilation or output padding")
         return super().expand(builder, node, inputs)
 
-    def apply(self, tensor, kernel):
+    def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         return ops.conv_transpose(
             tensor, kernel, self.layer.strides, self.layer.padding, data_format="channels_last"
         )
 
-    def scaled(self, kernel, scale):
+    def scaled(self, kernel: Array, scale: Numbers) -> Array:
         return kernel * np.asarray(scale)[..., None] if np.ndim(scale) else kernel
 
-    def terms(self, kernel):
+    def terms(self, kernel: Array) -> int:
         return kernel.size // kernel.shape[-2] + 3
 
-    def norm(self, kernel):
+    def norm(self, kernel: Array) -> float:
         return image_norm(kernel, self.output_shape[:-1], self.layer)
 
 
-def image_norm(kernel, image_shape, layer, dilation=1):
+def image_norm(
+    kernel: Array,
+    image_shape: Sequence[int],
+    layer: keras.layers.Layer,
+    dilation: int | Sequence[int] = 1,
+) -> float:
     """Upper bound of the L2 norm of a convolution along one axis or two.
 
     Args:

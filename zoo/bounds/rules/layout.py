@@ -1,9 +1,18 @@
 """Layers with channels first: each becomes a layer with channels last between two permutations."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import keras
 from keras import ops
 
+from zoo.bounds.graph import Node
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.bounds.rules.rule import Rule
+from zoo.typing import Box, Shape, Tensor
+
+if TYPE_CHECKING:
+    from zoo.bounds.network_rules import Builder
 
 
 class PermutationRule(Rule):
@@ -20,36 +29,44 @@ class PermutationRule(Rule):
     offset = 0.0
     roundings = 0
 
-    def __init__(self, layer, inputs, input_shape, permutation):
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        inputs: tuple[int, ...],
+        input_shape: Shape,
+        permutation: Sequence[int],
+    ) -> None:
         super().__init__(layer, inputs, input_shape)
         self.permutation = permutation
 
-    def linear(self, tensor):
+    def linear(self, tensor: Tensor) -> Tensor:
         return ops.transpose(tensor, (0, *(axis + 1 for axis in self.permutation)))
 
     absolute = trained = linear
 
-    def rounding(self, boxes):
+    def rounding(self, boxes: Sequence[Box]) -> float:
         return 0.0
 
-    def compute(self, tensors):
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         return self.linear(tensors[0])
 
-    def interval(self, boxes):
+    def interval(self, boxes: Sequence[Box]) -> Box:
         return tuple(map(self.linear, boxes[0]))
 
-    def backward(self, rows, relaxed):
+    def backward(self, rows: Tensor, relaxed: None) -> tuple[list[Tensor], Tensor]:
         inverse = [self.permutation.index(axis) for axis in range(len(self.permutation))]
         return [ops.transpose(rows, (0, 1, *(axis + 2 for axis in inverse)))], 0.0
 
-    def lipschitz(self):
+    def lipschitz(self) -> LipschitzBound:
         return LipschitzBound(1.0)
 
-    def second_order(self):
+    def second_order(self) -> None:
         return None
 
 
-def in_channels_last(rule_type, builder, node, inputs):
+def in_channels_last(
+    rule_type: type[Rule], builder: "Builder", node: Node, inputs: tuple[int, ...]
+) -> int:
     """Add a rule that needs channels last, between permutations if the layer has channels first.
 
     Returns the place of the output.

@@ -31,7 +31,15 @@ class LipschitzBound:
 UNKNOWN = LipschitzBound(math.inf, math.inf, math.inf)
 
 
-def with_flushing(lipschitz, per_size, offset, *, terms, entries, weight=1.0):
+def with_flushing(
+    lipschitz: float,
+    per_size: float,
+    offset: float,
+    *,
+    terms: float,
+    entries: int,
+    weight: float = 1.0,
+) -> LipschitzBound:
     """A :class:`LipschitzBound` that counts the error of flushing subnormal numbers to zero.
 
     Args:

@@ -1,17 +1,24 @@
 """Layers with several inputs, and sums and products written as operators."""
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import ops
 from keras.src.ops import numpy as operations
 
+from zoo.bounds.graph import Node
 from zoo.bounds.rules.affine import AffineRule
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound, with_flushing
 from zoo.bounds.rules.rows import products, sizes
 from zoo.bounds.rules.rule import Rule, refuse, register_rule
 from zoo.ops.float32 import LARGEST, sum_rounding
+from zoo.typing import Box, Numbers, Tensor
+
+if TYPE_CHECKING:
+    from zoo.bounds.network_rules import Builder
 
 
 class WeightedSumRule(AffineRule):
@@ -21,14 +28,14 @@ class WeightedSumRule(AffineRule):
     # Curvature bounds exist for chains of layers only, so a rule with several inputs gives none.
     second_order = Rule.second_order
 
-    def factors(self):
+    def factors(self) -> Sequence[Numbers]:
         """The factor of each input: a number, or a float64 array that broadcasts to the input."""
         raise NotImplementedError
 
-    def prepare(self):
+    def prepare(self) -> None:
         self.roundings = len(self.inputs) + 2
 
-    def interval(self, boxes):
+    def interval(self, boxes: Sequence[Box]) -> Box:
         error = self.rounding(boxes)
         lower = upper = self.offset
         for factor, box in zip(self.factors(), boxes, strict=True):
@@ -36,23 +43,23 @@ class WeightedSumRule(AffineRule):
             lower, upper = lower + ops.minimum(*ends), upper + ops.maximum(*ends)
         return lower - error, upper + error
 
-    def term_sizes(self, boxes):
+    def term_sizes(self, boxes: Sequence[Box]) -> Tensor:
         """The sum of the absolute values of an output's terms."""
         pairs = zip(self.factors(), boxes, strict=True)
         return sum(abs(factor) * sizes(box) for factor, box in pairs) + abs(self.offset)
 
-    def rounding(self, boxes):
+    def rounding(self, boxes: Sequence[Box]) -> Tensor:
         return self.error(boxes, self.term_sizes(boxes))
 
-    def backward(self, rows, relaxed):
+    def backward(self, rows: Tensor, relaxed: Tensor) -> tuple[list[Tensor], Tensor]:
         inputs = [_times(rows, factor) for factor in self.factors()]
         return inputs, products(rows, self.offset) - products(ops.abs(rows), relaxed)
 
-    def merged(self, values):
+    def merged(self, values: Sequence[Any]) -> Any:
         largest = [float(np.max(np.abs(factor))) for factor in self.factors()]
         return sum(factor * value for factor, value in zip(largest, values, strict=True))
 
-    def lipschitz(self):
+    def lipschitz(self) -> LipschitzBound:
         self.prepare()
         offset = np.broadcast_to(np.asarray(ops.convert_to_numpy(self.offset)), self.input_shape)
         rounding, entries = sum_rounding(self.roundings), math.prod(self.input_shape)
@@ -65,28 +72,28 @@ class WeightedSumRule(AffineRule):
         )
 
 
-def _times(rows, factor):
+def _times(rows: Tensor, factor: Numbers) -> Tensor:
     return rows if np.ndim(factor) == 0 and factor == 1.0 else rows * factor
 
 
 @register_rule(keras.layers.Add)
 class AddRule(WeightedSumRule):
-    def factors(self):
+    def factors(self) -> Sequence[Numbers]:
         return [1.0] * len(self.inputs)
 
-    def prepare(self):
+    def prepare(self) -> None:
         self.roundings = len(self.inputs)
 
 
 @register_rule(keras.layers.Subtract)
 class SubtractRule(WeightedSumRule):
-    def factors(self):
+    def factors(self) -> Sequence[Numbers]:
         return [1.0, -1.0]
 
 
 @register_rule(keras.layers.Average)
 class AverageRule(WeightedSumRule):
-    def factors(self):
+    def factors(self) -> Sequence[Numbers]:
         return [1.0 / len(self.inputs)] * len(self.inputs)
 
 
@@ -104,14 +111,14 @@ class OperatorRule(WeightedSumRule):
     limits = "of tensors of equal shapes, or of a tensor and a constant; no products of tensors"
 
     @classmethod
-    def expand(cls, builder, node, inputs):
+    def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         return builder.add(cls(node, inputs))
 
-    def __init__(self, node, inputs):
+    def __init__(self, node: Node, inputs: tuple[int, ...]) -> None:
         self.node = node
         super().__init__(node.layer, inputs, node.input_shape)
 
-    def check(self):
+    def check(self) -> None:
         kind, operands = type(self.layer), self.node.operands
         constants = [None if isinstance(x, int) else x.value for x in operands]
         tensors = [constant is None for constant in constants]
@@ -136,22 +143,22 @@ class OperatorRule(WeightedSumRule):
         if not max(self.largest, float(np.max(np.abs(self.offset)))) < LARGEST:
             refuse(self.layer, "has a constant that float32 cannot hold")
 
-    def compute(self, tensors):
-        tensors = iter(tensors)
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
+        remaining = iter(tensors)
         return self.layer(
             *(
-                next(tensors) if isinstance(x, int) else ops.convert_to_tensor(x.value, "float32")
+                next(remaining) if isinstance(x, int) else ops.convert_to_tensor(x.value, "float32")
                 for x in self.node.operands
             )
         )
 
-    def factors(self):
+    def factors(self) -> Sequence[Numbers]:
         return self._factors
 
-    def linear(self, tensor):
+    def linear(self, tensor: Tensor) -> Tensor:
         return self._factors[0] * tensor
 
-    def absolute(self, tensor):
+    def absolute(self, tensor: Tensor) -> Tensor:
         return abs(self._factors[0]) * tensor
 
 
@@ -161,22 +168,22 @@ class ConcatenateRule(Rule):
 
     limits = "not along the batch"
 
-    def check(self):
+    def check(self) -> None:
         if self.layer.axis == 0:
             refuse(self.layer, "joins batches")
 
-    def interval(self, boxes):
+    def interval(self, boxes: Sequence[Box]) -> Box:
         self.counts = [box[0].shape[self.layer.axis] for box in boxes]
         return tuple(self.layer.call([box[end] for box in boxes]) for end in (0, 1))
 
-    def backward(self, rows, relaxed):
+    def backward(self, rows: Tensor, relaxed: None) -> tuple[list[Tensor], Tensor]:
         # Rows have one axis more than the tensors: the second one, which counts the rows.
         axis = self.layer.axis + (1 if self.layer.axis > 0 else 0)
         ends = np.cumsum(self.counts)[:-1].tolist()
         return ops.split(rows, ends, axis=axis), 0.0
 
-    def lipschitz(self):
+    def lipschitz(self) -> LipschitzBound:
         return LipschitzBound(1.0)
 
-    def merged(self, values):
+    def merged(self, values: Sequence[Any]) -> Any:
         return sum(value**2 for value in values) ** 0.5

@@ -1,17 +1,24 @@
 """Average and max pooling."""
 
 import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 from keras import ops
 
+from zoo.bounds.graph import Node
 from zoo.bounds.rules.affine import AffineRule
 from zoo.bounds.rules.layout import in_channels_last
-from zoo.bounds.rules.lipschitz_bound import with_flushing
+from zoo.bounds.rules.lipschitz_bound import LipschitzBound, with_flushing
 from zoo.bounds.rules.rows import products, through_transposed
 from zoo.bounds.rules.rule import Rule, refuse, register_rule
 from zoo.ops.singular_values import average_pooling_norm
 from zoo.ops.windows import Windows, overlaps
+from zoo.typing import Box, Tensor
+
+if TYPE_CHECKING:
+    from zoo.bounds.network_rules import Builder
 
 
 class _Pooling(Rule):
@@ -20,12 +27,12 @@ class _Pooling(Rule):
     limits = "without keepdims"
 
     @classmethod
-    def expand(cls, builder, node, inputs):
+    def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         if getattr(node.layer, "keepdims", False):
             refuse(node.layer, "keeps the dimensions that it pools")
         return in_channels_last(cls, builder, node, inputs)
 
-    def check(self):
+    def check(self) -> None:
         layer = self.layer
         self.everything = not hasattr(layer, "pool_size")
         image = self.input_shape[:2]
@@ -33,7 +40,9 @@ class _Pooling(Rule):
         padding = "valid" if self.everything else layer.padding
         self.windows = Windows(image, size, strides, padding)
 
-    def pooled(self, tensor, pool, reduce):
+    def pooled(
+        self, tensor: Tensor, pool: Callable[..., Tensor], reduce: Callable[..., Tensor]
+    ) -> Tensor:
         """A tensor pooled over windows by ``pool``, or over the whole image by ``reduce``."""
         if self.everything:
             return reduce(tensor, axis=(1, 2))
@@ -45,16 +54,16 @@ class _Pooling(Rule):
 
 @register_rule(keras.layers.AveragePooling2D, keras.layers.GlobalAveragePooling2D)
 class AveragePoolingRule(_Pooling, AffineRule):
-    def linear(self, tensor):
+    def linear(self, tensor: Tensor) -> Tensor:
         return self.pooled(tensor, ops.average_pool, ops.mean)
 
-    def compute(self, tensors):
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         return self.linear(tensors[0])
 
-    def prepare(self):
+    def prepare(self) -> None:
         self.roundings = math.prod(self.windows.size) + 3
 
-    def norms(self):
+    def norms(self) -> tuple[float, float]:
         windows = self.windows
         norm = average_pooling_norm(
             windows.image_shape, windows.size, windows.strides, windows.padding
@@ -69,23 +78,23 @@ class MaxPoolingRule(_Pooling):
     compares_entries = True
 
     @property
-    def width(self):
+    def width(self) -> int:
         return math.prod(self.windows.counts) * math.prod(self.windows.size) * self.input_shape[-1]
 
-    def compute(self, tensors):
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         return self.pooled(tensors[0], ops.max_pool, ops.max)
 
-    def interval(self, boxes):
+    def interval(self, boxes: Sequence[Box]) -> Box:
         return tuple(self.compute([end]) for end in boxes[0])
 
-    def lipschitz(self):
+    def lipschitz(self) -> LipschitzBound:
         # A maximum changes by at most the largest change in its window, and a pixel lies in at most
         # `overlaps` windows. So the squares of all outputs' changes add up to at most `overlaps`
         # times those of the pixels.
         stretch = math.sqrt(overlaps(self.windows.size, self.windows.strides))
         return with_flushing(stretch, 0.0, 0.0, terms=1, entries=math.prod(self.input_shape))
 
-    def relax(self, boxes):
+    def relax(self, boxes: Sequence[Box]) -> tuple[Tensor, Tensor, Tensor]:
         """Lines below and above the maximum of each window.
 
         The line below is the entry with the largest lower bound. The line above is the same entry
@@ -97,7 +106,9 @@ class MaxPoolingRule(_Pooling):
         alone = ops.cast(others <= ops.max(lower, axis=-1), "float64")
         return chosen, alone, ops.max(upper, axis=-1)
 
-    def backward(self, rows, relaxed):
+    def backward(
+        self, rows: Tensor, relaxed: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[list[Tensor], Tensor]:
         chosen, alone, largest = relaxed
         rows = ops.reshape(rows, (*rows.shape[:2], *alone.shape[1:]))
         positive, negative = ops.maximum(rows, 0.0), ops.minimum(rows, 0.0)
@@ -105,5 +116,5 @@ class MaxPoolingRule(_Pooling):
         rows = (positive + negative * alone[:, None])[..., None] * chosen[:, None]
         return [through_transposed(self._entries, rows, self.input_shape)], offset
 
-    def _entries(self, tensor, outside=0.0):
+    def _entries(self, tensor: Tensor, outside: float = 0.0) -> Tensor:
         return self.windows.entries(tensor, outside)

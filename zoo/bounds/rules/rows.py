@@ -4,12 +4,17 @@ A row holds the coefficients of a linear function. Linear relaxation propagates 
 of a network to its input.
 """
 
+from collections.abc import Callable
+
 from keras import ops
 
 from zoo.ops.gradients import input_gradient
+from zoo.typing import Array, Box, Shape, Tensor
 
 
-def through_transposed(linear, rows, input_shape):
+def through_transposed(
+    linear: Callable[[Tensor], Tensor], rows: Tensor, input_shape: Shape
+) -> Tensor:
     """The transpose of a linear function, applied to rows ``(batch, rows, *output_shape)``.
 
     Args:
@@ -24,17 +29,17 @@ def through_transposed(linear, rows, input_shape):
     return ops.reshape(flat, (*rows.shape[:2], *input_shape))
 
 
-def float64(variable):
+def float64(variable: Tensor) -> Array:
     """A weight as a float64 NumPy array."""
     return ops.convert_to_numpy(variable).astype("float64")
 
 
-def sizes(box):
+def sizes(box: Box) -> Tensor:
     """The largest absolute value that each entry has in a box."""
     return ops.maximum(*map(ops.abs, box))
 
 
-def products(rows, offset):
+def products(rows: Tensor, offset: Tensor) -> Tensor:
     """Each row's product with a tensor ``(batch or 1, *shape)``, or one that broadcasts to it."""
     if isinstance(offset, float):
         return 0.0

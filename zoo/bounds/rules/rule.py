@@ -2,17 +2,25 @@
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, TypeVar, cast
 
 import keras
 from keras import ops
 
-from zoo.bounds.graph import advice_on
+from zoo.bounds.activations.derivatives import Derivatives
+from zoo.bounds.graph import Node, advice_on
+from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.errors import UnsupportedLayerError
+from zoo.typing import Box, Shape, Tensor
 
+if TYPE_CHECKING:
+    from zoo.bounds.network_rules import Builder
+
+#: The name of a bound.
+Bound: TypeAlias = Literal["interval", "crown", "lipschitz", "curvature"]
 #: The bounds that a rule may give, each with the name of the method that computes it.
-BOUNDS = {
+BOUNDS: dict[Bound, str] = {
     "interval": "interval",
     "crown": "backward",
     "lipschitz": "lipschitz",
@@ -21,7 +29,7 @@ BOUNDS = {
 
 _Class = TypeVar("_Class", bound=type)
 
-_rules: dict[type, Any] = {}
+_rules: "dict[type, type[Rule]]" = {}
 
 
 def register_rule(*layer_types: type) -> Callable[[_Class], _Class]:
@@ -65,12 +73,12 @@ def register_rule(*layer_types: type) -> Callable[[_Class], _Class]:
     return register
 
 
-def rule_for(layer):
+def rule_for(layer: keras.layers.Layer) -> "type[Rule] | None":
     """The class of the rule for a layer, or None if its type has no rule."""
     return _rules.get(type(layer))
 
 
-def supported(bound):
+def supported(bound: Bound) -> dict[str, str]:
     """The layers that have a bound.
 
     Args:
@@ -91,7 +99,7 @@ def supported(bound):
     return dict(sorted(found.items()))
 
 
-def _name(kind):
+def _name(kind: type) -> str:
     """The name of a layer type, with a prefix if it is an operation of ``keras.ops``.
 
     Some operations have the same names as layers.
@@ -100,19 +108,19 @@ def _name(kind):
     return kind.__name__ if is_layer else f"ops.{kind.__name__}"
 
 
-def gives(rule, bound):
+def gives(rule: "type[Rule]", bound: Bound) -> bool:
     """Whether a class of rules overrides the method that computes a bound."""
     return getattr(rule, BOUNDS[bound]) is not getattr(Rule, BOUNDS[bound])
 
 
-def supported_text(bound):
+def supported_text(bound: Bound) -> str:
     """The supported layers as one line for error messages."""
     return ", ".join(
         f"{name} ({limits})" if limits else name for name, limits in supported(bound).items()
     )
 
 
-def refuse(layer, reason, bound="interval") -> NoReturn:
+def refuse(layer: keras.layers.Layer, reason: str, bound: Bound = "interval") -> NoReturn:
     """Raise :class:`zoo.UnsupportedLayerError`, naming the layer and what is supported."""
     raise UnsupportedLayerError(
         f"{type(layer).__name__} {layer.name!r} {reason}{advice_on(layer)}; "
@@ -157,26 +165,28 @@ class Rule:
     """
 
     limits = ""
-    use = None
-    isometry = None
+    use: int | None = None
+    isometry: float | None = None
     wants_tight_inputs = False
     exact_where_stable = False
     compares_entries = False
     has_norm = False
 
-    def __init__(self, layer, inputs, input_shape):
+    def __init__(
+        self, layer: keras.layers.Layer, inputs: tuple[int, ...], input_shape: Shape
+    ) -> None:
         self.layer, self.inputs, self.input_shape = layer, inputs, input_shape
         if getattr(layer, "quantization_mode", None):
             refuse(layer, "is quantised")
         self.check()
 
     @classmethod
-    def limits_of(cls, bound):
+    def limits_of(cls, bound: Bound) -> str:
         """The text ``limits`` for one of :data:`BOUNDS`."""
         return cls.limits
 
     @classmethod
-    def expand(cls, builder, node, inputs):
+    def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         """Add the rules that represent a layer to a network; by default there is one.
 
         Args:
@@ -191,28 +201,28 @@ class Rule:
             refuse(node.layer, "has its channels first")
         return builder.add(cls(node.layer, inputs, node.input_shape))
 
-    def check(self):
+    def check(self) -> None:
         """Call :func:`refuse`, which raises, if a setting of the layer is not supported."""
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Read the current weights of the layer. It is called before bounds are computed."""
 
-    def compute(self, tensors):
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         """The layer's output, a float32 tensor, from a list of its inputs, float32 tensors."""
         return self.layer(tensors[0] if len(tensors) == 1 else tensors)
 
     @functools.cached_property
-    def output_shape(self):
+    def output_shape(self) -> Shape:
         """Shape of the output without the batch."""
         zeros = [ops.zeros((1, *self.input_shape), "float32")] * len(self.inputs)
         return tuple(self.compute(zeros).shape[1:])
 
     @property
-    def width(self):
+    def width(self) -> int:
         """The number of entries of the largest tensor that :meth:`backward` makes of one row."""
         return math.prod(self.input_shape)
 
-    def interval(self, boxes):
+    def interval(self, boxes: Sequence[Box]) -> Box:
         """Interval bounds.
 
         Args:
@@ -224,7 +234,7 @@ class Rule:
         """
         raise NotImplementedError
 
-    def row_lengths(self):
+    def row_lengths(self) -> Tensor | None:
         """L2 norm of the coefficients of each output: a tensor ``(1, *output_shape)``, or None.
 
         Interval bounds over an L2 ball use it. A rule that does not return None must be an
@@ -232,11 +242,11 @@ class Rule:
         """
         return
 
-    def relax(self, boxes):
+    def relax(self, boxes: Sequence[Box]) -> Any:
         """Whatever :meth:`backward` needs to know about the input boxes."""
         return
 
-    def backward(self, rows, relaxed):
+    def backward(self, rows: Tensor, relaxed: Any) -> tuple[list[Tensor], Tensor]:
         """Linear relaxation: bound linear functions of the output by ones of the inputs.
 
         Args:
@@ -252,7 +262,7 @@ class Rule:
         """
         raise NotImplementedError
 
-    def lipschitz(self):
+    def lipschitz(self) -> LipschitzBound:
         """Upper bounds of the L2 Lipschitz constant and of the error that float32 adds.
 
         Returns:
@@ -260,24 +270,24 @@ class Rule:
         """
         raise NotImplementedError
 
-    def estimate(self):
+    def estimate(self) -> Tensor:
         """The Lipschitz constant that training uses: a number, or a differentiable tensor."""
         return self.first_constant
 
     @functools.cached_property
-    def first_constant(self):
+    def first_constant(self) -> float:
         """The Lipschitz constant, computed once: for layers whose constant does not train."""
         return self.lipschitz().lipschitz
 
-    def merged(self, values):
+    def merged(self, values: Sequence[Any]) -> Any:
         """Combine one L2 bound for each input into one, which is multiplied by the constant."""
         return sum(values)
 
-    def trained_merge(self, values):
+    def trained_merge(self, values: Sequence[Any]) -> Tensor:
         """As :meth:`merged`, for estimates in training: differentiable where weights matter."""
         return self.merged(values)
 
-    def second_order(self):
+    def second_order(self) -> Derivatives | None:
         """The derivatives from which the layer's part of a network's curvature is bounded.
 
         Returns:

@@ -1,6 +1,7 @@
 """Layers with a factor and an offset for each entry: normalisations and rescaling."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -8,26 +9,27 @@ from keras import ops
 
 from zoo.bounds import batch_normalization
 from zoo.bounds.rules.affine import AffineRule
-from zoo.bounds.rules.lipschitz_bound import UNKNOWN, with_flushing
+from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flushing
 from zoo.bounds.rules.rows import float64, sizes
 from zoo.bounds.rules.rule import Rule, refuse, register_rule
 from zoo.ops.float32 import LARGEST, sum_rounding
+from zoo.typing import Array, Box, Shape, Tensor
 
 
 class ScalingRule(AffineRule):
-    def linear(self, tensor):
+    def linear(self, tensor: Tensor) -> Tensor:
         return tensor * self.factor
 
-    def absolute(self, tensor):
+    def absolute(self, tensor: Tensor) -> Tensor:
         return tensor * ops.abs(self.factor)
 
-    def transposed(self, rows):
+    def transposed(self, rows: Tensor) -> Tensor:
         return rows * self.factor
 
-    def norms(self):
+    def norms(self) -> tuple[float, float]:
         return self.largest, self.largest
 
-    def _set(self, factor, offset, roundings):
+    def _set(self, factor: Array, offset: Array, roundings: int) -> None:
         self.factor = ops.convert_to_tensor(factor, "float64")
         self.offset = ops.convert_to_tensor(offset, "float64")
         self.roundings = roundings
@@ -41,22 +43,22 @@ class BatchNormalizationRule(ScalingRule):
     # Float32 may flush the factors to zero. Curvature bounds do not count that, so there are none.
     second_order = Rule.second_order
 
-    def check(self):
+    def check(self) -> None:
         if self.layer.axis == 0:
             refuse(self.layer, "normalises over the batch")
 
     @property
-    def over_channels(self):
+    def over_channels(self) -> bool:
         """Whether the normalised axis is the last one."""
         return self.layer.axis in (-1, len(self.input_shape))
 
-    def _along_axis(self, values):
+    def _along_axis(self, values: Array) -> Array:
         """An array with one entry for each place along the normalised axis."""
         shape = [1] * len(self.input_shape)
         shape[self.layer.axis - (1 if self.layer.axis > 0 else 0)] = -1
         return np.reshape(values, shape)
 
-    def prepare(self):
+    def prepare(self) -> None:
         constants = batch_normalization.normalization_of(self.layer)
         size, flushed, mean = map(
             self._along_axis, (constants.size, constants.flushed, constants.mean)
@@ -65,13 +67,13 @@ class BatchNormalizationRule(ScalingRule):
         factor, shift = self._along_axis(constants.factor), self._along_axis(constants.shift)
         self._set(factor, shift, batch_normalization.ROUNDINGS)
 
-    def rounding(self, boxes):
+    def rounding(self, boxes: Sequence[Box]) -> Tensor:
         # The terms of the shift may cancel, but their errors do not: `size` adds absolute values.
         size = sizes(boxes[0])
         error = self.error(boxes, self.absolute(size) + self.size)
         return error + self.flushed * (size + self.mean)
 
-    def scale_and_errors(self, shape):
+    def scale_and_errors(self, shape: Shape) -> tuple[Array, float, float]:
         """``(scale, flushed, offset)``: factors of the normalisation, and bounds of its errors.
 
         ``scale`` is an array with the factor of each channel. ``flushed`` bounds the error from
@@ -88,7 +90,7 @@ class BatchNormalizationRule(ScalingRule):
         offset = float(np.linalg.norm(error)) * math.sqrt(repeats)
         return constants.factor, float(constants.flushed.max()), offset
 
-    def lipschitz(self):
+    def lipschitz(self) -> LipschitzBound:
         scale, flushed, offset = self.scale_and_errors(self.input_shape)
         largest, terms = float(np.abs(scale).max()), batch_normalization.ROUNDINGS
         if not np.isfinite(largest):
@@ -98,32 +100,32 @@ class BatchNormalizationRule(ScalingRule):
             largest, per_size, offset, terms=terms, entries=entries, weight=largest
         )
 
-    def trained_scale(self):
+    def trained_scale(self) -> Tensor:
         """The factor of each channel, as a tensor that is differentiable in ``gamma``."""
         variance = ops.convert_to_tensor(self.layer.moving_variance)
         scale = ops.rsqrt(variance + self.layer.epsilon)
         return scale * self.layer.gamma if self.layer.scale else scale
 
-    def estimate(self):
+    def estimate(self) -> Tensor:
         return ops.max(ops.abs(self.trained_scale()))
 
 
 class _ConstantScalingRule(ScalingRule):
     """A layer whose factor and offset are settings, not trained weights."""
 
-    def settings(self):
+    def settings(self) -> tuple[Array, Array, int]:
         """``(factor, offset, roundings)``: arrays that broadcast to the input, and an integer."""
         raise NotImplementedError
 
-    def check(self):
+    def check(self) -> None:
         factor, offset, _ = self.settings()
         if not (np.abs(factor) < LARGEST).all() or not (np.abs(offset) < LARGEST).all():
             refuse(self.layer, "has a scale or an offset that float32 cannot hold")
 
-    def trained(self, tensor):
+    def trained(self, tensor: Tensor) -> Tensor:
         return tensor * ops.convert_to_tensor(self.settings()[0], tensor.dtype)
 
-    def prepare(self):
+    def prepare(self) -> None:
         factor, offset, roundings = self.settings()
         if factor.size == 1:
             self.isometry = abs(float(factor.reshape(-1)[0]))
@@ -132,7 +134,7 @@ class _ConstantScalingRule(ScalingRule):
 
 @register_rule(keras.layers.Rescaling)
 class RescalingRule(_ConstantScalingRule):
-    def settings(self):
+    def settings(self) -> tuple[Array, Array, int]:
         scale, offset = (
             np.asarray(part, np.float64) for part in (self.layer.scale, self.layer.offset)
         )
@@ -147,7 +149,7 @@ class RescalingRule(_ConstantScalingRule):
 class NormalizationRule(_ConstantScalingRule):
     """The layer computes ``(x - mean) / max(√variance, epsilon)``, or the inverse of that."""
 
-    def settings(self):
+    def settings(self) -> tuple[Array, Array, int]:
         mean, variance = float64(self.layer.mean), float64(self.layer.variance)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())

@@ -1,38 +1,45 @@
 """Layers that move, repeat or drop entries, add zeros, or leave everything alone."""
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import keras
 
+from zoo.bounds.graph import Node
 from zoo.bounds.rules.affine import AffineRule
 from zoo.bounds.rules.rule import refuse, register_rule
+from zoo.typing import Box, Tensor
+
+if TYPE_CHECKING:
+    from zoo.bounds.network_rules import Builder
 
 
 @register_rule(keras.layers.Flatten, keras.layers.Permute, keras.layers.Reshape)
 class MovedRule(AffineRule):
     """A layer that moves entries. Nothing is computed, so nothing is rounded."""
 
-    isometry = 1.0
+    isometry: float = 1.0
 
     @classmethod
-    def expand(cls, builder, node, inputs):
+    def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         # Unlike the default, this accepts channels first: most of these layers have no data format,
         # and Flatten handles its own.
         return builder.add(cls(node.layer, inputs, node.input_shape))
 
-    def check(self):
+    def check(self) -> None:
         # If channels come first, Flatten moves them to the end before it flattens.
         first = getattr(self.layer, "data_format", "channels_last") == "channels_first"
         kept = type(self.layer) in (keras.layers.Flatten, keras.layers.Reshape)
         self.keeps_order = kept and not first
 
-    def compute(self, tensors):
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         return self.linear(tensors[0])
 
-    def interval(self, boxes):
+    def interval(self, boxes: Sequence[Box]) -> Box:
         return tuple(self.linear(end) for end in boxes[0])
 
-    def norms(self):
+    def norms(self) -> tuple[float, float]:
         return self.isometry, self.isometry
 
 
@@ -45,7 +52,7 @@ class BorderRule(MovedRule):
 class UpSampling2DRule(MovedRule):
     limits = "by repeating pixels"
 
-    def check(self):
+    def check(self) -> None:
         if self.layer.interpolation != "nearest":
             refuse(self.layer, f"interpolates ({self.layer.interpolation})")
         # Each pixel is repeated prod(size) times, so its square counts that often in the L2 norm.
@@ -70,11 +77,11 @@ class UpSampling2DRule(MovedRule):
 class UnchangedRule(MovedRule):
     """A layer that does nothing at inference."""
 
-    def check(self):
+    def check(self) -> None:
         self.keeps_order = True
 
-    def linear(self, tensor):
+    def linear(self, tensor: Tensor) -> Tensor:
         return tensor
 
-    def transposed(self, rows):
+    def transposed(self, rows: Tensor) -> Tensor:
         return rows

@@ -1,7 +1,10 @@
 """Rules for the layers of :mod:`zoo.layers`."""
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -12,7 +15,7 @@ from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.bounds.rules.merge import WeightedSumRule
 from zoo.bounds.rules.rows import float64, products, sizes
 from zoo.bounds.rules.rule import Rule, register_rule
-from zoo.bounds.rules.scaling import ScalingRule
+from zoo.bounds.rules.scaling import BatchNormalizationRule, ScalingRule
 from zoo.bounds.rules.shape import MovedRule
 from zoo.layers.convex_residual import ConvexResidual
 from zoo.layers.equalized_dense import EqualizedDense
@@ -29,6 +32,10 @@ from zoo.ops import linf_interval, linf_interval_conv
 from zoo.ops.float32 import LARGEST, SMALLEST_NORMAL, UNIT_ROUNDOFF, sum_rounding
 from zoo.ops.singular_values import dense_norm
 from zoo.ops.windows import Windows
+from zoo.typing import Array, Box, Line, Tensor
+
+if TYPE_CHECKING:
+    from zoo.bounds.network_rules import Builder
 
 register_rule(Flatten)(MovedRule)
 
@@ -36,11 +43,11 @@ register_rule(Flatten)(MovedRule)
 class _NonexpansiveRule(Rule):
     """A layer that bounds its own Lipschitz constant and the error that float32 makes in it."""
 
-    def lipschitz(self):
+    def lipschitz(self) -> LipschitzBound:
         return bound_of_nonexpansive(self.layer)
 
 
-def bound_of_nonexpansive(layer):
+def bound_of_nonexpansive(layer: keras.layers.Layer) -> LipschitzBound:
     """The :class:`LipschitzBound` of a layer that has methods ``lipschitz`` and ``rounding``."""
     # The error bound is affine in the norm of the inputs, so two of its values determine it.
     offset, slope = (float(layer.rounding(size, 0.0)[1]) for size in (0.0, 1.0))
@@ -57,14 +64,14 @@ class _OneReLURule(_NonexpansiveRule):
 
     wants_tight_inputs = True
 
-    def relax(self, boxes):
+    def relax(self, boxes: Sequence[Box]) -> tuple[Line, Line]:
         return Piecewise().lines(*self.argument(*boxes[0]))
 
-    def argument(self, lower, upper):
+    def argument(self, lower: Tensor, upper: Tensor) -> Box:
         """The box of d, from the box of the input."""
         raise NotImplementedError
 
-    def slopes(self, rows, relaxed):
+    def slopes(self, rows: Tensor, relaxed: tuple[Line, Line]) -> tuple[Tensor, Tensor]:
         """``(slopes, offset)`` such that ``slopes · d + offset`` is at most ``rows · relu(d)``."""
         (below, below_offset), (above, above_offset) = relaxed
         positive, negative = ops.maximum(rows, 0.0), ops.minimum(rows, 0.0)
@@ -76,15 +83,15 @@ class _OneReLURule(_NonexpansiveRule):
 class MaxMinRule(_OneReLURule):
     """For ``d = a - b``, ``max(a, b) = b + relu(d)`` and ``min(a, b) = a - relu(d)``."""
 
-    def interval(self, boxes):
+    def interval(self, boxes: Sequence[Box]) -> Box:
         lower, upper = boxes[0]
         return self.layer.call(lower), self.layer.call(upper)
 
-    def argument(self, lower, upper):
+    def argument(self, lower: Tensor, upper: Tensor) -> Box:
         (low_a, low_b), (high_a, high_b) = (ops.split(end, 2, axis=-1) for end in (lower, upper))
         return low_a - high_b, high_a - low_b
 
-    def backward(self, rows, relaxed):
+    def backward(self, rows: Tensor, relaxed: tuple[Line, Line]) -> tuple[list[Tensor], Tensor]:
         # r · max + s · min = r · b + s · a + (r - s) · relu(a - b)
         r, s = ops.split(rows, 2, axis=-1)
         slope, offset = self.slopes(r - s, relaxed)
@@ -97,7 +104,7 @@ class TwoSidedReLURule(_OneReLURule):
 
     exact_where_stable = True
 
-    def interval(self, boxes):
+    def interval(self, boxes: Sequence[Box]) -> Box:
         lower, upper = boxes[0]
         low, high = (self.layer.call(end) for end in (lower, upper))
         # The second half of the outputs decreases as the input grows, so its ends are swapped.
@@ -105,10 +112,10 @@ class TwoSidedReLURule(_OneReLURule):
         ends = ((first, fourth), (third, second))
         return tuple(ops.concatenate(end, axis=-1) for end in ends)
 
-    def argument(self, lower, upper):
+    def argument(self, lower: Tensor, upper: Tensor) -> Box:
         return lower, upper
 
-    def backward(self, rows, relaxed):
+    def backward(self, rows: Tensor, relaxed: tuple[Line, Line]) -> tuple[list[Tensor], Tensor]:
         r, s = ops.split(rows, 2, axis=-1)
         slope, offset = self.slopes(r + s, relaxed)
         return [slope - s], offset
@@ -118,11 +125,11 @@ class TwoSidedReLURule(_OneReLURule):
 class NormPoolingRule(_NonexpansiveRule):
     """The root of a sum of squares, with interval bounds and without linear relaxation."""
 
-    def check(self):
+    def check(self) -> None:
         layer = self.layer
         self.windows = Windows(self.input_shape[:2], layer.pool_size, layer.strides, layer.padding)
 
-    def interval(self, boxes):
+    def interval(self, boxes: Sequence[Box]) -> Box:
         lower, upper = boxes[0]
         least = ops.where((lower <= 0) & (upper >= 0), 0.0, ops.minimum(abs(lower), abs(upper)))
         ends = (least, sizes(boxes[0]))
@@ -143,39 +150,39 @@ class _EffectiveKernelRule(KernelRule):
     second_order = Rule.second_order
     folds = False
 
-    def weights(self):
+    def weights(self) -> tuple[Array, Array]:
         kernel = ops.convert_to_numpy(self.layer.effective_kernel()).astype(np.float64)
         return kernel, np.zeros(1) if self.layer.bias is None else float64(self.layer.bias)
 
-    def prepare(self):
+    def prepare(self) -> None:
         super().prepare()
         # Each way of executing the layer (eager, compiled, another device) rounds the effective
         # kernel differently.
         self.kernel_error = self.layer._kernel_rounding()
 
-    def rounding(self, boxes):
+    def rounding(self, boxes: Sequence[Box]) -> Tensor:
         error = super().rounding(boxes) + self.absolute(sizes(boxes[0])) * self.kernel_error
         return error if np.isfinite(self.kernel_error) else ops.full_like(error, 1e300)
 
-    def compute(self, tensors):
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         return self.layer(tensors[0])
 
-    def trained(self, tensor):
+    def trained(self, tensor: Tensor) -> Tensor:
         return self.apply(tensor, self.layer.effective_kernel())
 
-    def lipschitz(self, normalization=None):
+    def lipschitz(self, normalization: BatchNormalizationRule | None = None) -> LipschitzBound:
         return bound_of_nonexpansive(self.layer)
 
 
 @register_rule(NonexpansiveDense)
 class NonexpansiveDenseRule(_EffectiveKernelRule):
-    def apply(self, tensor, kernel):
+    def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         return ops.matmul(tensor, kernel)
 
 
 @register_rule(NonexpansiveConv2D)
 class NonexpansiveConv2DRule(_EffectiveKernelRule):
-    def apply(self, tensor, kernel):
+    def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         layer = self.layer
         return ops.conv(tensor, kernel, layer.strides, layer.padding, data_format="channels_last")
 
@@ -184,22 +191,22 @@ class NonexpansiveConv2DRule(_EffectiveKernelRule):
 class EqualizedDenseRule(KernelRule):
     limits = ""
 
-    def weights(self):
+    def weights(self) -> tuple[Array, Array]:
         # The layer rounds the factor to float32, and then its products with the kernel. `terms`
         # counts these two roundings.
         kernel = float64(self.layer.kernel) * self.layer.factor
         return kernel, np.zeros(1) if self.layer.bias is None else float64(self.layer.bias)
 
-    def terms(self, kernel):
+    def terms(self, kernel: Array) -> int:
         return super().terms(kernel) + 2
 
-    def apply(self, tensor, kernel):
+    def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         return ops.matmul(tensor, kernel)
 
-    def trained(self, tensor):
+    def trained(self, tensor: Tensor) -> Tensor:
         return self.apply(tensor, self.layer.kernel * self.layer.factor)
 
-    def norm(self, kernel):
+    def norm(self, kernel: Array) -> float:
         return dense_norm(kernel)
 
 
@@ -209,10 +216,10 @@ class MeanShiftRule(ScalingRule):
 
     isometry = 1.0
 
-    def prepare(self):
+    def prepare(self) -> None:
         self._set(np.ones(1), -float64(self.layer.mean), 2)
 
-    def trained(self, tensor):
+    def trained(self, tensor: Tensor) -> Tensor:
         return tensor
 
 
@@ -220,12 +227,12 @@ class MeanShiftRule(ScalingRule):
 class LinfDistanceRule(Rule):
     """The distances of the weights to the nearest and farthest points of a box bound the output."""
 
-    def prepare(self):
+    def prepare(self) -> None:
         layer = self.layer
         self.bias = np.zeros(1) if layer.bias is None else float64(layer.bias)
         self.largest = float(ops.max(ops.abs(layer.kernel)))
 
-    def interval(self, boxes):
+    def interval(self, boxes: Sequence[Box]) -> Box:
         # The distances are computed in float32, so the box is rounded outwards to float32 first.
         lower, upper = (ops.convert_to_numpy(end).astype(np.float32) for end in boxes[0])
         infinity = np.float32(np.inf)
@@ -240,7 +247,7 @@ class LinfDistanceRule(Rule):
         ends = low + self.bias - error, high + self.bias + error
         return tuple(ops.convert_to_tensor(end, "float64") for end in ends)
 
-    def _distances(self, lower, upper):
+    def _distances(self, lower: Array, upper: Array) -> Box:
         """``(low, high)`` without the bias."""
         layer = self.layer
         if isinstance(layer, LinfDistanceConv2D):
@@ -259,35 +266,35 @@ class ConvexResidualRule(WeightedSumRule):
     limits = "of layers that have the same bounds"
 
     @classmethod
-    def expand(cls, builder, node, inputs):
+    def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         places = []
         for path in (node.layer.shortcut, node.layer.branch):
             (place,), shape = inputs, node.input_shape
             for layer in path:
-                place = builder.expand(Node(layer, (place,), shape, None), (place,))
+                place = builder.expand(Node(layer, (place,), shape), (place,))
                 shape = builder.shape_of(place)
             places.append(place)
         mixed = cls(node.layer, tuple(places), builder.shape_of(places[0]))
         return builder.add(mixed)
 
-    def factors(self):
+    def factors(self) -> list[float]:
         t = float(ops.convert_to_numpy(ops.sigmoid(self.layer.mixing_logit)))
         return [1.0 - t, t]
 
-    def prepare(self):
+    def prepare(self) -> None:
         # This bounds the roundings of t (a few), of the difference, of the product and of the sum.
         self.roundings = 8
 
-    def term_sizes(self, boxes):
+    def term_sizes(self, boxes: Sequence[Box]) -> Tensor:
         # The layer computes shortcut + t (branch - shortcut), with t at most 1.
         shortcut, branch = map(sizes, boxes)
         return 2.0 * shortcut + branch
 
-    def compute(self, tensors):
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         shortcut, branch = tensors
         return shortcut + ops.sigmoid(self.layer.mixing_logit) * (branch - shortcut)
 
-    def trained_merge(self, values):
+    def trained_merge(self, values: Sequence[Any]) -> Tensor:
         t = ops.sigmoid(self.layer.mixing_logit)
         shortcut, branch = values
         return (1.0 - t) * shortcut + t * branch
