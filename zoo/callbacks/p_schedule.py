@@ -11,11 +11,10 @@ from zoo.ops.lp_distance import FAST_EXPONENTS
 class PSchedule(keras.callbacks.Callback):
     """Raises the exponent of ℓp-distance layers during training, to ∞ at the end.
 
-    ℓ∞ itself has sparse gradients: only one entry of each weight vector would be trained by an
-    image. A finite exponent trains them all, and the larger it is, the closer is the network to the
-    one that is certified. ``p`` grows exponentially from ``first`` to ``last`` and is infinite for
-    the last part of the training. It is rounded to the nearest of the exponents for which the kernel
-    is fast.
+    ℓ∞ itself has sparse gradients: an image would train only one entry of each weight vector. A
+    finite exponent trains them all, and the larger it is, the closer is the network to the one that
+    is certified. ``p`` grows exponentially from ``first`` to ``last`` and is infinite for the last
+    part of the training. It is rounded to the nearest exponent for which the kernel is fast.
 
     ``fit`` of an ℓ∞-distance network adds this callback by itself, unless another schedule is among
     its callbacks or a finite ``model.p`` was assigned.
@@ -64,7 +63,7 @@ class PSchedule(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        # A generator does not say how many batches an epoch has; p then changes from epoch to epoch.
+        # A generator does not say how many batches an epoch has. Then p changes once an epoch.
         steps = self.params.get("steps")
         within = batch / steps if steps else 0.0
         first_epoch = getattr(self, "_first_epoch", None)
