@@ -31,7 +31,7 @@ def _debugger():
 @pytest.fixture(autouse=True)
 def _short_search(monkeypatch):
     """Every step of the search for a radius computes the same, and the debugger makes it slow."""
-    monkeypatch.setattr(network_bounds, "_STEPS", 2)
+    monkeypatch.setattr(network_bounds, "_STEPS", 1)
 
 
 # Shapes that no other test has: what was traced before is not looked at.
