@@ -1,25 +1,33 @@
-"""Fixtures for all tests."""
+"""Fixtures for all tests.
+
+Nothing here imports Keras, a backend or the Hub's client before a test needs it: a test of pure
+Python starts at once.
+"""
 
 import os
+import random
+import sys
 
 # Before Keras is imported anywhere.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # There are as many workers as cores: threads of one only take time from the others.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import keras
 import numpy as np
 import pytest
-from huggingface_hub import constants
 from hypothesis import HealthCheck, settings
 
 import zoo
-from tests.hub.server import HubServer
+from tests.backend import BACKEND
 
 settings.register_profile(
     "zoo",
     deadline=None,
     derandomize=True,
     # JAX compiles anew for every shape that is drawn.
-    max_examples=40 if keras.backend.backend() == "tensorflow" else 6,
+    max_examples=40 if BACKEND == "tensorflow" else 6,
     suppress_health_check=list(HealthCheck),
 )
 settings.load_profile("zoo")
@@ -27,7 +35,12 @@ settings.load_profile("zoo")
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    keras.utils.set_random_seed(0)
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
+    else:
+        # Where a test imports Keras itself, Keras draws its own seed from the first of these.
+        random.seed(0)
+        np.random.seed(0)
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +69,10 @@ def small_images():
 @pytest.fixture
 def server(monkeypatch):
     """The Hub on the loopback, and a client that knows no other."""
+    from huggingface_hub import constants
+
+    from tests.hub.server import HubServer
+
     server = HubServer()
     for name in ("HF_HUB_OFFLINE", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)

@@ -92,7 +92,7 @@ def test_without_a_head_there_are_no_features(kind):
 
 
 def test_the_tutorial_runs_at_small_size():
-    results = load_example().main(["--quick", "--epochs", "2", "--test", "100"])
+    results = load_example().main(["--quick", "--epochs", "1", "--test", "100"])
     assert {way for _, way in results} == {"head alone", "all layers", "from scratch"}
     for clean, certified in results.values():
         assert 0 <= certified <= clean <= 1

@@ -37,6 +37,11 @@ def test_the_attacks_are_listed_without_a_backend():
     assert loaded_after(f"{show_help}\nexcept SystemExit:\n    pass") == []
 
 
+def test_the_tests_start_without_a_backend():
+    """A test of pure Python does not wait for TensorFlow."""
+    assert loaded_after("import tests.conftest") == []
+
+
 def test_public_names_exist():
     for name in zoo.__all__:
         assert getattr(zoo, name) is not None

@@ -1,6 +1,7 @@
 """L2-nonexpansive networks: construction, training, soundness, the ordinary model."""
 
 import functools
+import itertools
 import subprocess
 import sys
 
@@ -41,8 +42,18 @@ def random_network(random, network="convnet", parametrization="almost_orthogonal
     return model
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("image_shape", [(28, 28, 1), (32, 32, 3), (8, 8, 1)])
+# Each network in the smallest size and in one of the others; the rest takes its time.
+SIZES = [(28, 28, 1), (32, 32, 3), (8, 8, 1)]
+QUICK = [("convnet", (32, 32, 3)), ("resnet20", (28, 28, 1)), ("dense", (32, 32, 3))]
+
+
+@pytest.mark.parametrize(
+    ("network", "image_shape"),
+    [
+        pytest.param(*case, marks=[] if case in QUICK or case[1] == SIZES[-1] else pytest.mark.slow)
+        for case in itertools.product(NETWORKS, SIZES)
+    ],
+)
 def test_config_round_trip(tmp_path, network, image_shape):
     model = L2NonexpansiveNet(image_shape, 4, **{**SETTINGS, "network": network}, omega=0.3)
     assert L2NonexpansiveNet.from_config(model.get_config()).get_config() == model.get_config()

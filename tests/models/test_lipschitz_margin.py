@@ -178,6 +178,7 @@ def test_attacks_do_not_break_a_trained_network(digits):
         assert row["certified"] <= min(row["attacked"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     BACKEND == "jax", reason="nothing of it depends on the backend; slow to compile"
 )

@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import math
+import re
 
 import keras
 import numpy as np
@@ -17,21 +19,48 @@ from zoo.attacks import ATTACKS
 from zoo.hub import catalog
 
 # On the other backend the small ones: each shape of each kernel is compiled anew.
-SHIPPED = [
-    record.name
-    for record in catalog.list_models(dataset=None if BACKEND == "tensorflow" else "digits")
-]
-
-
+RECORDS = catalog.list_models(dataset=None if BACKEND == "tensorflow" else "digits")
 EXAMPLES = 30 if BACKEND == "tensorflow" else 5
+
+
 # All of it takes an hour; every time, a part of it.
 thorough_or_not = pytest.mark.parametrize(
     "thorough", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["part", "thorough"]
 )
 
 
-# With a scope, the tests of a checkpoint follow each other.
-each_shipped = pytest.mark.parametrize("name", SHIPPED, scope="module")
+def milliseconds(record):
+    """What certifying an image costs; a checkpoint that was not timed counts as a slow one."""
+    return math.inf if record.metrics.cost is None else record.metrics.cost.milliseconds
+
+
+def kind(record):
+    """The approach and the architecture without its sizes: what decides which code certifies it."""
+    return record.approach, re.sub(r"\b\d[\d.-]*", "", record.architecture)
+
+
+# One of each kind is attacked every time, unless it takes its time.
+SMALLEST = {
+    kind(record): record
+    for record in sorted(RECORDS, key=lambda record: record.parameters, reverse=True)
+}
+EVERY_TIME = [record.name for record in SMALLEST.values() if milliseconds(record) < 100]
+
+
+def each(records):
+    """A test of each checkpoint; with a scope, those of one checkpoint follow each other."""
+    found = [
+        pytest.param(
+            record, id=record.name, marks=[] if record.name in EVERY_TIME else pytest.mark.slow
+        )
+        for record in records
+    ]
+    return pytest.mark.parametrize("record", found, scope="module")
+
+
+def few(record):
+    """A number of images that are certified in about a second."""
+    return int(np.clip(1000 / milliseconds(record), 4, 40))
 
 
 @functools.lru_cache(maxsize=1)
@@ -40,26 +69,29 @@ def shipped(name):
     return zoo.load(name)
 
 
-def images_of(name, count):
+def images_of(record, count):
     """The first test images of a shipped model's set, as floats."""
-    images = datasets.load(catalog.info(name).dataset).take(count).images
+    images = datasets.load(record.dataset).take(count).images
     return images if images.dtype == np.float32 else images / np.float32(255)
 
 
 def certificates_of(model):
     """Those that are quick enough for hundreds of images; the tightest one is attacked below."""
-    costly = {
-        "crown": isinstance(model, zoo.models.DoubleBackpropNet),
-        "curvature-local": model.image_shape != (8, 8, 1),
-    }
-    return [pair for pair in model.certificates if not costly.get(pair[1])]
+    small = math.prod(model.image_shape) <= 64
+    quick = {"crown": False, "curvature-local": small}
+    return [pair for pair in model.certificates if quick.get(pair[1], True)]
+
+
+def sums_nothing(model):
+    """A network of distances takes maxima, which are the same in any order."""
+    return hasattr(model, "distance_layers")
 
 
 @thorough_or_not
-@each_shipped
-def test_random_perturbations(name, thorough):
-    few = 4 if name.startswith("double-backprop") else 40
-    model, x = shipped(name), images_of(name, 300 if thorough else few)
+@each(RECORDS)
+def test_random_perturbations(record, thorough):
+    model = shipped(record.name)
+    x = images_of(record, 300 if thorough else few(record))
     for norm, method in certificates_of(model):
         certificate = model.certify(x, norm=norm, method=method)
         random, tested = np.random.default_rng(0), 0
@@ -73,10 +105,10 @@ def test_random_perturbations(name, thorough):
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="most attacks are for TensorFlow")
 @thorough_or_not
-@each_shipped
-def test_attacks_at_the_radius(name, thorough):
+@each(RECORDS)
+def test_attacks_at_the_radius(record, thorough):
     """Each image is attacked with just its own radius as budget, or some more, and projected."""
-    model, x = shipped(name), images_of(name, 300 if thorough else 8)
+    model, x = shipped(record.name), images_of(record, 300 if thorough else 8)
     certificate = model.certify(x)
     tested = 0
     quantiles = [0.25, 0.5, 0.75] if thorough else [0.5]
@@ -95,8 +127,8 @@ def test_attacks_at_the_radius(name, thorough):
         change = scaled(x_adv.astype("float64") - x, certificate.radius, certificate.norm)
         x_own = np.clip(x + change, 0, 1).astype("float32")
         tested += assert_unbroken(model, certificate, x, x_own)
-    few = slice(0, 12 if thorough else 4)
-    certificate = model.certify(x[few])
+    first = slice(0, 12 if thorough else 4)
+    certificate = model.certify(x[first])
     costly_runs = [("cw", {"steps": 20, "search_steps": 2, "learning_rate": 0.05})]
     if certificate.norm == "linf":  # the only norm of this attack
         costly_runs.append(("spsa", {"steps": 5, "samples": 32}))
@@ -104,35 +136,38 @@ def test_attacks_at_the_radius(name, thorough):
         costly_runs.append(("second_order", {}))
     for attack, params in costly_runs:
         eps = float(np.median(certificate.radius))
-        x_adv = model.attack(x[few], certificate.prediction, attack, eps=eps, **params)
-        tested += assert_unbroken(model, certificate, x[few], x_adv)
+        x_adv = model.attack(x[first], certificate.prediction, attack, eps=eps, **params)
+        tested += assert_unbroken(model, certificate, x[first], x_adv)
     assert {attack for attack, _ in runs} | {"spsa", "cw", "second_order"} == set(ATTACKS)
     assert tested > 3 * len(x) * len(budgets)
 
 
-@pytest.mark.parametrize(
-    "name",
-    # Of the code more than of the weights: one of each approach every time.
-    [n if n.endswith("digits") else pytest.param(n, marks=pytest.mark.slow) for n in SHIPPED],
-    scope="module",
-)
-def test_radii_do_not_depend_on_the_batch_size(name):
-    model, x = shipped(name), images_of(name, 7)
+@each(RECORDS)
+def test_radii_do_not_depend_on_the_batch_size(record):
+    model, x = shipped(record.name), images_of(record, 7)
     for norm, method in certificates_of(model):
         whole = model.certify(x, norm=norm, method=method, batch_size=7)
         parts = model.certify(x, norm=norm, method=method, batch_size=3)  # the last: one image
-        # A matrix product may add up in another order; a distance has none.
-        # A search ends where it ends.
-        searched = catalog.info(name).approach in ("double-backprop", "crt")
-        exact = whole.norm == "linf" and not searched
-        tolerance = {"rtol": 1e-4 if searched else 0, "atol": 0 if exact else 2e-6}
+        # A matrix product may add up in another order; a search ends where it ends.
+        closed_form = method == "pairwise" or sums_nothing(model)
+        tolerance = {
+            "rtol": 0 if closed_form else 1e-4,
+            "atol": 0 if sums_nothing(model) else 2e-6,
+        }
         np.testing.assert_allclose(parts.radius, whole.radius, **tolerance)
         np.testing.assert_array_equal(parts.prediction, whole.prediction)
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith("linf-dist")])
-def test_interval_is_never_worse_than_lipschitz(name):
-    model, x = shipped(name), images_of(name, 300 if name.endswith("digits") else 40)
+DISTANCES = [
+    record
+    for record in RECORDS
+    if {"interval", "lipschitz"} <= {result.method for result in record.metrics.certified}
+]
+
+
+@each(DISTANCES)
+def test_interval_is_never_worse_than_lipschitz(record):
+    model, x = shipped(record.name), images_of(record, 300 if milliseconds(record) < 1 else 40)
     interval, lipschitz = (
         model.certify(x, method=method).radius for method in ("interval", "lipschitz")
     )

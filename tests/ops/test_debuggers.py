@@ -8,6 +8,7 @@ import pytest
 
 import zoo
 from tests.backend import BACKEND, value_and_gradients
+from zoo.certificates import network_bounds
 from zoo.ops import linf_interval, linf_interval_conv, lp_distance, lp_distance_conv
 from zoo.ops.lp_distance import INFINITE
 
@@ -25,6 +26,12 @@ def _debugger():
     tf.debugging.enable_check_numerics()
     yield
     tf.debugging.disable_check_numerics()
+
+
+@pytest.fixture(autouse=True)
+def _short_search(monkeypatch):
+    """Every step of the search for a radius computes the same, and the debugger makes it slow."""
+    monkeypatch.setattr(network_bounds, "_STEPS", 1)
 
 
 # Shapes that no other test has: what was traced before is not looked at.

@@ -82,6 +82,15 @@ def empty_catalog(tmp_path, monkeypatch):
     monkeypatch.setattr(catalog, "WEIGHTS", tmp_path / "weights")
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run that nothing interrupted. Do not change it."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "tiny-digits.toml").write_text(RECIPE)
+    train(recipes.load(folder / "tiny-digits.toml"), folder / "run", verbose=0)
+    return folder / "run"
+
+
 def weights(folder):
     return zoo.load(folder).get_weights()
 
@@ -121,11 +130,10 @@ def test_a_recipe_may_take_the_first_images_alone(recipe):
     np.testing.assert_array_equal(training.images, whole.images[:200])
 
 
-def test_interrupted_and_resumed_is_uninterrupted(recipe, tmp_path):
-    train(recipe, tmp_path / "whole", verbose=0)
+def test_interrupted_and_resumed_is_uninterrupted(recipe, whole, tmp_path):
     for epochs in (1, 3, None):
         train(recipe, tmp_path / "parts", epochs=epochs, verbose=0)
-    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+    assert_same_end(whole, tmp_path / "parts")
 
 
 def train_interrupted(patch, batches, *arguments, clock=Clock, **options):
@@ -146,26 +154,26 @@ def train_interrupted(patch, batches, *arguments, clock=Clock, **options):
             train(*arguments, verbose=0, **options)
 
 
-def test_interrupted_within_an_epoch_and_resumed_is_uninterrupted(recipe, tmp_path, monkeypatch):
+def test_interrupted_within_an_epoch_and_resumed_is_uninterrupted(
+    recipe, whole, tmp_path, monkeypatch
+):
     """In the middle of two epochs of 11 batches, and twice in one of them."""
-    train(recipe, tmp_path / "whole", verbose=0)
     for batches in (15, 3, 12):
         train_interrupted(monkeypatch, batches, recipe, tmp_path / "parts", save_every=0)
     assert [path.name for path in (tmp_path / "parts").glob("*.h5")] == [
         "epoch-0002-batch-00008.weights.h5"
     ]
     train(recipe, tmp_path / "parts", verbose=0)
-    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+    assert_same_end(whole, tmp_path / "parts")
 
 
-def test_a_state_within_an_epoch_outlives_the_epoch(recipe, tmp_path, monkeypatch):
+def test_a_state_within_an_epoch_outlives_the_epoch(recipe, whole, tmp_path, monkeypatch):
     """It is the newest on disk while the history goes on."""
-    train(recipe, tmp_path / "whole", verbose=0)
     for batches, save_every in ((5, 0), (8, 1000)):
         train_interrupted(monkeypatch, batches, recipe, tmp_path / "parts", save_every=save_every)
     assert len(json.loads((tmp_path / "parts" / "history.json").read_text())["epochs"]) == 1
     train(recipe, tmp_path / "parts", verbose=0)
-    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+    assert_same_end(whole, tmp_path / "parts")
 
 
 def test_fewer_epochs_than_there_are_train_nothing(recipe, tmp_path, monkeypatch):
@@ -296,9 +304,8 @@ def test_a_run_without_limit_gets_none_later(recipe, tmp_path):
         train(recipe, tmp_path / "run", minutes=1, verbose=0)
 
 
-def test_killed_and_resumed_is_uninterrupted(recipe, recipe_file, tmp_path):
+def test_killed_and_resumed_is_uninterrupted(recipe, whole, recipe_file, tmp_path):
     """The process is killed outright, some time after a state within an epoch was saved."""
-    train(recipe, tmp_path / "whole", verbose=0)
     program = textwrap.dedent("""
         import sys
         from training import recipe, run
@@ -314,15 +321,14 @@ def test_killed_and_resumed_is_uninterrupted(recipe, recipe_file, tmp_path):
     assert list((tmp_path / "killed").glob("epoch-*.h5"))
     assert not (tmp_path / "killed" / "run.json").exists(), "it was killed too late to tell"
     train(recipe, tmp_path / "killed", verbose=0)
-    assert_same_end(tmp_path / "whole", tmp_path / "killed")
+    assert_same_end(whole, tmp_path / "killed")
 
 
-def test_a_half_written_state_is_ignored(recipe, tmp_path):
-    train(recipe, tmp_path / "whole", verbose=0)
+def test_a_half_written_state_is_ignored(recipe, whole, tmp_path):
     train(recipe, tmp_path / "cut", epochs=2, verbose=0)
     (tmp_path / "cut" / "partial.weights.h5").write_bytes(b"half")
     train(recipe, tmp_path / "cut", verbose=0)
-    assert_same_end(tmp_path / "whole", tmp_path / "cut")
+    assert_same_end(whole, tmp_path / "cut")
 
 
 def test_another_recipe_in_the_folder_is_refused(recipe, tmp_path):
@@ -488,7 +494,7 @@ def test_trains_on_jax_without_tensorflow(recipe_file, tmp_path):
     """)
     run = subprocess.run(
         [
-            sys.executable, "-c", program, str(recipe_file), "--quiet",
+            sys.executable, "-c", program, str(recipe_file), "--quiet", "--epochs", "1",
             "--data", str(tmp_path / "digits.npz"), "--out", str(tmp_path / "run"),
         ],
         env={**os.environ, "KERAS_BACKEND": "jax"},

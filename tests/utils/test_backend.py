@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.backend import BACKEND
+
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot choose processors here")
 @pytest.mark.timeout(300)
@@ -30,6 +32,12 @@ model.fit(x, np.zeros(128, int), verbose=0)
         timeout=200,
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_the_tests_know_the_backend_before_keras_is_imported():
+    import keras
+
+    assert keras.backend.backend() == BACKEND
 
 
 def run(program, **environment):
