@@ -25,6 +25,12 @@ Path: TypeAlias = str | os.PathLike[str]
 ImageShape: TypeAlias = tuple[int, int, int]
 #: The lengths of the axes of an array; in most places without the axis of the batch.
 Shape: TypeAlias = tuple[int, ...]
+#: The shape of a tensor of Keras, with the batch; a length that is not known is None.
+BatchShape: TypeAlias = tuple[Any, ...]
+#: A number, or a scalar variable that training or a schedule changes.
+Scalar: TypeAlias = Any
+#: How a convolution or a pooling treats the border of an image.
+Padding: TypeAlias = Literal["valid", "same"]
 #: ``(lower, upper)``: bounds of every entry of a tensor.
 Box: TypeAlias = tuple[Tensor, Tensor]
 #: ``(slope, offset)`` of a line below or above an activation, for every entry of a tensor.

@@ -1,9 +1,20 @@
 """The base class of attacks: a frozen dataclass that describes and checks its parameters."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from zoo.typing import Array
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from zoo.attacks.victim import Victim
+    from zoo.epsilon import Epsilon
+    from zoo.models.base import CertifiedModel
 
 
-def parameter(default, help, check=None):
+def parameter(default: Any, help: str, check: Callable[[Any, str], Any] | None = None) -> Any:
     """Declare a field of an :class:`Attack`, which is one of its parameters.
 
     Args:
@@ -48,16 +59,16 @@ class Attack:
     ValueError: steps must be a positive integer, got '3'
     """
 
-    name = "Attack"
-    norms = ("linf", "l2")
-    backends = ("tensorflow", "jax")
+    name: ClassVar[str] = "Attack"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+    backends: ClassVar[tuple[str, ...]] = ("tensorflow", "jax")
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # A subclass of a registered attack does not inherit the registered name.
         cls.name = cls.__name__
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, check = getattr(self, field.name), field.metadata.get("check")
             stands_for_default = value is None and field.default is None
@@ -65,7 +76,7 @@ class Attack:
                 # A frozen dataclass can set its own fields only in this way.
                 object.__setattr__(self, field.name, check(value, field.name))
 
-    def __str__(self):
+    def __str__(self) -> str:
         """The name of the attack, with those parameters that differ from their defaults."""
         changed = [
             f"{field.name}={getattr(self, field.name)!r}"
@@ -74,7 +85,7 @@ class Attack:
         ]
         return f"{self.name}({', '.join(changed)})" if changed else self.name
 
-    def check_model(self, model):
+    def check_model(self, model: "CertifiedModel") -> None:
         """Raise unless the attack can be run on a model; by default, it can be run on all.
 
         Args:
@@ -84,7 +95,15 @@ class Attack:
             ValueError: naming what the attack needs from a model.
         """
 
-    def run(self, victim, x, y, eps, norm, random):
+    def run(
+        self,
+        victim: "Victim",
+        x: Array,
+        y: Array,
+        eps: "Epsilon",
+        norm: str,
+        random: "np.random.Generator",
+    ) -> Any:
         """Attack one batch.
 
         Args:

@@ -2,17 +2,24 @@
 
 import dataclasses
 import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.attacks.base import Attack
 
+if TYPE_CHECKING:
+    from zoo.models.base import CertifiedModel
+
+_Class = TypeVar("_Class", bound=type[Attack])
+
 #: The registered attacks by name: subclasses of :class:`zoo.attacks.Attack`.
-ATTACKS = {}
+ATTACKS: dict[str, type[Attack]] = {}
 NORMS = ("linf", "l2")
 #: Arguments of :func:`zoo.attacks.attack`, whose names a parameter of an attack must not have.
 ARGUMENTS = ("model", "x", "y", "attack", "eps", "norm", "batch_size", "seed", "first", "verbose")
 
 
-def register_attack(name):
+def register_attack(name: str) -> Callable[[_Class], _Class]:
     """Class decorator: register an attack under a name, which all functions then accept.
 
     The attack's parameters become arguments of :func:`zoo.attacks.attack` and flags of
@@ -58,7 +65,7 @@ def register_attack(name):
     if not isinstance(name, str) or not name.isidentifier() or name == "all":
         raise ValueError(f"an attack's name must be an identifier other than 'all', got {name!r}")
 
-    def register(kind):
+    def register(kind: _Class) -> _Class:
         _require_described(kind)
         known = ATTACKS.get(name)
         if known is not None and _place(known) != _place(kind):
@@ -71,7 +78,13 @@ def register_attack(name):
     return register
 
 
-def check_settings(attack, norm=None, params=None, *, model=None):
+def check_settings(
+    attack: str | Attack,
+    norm: str | None = None,
+    params: dict[str, Any] | None = None,
+    *,
+    model: "CertifiedModel | None" = None,
+) -> None:
     """Raise unless an attack can be run with these settings; nothing is computed.
 
     :func:`zoo.attacks.attack` makes the same checks. Call this function to find a mistake before a
@@ -103,7 +116,12 @@ def check_settings(attack, norm=None, params=None, *, model=None):
     checked_attack(attack, norm, params, model)
 
 
-def checked_attack(attack, norm=None, params=None, model=None):
+def checked_attack(
+    attack: str | Attack,
+    norm: str | None = None,
+    params: dict[str, Any] | None = None,
+    model: "CertifiedModel | None" = None,
+) -> Attack:
     """Like :func:`check_settings`, but return the :class:`zoo.attacks.Attack`."""
     if model is not None:
         require_model(model)
@@ -116,7 +134,7 @@ def checked_attack(attack, norm=None, params=None, model=None):
     return found
 
 
-def attack_of(attack, params=None):
+def attack_of(attack: str | Attack, params: dict[str, Any] | None = None) -> Attack:
     """The :class:`zoo.attacks.Attack` of this name with these parameters.
 
     Args:
@@ -147,7 +165,7 @@ def attack_of(attack, params=None):
     return ATTACKS[attack](**params)
 
 
-def require_model(model):
+def require_model(model: object) -> None:
     """Raise unless this is a model of the zoo.
 
     Raises:
@@ -162,7 +180,7 @@ def require_model(model):
         )
 
 
-def _check_norm(attack, norm):
+def _check_norm(attack: Attack, norm: object) -> None:
     if not isinstance(norm, str) or norm not in NORMS:
         raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
     if norm not in attack.norms:
@@ -170,7 +188,7 @@ def _check_norm(attack, norm):
         raise ValueError(f"the {attack.name} attack is for norm {names}, got {norm!r}")
 
 
-def _require_backend(attack):
+def _require_backend(attack: Attack) -> None:
     import keras
 
     backend = keras.backend.backend()
@@ -184,7 +202,7 @@ def _require_backend(attack):
     )
 
 
-def _require_described(kind):
+def _require_described(kind: type[Attack]) -> None:
     """Raise unless a class is a frozen dataclass with a run() and with usable parameters."""
     if not (isinstance(kind, type) and issubclass(kind, Attack)):
         raise TypeError(f"an attack must be a subclass of zoo.attacks.Attack, got {kind!r}")
@@ -208,7 +226,7 @@ def _require_described(kind):
             )
 
 
-def _with_parameters(kind):
+def _with_parameters(kind: type[Attack]) -> str:
     """The docstring of an attack, followed by its parameters."""
     text = inspect.cleandoc(kind.__doc__ or "")
     described = [
@@ -218,5 +236,5 @@ def _with_parameters(kind):
     return "\n".join([text, "", "Args:", *described]) if described else text
 
 
-def _place(kind):
+def _place(kind: type[Attack]) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"

@@ -9,8 +9,8 @@ import scipy.linalg
 
 from zoo.bounds.smooth_network import SmoothNetwork
 from zoo.ops.cores import on_all_cores
-from zoo.ops.float64 import SLACK
 from zoo.typing import Array, Numbers
+from zoo.utils.float64 import SLACK
 
 #: ``((σ' low, σ' high), (σ'' low, σ'' high))`` of an activation, numbers or arrays.
 Ranges: TypeAlias = tuple[tuple[Numbers, Numbers], ...]

@@ -8,8 +8,8 @@ from keras import ops
 from zoo.bounds.perturbation import PerturbationSet
 from zoo.bounds.rules.affine import AffineRule
 from zoo.bounds.rules.rule import Rule
-from zoo.ops.float64 import SLACK
 from zoo.typing import Box, Tensor
+from zoo.utils.float64 import SLACK
 
 
 def boxes_of(

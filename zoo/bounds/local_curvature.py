@@ -6,8 +6,8 @@ import numpy as np
 
 from zoo.bounds.curvature import Ranges
 from zoo.bounds.smooth_network import SmoothNetwork
-from zoo.ops.float64 import SLACK
 from zoo.typing import Array
+from zoo.utils.float64 import SLACK
 
 
 def within(

@@ -4,8 +4,8 @@ import dataclasses
 
 from keras import ops
 
-from zoo.ops.float64 import LINE_SLACK
 from zoo.typing import Box, Norm, Tensor
+from zoo.utils.float64 import LINE_SLACK
 
 # Keeps divisors positive.
 _SMALLEST = 1e-300

@@ -84,7 +84,6 @@ class SmoothNetwork:
                 "curvature",
             )
         self.maps: list[AffineMap] = []
-        self._norms: list[float] | None = None
 
     def _add_affine(self, rule: AffineRule) -> None:
         group = self.groups[-1]
@@ -125,7 +124,7 @@ class SmoothNetwork:
             if not (np.isfinite(part.sizes).all() and np.isfinite(part.bias_sizes).all()):
                 name = group[-1].layer.name
                 raise ValueError(f"layer {name!r} has NaN or infinite weights")
-        self._norms = None
+        self._norms: list[float] | None = None
 
     def norms(self) -> list[float]:
         """Upper bounds of the L2 norms of all affine maps except the last one."""

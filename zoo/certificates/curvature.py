@@ -15,9 +15,9 @@ from zoo.ops.float32 import (
     UNIT_ROUNDOFF,
     sum_rounding,
 )
-from zoo.ops.float64 import SLACK
 from zoo.ops.precision import double_precision
 from zoo.typing import Array, Numbers, Tensor
+from zoo.utils.float64 import SLACK
 
 # Numbers of multipliers that the search tries, of minimisation steps for each of them, and of steps
 # in float64 at the end. Any numbers give valid radii.

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from zoo.ops.float64 import SLACK
 from zoo.typing import Array, ArrayLike, Numbers
+from zoo.utils.float64 import SLACK
 
 
 def lipschitz_radius(logits: ArrayLike, lipschitz: float = 1.0, error: Numbers = 0.0) -> Array:

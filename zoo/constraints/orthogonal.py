@@ -1,9 +1,12 @@
 """A constraint that keeps kernels orthogonal."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from zoo.ops.parametrizations import towards_orthogonal
+from zoo.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -34,15 +37,15 @@ class Orthogonal(keras.constraints.Constraint):
         :func:`zoo.ops.parametrizations.towards_orthogonal`.
     """
 
-    def __init__(self, steps=1):
+    def __init__(self, steps: int = 1) -> None:
         self.steps = steps
 
-    def __call__(self, kernel):
+    def __call__(self, kernel: Tensor) -> Tensor:
         shape = kernel.shape
         matrix = ops.reshape(kernel, (-1, shape[-1]))
         for _ in range(self.steps):
             matrix = towards_orthogonal(matrix)
         return ops.reshape(matrix, shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"steps": self.steps}

@@ -2,11 +2,14 @@
 
 import functools
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 from keras import ops
 
 from zoo.ops.float32 import flushing, sum_rounding
+from zoo.typing import BatchShape, Numbers, Tensor
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -42,7 +45,12 @@ class ConvexResidual(keras.layers.Layer):
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.
     """
 
-    def __init__(self, branch, shortcut=(), **kwargs):
+    def __init__(
+        self,
+        branch: Iterable[keras.layers.Layer],
+        shortcut: Iterable[keras.layers.Layer] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.branch, self.shortcut = tuple(branch), tuple(shortcut)
         if not self.branch:
@@ -54,7 +62,7 @@ class ConvexResidual(keras.layers.Layer):
                     f"{type(layer).__name__} has none"
                 )
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         shapes = []
         for path in (self.branch, self.shortcut):
             shape = input_shape
@@ -70,7 +78,7 @@ class ConvexResidual(keras.layers.Layer):
         # t = sigmoid(mixing_logit) is between 0 and 1 whatever the optimizer does.
         self.mixing_logit = self.add_weight(name="mixing_logit", shape=(), initializer="zeros")
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         branch = shortcut = inputs
         for layer in self.branch:
             branch = layer(branch)
@@ -79,7 +87,7 @@ class ConvexResidual(keras.layers.Layer):
         # In this form the factors of branch and shortcut sum to one, up to one rounding.
         return shortcut + ops.sigmoid(self.mixing_logit) * (branch - shortcut)
 
-    def condensed(self, inputs):
+    def condensed(self, inputs: Tensor) -> Tensor:
         """Apply ordinary Keras layers that compute the same as this block to ``inputs``."""
         branch = shortcut = inputs
         for layer in self.branch:
@@ -88,17 +96,17 @@ class ConvexResidual(keras.layers.Layer):
             shortcut = layer.condensed(shortcut)
         return shortcut + self._t() * (branch - shortcut)
 
-    def _t(self):
+    def _t(self) -> float:
         return float(ops.convert_to_numpy(ops.sigmoid(self.mixing_logit)))
 
-    def lipschitz(self):
+    def lipschitz(self) -> float:
         """Upper bound of the L2 Lipschitz constant: ``t · L(F) + (1 − t) · L(S)``, in float64."""
         branch, shortcut = (
             math.prod(layer.lipschitz() for layer in path) for path in (self.branch, self.shortcut)
         )
         return self._t() * branch + (1.0 - self._t()) * shortcut
 
-    def rounding(self, size, error):
+    def rounding(self, size: Numbers, error: Numbers) -> tuple[Numbers, Numbers]:
         """As :meth:`zoo.layers.NonexpansiveDense.rounding`."""
         (size_f, error_f), (size_s, error_s) = (
             functools.reduce(lambda bounds, layer: layer.rounding(*bounds), path, (size, error))
@@ -112,12 +120,12 @@ class ConvexResidual(keras.layers.Layer):
         error = t * error_f + (1.0 - t) * error_s + local
         return t * size_f + (1.0 - t) * size_s, error
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         for layer in self.branch:
             input_shape = layer.compute_output_shape(input_shape)
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
@@ -126,7 +134,7 @@ class ConvexResidual(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "ConvexResidual":
         paths = {
             path: [keras.saving.deserialize_keras_object(layer) for layer in config[path]]
             for path in ("branch", "shortcut")

@@ -1,10 +1,12 @@
 """A dense layer whose trained weights are of the order of one."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
+from zoo.typing import BatchShape, Tensor
 from zoo.utils import checks
 
 
@@ -41,13 +43,15 @@ class EqualizedDense(keras.layers.Layer):
         rate).
     """
 
-    def __init__(self, units, *, gain=1.0, use_bias=True, **kwargs):
+    def __init__(
+        self, units: int, *, gain: float = 1.0, use_bias: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.units = checks.positive_integer(units, "units")
         self.gain = checks.positive_number(gain, "gain")
         self.use_bias = use_bias
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         inputs = input_shape[-1]
         if inputs is None:
             raise ValueError(f"the last dimension of the inputs must be known, got {input_shape}")
@@ -63,11 +67,11 @@ class EqualizedDense(keras.layers.Layer):
         )
         self.factor = self.gain / math.sqrt(inputs)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         outputs = ops.matmul(inputs, self.kernel * self.factor)
         return outputs if self.bias is None else outputs + self.bias
 
-    def interval(self, lower, upper):
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds of the outputs over a box of inputs, which do not count rounding errors.
 
         Args:
@@ -80,10 +84,10 @@ class EqualizedDense(keras.layers.Layer):
         reach = ops.matmul((upper - lower) / 2.0, ops.abs(self.kernel * self.factor))
         return centre - reach, centre + reach
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,

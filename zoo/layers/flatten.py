@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from zoo.layers.nonexpansive_operation import NonexpansiveOperation
+from zoo.typing import BatchShape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -25,8 +26,8 @@ class Flatten(NonexpansiveOperation):
     (2, 48)
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return ops.reshape(inputs, (-1, math.prod(inputs.shape[1:])))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return (input_shape[0], math.prod(input_shape[1:]))

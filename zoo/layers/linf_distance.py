@@ -1,13 +1,15 @@
 """The ℓ∞-distance neuron as a layer."""
 
 import numbers
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from zoo.ops import linf_interval, lp_distance
-from zoo.ops.lp_distance import INFINITE, numba_available
+from zoo.ops.lp_distance import INFINITE, Implementation, numba_available
+from zoo.typing import BatchShape, Shape, Tensor
 from zoo.utils import checks
 
 
@@ -20,7 +22,15 @@ class DistanceNeurons(keras.layers.Layer):
 
     _implementations = ("auto", "numba", "pallas", "portable")
 
-    def __init__(self, *, p, use_bias, kernel_initializer, implementation, **kwargs):
+    def __init__(
+        self,
+        *,
+        p: float,
+        use_bias: bool,
+        kernel_initializer: keras.initializers.Initializer | str,
+        implementation: Implementation,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if implementation not in self._implementations:
             raise ValueError(
@@ -28,7 +38,7 @@ class DistanceNeurons(keras.layers.Layer):
             )
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.implementation = implementation
+        self.implementation: Implementation = implementation
         self._initial_p = _checked_p(p)
         # On TensorFlow, XLA cannot compile a call into numba, so Keras must not compile models with
         # this layer by XLA. JAX can make such calls from compiled code.
@@ -36,7 +46,7 @@ class DistanceNeurons(keras.layers.Layer):
         if keras.backend.backend() == "tensorflow" and uses_numba:
             self.supports_jit = False
 
-    def _add_weights(self, kernel_shape, neurons):
+    def _add_weights(self, kernel_shape: Shape, neurons: int) -> None:
         self.kernel = self.add_weight(
             name="kernel", shape=kernel_shape, initializer=self.kernel_initializer
         )
@@ -55,7 +65,7 @@ class DistanceNeurons(keras.layers.Layer):
             dtype="float32",
         )
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         values = {key: np.asarray(store[key]) for key in store.keys()}  # noqa: SIM118
         # A file may hold an infinite exponent, which is the last weight.
         last = str(len(self.weights) - 1)
@@ -64,7 +74,7 @@ class DistanceNeurons(keras.layers.Layer):
         super().load_own_variables(values)
 
     @property
-    def p(self):
+    def p(self) -> float:
         """The exponent used in training; assign a number of at least 2."""
         if not self.built:
             return self._initial_p
@@ -72,12 +82,12 @@ class DistanceNeurons(keras.layers.Layer):
         return value if value < INFINITE else float("inf")
 
     @p.setter
-    def p(self, value):
+    def p(self, value: float) -> None:
         self._initial_p = _checked_p(value)
         if self.built:
             self._p.assign(_held(self._initial_p))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "p": self.p,
@@ -127,14 +137,14 @@ class LinfDistance(DistanceNeurons):
 
     def __init__(
         self,
-        units,
+        units: int,
         *,
-        p=float("inf"),
-        use_bias=False,
-        kernel_initializer="zoo>NearIdentity",
-        implementation="auto",
-        **kwargs,
-    ):
+        p: float = float("inf"),
+        use_bias: bool = False,
+        kernel_initializer: keras.initializers.Initializer | str = "zoo>NearIdentity",
+        implementation: Implementation = "auto",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             p=p,
             use_bias=use_bias,
@@ -144,19 +154,19 @@ class LinfDistance(DistanceNeurons):
         )
         self.units = checks.positive_integer(units, "units")
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         inputs = input_shape[-1]
         if inputs is None:
             raise ValueError(f"the last dimension of the inputs must be known, got {input_shape}")
         self._add_weights((self.units, inputs), self.units)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         p = self._p if training and self.trainable else float("inf")
         rows = ops.reshape(inputs, (-1, inputs.shape[-1]))
         u = lp_distance(rows, self.kernel, p, implementation=self.implementation)
         return self._finish(u, inputs)
 
-    def interval(self, lower, upper):
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds of the outputs (at ``p = inf``) over a box of inputs.
 
         Args:
@@ -168,16 +178,16 @@ class LinfDistance(DistanceNeurons):
         low, high = linf_interval(lower, upper, self.kernel, implementation=self.implementation)
         return self._finish(low, lower), self._finish(high, upper)
 
-    def _finish(self, u, inputs):
+    def _finish(self, u: Tensor, inputs: Tensor) -> Tensor:
         if self.bias is not None:
             u = u + self.bias
         shape = ops.shape(inputs)
         return ops.reshape(u, (*shape[:-1], self.units))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "units": self.units}
 
 
@@ -193,11 +203,11 @@ class NearIdentity(keras.initializers.Initializer):
         seed: integer, or None for a random seed.
     """
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
         self._normal = keras.initializers.RandomNormal(0.0, 1.0, seed=seed)
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
         units, inputs = shape
         kernel = self._normal(shape, dtype=dtype)
         if inputs > units:
@@ -205,16 +215,16 @@ class NearIdentity(keras.initializers.Initializer):
         own = ops.equal(ops.arange(units)[:, None] % inputs, ops.arange(inputs)[None, :])
         return ops.where(own, ops.cast(-10.0, kernel.dtype), kernel)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"seed": self.seed}
 
 
-def _held(p):
+def _held(p: float) -> float:
     """The exponent as a finite number, in which form the weight holds it."""
     return min(p, INFINITE)
 
 
-def _checked_p(p):
+def _checked_p(p: Any) -> float:
     if isinstance(p, bool) or not isinstance(p, numbers.Real) or not float(p) >= 2:
         raise ValueError(f"p must be a number of at least 2 (or inf), got {p!r}")
     return float(p)

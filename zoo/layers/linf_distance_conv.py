@@ -1,11 +1,15 @@
 """The ℓ∞-distance neuron as a convolution."""
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
 import keras
 from keras import ops
 
 from zoo.layers.linf_distance import DistanceNeurons
 from zoo.ops import linf_interval_conv, lp_distance_conv
 from zoo.ops.lp_distance_conv import Geometry
+from zoo.typing import BatchShape, Padding, Shape, Tensor
 from zoo.utils import checks
 
 
@@ -62,18 +66,18 @@ class LinfDistanceConv2D(DistanceNeurons):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
+        filters: int,
+        kernel_size: int | Sequence[int],
         *,
-        strides=1,
-        padding="valid",
-        groups=1,
-        p=float("inf"),
-        use_bias=False,
-        kernel_initializer=None,
-        implementation="auto",
-        **kwargs,
-    ):
+        strides: int | Sequence[int] = 1,
+        padding: Padding = "valid",
+        groups: int = 1,
+        p: float = float("inf"),
+        use_bias: bool = False,
+        kernel_initializer: keras.initializers.Initializer | str | None = None,
+        implementation: Literal["auto", "numba", "portable"] = "auto",
+        **kwargs: Any,
+    ) -> None:
         filters = checks.positive_integer(filters, "filters")
         groups = checks.positive_integer(groups, "groups")
         if filters % groups:
@@ -92,18 +96,18 @@ class LinfDistanceConv2D(DistanceNeurons):
         self.filters = filters
         self.kernel_size = checks.pair(kernel_size, "kernel_size")
         self.strides = checks.pair(strides, "strides")
-        self.padding = padding
+        self.padding: Padding = padding
         self.groups = groups
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         self._geometry(input_shape)
         self._add_weights(self._kernel_shape(input_shape), self.filters)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         p = self._p if training and self.trainable else float("inf")
         return self._shifted(lp_distance_conv(inputs, self.kernel, p, **self._options()))
 
-    def interval(self, lower, upper):
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds of the outputs (at ``p = inf``) over a box of images.
 
         Args:
@@ -115,10 +119,10 @@ class LinfDistanceConv2D(DistanceNeurons):
         low, high = linf_interval_conv(lower, upper, self.kernel, **self._options())
         return self._shifted(low), self._shifted(high)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return (input_shape[0], *self._geometry(input_shape).output, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -128,7 +132,7 @@ class LinfDistanceConv2D(DistanceNeurons):
             "groups": self.groups,
         }
 
-    def _options(self):
+    def _options(self) -> dict[str, Any]:
         return {
             "strides": self.strides,
             "padding": self.padding,
@@ -136,13 +140,13 @@ class LinfDistanceConv2D(DistanceNeurons):
             "implementation": self.implementation,
         }
 
-    def _shifted(self, u):
+    def _shifted(self, u: Tensor) -> Tensor:
         return u if self.bias is None else u + self.bias
 
-    def _kernel_shape(self, input_shape):
+    def _kernel_shape(self, input_shape: BatchShape) -> Shape:
         return (*self.kernel_size, input_shape[3] // self.groups, self.filters)
 
-    def _geometry(self, input_shape):
+    def _geometry(self, input_shape: BatchShape) -> Geometry:
         if len(input_shape) != 4 or None in input_shape[1:]:
             raise ValueError(
                 "inputs must have shape (batch, height, width, channels), all but the batch known, "
@@ -178,12 +182,12 @@ class NearIdentityConv2D(keras.initializers.Initializer):
         Zhang et al., ICML 2021, section 4, for the fully connected neuron.
     """
 
-    def __init__(self, groups=1, seed=None):
+    def __init__(self, groups: int = 1, seed: int | None = None) -> None:
         self.groups = checks.positive_integer(groups, "groups")
         self.seed = seed
         self._normal = keras.initializers.RandomNormal(0.0, 1.0, seed=seed)
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
         height, width, channels, filters = shape
         kernel = self._normal(shape, dtype=dtype)
         if channels > filters // self.groups:
@@ -195,5 +199,5 @@ class NearIdentityConv2D(keras.initializers.Initializer):
         middle = ops.logical_and(ops.logical_and(rows, columns), own)
         return ops.where(middle, ops.cast(-10.0, kernel.dtype), kernel)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"groups": self.groups, "seed": self.seed}

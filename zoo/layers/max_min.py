@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from zoo.layers.nonexpansive_operation import NonexpansiveOperation
+from zoo.typing import BatchShape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -32,13 +33,13 @@ class MaxMin(NonexpansiveOperation):
         Anil, Lucas, Grosse: Sorting Out Lipschitz Function Approximation, ICML 2019, section 4.2.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         if input_shape[-1] is None or input_shape[-1] % 2:
             raise ValueError(f"MaxMin needs an even number of channels, got shape {input_shape}")
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         first, second = ops.split(inputs, 2, axis=-1)
         return ops.concatenate([ops.maximum(first, second), ops.minimum(first, second)], axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return input_shape

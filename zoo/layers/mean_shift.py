@@ -1,7 +1,11 @@
 """Batch normalisation without the scale."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from zoo.typing import BatchShape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -35,13 +39,13 @@ class MeanShift(keras.layers.Layer):
         Zhang et al., ICML 2021, section 4 (normalization).
     """
 
-    def __init__(self, momentum=0.9, **kwargs):
+    def __init__(self, momentum: float = 0.9, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {momentum!r}")
         self.momentum = momentum
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         self.mean = self.add_weight(
             name="mean",
             shape=(input_shape[-1],),
@@ -50,19 +54,19 @@ class MeanShift(keras.layers.Layer):
             aggregation="mean",  # each device of a distribution strategy has a part of the batch
         )
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if not (training and self.trainable):
             return inputs - self.mean
         mean = ops.mean(inputs, axis=tuple(range(len(inputs.shape) - 1)))
         self.mean.assign(self.momentum * self.mean + (1.0 - self.momentum) * mean)
         return inputs - mean
 
-    def interval(self, lower, upper):
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds of the outputs at inference over a box of inputs."""
         return lower - self.mean, upper - self.mean
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum}

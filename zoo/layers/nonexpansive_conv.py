@@ -1,6 +1,8 @@
 """A convolution that never increases the L2 distance of two images."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,6 +11,7 @@ from zoo.layers.nonexpansive_dense import NonexpansiveKernel
 from zoo.ops.parametrizations import almost_orthogonal_convolution_sums
 from zoo.ops.singular_values import convolution_norm
 from zoo.ops.windows import overlaps
+from zoo.typing import Array, BatchShape, Padding, Tensor
 from zoo.utils import checks
 from zoo.utils.fixed_settings import FixedSettings
 
@@ -63,24 +66,24 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
+        filters: int,
+        kernel_size: int | Sequence[int],
         *,
-        strides=1,
-        padding="same",
-        divide_before_convolution=True,
-        **kwargs,
-    ):
+        strides: int | Sequence[int] = 1,
+        padding: Padding = "same",
+        divide_before_convolution: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.filters = checks.positive_integer(filters, "filters")
         self.kernel_size = checks.pair(kernel_size, "kernel_size")
         self.strides = checks.pair(strides, "strides")
         if padding not in ("valid", "same"):
             raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
-        self.padding = padding
+        self.padding: Padding = padding
         self.divide_before_convolution = divide_before_convolution
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         if len(input_shape) != 4 or None in input_shape[1:]:
             raise ValueError(
                 "inputs must have shape (batch, height, width, channels), all but the batch known, "
@@ -96,7 +99,7 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
             )
         self._add_weights((*self.kernel_size, input_shape[3], self.filters))
 
-    def effective_kernel(self):
+    def effective_kernel(self) -> Tensor:
         """The kernel that images are convolved with, including the division by ``√K``.
 
         Returns:
@@ -107,12 +110,12 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
             kernel = kernel / math.sqrt(overlaps(self.kernel_size, self.strides))
         return kernel
 
-    def _sums(self, kernel):
+    def _sums(self, kernel: Tensor) -> Tensor:
         if self.parametrization == "almost_orthogonal":
             return almost_orthogonal_convolution_sums(kernel, self.strides)
         return super()._sums(kernel)
 
-    def _terms(self):
+    def _terms(self) -> int:
         if self.parametrization != "almost_orthogonal":
             return super()._terms()
         # A correlation adds up `windows * n` products, and then m of them at up to `4 * windows`
@@ -121,7 +124,7 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
         windows = overlaps(self.kernel_size, self.strides)
         return 5 * windows * (math.prod(self.strides) * self.kernel.shape[2] + self.filters)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return self._shifted(
             ops.conv(
                 inputs,
@@ -132,7 +135,7 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
             )
         )
 
-    def condensed(self, inputs):
+    def condensed(self, inputs: Tensor) -> Tensor:
         """Apply a ``keras.layers.Conv2D`` with the effective kernel to ``inputs``."""
         layer = keras.layers.Conv2D(
             self.filters,
@@ -149,17 +152,17 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
         return outputs
 
     @property
-    def _roundings(self):
+    def _roundings(self) -> int:
         return math.prod(self.kernel.shape[:-1])
 
     @property
-    def _positions(self):
+    def _positions(self) -> int:
         return math.prod(self.compute_output_shape((None, *self.image_shape, 1))[1:3])
 
-    def _norm(self, kernel):
+    def _norm(self, kernel: Array) -> float:
         return convolution_norm(kernel, self.image_shape, self.strides, self.padding)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return keras.layers.Conv2D(
             self.filters,
             self.kernel_size,
@@ -168,7 +171,7 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
             data_format="channels_last",
         ).compute_output_shape(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,

@@ -1,6 +1,7 @@
 """A dense layer that never increases the L2 distance of two inputs."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,8 +16,14 @@ from zoo.ops.blocked_matmul import (
     sum_of_halves,
 )
 from zoo.ops.float32 import UNIT_ROUNDOFF, flushing, sum_rounding
-from zoo.ops.parametrizations import PARAMETRIZATIONS, almost_orthogonal_sums, row_sums
+from zoo.ops.parametrizations import (
+    PARAMETRIZATIONS,
+    Parametrization,
+    almost_orthogonal_sums,
+    row_sums,
+)
 from zoo.ops.singular_values import dense_norm, gram_row_sums
+from zoo.typing import Array, BatchShape, Numbers, Shape, Tensor
 from zoo.utils import checks
 
 # Lower limit of the sums whose roots a kernel is divided by, so that a kernel of zeros stays zero.
@@ -34,12 +41,12 @@ class NonexpansiveKernel(keras.layers.Layer):
     def __init__(
         self,
         *,
-        parametrization="row_sum",
-        use_bias=True,
-        kernel_initializer="orthogonal",
-        kernel_regularizer=None,
-        **kwargs,
-    ):
+        parametrization: Parametrization = "row_sum",
+        use_bias: bool = True,
+        kernel_initializer: keras.initializers.Initializer | str = "orthogonal",
+        kernel_regularizer: keras.regularizers.Regularizer | str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if parametrization not in PARAMETRIZATIONS:
             known = ", ".join(map(repr, PARAMETRIZATIONS))
@@ -49,7 +56,7 @@ class NonexpansiveKernel(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
-    def _add_weights(self, kernel_shape):
+    def _add_weights(self, kernel_shape: Shape) -> None:
         self.kernel = self.add_weight(
             name="kernel",
             shape=kernel_shape,
@@ -63,7 +70,7 @@ class NonexpansiveKernel(keras.layers.Layer):
             else None
         )
 
-    def effective_kernel(self):
+    def effective_kernel(self) -> Tensor:
         """The kernel that inputs are multiplied by: a tensor of the shape of ``kernel``."""
         kernel = ops.convert_to_tensor(self.kernel)
         if not self._divided:
@@ -71,10 +78,10 @@ class NonexpansiveKernel(keras.layers.Layer):
         return kernel / ops.sqrt(ops.maximum(self._sums(kernel), _SMALLEST))
 
     @property
-    def _divided(self):
+    def _divided(self) -> bool:
         return self.parametrization in ("row_sum", "almost_orthogonal")
 
-    def _sums(self, kernel):
+    def _sums(self, kernel: Tensor) -> Tensor:
         """The sums whose square roots the kernel is divided by."""
         # The kernel of a convolution is taken as a matrix that acts on patches.
         matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
@@ -82,7 +89,7 @@ class NonexpansiveKernel(keras.layers.Layer):
             return row_sums(matrix)
         return almost_orthogonal_sums(matrix)
 
-    def _sums_without_signs(self, kernel):
+    def _sums_without_signs(self, kernel: Tensor) -> Tensor:
         """The sums for the kernel's absolute values, in which nothing cancels."""
         if self.parametrization == "row_sum":
             # The sum is the smaller of two numbers, so its error is at most the larger of theirs.
@@ -90,11 +97,11 @@ class NonexpansiveKernel(keras.layers.Layer):
             return ops.maximum(*(ops.max(sums) for sums in gram_row_sums(matrix)))
         return self._sums(ops.abs(kernel))
 
-    def _terms(self):
+    def _terms(self) -> int:
         """Upper bound of the number of roundings that a product in one of the sums goes through."""
         return math.prod(self.kernel.shape[:-1]) + self.kernel.shape[-1]
 
-    def _kernel_rounding(self):
+    def _kernel_rounding(self) -> float:
         """Bound of the relative difference of two float32 computations of the effective kernel.
 
         Every program computes the kernel anew, eagerly or compiled, on one device or another, and
@@ -111,11 +118,11 @@ class NonexpansiveKernel(keras.layers.Layer):
         error = sum_rounding(self._terms()) * ratio
         return 2.0 * error + 16.0 * UNIT_ROUNDOFF if error < 0.25 else math.inf
 
-    def lipschitz(self):
+    def lipschitz(self) -> float:
         """Upper bound of the layer's L2 Lipschitz constant, computed in float64."""
         return self._norm(ops.convert_to_numpy(self.effective_kernel()))
 
-    def rounding(self, size, error):
+    def rounding(self, size: Numbers, error: Numbers) -> tuple[Numbers, Numbers]:
         """Bounds of the L2 norms of the outputs and of the error that float32 made in them.
 
         Args:
@@ -138,10 +145,10 @@ class NonexpansiveKernel(keras.layers.Layer):
         per_size, offset = flushing(kernel.size + 2, entries, np.abs(kernel).max())
         return norm * size + bias, norm * error + local + per_size * computed + offset
 
-    def _shifted(self, outputs):
+    def _shifted(self, outputs: Tensor) -> Tensor:
         return outputs if self.bias is None else outputs + self.bias
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "parametrization": self.parametrization,
@@ -189,21 +196,21 @@ class NonexpansiveDense(NonexpansiveKernel):
         other parametrizations see :mod:`zoo.ops.parametrizations`.
     """
 
-    def __init__(self, units, **kwargs):
+    def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = checks.positive_integer(units, "units")
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         if input_shape[-1] is None:
             raise ValueError(f"the last dimension of the inputs must be known, got {input_shape}")
         self._add_weights((input_shape[-1], self.units))
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         # Training needs no bound of the rounding error, so it uses the faster ordinary product.
         product = ops.matmul if training else blocked_matmul
         return self._shifted(product(inputs, self.effective_kernel()))
 
-    def condensed(self, inputs):
+    def condensed(self, inputs: Tensor) -> Tensor:
         """Apply a Keras layer with the effective kernel, in the same blocks, to flat ``inputs``."""
         blocks, _ = blocks_of(inputs.shape[-1])
         layer = keras.layers.EinsumDense(
@@ -224,14 +231,14 @@ class NonexpansiveDense(NonexpansiveKernel):
     _positions = 1
 
     @property
-    def _roundings(self):
+    def _roundings(self) -> int:
         return blocks_of(self.kernel.shape[0])[1]
 
-    def _norm(self, kernel):
+    def _norm(self, kernel: Array) -> float:
         return dense_norm(kernel)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "units": self.units}

@@ -1,6 +1,8 @@
 """Pooling by the L2 norm."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -8,6 +10,7 @@ from keras import ops
 from zoo.layers.nonexpansive_operation import NonexpansiveOperation
 from zoo.ops.float32 import sum_rounding
 from zoo.ops.windows import Windows, overlaps
+from zoo.typing import BatchShape, Numbers, Padding, Tensor
 from zoo.utils import checks
 from zoo.utils.fixed_settings import FixedSettings
 
@@ -48,23 +51,29 @@ class NormPooling2D(FixedSettings, NonexpansiveOperation):
 
     fixed = ("pool_size", "strides", "padding", "repeats")
 
-    def __init__(self, pool_size=2, strides=None, padding="valid", **kwargs):
+    def __init__(
+        self,
+        pool_size: int | Sequence[int] = 2,
+        strides: int | Sequence[int] | None = None,
+        padding: Padding = "valid",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.pool_size = checks.pair(pool_size, "pool_size")
         self.strides = self.pool_size if strides is None else checks.pair(strides, "strides")
         if padding not in ("valid", "same"):
             raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
-        self.padding = padding
+        self.padding: Padding = padding
         self.repeats = overlaps(self.pool_size, self.strides)
         # This is a layer because ops.average_pool does not survive saving on JAX.
         self._average = keras.layers.AveragePooling2D(
             self.pool_size, self.strides, data_format="channels_last"
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         self._outputs = math.prod(self.compute_output_shape(input_shape)[1:])
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         squares = ops.square(inputs)
         if self.padding == "same":
             # Zeros are padded here, because Keras's "same" pooling would average over the pixels of
@@ -75,7 +84,7 @@ class NormPooling2D(FixedSettings, NonexpansiveOperation):
         sums = self._average(squares) * math.prod(self.pool_size)
         return ops.sqrt(ops.maximum(sums / self.repeats, _SMALLEST))
 
-    def rounding(self, size, error):
+    def rounding(self, size: Numbers, error: Numbers) -> tuple[Numbers, Numbers]:
         """As :meth:`zoo.layers.NonexpansiveDense.rounding`."""
         # The roundings of the squares, of their sum in any order, of two factors and of the root.
         terms = math.prod(self.pool_size) + 5
@@ -84,13 +93,13 @@ class NormPooling2D(FixedSettings, NonexpansiveOperation):
         size = size + math.sqrt(_SMALLEST * self._outputs)
         return size, error + sum_rounding(terms) * (size + error)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         inputs = keras.KerasTensor(input_shape)
         return ops.max_pool(
             inputs, self.pool_size, self.strides, self.padding, data_format="channels_last"
         ).shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "pool_size": list(self.pool_size),

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from zoo.layers.nonexpansive_operation import NonexpansiveOperation
+from zoo.typing import BatchShape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -29,8 +30,8 @@ class TwoSidedReLU(NonexpansiveOperation):
         2016 (concatenated ReLU).
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return ops.concatenate([ops.relu(inputs), ops.relu(-inputs)], axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return (*input_shape[:-1], 2 * input_shape[-1])

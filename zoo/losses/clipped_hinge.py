@@ -1,9 +1,12 @@
 """Clipped hinge loss of the worst class at a perturbation budget."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from zoo.losses.worst_case import as_number, checked_epsilon, largest_gap
+from zoo.typing import Scalar, Tensor
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -34,13 +37,18 @@ class ClippedHinge(keras.losses.Loss):
         ICLR 2022, equation 6.
     """
 
-    def __init__(self, epsilon, reduction="sum_over_batch_size", name="clipped_hinge"):
+    def __init__(
+        self,
+        epsilon: Scalar,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "clipped_hinge",
+    ) -> None:
         super().__init__(reduction=reduction, name=name)
         self.epsilon = checked_epsilon(epsilon)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         gap = largest_gap(y_true, y_pred)
         return ops.clip(gap / (2.0 * self.epsilon) + 1.0, 0.0, 1.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": as_number(self.epsilon)}

@@ -1,10 +1,13 @@
 """The clipped hinge loss plus a weighted cross-entropy."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from zoo.losses.clipped_hinge import ClippedHinge
 from zoo.losses.worst_case import as_number
+from zoo.typing import Scalar, Tensor
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -38,22 +41,22 @@ class ClippedHingeMixture(ClippedHinge):
 
     def __init__(
         self,
-        epsilon,
-        weight=0.05,
-        scale=1.0,
-        reduction="sum_over_batch_size",
-        name="clipped_hinge_mixture",
-    ):
+        epsilon: Scalar,
+        weight: Scalar = 0.05,
+        scale: Scalar = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "clipped_hinge_mixture",
+    ) -> None:
         super().__init__(epsilon, reduction=reduction, name=name)
         self.weight, self.scale = weight, scale
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         entropy = keras.losses.sparse_categorical_crossentropy(
             ops.reshape(y_true, (-1,)), y_pred * self.scale, from_logits=True
         )
         return super().call(y_true, y_pred) + self.weight * entropy
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "weight": as_number(self.weight),

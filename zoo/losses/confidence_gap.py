@@ -1,9 +1,12 @@
 """A loss that widens the gap between the two largest logits."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from zoo.losses.worst_case import as_number, own_class
+from zoo.typing import Scalar, Tensor
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -41,14 +44,14 @@ class ConfidenceGap(keras.losses.Loss):
 
     def __init__(
         self,
-        u=1.0,
-        v=1.0,
-        z=1.0,
-        gamma=1.0,
-        omega=0.1,
-        reduction="sum_over_batch_size",
-        name="confidence_gap",
-    ):
+        u: Tensor = 1.0,
+        v: Scalar = 1.0,
+        z: float = 1.0,
+        gamma: float = 1.0,
+        omega: float = 0.1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "confidence_gap",
+    ) -> None:
         super().__init__(reduction=reduction, name=name)
         if not z > 0:
             raise ValueError(f"z must be positive, got {z!r}")
@@ -58,7 +61,7 @@ class ConfidenceGap(keras.losses.Loss):
         self.u, self.v, self.z = u, v, z
         self.gamma, self.omega = gamma, omega
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         labels = ops.reshape(y_true, (-1,))
         per_class, together = (
             keras.losses.sparse_categorical_crossentropy(labels, scaled, from_logits=True)
@@ -66,13 +69,13 @@ class ConfidenceGap(keras.losses.Loss):
         )
         return per_class + self.gamma * together + self.omega * self._log_others(labels, y_pred)
 
-    def _log_others(self, labels, y_pred):
+    def _log_others(self, labels: Tensor, y_pred: Tensor) -> Tensor:
         """``log(1 − softmax(z y)_label) / z``, which is finite even if the softmax rounds to 1."""
         logits = y_pred * self.z
         others = ops.logsumexp(logits - 1e9 * own_class(labels, logits), axis=-1)
         return (others - ops.logsumexp(logits, axis=-1)) / self.z
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "u": ops.convert_to_numpy(self.u).tolist(),

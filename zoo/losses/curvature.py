@@ -1,9 +1,17 @@
 """Curvature of the differences of logits, estimated from below, as a penalty in training."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 from keras import ops
 
 from zoo.ops.gradients import input_gradient
+from zoo.typing import Tensor
+
+if TYPE_CHECKING:
+    from zoo.bounds.rules.affine import AffineRule
+    from zoo.bounds.smooth_network import SmoothNetwork
 
 _SMALLEST = 1e-12
 
@@ -26,7 +34,7 @@ class PairCurvature:
         theorems 3 and 4.
     """
 
-    def __init__(self, network, num_classes):
+    def __init__(self, network: "SmoothNetwork", num_classes: int) -> None:
         pairs = [(c, j) for c in range(num_classes) for j in range(num_classes)]
         self.own, self.other = (np.array(part) for part in zip(*pairs, strict=True))
         self.num_classes = num_classes
@@ -38,7 +46,7 @@ class PairCurvature:
             *((1, *shape) for shape in shapes[:-1]),
         ]
 
-    def __call__(self, vectors):
+    def __call__(self, vectors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Make one step of power iteration from each vector.
 
         Returns:
@@ -79,19 +87,21 @@ class PairCurvature:
         return curvature, [*new_pairs, *new_norms]
 
 
-def _largest(group, diagonal, vectors):
+def _largest(
+    group: "Sequence[AffineRule]", diagonal: Tensor | None, vectors: Tensor
+) -> tuple[Tensor, Tensor]:
     """Estimates of the largest eigenvalues of ``W diag(d) Wᵀ``, by one step of power iteration.
 
     Returns:
         ``(estimates, vectors)``: one estimate for each row of ``vectors``, and the next vectors.
     """
 
-    def through(v):
+    def through(v: Tensor) -> Tensor:
         for rule in group:
             v = rule.trained(v)
         return v
 
-    def weighted(z):
+    def weighted(z: Tensor) -> Tensor:
         if diagonal is None:
             return z
         return z * ops.reshape(diagonal, (-1, *z.shape[1:]))

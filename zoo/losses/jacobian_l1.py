@@ -1,8 +1,12 @@
 """The L1 norm of a classifier's input gradients as a penalty."""
 
+from collections.abc import Callable
+from typing import Literal
+
 from keras import ops
 
 from zoo.ops.gradients import input_gradient, input_jacobian
+from zoo.typing import Tensor
 
 #: ``"full"`` takes the gradient of each output; ``"summed"`` that of the sum of all outputs.
 FORMS = ("full", "summed")
@@ -47,7 +51,11 @@ class JacobianL1:
         equation 3 and section 4.2.
     """
 
-    def __init__(self, form="full", outputs="logits"):
+    def __init__(
+        self,
+        form: Literal["full", "summed"] = "full",
+        outputs: Literal["logits", "probabilities"] = "logits",
+    ) -> None:
         for value, argument, known in ((form, "form", FORMS), (outputs, "outputs", OUTPUTS)):
             if value not in known:
                 raise ValueError(f"{argument} must be one of {known}, got {value!r}")
@@ -58,16 +66,16 @@ class JacobianL1:
             )
         self.form, self.outputs = form, outputs
 
-    def __call__(self, function, images):
+    def __call__(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         images = ops.convert_to_tensor(images)
         if self.form == "summed":
             return _absolute_sum(input_gradient(function, images))
 
-        def outputs(x):
+        def outputs(x: Tensor) -> Tensor:
             return ops.softmax(function(x)) if self.outputs == "probabilities" else function(x)
 
         return _absolute_sum(input_jacobian(outputs, images)[1])
 
 
-def _absolute_sum(tensor):
+def _absolute_sum(tensor: Tensor) -> Tensor:
     return ops.sum(ops.abs(tensor), axis=tuple(range(1, len(tensor.shape))))

@@ -1,10 +1,14 @@
 """Cross-entropy that asks the label's logit to exceed the others by a margin."""
 
+from collections.abc import Callable
+from typing import Any, Literal
+
 import keras
 from keras import ops
 
 from zoo.losses.worst_case import as_number, checked_epsilon, own_class
 from zoo.ops.norm_estimate import NormEstimate
+from zoo.typing import Scalar, Tensor
 
 #: ``"lmt"`` raises all logits except the label's, ``"lc-lmt"`` only the largest of those.
 VARIANTS = ("lmt", "lc-lmt")
@@ -54,12 +58,12 @@ class LipschitzMargin(keras.losses.Loss):
 
     def __init__(
         self,
-        lipschitz,
-        epsilon,
-        variant="lc-lmt",
-        reduction="sum_over_batch_size",
-        name="lipschitz_margin",
-    ):
+        lipschitz: Callable[[], NormEstimate] | None,
+        epsilon: Scalar,
+        variant: Literal["lmt", "lc-lmt"] = "lc-lmt",
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "lipschitz_margin",
+    ) -> None:
         super().__init__(reduction=reduction, name=name)
         if lipschitz is not None and not callable(lipschitz):
             raise TypeError(f"lipschitz must be a function, got {type(lipschitz).__name__}")
@@ -69,13 +73,13 @@ class LipschitzMargin(keras.losses.Loss):
         self.epsilon = checked_epsilon(epsilon)
         self.variant = variant
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         # One-hot rows are passed instead of labels, because the row of an invalid label is NaN.
         return keras.losses.categorical_crossentropy(
             own_class(y_true, y_pred), self.raised(y_true, y_pred), from_logits=True
         )
 
-    def raised(self, y_true, y_pred):
+    def raised(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The raised logits, which go into the cross-entropy: tensor ``(batch, classes)``."""
         if self.lipschitz is None:
             raise ValueError(
@@ -100,7 +104,7 @@ class LipschitzMargin(keras.losses.Loss):
         rival = ops.one_hot(rival, y_pred.shape[-1], dtype=y_pred.dtype)
         return y_pred + rival * (others - y_pred)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         # A function cannot be stored. A loaded model gives its own estimate to the loss.
         return {
             **super().get_config(),

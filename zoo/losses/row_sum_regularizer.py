@@ -1,10 +1,13 @@
 """A regulariser that pushes a kernel towards being nonexpansive."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from zoo.ops.parametrizations import smaller_gram
 from zoo.ops.singular_values import gram_row_sums
+from zoo.typing import Tensor
 
 # The larger Gram matrix is not computed if the ratio of the kernel's sides exceeds this.
 _LOPSIDED = 4
@@ -42,21 +45,21 @@ class RowSumRegularizer(keras.regularizers.Regularizer):
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.
     """
 
-    def __init__(self, weight):
+    def __init__(self, weight: float) -> None:
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not weight >= 0:
             raise ValueError(f"weight must be a number of at least 0, got {weight!r}")
         self.weight = float(weight)
 
-    def __call__(self, kernel):
+    def __call__(self, kernel: Tensor) -> Tensor:
         matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
         if max(matrix.shape) > _LOPSIDED * min(matrix.shape):
             gram, _ = smaller_gram(matrix)
             return self.weight * _excess(ops.sum(ops.abs(gram), axis=1))
         return self.weight * ops.minimum(*map(_excess, gram_row_sums(matrix)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"weight": self.weight}
 
 
-def _excess(row_sums):
+def _excess(row_sums: Tensor) -> Tensor:
     return ops.sum(ops.relu(row_sums - 1.0))

@@ -2,8 +2,10 @@
 
 from keras import ops
 
+from zoo.typing import Scalar, Tensor
 
-def own_class(y_true, y_pred):
+
+def own_class(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """One-hot rows of the labels.
 
     Args:
@@ -34,7 +36,7 @@ def own_class(y_true, y_pred):
     return ops.one_hot(labels, classes) + zero_or_nan[:, None]
 
 
-def largest_gap(y_true, y_pred):
+def largest_gap(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """``max_j f_j − f_y`` over the classes ``j ≠ y``: ``(batch,)``, negative where correct."""
     own = own_class(y_true, y_pred)
     # 1e9 is subtracted from the label's own logit, so that it is never taken for the largest of the
@@ -42,14 +44,14 @@ def largest_gap(y_true, y_pred):
     return ops.max(y_pred - own * 1e9, axis=-1) - ops.sum(own * y_pred, axis=-1)
 
 
-def checked_epsilon(epsilon):
+def checked_epsilon(epsilon: Scalar) -> Scalar:
     """Return the budget after a check: a number must be positive; a variable is not checked."""
     if isinstance(epsilon, (int, float)) and not epsilon > 0:
         raise ValueError(f"epsilon must be positive, got {epsilon!r}")
     return epsilon
 
 
-def as_number(value):
+def as_number(value: Scalar) -> float:
     """A number, or the value of a scalar variable, as a float.
 
     ``float()`` alone does not work for a variable that is mirrored on several devices.

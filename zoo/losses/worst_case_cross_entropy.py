@@ -1,9 +1,12 @@
 """Cross-entropy of the worst logits that a perturbation can cause."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from zoo.losses.worst_case import as_number, checked_epsilon, own_class
+from zoo.typing import Scalar, Tensor
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -36,22 +39,22 @@ class WorstCaseCrossEntropy(keras.losses.Loss):
 
     def __init__(
         self,
-        epsilon,
-        scale=1.0,
-        reduction="sum_over_batch_size",
-        name="worst_case_cross_entropy",
-    ):
+        epsilon: Scalar,
+        scale: Scalar = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "worst_case_cross_entropy",
+    ) -> None:
         super().__init__(reduction=reduction, name=name)
         self.epsilon = checked_epsilon(epsilon)
         self.scale = scale
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         worst = y_pred - 2.0 * self.epsilon * own_class(y_true, y_pred)
         return keras.losses.sparse_categorical_crossentropy(
             ops.reshape(y_true, (-1,)), worst * self.scale, from_logits=True
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "epsilon": as_number(self.epsilon),

@@ -1,9 +1,12 @@
 """Hinge loss of the worst class at a perturbation budget."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from zoo.losses.worst_case import as_number, checked_epsilon, largest_gap
+from zoo.typing import Scalar, Tensor
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -32,12 +35,17 @@ class WorstCaseHinge(keras.losses.Loss):
         Zhang et al., ICML 2021, section 4: multi-class hinge with threshold ``2ε``.
     """
 
-    def __init__(self, epsilon, reduction="sum_over_batch_size", name="worst_case_hinge"):
+    def __init__(
+        self,
+        epsilon: Scalar,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "worst_case_hinge",
+    ) -> None:
         super().__init__(reduction=reduction, name=name)
         self.epsilon = checked_epsilon(epsilon)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return ops.relu(largest_gap(y_true, y_pred) + 2.0 * self.epsilon)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": as_number(self.epsilon)}

@@ -130,6 +130,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         self._has_default_loss = getattr(loss, "of_this_model", False)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
+<<<<<<< HEAD
     def default_optimizer(self) -> Any:
         """The optimizer, with its learning rate, that ``compile()`` without one takes."""
         return keras.optimizers.Adam(1e-3)
@@ -151,6 +152,11 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
 
     def training_objective(self, x, y, y_pred, loss_of):
+=======
+    def training_objective(
+        self, x: Tensor, y: Tensor, y_pred: Tensor, loss_of: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+>>>>>>> annotate
         """The value that ``fit`` minimises; a subclass may add terms to the compiled loss.
 
         Args:
@@ -164,23 +170,30 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         """
         return loss_of(y_pred)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
         """Like :meth:`keras.Model.compute_loss`; in training, :meth:`training_objective`."""
 
-        def loss_of(logits):
+        def loss_of(logits: Tensor) -> Tensor:
             return super(CertifiedModel, self).compute_loss(
                 x=x, y=y, y_pred=logits, sample_weight=sample_weight, training=training
             )
 
         return self.training_objective(x, y, y_pred, loss_of) if training else loss_of(y_pred)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> Any:
         config = super().get_compile_config()
         if config and self._has_default_loss:
             config["loss"] = None  # a loaded model makes its own loss from its own weights
         return config
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         # Keras does not compile a loaded model whose class overrides compile().
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)

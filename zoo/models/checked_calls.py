@@ -1,12 +1,14 @@
 """Checks of the images and labels that are passed to ``fit``, ``evaluate``, ``predict``, …"""
 
 import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from zoo.bounds.model_state import drop_outdated_program
+from zoo.typing import Array
 from zoo.utils import checks
 
 # Models inherit from this mixin and from keras.Model, whose methods the mixin calls. Type checkers
@@ -22,7 +24,7 @@ class CheckedCalls(_Model):
     and for a direct call ``model(x)``, only dtype and shape are checked.
     """
 
-    def fit(self, x=None, y=None, *args, **kwargs):
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Check the images and labels, then call :meth:`keras.Model.fit`."""
         x = self._checked(x, y)
         validation = kwargs.get("validation_data")
@@ -33,43 +35,43 @@ class CheckedCalls(_Model):
         with _value_errors(self):
             return super().fit(x, y, *args, **kwargs)
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Check the images and labels, then call :meth:`keras.Model.evaluate`."""
         x = self._checked(x, y)
         with _value_errors(self):
             return super().evaluate(x, y, *args, **kwargs)
 
-    def predict(self, x, *args, **kwargs):
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Check the images, then call :meth:`keras.Model.predict`."""
         x = self._checked(x)
         with _value_errors(self):
             return super().predict(x, *args, **kwargs)
 
-    def train_on_batch(self, x, y=None, *args, **kwargs):
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Check the images and labels, then call :meth:`keras.Model.train_on_batch`."""
         return super().train_on_batch(self._checked(x, y), y, *args, **kwargs)
 
-    def test_on_batch(self, x, y=None, *args, **kwargs):
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Check the images and labels, then call :meth:`keras.Model.test_on_batch`."""
         return super().test_on_batch(self._checked(x, y), y, *args, **kwargs)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: Any) -> Any:
         """Check the images, then call :meth:`keras.Model.predict_on_batch`."""
         return super().predict_on_batch(self._checked(x))
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> Any:
         drop_outdated_program(self, "train_function")
         return super().make_train_function(force)
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> Any:
         drop_outdated_program(self, "test_function")
         return super().make_test_function(force)
 
-    def make_predict_function(self, force=False):
+    def make_predict_function(self, force: bool = False) -> Any:
         drop_outdated_program(self, "predict_function")
         return super().make_predict_function(force)
 
-    def require_float32_policy(self):
+    def require_float32_policy(self) -> None:
         """Raise unless the model was made to compute in float32.
 
         Raises:
@@ -99,7 +101,7 @@ class CheckedCalls(_Model):
             checks.labels(_class_numbers(np.asarray(y)), len(y), self.num_classes)
         return data
 
-    def _checked_data_set(self, data):
+    def _checked_data_set(self, data: Any) -> Any:
         """The data set with a check that runs for each batch when it is read."""
         import tensorflow as tf
 
@@ -113,7 +115,7 @@ class CheckedCalls(_Model):
         if with_labels and y and y[0].shape.rank == 2 and y[0].shape[1] not in (1, None):
             checks.labels(np.zeros((0, y[0].shape[1]), int), 0, self.num_classes)
 
-        def checked(x, *rest):
+        def checked(x: Any, *rest: Any) -> Any:
             tests = []
             if x.dtype.is_floating:
                 within = tf.reduce_all((x >= 0) & (x <= 1))
@@ -137,7 +139,7 @@ _LABELS = "y must lie in the range of the classes, but a batch of the data set d
 
 
 @contextlib.contextmanager
-def _value_errors(model):
+def _value_errors(model: Any) -> Iterator[None]:
     """Turn the backend's error for a batch that failed the checks into a ValueError."""
     variables = [*model.variables, *getattr(getattr(model, "optimizer", None), "variables", ())]
     values = [(variable, getattr(variable, "_value", None)) for variable in variables]
@@ -156,7 +158,7 @@ def _value_errors(model):
         raise ValueError(message) from None
 
 
-def _class_numbers(y):
+def _class_numbers(y: Array) -> Array:
     """Labels as a vector of integers, if they are class indices in another dtype or a column."""
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -165,5 +167,5 @@ def _class_numbers(y):
     return y
 
 
-def _is_array(value):
+def _is_array(value: object) -> bool:
     return isinstance(value, list) or hasattr(value, "__array__")

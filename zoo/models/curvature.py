@@ -1,12 +1,14 @@
 """Smooth networks that are trained for small curvature and certified by curvature bounds."""
 
 import math
+from collections.abc import Callable
+from typing import Any, cast
 
 import keras
 import numpy as np
 from keras import ops
 
-from zoo.bounds.curvature import global_curvature
+from zoo.bounds.curvature import Curvature, global_curvature
 from zoo.bounds.smooth_network import SmoothNetwork
 from zoo.certificates import CertifiedBatch, round_down
 from zoo.certificates.curvature import radii
@@ -19,6 +21,7 @@ from zoo.models.curvature_networks import NETWORKS
 from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.models.wrapped_model import WrappedModel
 from zoo.ops.gradients import input_gradient
+from zoo.typing import Array, ArrayLike, Budget, Norm, Tensor
 from zoo.utils import checks
 
 
@@ -68,14 +71,22 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
     networks = NETWORKS
     analyse = staticmethod(SmoothNetwork)
 
-    def __init__(self, network, epsilon=0.5, *, penalty_weight=0.01, attack_steps=10, **kwargs):
+    def __init__(
+        self,
+        network: keras.Model | dict[str, Any],
+        epsilon: Budget | None = 0.5,
+        *,
+        penalty_weight: float = 0.01,
+        attack_steps: int = 10,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(network, **kwargs)
         if not penalty_weight >= 0:
             raise ValueError(f"penalty_weight must not be negative, got {penalty_weight!r}")
         self.penalty_weight = float(penalty_weight)
         self.attack_steps = attack_steps
         self.adversarial = epsilon not in (None, 0)
-        self.add_epsilon(epsilon if self.adversarial else 0.5)
+        self.add_epsilon(cast(Budget, epsilon) if self.adversarial else 0.5)
         self._pairs = PairCurvature(self.analysis, self.num_classes)
         self._vectors = [
             self.add_weight(
@@ -92,20 +103,20 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         )
 
     @property
-    def architecture(self):
+    def architecture(self) -> str:
         """A one-line description of the model, for listings."""
         return f"curvature-bounded {self.network.name}"
 
-    def default_loss(self):
+    def default_loss(self) -> Any:
         """The cross-entropy of labels and logits."""
 
-        def cross_entropy(y_true, y_pred):
+        def cross_entropy(y_true: Tensor, y_pred: Tensor) -> Tensor:
             labels = own_class(y_true, y_pred)
             return keras.losses.categorical_crossentropy(labels, y_pred, from_logits=True)
 
         return of_this_model(cross_entropy)
 
-    def estimate(self):
+    def estimate(self) -> Tensor:
         """Estimate the curvature bounds of all pairs of classes, for training only.
 
         Each call takes one step of power iteration.
@@ -121,7 +132,9 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
             variable.assign(vector)
         return curvature
 
-    def training_objective(self, x, y, y_pred, loss_of):
+    def training_objective(
+        self, x: Tensor, y: Tensor, y_pred: Tensor, loss_of: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         """The compiled loss at the worst points, plus the curvature penalty."""
         if not (self.adversarial or self.penalty_weight):
             return loss_of(y_pred)
@@ -133,7 +146,9 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
             y_pred = self.network(ops.stop_gradient(worst), training=True)
         return loss_of(y_pred) + self.penalty_weight * ops.mean(curvature)
 
-    def worst_points(self, x, y, eps, steps=30):
+    def worst_points(
+        self, x: ArrayLike, y: ArrayLike, eps: Budget, steps: int = 30
+    ) -> tuple[Array, Array]:
         """Solve the attack problem: minimise the label's lead over its strongest rival in a ball.
 
         Args:
@@ -162,15 +177,15 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         points, exact = self._worst_points(ops.convert_to_tensor(x), y, logits, upper, rho, steps)
         return ops.convert_to_numpy(points), ops.convert_to_numpy(exact)
 
-    def curvature(self):
+    def curvature(self) -> Curvature:
         """:class:`zoo.bounds.curvature.Curvature` of the current weights; it is cached."""
         return self.derived()
 
-    def derive(self):
+    def derive(self) -> Curvature:
         self.analysis.prepare()
         return global_curvature(self.analysis)
 
-    def certified_radius(self, x, norm, method):
+    def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
         logits = ops.convert_to_numpy(self(x, training=False))
         curvature, smooth = self.derived(), self.analysis
         flat, classes = x.reshape(len(x), -1), np.argmax(logits, axis=1)
@@ -182,7 +197,9 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         radius = round_down(np.minimum(radius, diameter))
         return CertifiedBatch(logits, radius, found.nearest.min(axis=1))
 
-    def _worst_points(self, images, y, logits, upper, rho, steps):
+    def _worst_points(
+        self, images: Tensor, y: Tensor, logits: Tensor, upper: Tensor, rho: Tensor, steps: int
+    ) -> tuple[Tensor, Tensor]:
         """``(points, exact)`` of :meth:`worst_points`, for tensors of images and their logits."""
         own = own_class(y, logits)
         rival = ops.one_hot(ops.argmax(logits - own * 1e9, axis=-1), self.num_classes)
@@ -193,13 +210,13 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         least = ops.sum(rival * ops.matmul(own, ops.transpose(upper)), axis=-1)
         axes = tuple(range(1, len(images.shape)))
 
-        def spread(values):
+        def spread(values: Tensor) -> Tensor:
             return ops.reshape(values, (-1, *[1] * len(axes)))
 
-        def gradient(points):
+        def gradient(points: Tensor) -> Tensor:
             return input_gradient(lambda x: heads * self.network(x, training=False), points)
 
-        def lengths(values):
+        def lengths(values: Tensor) -> Tensor:
             return ops.sqrt(ops.maximum(ops.sum(ops.square(values), axis=axes), 1e-24))
 
         slope = gradient(images)
@@ -221,7 +238,7 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         exact = (length > 0.99 * rho) & (length < 1.01 * rho) & (left < 0.05 * lengths(slope))
         return images + change * spread(ops.minimum(1.0, rho / length)), exact
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "epsilon": str(self.epsilon) if self.adversarial else None,

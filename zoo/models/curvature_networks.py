@@ -1,9 +1,17 @@
 """The smooth networks of the paper on second-order defences, as ordinary Keras models."""
 
+from collections.abc import Sequence
+from typing import Literal
+
 import keras
 
 
-def mlp(image_shape, num_classes, hidden=(1024,), activation="softplus"):
+def mlp(
+    image_shape: Sequence[int],
+    num_classes: int,
+    hidden: Sequence[int] = (1024,),
+    activation: Literal["softplus", "sigmoid", "tanh"] = "softplus",
+) -> keras.Sequential:
     """A network of dense layers; the published ones have 1, 2 or 3 hidden layers of 1,024 units.
 
     Args:
@@ -20,7 +28,14 @@ def mlp(image_shape, num_classes, hidden=(1024,), activation="softplus"):
     return keras.Sequential([*layers, keras.layers.Dense(num_classes, name="head")], name="mlp")
 
 
-def convnet(image_shape, num_classes, filters=32, kernel_size=5, strides=2, activation="tanh"):
+def convnet(
+    image_shape: Sequence[int],
+    num_classes: int,
+    filters: int = 32,
+    kernel_size: int | Sequence[int] = 5,
+    strides: int | Sequence[int] = 2,
+    activation: Literal["softplus", "sigmoid", "tanh"] = "tanh",
+) -> keras.Sequential:
     """A network of one convolution and one dense layer.
 
     Args:

@@ -1,6 +1,8 @@
 """Networks trained with a penalty on the L1 norm of their input gradients."""
 
 import math
+from collections.abc import Callable
+from typing import Any, Literal
 
 import keras
 from keras import ops
@@ -14,6 +16,7 @@ from zoo.models.base import of_this_model
 from zoo.models.double_backprop_networks import NETWORKS
 from zoo.models.wrapped_model import WrappedModel
 from zoo.ops.gradients import input_gradient
+from zoo.typing import Array, Budget, Norm, Tensor
 from zoo.utils import checks
 
 
@@ -62,16 +65,16 @@ class DoubleBackpropNet(WrappedModel):
 
     def __init__(
         self,
-        network,
-        penalty_weight=10.0,
+        network: keras.Model | dict[str, Any],
+        penalty_weight: float = 10.0,
         *,
-        form="full",
-        outputs="logits",
-        penalty_every=1,
-        epsilon=None,
-        label_smoothing=0.1,
-        **kwargs,
-    ):
+        form: Literal["full", "summed"] = "full",
+        outputs: Literal["logits", "probabilities"] = "logits",
+        penalty_every: int = 1,
+        epsilon: Budget | None = None,
+        label_smoothing: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(network, **kwargs)
         if not 0 <= penalty_weight < math.inf:
             raise ValueError(f"penalty_weight must be a number from 0 on, got {penalty_weight!r}")
@@ -85,7 +88,7 @@ class DoubleBackpropNet(WrappedModel):
         self.built = True
 
     @property
-    def certificates(self):
+    def certificates(self) -> tuple[tuple[Norm, str], ...]:
         """Both norms with the methods that :func:`zoo.certify` chooses from for this network."""
         methods = NetworkBounds(self.network).methods
         return tuple((norm, method) for norm in ("linf", "l2") for method in methods)
@@ -95,14 +98,14 @@ class DoubleBackpropNet(WrappedModel):
         return "Seck, Loosli, Canu: L1-norm double backpropagation adversarial defense, ESANN 2019"
 
     @property
-    def architecture(self):
+    def architecture(self) -> str:
         """A one-line description of the model, for listings."""
         return f"L1 double backpropagation, {self.network.name}"
 
-    def default_loss(self):
+    def default_loss(self) -> Any:
         """The cross-entropy of labels and logits, with label smoothing."""
 
-        def smoothed_cross_entropy(y_true, y_pred):
+        def smoothed_cross_entropy(y_true: Tensor, y_pred: Tensor) -> Tensor:
             labels = own_class(y_true, y_pred)
             return keras.losses.categorical_crossentropy(
                 labels, y_pred, from_logits=True, label_smoothing=self.label_smoothing
@@ -110,7 +113,9 @@ class DoubleBackpropNet(WrappedModel):
 
         return of_this_model(smoothed_cross_entropy)
 
-    def training_objective(self, x, y, y_pred, loss_of):
+    def training_objective(
+        self, x: Tensor, y: Tensor, y_pred: Tensor, loss_of: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         """The compiled loss, averaged with that of the adversarial images, plus the penalty."""
         loss = loss_of(y_pred)
         images = self._pixels(x)
@@ -125,12 +130,12 @@ class DoubleBackpropNet(WrappedModel):
             loss = loss + self.penalty_weight * ops.mean(self.penalty(self.network, penalised))
         return loss
 
-    def certified_radius(self, x, norm, method):
+    def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
         # The network is analysed again, because its layers may have been changed since.
         logits, radius = NetworkBounds(self.network).certified_radius(x, norm, method)
         return CertifiedBatch(logits, radius)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "penalty_weight": self.penalty_weight,

@@ -1,9 +1,17 @@
 """The networks of the paper on L1-norm double backpropagation, as ordinary Keras models."""
 
+from collections.abc import Iterable, Sequence
+
 import keras
 
 
-def _convolutional(name, settings, hidden, image_shape, num_classes):
+def _convolutional(
+    name: str,
+    settings: Iterable[tuple[int, int, int, str]],
+    hidden: Sequence[int],
+    image_shape: Sequence[int],
+    num_classes: int,
+) -> keras.Sequential:
     layers = [keras.Input(tuple(image_shape))]
     for filters, size, strides, padding in settings:
         layers.append(
@@ -14,13 +22,15 @@ def _convolutional(name, settings, hidden, image_shape, num_classes):
     return _dense(name, layers, hidden, num_classes)
 
 
-def _dense(name, layers, hidden, num_classes):
+def _dense(
+    name: str, layers: list[keras.layers.Layer], hidden: Sequence[int], num_classes: int
+) -> keras.Sequential:
     layers.append(keras.layers.Flatten(data_format="channels_last"))
     layers += [keras.layers.Dense(units, activation="relu") for units in hidden]
     return keras.Sequential([*layers, keras.layers.Dense(num_classes, name="head")], name=name)
 
 
-def model_a(image_shape, num_classes):
+def model_a(image_shape: Sequence[int], num_classes: int) -> keras.Sequential:
     """Model A of the paper: three convolutions, 710,218 parameters for 28 × 28 images.
 
     Args:
@@ -34,7 +44,7 @@ def model_a(image_shape, num_classes):
     return _convolutional("model_a", settings, (), image_shape, num_classes)
 
 
-def model_b(image_shape, num_classes):
+def model_b(image_shape: Sequence[int], num_classes: int) -> keras.Sequential:
     """Model B of the paper: two convolutions and a hidden dense layer, 1,460,938 parameters.
 
     Args:
@@ -44,7 +54,9 @@ def model_b(image_shape, num_classes):
     return _convolutional("model_b", settings, (128,), image_shape, num_classes)
 
 
-def model_c(image_shape, num_classes, hidden=(512, 256, 128)):
+def model_c(
+    image_shape: Sequence[int], num_classes: int, hidden: Sequence[int] = (512, 256, 128)
+) -> keras.Sequential:
     """Model C of the paper: dense layers, 567,434 parameters.
 
     Args:

@@ -1,6 +1,10 @@
 """Architectures of L2-nonexpansive networks: functions that list the layers below the head."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
 
 from zoo.layers import (
     ConvexResidual,
@@ -12,6 +16,7 @@ from zoo.layers import (
     TwoSidedReLU,
 )
 from zoo.losses import RowSumRegularizer
+from zoo.ops.parametrizations import Parametrization
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,24 +32,26 @@ class Settings:
 
     width: float = 1.0
     activation: str = "two_sided_relu"
-    parametrization: str = "row_sum"
+    parametrization: Parametrization = "row_sum"
     divide_before_convolution: bool = True
     regularization: float = 0.0
 
-    def scaled(self, count):
+    def scaled(self, count: int) -> int:
         """A published number of filters or units times the width, rounded to an even number.
 
         MaxMin works on pairs of units, so their number must be even.
         """
         return max(2, 2 * round(self.width * count / 2))
 
-    def nonlinearity(self):
+    def nonlinearity(self) -> keras.layers.Layer:
         return ACTIVATIONS[self.activation]()
 
-    def dense(self, units, **options):
+    def dense(self, units: int, **options: Any) -> NonexpansiveDense:
         return NonexpansiveDense(units, **self._kernel(), **options)
 
-    def convolution(self, filters, kernel_size, **options):
+    def convolution(
+        self, filters: int, kernel_size: int | Sequence[int], **options: Any
+    ) -> NonexpansiveConv2D:
         return NonexpansiveConv2D(
             filters,
             kernel_size,
@@ -53,12 +60,12 @@ class Settings:
             **options,
         )
 
-    def _kernel(self):
+    def _kernel(self) -> dict[str, Any]:
         regularizer = RowSumRegularizer(self.regularization) if self.regularization else None
         return {"parametrization": self.parametrization, "kernel_regularizer": regularizer}
 
 
-def convnet(image_shape, settings):
+def convnet(image_shape: Sequence[int], settings: Settings) -> list[keras.layers.Layer]:
     """Two 5 × 5 convolutions with norm pooling, and a dense layer."""
     layers = []
     for filters in (32, 64):
@@ -75,7 +82,7 @@ def convnet(image_shape, settings):
     ]
 
 
-def dense(image_shape, settings):
+def dense(image_shape: Sequence[int], settings: Settings) -> list[keras.layers.Layer]:
     """Three dense layers of 1,024 units."""
     layers = [Flatten()]
     for _ in range(3):
@@ -83,7 +90,7 @@ def dense(image_shape, settings):
     return layers
 
 
-def resnet20(image_shape, settings):
+def resnet20(image_shape: Sequence[int], settings: Settings) -> list[keras.layers.Layer]:
     """Three stages of three pre-activation blocks, each with two 3 × 3 convolutions."""
     layers = [settings.convolution(settings.scaled(16), 3)]
     side = max(image_shape[:2])

@@ -1,6 +1,8 @@
 """L2-nonexpansive networks: no layer increases the L2 distance between two inputs."""
 
 import math
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -12,6 +14,8 @@ from zoo.losses import ConfidenceGap, WorstCaseCrossEntropy
 from zoo.models import l2_networks
 from zoo.models.base import CertifiedModel, of_this_model
 from zoo.ops.float32 import sum_rounding
+from zoo.ops.parametrizations import Parametrization
+from zoo.typing import Array, ArrayLike, BatchShape, Budget, Norm, Tensor
 from zoo.utils import checks
 
 _LOSSES = ("confidence_gap", "cross_entropy")
@@ -64,22 +68,22 @@ class L2NonexpansiveNet(CertifiedModel):
 
     def __init__(
         self,
-        image_shape,
-        num_classes,
+        image_shape: Sequence[int],
+        num_classes: int,
         *,
-        network="convnet",
-        width=1.0,
-        activation="two_sided_relu",
-        parametrization="row_sum",
-        divide_before_convolution=True,
-        regularization=0.0,
-        mean=0.0,
-        loss="confidence_gap",
-        scale=1.0,
-        omega=0.1,
-        epsilon=0.5,
-        **kwargs,
-    ):
+        network: Literal["convnet", "resnet20", "dense"] = "convnet",
+        width: float = 1.0,
+        activation: Literal["two_sided_relu", "max_min"] = "two_sided_relu",
+        parametrization: Parametrization = "row_sum",
+        divide_before_convolution: bool = True,
+        regularization: float = 0.0,
+        mean: ArrayLike = 0.0,
+        loss: Literal["confidence_gap", "cross_entropy"] = "confidence_gap",
+        scale: float = 1.0,
+        omega: float = 0.1,
+        epsilon: Budget = 0.5,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(image_shape, num_classes, **kwargs)
         for value, argument, known in (
             (network, "network", l2_networks.NETWORKS),
@@ -118,7 +122,7 @@ class L2NonexpansiveNet(CertifiedModel):
             )
         self.build((None, *self.image_shape))
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         for layer in [*self.hidden, self.head]:
             layer.build(input_shape)
             input_shape = layer.compute_output_shape(input_shape)
@@ -129,17 +133,17 @@ class L2NonexpansiveNet(CertifiedModel):
         return "Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019"
 
     @property
-    def architecture(self):
+    def architecture(self) -> str:
         """A one-line description of the model, for listings."""
         return f"L2-nonexpansive {self.network}, {self.parametrization}, width {self.width:g}"
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         z = self._normalised(inputs)
         for layer in self.hidden:
             z = layer(z)
         return self.head(z)
 
-    def default_loss(self):
+    def default_loss(self) -> Any:
         """The loss that was chosen in the constructor, with the scales of this model."""
         if self.loss_name == "confidence_gap":
             loss = ConfidenceGap(self._class_scales, self._scale, omega=self.omega)
@@ -149,7 +153,7 @@ class L2NonexpansiveNet(CertifiedModel):
         loss = WorstCaseCrossEntropy(float(self.epsilon) / math.sqrt(2.0), self._scale)
         return of_this_model(loss)
 
-    def lipschitz(self):
+    def lipschitz(self) -> dict[str, float]:
         """Upper bounds of the L2 Lipschitz constants of all layers, computed in float64.
 
         Returns:
@@ -159,7 +163,7 @@ class L2NonexpansiveNet(CertifiedModel):
         """
         return {layer.name: layer.lipschitz() for layer in [*self.hidden, self.head]}
 
-    def logit_certificate(self):
+    def logit_certificate(self) -> LogitCertificate:
         """The certificate as a function of the logits.
 
         Returns:
@@ -168,7 +172,7 @@ class L2NonexpansiveNet(CertifiedModel):
         self.require_certifiable()
         return self.derived()
 
-    def derive(self):
+    def derive(self) -> LogitCertificate:
         offset, slope = (self._rounding(np.array([size]))[0] for size in (0.0, 1.0))
         return LogitCertificate(
             "l2",
@@ -181,14 +185,14 @@ class L2NonexpansiveNet(CertifiedModel):
             error_per_size=float(slope - offset),
         )
 
-    def certified_radius(self, x, norm, method):
+    def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
         logits = ops.convert_to_numpy(self(x, training=False))
         return CertifiedBatch(logits, self.derived().radius(logits, x))
 
-    def export_model(self):
+    def export_model(self) -> keras.Model:
         return self.condense()
 
-    def condense(self):
+    def condense(self) -> keras.Model:
         """An ordinary Keras model with the same logits, for inference.
 
         The effective kernels are computed once. The model consists of Keras's own layers and
@@ -204,10 +208,10 @@ class L2NonexpansiveNet(CertifiedModel):
             z = layer.condensed(z)
         return keras.Model(inputs, z, name=self.name)
 
-    def _normalised(self, inputs):
+    def _normalised(self, inputs: Tensor) -> Tensor:
         return self._pixels(inputs) - np.asarray(self.mean, self.compute_dtype)
 
-    def _rounding(self, size):
+    def _rounding(self, size: Array) -> Array:
         """Bounds of float32's error in a logit, for images no further from the mean than ``size``.
 
         The bound is an affine function of the size.
@@ -222,7 +226,7 @@ class L2NonexpansiveNet(CertifiedModel):
         # Certificates assume 2 · (the returned bound) for this sum: error / √2 suffices.
         return error / math.sqrt(2.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "network": self.network,

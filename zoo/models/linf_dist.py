@@ -1,5 +1,8 @@
 """ℓ∞-distance networks: 1-Lipschitz in ℓ∞ by construction."""
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
 import keras
 import numpy as np
 from keras import ops
@@ -16,6 +19,8 @@ from zoo.losses import ClippedHingeMixture, WorstCaseCrossEntropy, WorstCaseHing
 from zoo.models.base import of_this_model
 from zoo.models.linf_dist_features import LinfDistFeatures
 from zoo.ops.float32 import UNIT_ROUNDOFF
+from zoo.ops.lp_distance import Implementation
+from zoo.typing import Array, ArrayLike, Budget, Norm, Tensor
 from zoo.utils import checks
 
 _LOSSES = ("mixture", "hinge", "cross_entropy")
@@ -61,19 +66,19 @@ class LinfDistNet(LinfDistFeatures):
 
     def __init__(
         self,
-        image_shape,
-        num_classes,
+        image_shape: Sequence[int],
+        num_classes: int,
         *,
-        width,
-        depth,
-        mean=0.0,
-        std=1.0,
-        epsilon=0.1,
-        loss="mixture",
-        cross_entropy_weight=0.0,
-        implementation="auto",
-        **kwargs,
-    ):
+        width: int,
+        depth: int,
+        mean: ArrayLike = 0.0,
+        std: float = 1.0,
+        epsilon: Budget = 0.1,
+        loss: Literal["mixture", "hinge", "cross_entropy"] = "mixture",
+        cross_entropy_weight: float = 0.0,
+        implementation: Implementation = "auto",
+        **kwargs: Any,
+    ) -> None:
         self.depth = checks.positive_integer(depth, "depth")
         if loss not in _LOSSES:
             raise ValueError(f"loss must be one of {_LOSSES}, got {loss!r}")
@@ -101,24 +106,24 @@ class LinfDistNet(LinfDistFeatures):
         self.build((None, *self.image_shape))
 
     @property
-    def architecture(self):
+    def architecture(self) -> str:
         """A one-line description of the model, for listings."""
         return f"ℓ∞-distance network, {self.depth} layers, width {self.width}"
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         return -self.std * self.head(self.features(inputs, training), training=training)
 
-    def lipschitz(self):
+    def lipschitz(self) -> float:
         """Lipschitz constant of each logit in the ℓ∞ norm of the image: 1, for any weights."""
         return 1.0
 
-    def default_loss(self):
+    def default_loss(self) -> Any:
         """The loss that was chosen in the constructor, with the variables of this model."""
         epsilon = self._training_epsilon
         if self.loss_name == "hinge":
             return of_this_model(WorstCaseHinge(epsilon))
 
-        def with_scale(y_true, y_pred):
+        def with_scale(y_true: Tensor, y_pred: Tensor) -> Tensor:
             scale = self._scale / 5.0
             if self.loss_name == "cross_entropy":
                 loss = WorstCaseCrossEntropy(epsilon, scale, reduction=None)
@@ -130,7 +135,7 @@ class LinfDistNet(LinfDistFeatures):
 
         return of_this_model(with_scale)
 
-    def certified_radius(self, x, norm, method):
+    def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
         logits = ops.convert_to_numpy(self(x, training=False))
         error = self._rounding_error()
         radius = lipschitz_radius(logits, self.lipschitz(), error)
@@ -138,7 +143,7 @@ class LinfDistNet(LinfDistFeatures):
             return CertifiedBatch(logits, round_down(radius))
         predicted = np.argmax(logits, axis=1)
 
-        def is_certified(eps):
+        def is_certified(eps: Array) -> Array:
             lower, upper = self.head.interval(*self.feature_bounds(x, eps))
             # A logit is a negative distance, so the upper end of one is the lower end of the other.
             low, high = -self.std * np.array(upper), -self.std * np.array(lower)
@@ -149,7 +154,7 @@ class LinfDistNet(LinfDistFeatures):
 
         return CertifiedBatch(logits, largest_certified(is_certified, radius))
 
-    def logit_certificate(self):
+    def logit_certificate(self) -> LogitCertificate:
         """The ``"lipschitz"`` certificate as a function of logits.
 
         Returns:
@@ -164,10 +169,10 @@ class LinfDistNet(LinfDistFeatures):
             error=float(self._rounding_error()),
         )
 
-    def _rounding_error(self):
+    def _rounding_error(self) -> float:
         """Bound of a logit's rounding error in float32, for any image and any box in [0, 1]."""
         error, size = self._error_after([self.head], *self.feature_error())
         return self.std * (error + 2.0 * UNIT_ROUNDOFF * size)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "depth": self.depth, "loss": self.loss_name}

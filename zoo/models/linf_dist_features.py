@@ -1,6 +1,11 @@
 """Features of ℓ∞-distance neurons: the base class of ℓ∞-distance networks."""
 
+<<<<<<< HEAD
 import math
+=======
+from collections.abc import Iterable, Sequence
+from typing import Any
+>>>>>>> annotate
 
 import keras
 import numpy as np
@@ -11,6 +16,8 @@ from zoo.layers import LinfDistance, MeanShift
 from zoo.models.base import CertifiedModel
 from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.ops.float32 import UNIT_ROUNDOFF
+from zoo.ops.lp_distance import Implementation
+from zoo.typing import Array, ArrayLike, BatchShape, Budget, Tensor
 from zoo.utils import checks
 
 
@@ -35,18 +42,18 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
 
     def __init__(
         self,
-        image_shape,
-        num_classes,
+        image_shape: Sequence[int],
+        num_classes: int,
         *,
-        width,
-        hidden_layers,
-        mean,
-        std,
-        epsilon,
-        cross_entropy_weight,
-        implementation,
-        **kwargs,
-    ):
+        width: int,
+        hidden_layers: int,
+        mean: ArrayLike,
+        std: float,
+        epsilon: Budget,
+        cross_entropy_weight: float,
+        implementation: Implementation,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(image_shape, num_classes, **kwargs)
         self.width = checks.positive_integer(width, "width")
         self.mean = checks.per_channel(mean, self.image_shape[-1], "mean")
@@ -70,7 +77,7 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
         )
         self.add_epsilon(epsilon)
 
-    def build(self, input_shape):
+    def build(self, input_shape: BatchShape) -> None:
         features = int(np.prod(self.image_shape))
         for layer in [*self.hidden, *self.head_layers]:
             layer.build((None, features))
@@ -78,36 +85,36 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
         self.built = True
 
     @property
-    def head_layers(self):
+    def head_layers(self) -> list[keras.layers.Layer]:
         """The layers that follow the features; the last one is ``self.head``."""
         return [self.head]
 
     @property
-    def distance_layers(self):
+    def distance_layers(self) -> list[LinfDistance]:
         """The layers of ℓ∞-distance neurons, in the order in which they run."""
         layers = [*self.hidden, *self.head_layers]
         return [layer for layer in layers if isinstance(layer, LinfDistance)]
 
     @property
-    def p(self):
+    def p(self) -> float:
         """Exponent of all distance layers in training; it can be assigned."""
         self.sync_jax_state()
         return self.hidden[0].p if self.hidden else self.head.p
 
     @p.setter
-    def p(self, value):
+    def p(self, value: float) -> None:
         self.sync_jax_state()
         for layer in self.distance_layers:
             layer.p = value
 
     @property
-    def cross_entropy_weight(self):
+    def cross_entropy_weight(self) -> float:
         """Weight λ of the cross-entropy in the default loss; it can be assigned."""
         self.sync_jax_state()
         return float(ops.convert_to_numpy(self._cross_entropy_weight))
 
     @cross_entropy_weight.setter
-    def cross_entropy_weight(self, value):
+    def cross_entropy_weight(self, value: float) -> None:
         self.sync_jax_state()
         self._cross_entropy_weight.assign(value)
 
@@ -127,14 +134,14 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
             "ℓ∞-dist Neurons, ICML 2021"
         )
 
-    def features(self, inputs, training=False):
+    def features(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Features of images: tensor ``(batch, width)``, ``1/std``-Lipschitz at inference."""
         z = self._normalised(inputs)
         for layer in self.hidden:
             z = layer(z, training=training)
         return z
 
-    def feature_bounds(self, x, eps):
+    def feature_bounds(self, x: Array, eps: Array) -> tuple[Tensor, Tensor]:
         """Interval bounds of the features over the ℓ∞ ball around an image, cut off at [0, 1].
 
         Args:
@@ -152,23 +159,23 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
             lower, upper = layer.interval(lower, upper)
         return lower, upper
 
-    def export_model(self):
+    def export_model(self) -> keras.Model:
         # An exported program cannot contain a kernel that was compiled for this machine.
         portable = type(self).from_config({**self.get_config(), "implementation": "portable"})
         portable.set_weights(self.get_weights())
         return super(LinfDistFeatures, portable).export_model()
 
-    def _normalised(self, inputs):
+    def _normalised(self, inputs: Tensor) -> Tensor:
         z = (self._pixels(inputs) - ops.array(self.mean, self.compute_dtype)) / self.std
         return ops.reshape(z, (-1, int(np.prod(self.image_shape))))
 
-    def on_config_override(self, names):
+    def on_config_override(self, names: Iterable[str]) -> None:
         super().on_config_override(names)
         # This setting is a weight too, so loading the weights has overwritten it.
         if "cross_entropy_weight" in names:
             self.cross_entropy_weight = self._initial_weight
 
-    def feature_error(self):
+    def feature_error(self) -> tuple[float, float]:
         """``(error, size)``: bounds of a feature's rounding error in float32, and of its size.
 
         They hold for any image and any box in [0, 1]. Every operation rounds its result by at most
@@ -181,7 +188,9 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
         return self._error_after(self.hidden, error, size)
 
     @staticmethod
-    def _error_after(layers, error, size):
+    def _error_after(
+        layers: Iterable[keras.layers.Layer], error: float, size: float
+    ) -> tuple[float, float]:
         for layer in layers:
             for weight in layer.weights:
                 values = ops.convert_to_numpy(weight)
@@ -190,7 +199,7 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
                     error += 2.0 * UNIT_ROUNDOFF * size
         return error, size
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "width": self.width,

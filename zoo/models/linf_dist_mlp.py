@@ -1,5 +1,8 @@
 """A small dense network on ℓ∞-distance features, certified by interval bounds."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -10,6 +13,8 @@ from zoo.losses.worst_case import own_class
 from zoo.models.base import of_this_model
 from zoo.models.linf_dist_features import LinfDistFeatures
 from zoo.ops.float32 import LARGEST, TANH_ERROR, flushing, sum_rounding
+from zoo.ops.lp_distance import Implementation
+from zoo.typing import Array, ArrayLike, Budget, Norm, Tensor
 from zoo.utils import checks
 
 
@@ -55,20 +60,20 @@ class LinfDistMLP(LinfDistFeatures):
 
     def __init__(
         self,
-        image_shape,
-        num_classes,
+        image_shape: Sequence[int],
+        num_classes: int,
         *,
-        width,
-        depth,
-        hidden_units=512,
-        gain=1.0,
-        mean=0.0,
-        std=1.0,
-        epsilon=0.1,
-        cross_entropy_weight=0.0,
-        implementation="auto",
-        **kwargs,
-    ):
+        width: int,
+        depth: int,
+        hidden_units: int = 512,
+        gain: float = 1.0,
+        mean: ArrayLike = 0.0,
+        std: float = 1.0,
+        epsilon: Budget = 0.1,
+        cross_entropy_weight: float = 0.0,
+        implementation: Implementation = "auto",
+        **kwargs: Any,
+    ) -> None:
         self.depth = checks.positive_integer(depth, "depth")
         super().__init__(
             image_shape,
@@ -90,33 +95,33 @@ class LinfDistMLP(LinfDistFeatures):
         self.build((None, *self.image_shape))
 
     @property
-    def head_layers(self):
+    def head_layers(self) -> list[keras.layers.Layer]:
         return [self.dense, self.head]
 
     @property
-    def architecture(self):
+    def architecture(self) -> str:
         """A one-line description of the model, for listings."""
         return (
             f"ℓ∞-distance features, {self.depth} layers, width {self.width}; "
             f"tanh network with {self.hidden_units} units"
         )
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         features = self.features(inputs, training)
         # The default loss needs the features too, but Keras passes it only the logits.
         self._last_features = features
         return self._logits_of(features)
 
-    def _logits_of(self, features):
+    def _logits_of(self, features: Tensor) -> Tensor:
         return self.head(ops.tanh(self.dense(features)))
 
-    def default_loss(self):
+    def default_loss(self) -> Any:
         """Cross-entropy of the worst-case logits, plus the weighted cross-entropy of the logits.
 
         The worst-case logits are computed from the features of the model's last call.
         """
 
-        def worst_case_and_clean(y_true, y_pred):
+        def worst_case_and_clean(y_true: Tensor, y_pred: Tensor) -> Tensor:
             reach = self._training_epsilon / self.std
             features, self._last_features = self._last_features, None
             if features is None:
@@ -136,7 +141,7 @@ class LinfDistMLP(LinfDistFeatures):
 
         return of_this_model(worst_case_and_clean)
 
-    def _margins(self, lower, upper, own):
+    def _margins(self, lower: Tensor, upper: Tensor, own: Tensor) -> Tensor:
         """Lower bounds of ``f_y − f_j`` over a box of the last layer's inputs; 0 for ``j = y``."""
         kernel = self.head.kernel * self.head.factor
         differences = ops.expand_dims(ops.matmul(own, ops.transpose(kernel)), -1) - kernel
@@ -144,18 +149,18 @@ class LinfDistMLP(LinfDistFeatures):
         centre = ops.einsum("bi,bij->bj", (lower + upper) / 2.0, differences)
         return centre - ops.einsum("bi,bij->bj", (upper - lower) / 2.0, ops.abs(differences)) + bias
 
-    def certified_radius(self, x, norm, method):
+    def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
         features = self.features(x, training=False)
         logits = ops.convert_to_numpy(self._logits_of(features))
         predicted = np.argmax(logits, axis=1)
         features = np.array(features, np.float64)
         head = _Head(self)
 
-        def by_lipschitz(eps):
+        def by_lipschitz(eps: Array) -> Array:
             reach = eps.astype(np.float64)[:, None] / self.std
             return head.margin(features - reach, features + reach, predicted) > 0
 
-        def by_interval(eps):
+        def by_interval(eps: Array) -> Array:
             return head.margin(*self.feature_bounds(x, eps), predicted) > 0
 
         radius = largest_certified(by_lipschitz, np.zeros(len(x)))
@@ -163,7 +168,7 @@ class LinfDistMLP(LinfDistFeatures):
             radius = largest_certified(by_interval, radius)
         return CertifiedBatch(logits, radius)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "depth": self.depth,
@@ -175,7 +180,7 @@ class LinfDistMLP(LinfDistFeatures):
 class _Head:
     """The dense layers in float64, with bounds of float32's rounding errors in them."""
 
-    def __init__(self, model):
+    def __init__(self, model: LinfDistMLP) -> None:
         self.feature_error, _ = model.feature_error()
         (self.w1, self.b1), (self.w2, self.b2) = (
             (
@@ -192,7 +197,7 @@ class _Head:
         self.logit_size = np.abs(self.w2).sum(axis=0) + np.abs(self.b2)
         self.logit_error = self.rounding2 * self.logit_size + lost
 
-    def margin(self, lower, upper, predicted):
+    def margin(self, lower: Array, upper: Array, predicted: Array) -> Array:
         """Lower bound of ``min_j f_c − f_j`` as float32 computes it, over a box of features.
 
         Args:

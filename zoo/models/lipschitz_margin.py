@@ -1,13 +1,15 @@
 """Lipschitz-margin training of ordinary Keras networks: LMT and LC-LMT."""
 
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
 
 from zoo.bounds.lipschitz import LipschitzNetwork, lengths
+from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.certificates import CertifiedBatch, LogitCertificate, pairwise_radius, round_down
 from zoo.losses import LipschitzMargin
 from zoo.losses.lipschitz_margin import VARIANTS
@@ -17,6 +19,7 @@ from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.models.wrapped_model import WrappedModel
 from zoo.ops import NormEstimate
 from zoo.ops.float32 import sum_rounding
+from zoo.typing import Array, Budget, Norm
 
 #: The Lipschitz constants from which the margin that training demands can be computed: that of
 #: all logits together, or that of the difference of two logits for each pair of classes.
@@ -74,7 +77,15 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
     networks = NETWORKS
     analyse = staticmethod(LipschitzNetwork)
 
-    def __init__(self, network, epsilon=0.5, variant="lc-lmt", *, margin="global", **kwargs):
+    def __init__(
+        self,
+        network: keras.Model | dict[str, Any],
+        epsilon: Budget = 0.5,
+        variant: Literal["lmt", "lc-lmt"] = "lc-lmt",
+        *,
+        margin: Literal["global", "pairwise"] = "global",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(network, **kwargs)
         for value, argument, known in (
             (variant, "variant", VARIANTS),
@@ -110,7 +121,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         )
 
     @property
-    def architecture(self):
+    def architecture(self) -> str:
         """A one-line description of the model, for listings."""
         steps = self.analysis.with_norms
         sizes = "-".join(str(step.rule.layer.kernel.shape[-1]) for step in steps)
@@ -130,11 +141,11 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             loss.lipschitz = self.estimate
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
-    def default_loss(self):
+    def default_loss(self) -> Any:
         """:class:`zoo.losses.LipschitzMargin` with this network's estimate of the constant."""
         return of_this_model(LipschitzMargin(self.estimate, self._training_epsilon, self.variant))
 
-    def estimate(self):
+    def estimate(self) -> NormEstimate:
         """Estimate from below how fast two logits can move apart, for training only.
 
         Each call takes one step of power iteration for every kernel.
@@ -155,7 +166,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         distances = ops.sqrt(ops.maximum(squares, _SMALLEST**2))
         return NormEstimate(gains[bounded.head.inputs[0]] * distances)
 
-    def lipschitz(self):
+    def lipschitz(self) -> dict[str, float]:
         """Upper bounds of the L2 Lipschitz constants of all layers, computed in float64.
 
         Returns:
@@ -167,11 +178,11 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         bounds, _ = self.derived()
         return self.analysis.by_layer(bounds)
 
-    def network_lipschitz(self):
+    def network_lipschitz(self) -> float:
         """Upper bound of the L2 Lipschitz constant of all logits together, in float64."""
         return self.derived()[1][-1]
 
-    def certified_radius(self, x, norm, method):
+    def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
         (bounds, gains), bounded = self.derived(), self.analysis
         tensors = bounded.tensors(self._pixels(ops.convert_to_tensor(x, "float32")))
         logits = ops.convert_to_numpy(tensors[-1])
@@ -183,14 +194,14 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         diameter = math.sqrt(math.prod(self.image_shape))
         reach = np.minimum(pairwise_radius(logits, kernel, lipschitz), diameter)
 
-        def size(place, error):
+        def size(place: int, error: Array) -> Array:
             # An upper bound of the size of a step's computed inputs, for every image within reach.
             return sizes[place] + 2.0 * error + gains[place] * reach
 
         radius = pairwise_radius(logits, kernel, lipschitz, self._error(bounds, size))
         return CertifiedBatch(logits, round_down(np.minimum(radius, diameter)))
 
-    def logit_certificate(self):
+    def logit_certificate(self) -> LogitCertificate:
         """The certificate as a function of the logits.
 
         It bounds float32's error from the size of the image alone, not from the intermediate
@@ -207,8 +218,8 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         kernel, lipschitz = self._last_layer(gains)
         diameter = math.sqrt(math.prod(self.image_shape))
 
-        def error_at(image_size):
-            def size(place, error):
+        def error_at(image_size: float) -> float:
+            def size(place: int, error: Array) -> Array:
                 return black[place] + 2.0 * error + gains[place] * image_size
 
             return float(self._error(bounds, size)[0])
@@ -227,7 +238,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             error_per_size=(most - none) / diameter if np.isfinite(most) else 0.0,
         )
 
-    def derive(self):
+    def derive(self) -> tuple[list[LipschitzBound], list[float]]:
         """``(bounds, gains)``: bounds of each step, and of the map from the image to its output.
 
         ``gains[0]`` is for the image itself, ``gains[i]`` for the output of the i-th step.
@@ -235,7 +246,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         bounds = self.analysis.bounds()
         return bounds, self.analysis.gains(bounds)
 
-    def _last_layer(self, gains):
+    def _last_layer(self, gains: Sequence[float]) -> tuple[Array, float]:
         """``(kernel, lipschitz)``: the kernel of the last layer, and a bound for its inputs."""
         head = self.analysis.head
         if head is None:
@@ -243,14 +254,16 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             return np.eye(self.num_classes), gains[-1]
         return ops.convert_to_numpy(head.rule.layer.kernel), gains[head.inputs[0]]
 
-    def _error(self, bounds, size):
+    def _error(
+        self, bounds: Sequence[LipschitzBound], size: Callable[[int, Array], Array]
+    ) -> Array:
         """Bound of float32's error in a logit; ``size`` as for the network's ``errors``."""
         at_image = sum_rounding(2) * math.sqrt(math.prod(self.image_shape))
         # `errors` bounds the L2 norm of the errors e of all logits: |e_c| + |e_j| ≤ √2 · errors.
         # Certificates assume 2 · (the returned bound) for this sum: errors / √2 suffices.
         return self.analysis.errors(bounds, size, at_image) / math.sqrt(2.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "epsilon": str(self.epsilon),

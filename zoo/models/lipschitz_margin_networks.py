@@ -1,12 +1,21 @@
 """Networks of the Lipschitz-margin papers, as ordinary Keras models."""
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
 import keras
 
 from zoo.layers import MaxMin
+from zoo.typing import Tensor
 from zoo.utils import checks
 
 
-def mlp(image_shape, num_classes, hidden=(100, 100, 100), activation="relu"):
+def mlp(
+    image_shape: Sequence[int],
+    num_classes: int,
+    hidden: Sequence[int] = (100, 100, 100),
+    activation: Literal["relu", "max_min"] = "relu",
+) -> keras.Sequential:
     """A network of dense layers; the defaults are the published network for MNIST.
 
     Args:
@@ -25,8 +34,13 @@ def mlp(image_shape, num_classes, hidden=(100, 100, 100), activation="relu"):
 
 
 def convnet(
-    image_shape, num_classes, filters=(32, 64), kernel_size=4, hidden=(256,), activation="relu"
-):
+    image_shape: Sequence[int],
+    num_classes: int,
+    filters: Sequence[int] = (32, 64),
+    kernel_size: int | Sequence[int] = 4,
+    hidden: Sequence[int] = (256,),
+    activation: Literal["relu", "max_min"] = "relu",
+) -> keras.Sequential:
     """A network of convolutions with stride 2, followed by dense layers.
 
     Args:
@@ -57,7 +71,13 @@ def convnet(
     return keras.Sequential([*layers, _dense(num_classes, name="head")], name="convnet")
 
 
-def wide_resnet(image_shape, num_classes, depth=16, width=4, dropout=0.4):
+def wide_resnet(
+    image_shape: Sequence[int],
+    num_classes: int,
+    depth: int = 16,
+    width: int = 4,
+    dropout: float = 0.4,
+) -> keras.Model:
     """A wide residual network: three stages of pre-activation residual blocks.
 
     Args:
@@ -79,7 +99,9 @@ def wide_resnet(image_shape, num_classes, depth=16, width=4, dropout=0.4):
     if rest or blocks < 1:
         raise ValueError(f"depth must be 6 n + 4 for some n, got {depth}")
 
-    def convolution(inputs, filters, kernel_size=3, strides=1):
+    def convolution(
+        inputs: Tensor, filters: int, kernel_size: int | Sequence[int] = 3, strides: int = 1
+    ) -> Tensor:
         return keras.layers.Conv2D(
             filters,
             kernel_size,
@@ -90,7 +112,7 @@ def wide_resnet(image_shape, num_classes, depth=16, width=4, dropout=0.4):
             kernel_initializer="he_normal",
         )(inputs)
 
-    def normalised(inputs):
+    def normalised(inputs: Tensor) -> Tensor:
         # Training estimates the bound with the moving variance, so that must follow quickly.
         return keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(inputs))
 
@@ -111,11 +133,11 @@ def wide_resnet(image_shape, num_classes, depth=16, width=4, dropout=0.4):
     return keras.Model(inputs, keras.layers.Dense(num_classes, name="head")(z), name=name)
 
 
-def _dense(units, **options):
+def _dense(units: int, **options: Any) -> keras.layers.Dense:
     return keras.layers.Dense(units, kernel_initializer="orthogonal", **options)
 
 
-def _activation(name):
+def _activation(name: str) -> keras.layers.Layer:
     known = {"relu": keras.layers.ReLU, "max_min": MaxMin}
     if name not in known:
         names = ", ".join(map(repr, known))

@@ -1,5 +1,6 @@
 """The base class of models that wrap an ordinary Keras network."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ from zoo.bounds.model_state import state_of
 from zoo.bounds.rules.rule import rule_for
 from zoo.bounds.rules.shape import UnchangedRule
 from zoo.models.base import CertifiedModel
+from zoo.typing import Tensor
 
 #: A first ``Rescaling`` layer with a smaller scale is meant for pixels in 0..255, not in [0, 1].
 LARGEST_BYTE_SCALE = 1 / 64
@@ -33,10 +35,10 @@ class WrappedModel(CertifiedModel):
     """
 
     #: Functions that make a network, by name.
-    networks = {}
+    networks: dict[str, Callable[..., keras.Model]] = {}
     fixed = ("image_shape", "num_classes", "network")
 
-    def __init__(self, network, **kwargs):
+    def __init__(self, network: Any, **kwargs: Any) -> None:
         network = network_from(network, self.networks)
         analysis = self.analyse(network)
         require_images_to_logits(network)
@@ -54,18 +56,18 @@ class WrappedModel(CertifiedModel):
         raise NotImplementedError
 
     @property
-    def analysis(self):
+    def analysis(self) -> Any:
         """What :meth:`analyse` returned for the network when it was last certified."""
         return self._analysis
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         return self.network(self._pixels(inputs), training=training)
 
-    def weights_state(self):
+    def weights_state(self) -> Any:
         return state_of(self.network)
 
-    def derived(self):
-        def derive():
+    def derived(self) -> Any:
+        def derive() -> Any:
             # The user may have changed the network's layers, so it is analysed again.
             self._analysis = self.analyse(self.network)
             return self.derive()
@@ -73,7 +75,7 @@ class WrappedModel(CertifiedModel):
         return self._cached(derive)
 
     @property
-    def head_layer(self):
+    def head_layer(self) -> keras.layers.Dense | None:
         """The dense layer without activation that computes the logits, or None."""
         # Layers that do nothing at inference, such as dropout, may follow it.
         layers = [node.layer for node in nodes_of(self.network)]
@@ -83,10 +85,10 @@ class WrappedModel(CertifiedModel):
         return last if last.activation is keras.activations.linear else None
 
     @property
-    def feature_layers(self):
+    def feature_layers(self) -> list[keras.layers.Layer]:
         return layers_under(self.head_layer, self.network)
 
-    def with_new_head(self, num_classes):
+    def with_new_head(self, num_classes: int) -> "WrappedModel":
         """A copy of the model with an untrained last layer, to be fine-tuned.
 
         Args:
@@ -101,14 +103,16 @@ class WrappedModel(CertifiedModel):
         network = with_new_last_layer(self.network, self.head_layer, num_classes)
         return type(self).from_config({**self.get_config(), "network": network})
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         # The network's own configuration contains these two.
         del config["image_shape"], config["num_classes"]
         return {**config, "network": keras.saving.serialize_keras_object(self.network)}
 
 
-def network_from(network, known):
+def network_from(
+    network: keras.Model | dict[str, Any], known: Mapping[str, Callable[..., keras.Model]]
+) -> keras.Model:
     """Make a Keras model from its serialised form or by name; a model is returned as it is.
 
     Args:
@@ -130,7 +134,7 @@ def network_from(network, known):
     return network
 
 
-def require_images_to_logits(network):
+def require_images_to_logits(network: keras.Model) -> None:
     """Raise unless a built model takes images in [0, 1] to logits.
 
     Raises:
@@ -150,7 +154,9 @@ def require_images_to_logits(network):
         )
 
 
-def with_new_last_layer(network, last, num_classes):
+def with_new_last_layer(
+    network: keras.Model, last: keras.layers.Dense | None, num_classes: int
+) -> keras.Model:
     """A copy of a network with its weights, except for the last layer, which is new and untrained.
 
     Args:
@@ -163,7 +169,7 @@ def with_new_last_layer(network, last, num_classes):
     """
     _require_head(last)
 
-    def resized(layer):
+    def resized(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
         return type(layer).from_config(
             {**config, "units": num_classes} if layer is last else config
@@ -181,7 +187,7 @@ def with_new_last_layer(network, last, num_classes):
     return copy
 
 
-def layers_under(last, network):
+def layers_under(last: keras.layers.Dense | None, network: keras.Model) -> list[keras.layers.Layer]:
     """All layers of a network except the last one, including the layers of nested models.
 
     Args:
@@ -200,11 +206,11 @@ def layers_under(last, network):
     ]
 
 
-def _is_idle(layer):
+def _is_idle(layer: keras.layers.Layer) -> bool:
     return rule_for(layer) is UnchangedRule
 
 
-def _require_head(last):
+def _require_head(last: keras.layers.Dense | None) -> None:
     if last is None:
         raise ValueError(
             "the network has no dense layer without activation at its end that a new head could "

@@ -9,6 +9,7 @@ known results, and the errors of its results are compared with the errors that f
 import contextlib
 import functools
 import os
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from keras import ops
 from scipy.special import expit
 
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, TANH_ERROR, UNIT_ROUNDOFF, sum_rounding
+from zoo.typing import Tensor
 
 # Number of terms in each sum of the matrix product that is probed.
 _SIZE = 64
@@ -24,7 +26,7 @@ _SIZE = 64
 _checked = set()
 
 
-def require_exact_arithmetic():
+def require_exact_arithmetic() -> None:
     """Raise unless the backend multiplies, convolves and activates in true float32.
 
     Each probe runs eagerly at every call. It runs compiled as well (by XLA, and by TensorFlow's own
@@ -45,7 +47,7 @@ def require_exact_arithmetic():
         _checked.add(settings)
 
 
-def _require(probes, how):
+def _require(probes: dict[str, tuple[Any, ...]], how: str) -> None:
     for name, (function, operands, expected, allowed) in probes.items():
         found = ops.convert_to_numpy(function(*map(ops.convert_to_tensor, operands)))
         error = np.abs(found.astype(np.float64) - expected)
@@ -59,7 +61,7 @@ def _require(probes, how):
 
 
 @functools.cache
-def _probes():
+def _probes() -> dict[str, tuple[Any, ...]]:
     """``{name: (function, operands, exact result, allowed error)}``."""
     # The rows and columns are constant and use all bits of the mantissa. If a backend drops bits,
     # the errors of all terms have the same sign, so that they add up instead of cancelling.
@@ -89,7 +91,7 @@ def _probes():
     return probes
 
 
-def _convolution_probe(size, channels):
+def _convolution_probe(size: int, channels: int) -> tuple[Any, ...]:
     """A dark image with one bright pixel, which reveals convolutions by transforms.
 
     The error of a direct sum is relative to the terms of that sum. Winograd's and Fourier's
@@ -103,13 +105,13 @@ def _convolution_probe(size, channels):
     windows = np.lib.stride_tricks.sliding_window_view(images[0], (size, size), axis=(0, 1))
     exact = np.einsum("yxcij,ijco->yxo", windows.astype(np.float64), kernel.astype(np.float64))
 
-    def convolution(images, kernel):
+    def convolution(images: Tensor, kernel: Tensor) -> Tensor:
         return ops.conv(images, kernel, padding="valid", data_format="channels_last")
 
     return convolution, (images, kernel), exact[None], sum_rounding(size * size * channels) * exact
 
 
-def _compilers():
+def _compilers() -> dict[str, Callable[[Any], Any]]:
     """Ways to compile a function, by the names that they have in error messages."""
     if keras.backend.backend() == "jax":
         import jax
@@ -117,14 +119,14 @@ def _compilers():
         return {"compiled by XLA": lambda function: jax.jit(lambda *x: function(*x))}
     import tensorflow as tf
 
-    def by(**options):
+    def by(**options: Any) -> Callable[[Any], Any]:
         # Autograph must not rewrite Keras's own functions.
         return lambda function: tf.function(function, autograph=False, **options)
 
     return {"in a TensorFlow graph": by(), "compiled by XLA": by(jit_compile=True)}
 
 
-def _errors_of_compilation():
+def _errors_of_compilation() -> tuple[type[Exception], ...]:
     if keras.backend.backend() == "jax":
         return ()
     import tensorflow as tf
@@ -132,7 +134,7 @@ def _errors_of_compilation():
     return (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 
 
-def _settings():
+def _settings() -> Hashable:
     """The backend's settings, as something that can be compared."""
     if keras.backend.backend() == "jax":
         import jax
@@ -152,7 +154,7 @@ def _settings():
     )
 
 
-def _advice():
+def _advice() -> str:
     """A hint for error messages: the settings that may be the cause, with their values."""
     found = {}
     if keras.backend.backend() == "jax":

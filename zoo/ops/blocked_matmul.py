@@ -4,11 +4,13 @@ import math
 
 from keras import ops
 
+from zoo.typing import Tensor
+
 # Largest number of products that are summed in one block.
 _BLOCK = 32
 
 
-def blocks_of(inputs):
+def blocks_of(inputs: int) -> tuple[int, int]:
     """The number of blocks that a sum of products is divided into.
 
     Args:
@@ -22,7 +24,7 @@ def blocks_of(inputs):
     return blocks, math.ceil(inputs / blocks) + int(math.log2(blocks))
 
 
-def blocked_matmul(inputs, kernel):
+def blocked_matmul(inputs: Tensor, kernel: Tensor) -> Tensor:
     """``inputs @ kernel``, where each sum is divided into blocks whose sums are added in pairs.
 
     In a float32 sum of n products in unknown order, a product may go through ``n`` roundings. For
@@ -48,7 +50,7 @@ def blocked_matmul(inputs, kernel):
     inputs, kernel = ops.split(inputs, cuts, axis=-1), ops.split(kernel, cuts, axis=0)
 
     # The recursion is depth first, so that few partial sums exist at a time and stay in the cache.
-    def total(first, last):
+    def total(first: int, last: int) -> Tensor:
         if last - first == 1:
             return ops.matmul(inputs[first], kernel[first])
         middle = (first + last) // 2
@@ -57,7 +59,7 @@ def blocked_matmul(inputs, kernel):
     return total(0, blocks)
 
 
-def blocked_inputs(inputs):
+def blocked_inputs(inputs: Tensor) -> Tensor:
     """Reshape ``(…, inputs)`` to ``(…, blocks, inputs per block)``, padded with zeros."""
     size = inputs.shape[-1]
     blocks, _ = blocks_of(size)
@@ -66,7 +68,7 @@ def blocked_inputs(inputs):
     return ops.reshape(ops.pad(inputs, margins), (-1, *inputs.shape[1:-1], blocks, block))
 
 
-def blocked_kernel(kernel):
+def blocked_kernel(kernel: Tensor) -> Tensor:
     """Reshape ``(inputs, units)`` to ``(blocks, inputs per block, units)``, padded with zeros."""
     size, units = kernel.shape
     blocks, _ = blocks_of(size)
@@ -76,7 +78,7 @@ def blocked_kernel(kernel):
     )
 
 
-def sum_of_halves(parts):
+def sum_of_halves(parts: Tensor) -> Tensor:
     """The sum over the last axis but one, by repeatedly adding one half to the other.
 
     The length of this axis must be a power of two.

@@ -3,12 +3,15 @@
 import concurrent.futures
 import os
 import threading
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 # `threadpool_limits` changes a setting of the whole process. The lock keeps one thread from
 # restoring the setting while another one relies on it.
 _LIMIT = threading.Lock()
+_Result = TypeVar("_Result")
 
 
 def cores() -> int:
@@ -18,7 +21,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def on_all_cores(function, *arguments):
+def on_all_cores(function: Callable[..., _Result], *arguments: Iterable[Any]) -> list[_Result]:
     """``list(map(function, *arguments))``, with as many tasks at once as there are cores.
 
     Linear algebra uses one core for each task. If it divided a task among threads, these would wait

@@ -23,7 +23,7 @@ TANH_ERROR = 2.0**-20
 SECOND_ORDER = 1.001
 
 
-def sum_rounding(terms):
+def sum_rounding(terms: int) -> float:
     """Bound of the error of a float32 sum of products, in any order of summation.
 
     It is relative to the sum of the products' absolute values.
@@ -45,7 +45,7 @@ def sum_rounding(terms):
     return terms * UNIT_ROUNDOFF / (1.0 - terms * UNIT_ROUNDOFF)
 
 
-def flushing(terms, entries, weight=1.0):
+def flushing(terms: float, entries: int, weight: float = 1.0) -> tuple[float, float]:
     """Bound of the L2 error of an array of sums if float32 flushes subnormal numbers to zero.
 
     Each sum adds products of an input and a weight. Inputs, weights, products and partial sums may

@@ -1,10 +1,15 @@
 """Gradients with respect to inputs, inside or outside of a training step, on either backend."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 from keras import ops
 
+from zoo.typing import Tensor
 
-def input_gradient(function, inputs):
+
+def input_gradient(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """Gradient of ``Σ function(inputs)`` with respect to ``inputs``.
 
     The gradient can itself be differentiated with respect to the weights that ``function`` uses, so
@@ -44,7 +49,7 @@ def input_gradient(function, inputs):
     raise _unknown(backend)
 
 
-def input_jacobian(function, inputs):
+def input_jacobian(function: Callable[[Tensor], Tensor], inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Derivatives of every output with respect to the inputs (the Jacobian).
 
     It takes one forward pass and one backward pass, which is vectorised over the outputs. Like
@@ -91,7 +96,7 @@ def input_jacobian(function, inputs):
     raise _unknown(backend)
 
 
-def traced_once(function, *, on_jax=False):
+def traced_once(function: Callable[..., Any], *, on_jax: bool = False) -> Callable[..., Any]:
     """A function that is traced once for each combination of shapes, whichever model calls it.
 
     TensorFlow never frees a graph in which a custom gradient was traced, nor the weights that the
@@ -121,11 +126,11 @@ def traced_once(function, *, on_jax=False):
 
     traced = tf.function(function, autograph=False)
 
-    def call(*tensors):
+    def call(*tensors: Tensor) -> Any:
         return function(*tensors) if tf.executing_eagerly() else traced(*tensors)
 
     return call
 
 
-def _unknown(backend):
+def _unknown(backend: str) -> NotImplementedError:
     return NotImplementedError(f"input gradients need TensorFlow or JAX, not {backend}")

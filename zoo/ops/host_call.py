@@ -1,15 +1,22 @@
 """Calls of NumPy code from inside a graph, on either backend."""
 
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from zoo.ops.cores import cores
+from zoo.typing import BatchShape, Tensor
 from zoo.utils.backend import require_backend
 
 
-def host_call(function, inputs, outputs):
+def host_call(
+    function: Callable[..., Any],
+    inputs: Sequence[Tensor],
+    outputs: Sequence[tuple[BatchShape, str]],
+) -> list[Tensor]:
     """Call ``function`` on NumPy arrays, eagerly or inside a compiled graph.
 
     Args:
@@ -45,16 +52,16 @@ def host_call(function, inputs, outputs):
 
 
 @functools.cache
-def _on_arrays(function):
+def _on_arrays(function: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
     # The cache gives one wrapper per function, because JAX compiles again for each new callback.
-    def call(*arrays):
+    def call(*arrays: Any) -> tuple[Any, ...]:
         result = function(*(np.asarray(array) for array in arrays))
         return result if isinstance(result, tuple) else (result,)
 
     return call
 
 
-def on_cpu():
+def on_cpu() -> bool:
     """Whether the backend computes on the CPU and a host call works well there.
 
     Raises:

@@ -1,15 +1,20 @@
 """The ℓ∞ distance to kernel rows, over a box of inputs."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from keras import ops
 
 from zoo.ops.gradients import traced_once
 from zoo.ops.host_call import host_call
-from zoo.ops.lp_distance import chosen_implementation, lp_distance
+from zoo.ops.lp_distance import Implementation, chosen_implementation, lp_distance
+from zoo.typing import Tensor
 
 
-def linf_interval(lower, upper, w, *, implementation="auto"):
+def linf_interval(
+    lower: Tensor, upper: Tensor, w: Tensor, *, implementation: Implementation = "auto"
+) -> tuple[Tensor, Tensor]:
     """Smallest and largest ``‖z − w[o]‖_∞`` over the box ``lower ≤ z ≤ upper``.
 
     Both are attained: coordinates are independent, so the smallest is
@@ -52,19 +57,19 @@ def linf_interval(lower, upper, w, *, implementation="auto"):
 
 
 @functools.cache
-def _portable():
+def _portable() -> Callable[..., Any]:
     return traced_once(_portable_interval, on_jax=True)
 
 
-def _portable_interval(lower, upper, w):
+def _portable_interval(lower: Tensor, upper: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     far = [lp_distance(z, w, float("inf"), implementation="portable") for z in (lower, upper)]
     # The one-sided differences max_i (a_i - w_i), or 0 if all are negative.
     near = [_largest_difference(lower, w), _largest_difference(-upper, -w)]
     return ops.maximum(*near), ops.maximum(*far)
 
 
-def _largest_difference(a, w):
-    def unit(row):
+def _largest_difference(a: Tensor, w: Tensor) -> Tensor:
+    def unit(row: Tensor) -> Tensor:
         return ops.max(a - row, axis=-1, initial=0.0)
 
     return ops.transpose(ops.map(unit, w))

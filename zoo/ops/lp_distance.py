@@ -4,6 +4,8 @@ import functools
 import importlib.util
 import math
 import numbers
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
@@ -11,7 +13,10 @@ from keras import ops
 
 from zoo.ops.gradients import traced_once
 from zoo.ops.host_call import host_call, on_cpu
+from zoo.typing import BatchShape, Tensor
 
+#: The name of an implementation of the distance, see :func:`lp_distance`.
+Implementation: TypeAlias = Literal["auto", "numba", "pallas", "portable"]
 #: The exponents for which the numba kernel computes powers by multiplications alone. It is several
 #: times as fast at these exponents as at others.
 FAST_EXPONENTS = tuple(2.0 * m * 2**j for j in range(8) for m in (4, 6))[:-1]
@@ -26,7 +31,9 @@ _BLOCK_TRIPLES = 1 << 24
 _USUAL_BATCH = 256
 
 
-def lp_distance(x, w, p, *, implementation="auto"):
+def lp_distance(
+    x: Tensor, w: Tensor, p: Tensor, *, implementation: Implementation = "auto"
+) -> Tensor:
     """Distance ``u[b, o] = ‖x[b] − w[o]‖_p``.
 
     It is computed as ``r · (Σ (|x − w| / r)^p)^(1/p)``, where ``r`` is the largest difference, so
@@ -79,7 +86,9 @@ def lp_distance(x, w, p, *, implementation="auto"):
     return with_exponent(functools.partial(_distance, form), x, w, p)
 
 
-def with_exponent(distance, x, w, p):
+def with_exponent(
+    distance: Callable[[bool], Callable[..., Tensor]], x: Tensor, w: Tensor, p: Tensor
+) -> Tensor:
     """``distance(True)(x, w)`` if p is infinite, otherwise ``distance(False)(x, w, p)``.
 
     Args:
@@ -100,16 +109,18 @@ def with_exponent(distance, x, w, p):
 
 
 @functools.cache
-def _distance(form, exact):
+def _distance(
+    form: tuple[Callable[..., Any], Callable[..., Any]], exact: bool
+) -> Callable[..., Any]:
     forward, backward = form
 
     # `forward` and `backward` are given p = inf as a number, and any other exponent as a tensor.
     @ops.custom_gradient
-    def distance(x, w, *exponent):
+    def distance(x: Tensor, w: Tensor, *exponent: Tensor) -> Any:
         p = math.inf if exact else exponent[0]
         u, residual = forward(x, w, p)
 
-        def gradient(*args, upstream=None):
+        def gradient(*args: Any, upstream: Any = None) -> Any:
             upstream = args[0] if upstream is None else upstream
             return (*backward(x, w, p, u, residual, upstream), *map(ops.zeros_like, exponent))
 
@@ -119,7 +130,7 @@ def _distance(form, exact):
     return traced_once(distance, on_jax=forward is _portable_forward)
 
 
-def chosen_implementation(implementation):
+def chosen_implementation(implementation: Implementation) -> Implementation:
     """The implementation to use: ``"numba"``, ``"pallas"`` or ``"portable"``; resolves ``"auto"``.
 
     Raises:
@@ -143,7 +154,7 @@ def chosen_implementation(implementation):
     return implementation
 
 
-def _pallas_pays():
+def _pallas_pays() -> bool:
     """Whether the GPU kernels are compiled here rather than interpreted."""
     if keras.backend.backend() != "jax":
         return False
@@ -155,12 +166,18 @@ def _pallas_pays():
     return "rocm" not in jax.devices()[0].client.platform_version.lower()
 
 
-def numba_available():
+def numba_available() -> bool:
     """Whether ``implementation="auto"`` means the numba kernel here."""
     return importlib.util.find_spec("numba") is not None and on_cpu()
 
 
-def on_host(kernel, before, p, after, outputs):
+def on_host(
+    kernel: Callable[..., Any],
+    before: Sequence[Tensor],
+    p: Tensor,
+    after: Sequence[Tensor],
+    outputs: Sequence[tuple[BatchShape, str]],
+) -> list[Tensor]:
     """Call ``kernel(*before, p, *after)`` by :func:`zoo.ops.host_call`.
 
     Args:
@@ -175,16 +192,16 @@ def on_host(kernel, before, p, after, outputs):
 
 
 @functools.cache
-def _host_kernel(kernel, exact):
+def _host_kernel(kernel: Callable[..., Any], exact: bool) -> Callable[..., Any]:
     # The cache gives one function per kernel, because each new function compiles a host call again.
-    def call(x, w, *rest):
+    def call(x: Tensor, w: Tensor, *rest: Any) -> Any:
         p, rest = (INFINITE, rest) if exact else (float(rest[0]), rest[1:])
         return kernel(x, w, np.float32(math.inf if p >= INFINITE else p), *rest)
 
     return call
 
 
-def _numba_forward(x, w, p):
+def _numba_forward(x: Tensor, w: Tensor, p: Tensor) -> list[Tensor]:
     from zoo.ops import lp_distance_numba as kernels
 
     shape = (x.shape[0], w.shape[0])
@@ -192,35 +209,39 @@ def _numba_forward(x, w, p):
     return on_host(kernels.forward, [x, w], p, [], [(shape, "float32"), (record, "int32")])
 
 
-def _numba_backward(x, w, p, u, counted, g):
+def _numba_backward(
+    x: Tensor, w: Tensor, p: Tensor, u: Tensor, counted: Tensor, g: Tensor
+) -> list[Tensor]:
     from zoo.ops import lp_distance_numba as kernels
 
     shapes = [(x.shape, "float32"), (w.shape, "float32")]
     return on_host(kernels.backward, [x, w], p, [u, counted, g], shapes)
 
 
-def _pallas_forward(x, w, p):
+def _pallas_forward(x: Tensor, w: Tensor, p: Tensor) -> tuple[Tensor, tuple[()]]:
     from zoo.ops import lp_distance_pallas as kernels
 
     return kernels.forward(x, w, _with_infinity(p)), ()
 
 
-def _pallas_backward(x, w, p, u, residual, g):
+def _pallas_backward(
+    x: Tensor, w: Tensor, p: Tensor, u: Tensor, residual: Tensor, g: Tensor
+) -> tuple[Tensor, Tensor]:
     from zoo.ops import lp_distance_pallas as kernels
 
     return kernels.backward(x, w, _with_infinity(p), u, g)
 
 
-def _with_infinity(p):
+def _with_infinity(p: Tensor) -> Tensor:
     if isinstance(p, float):
         return np.float32(p)
     return ops.where(p >= INFINITE, math.inf, p)
 
 
-def _portable_forward(x, w, p):
+def _portable_forward(x: Tensor, w: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     units, inputs = w.shape
 
-    def block(w):
+    def block(w: Tensor) -> tuple[Tensor, Tensor]:
         d = ops.abs(x[:, None, :] - w[None, :, :])
         r = ops.max(d, axis=-1, keepdims=True, initial=0.0)
         # At p = inf this counts the ties, which share the gradient.
@@ -232,20 +253,22 @@ def _portable_forward(x, w, p):
     size = _block_size(units, _batch(x) * inputs)
     u, total = ops.map(block, ops.reshape(_fill(w, size, axis=0), (-1, size, inputs)))
 
-    def join(blocks):
+    def join(blocks: Tensor) -> Tensor:
         joined = ops.transpose(blocks, (1, 0, 2))
         return ops.reshape(joined, (ops.shape(x)[0], -(-units // size) * size))[:, :units]
 
     return join(u), join(total)
 
 
-def _portable_backward(x, w, p, u, total, g):
+def _portable_backward(
+    x: Tensor, w: Tensor, p: Tensor, u: Tensor, total: Tensor, g: Tensor
+) -> tuple[Tensor, Tensor]:
     units, inputs = w.shape
     # At p = inf every tie has the share 1 below, so g is divided by their number.
     shared = g / ops.maximum(total, 1.0)
     g = (shared if isinstance(p, float) else ops.where(p >= INFINITE, shared, g))[:, :, None]
 
-    def block(rows):
+    def block(rows: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         x, w = rows
         d = x[:, None, :] - w[None, :, :]
         term = g * ops.sign(d) * _share(ops.abs(d), u[:, :, None], p - 1.0)
@@ -257,11 +280,11 @@ def _portable_backward(x, w, p, u, total, g):
 
     blocks = -(-inputs // size)
 
-    def split(rows):
+    def split(rows: Tensor) -> Tensor:
         rows = _fill(rows, size, axis=1)
         return ops.transpose(ops.reshape(rows, (ops.shape(rows)[0], blocks, size)), (1, 0, 2))
 
-    def join(split, like):
+    def join(split: Tensor, like: Tensor) -> Tensor:
         joined = ops.reshape(ops.transpose(split, (1, 0, 2)), (ops.shape(like)[0], blocks * size))
         return joined[:, :inputs]
 
@@ -269,7 +292,7 @@ def _portable_backward(x, w, p, u, total, g):
     return join(dx, x), join(dw, w)
 
 
-def _share(d, largest, p):
+def _share(d: Tensor, largest: Tensor, p: Tensor) -> Tensor:
     """``(d / largest) ** p``, in [0, 1]; 0 if ``largest`` is 0. At p = inf 1 for the largest d."""
     # p = inf is not left to the power, because the rounded ratio of the largest may be below 1.
     is_largest = ops.cast(d >= largest, "float32")
@@ -281,16 +304,16 @@ def _share(d, largest, p):
     return ops.where(infinite, is_largest, ops.power(ratio, ops.where(infinite, 1.0, p)))
 
 
-def _batch(x):
+def _batch(x: Tensor) -> int:
     """The number of rows, or a usual number if the graph is built for any number of rows."""
     return x.shape[0] if isinstance(x.shape[0], int) and x.shape[0] else _USUAL_BATCH
 
 
-def _block_size(count, triples_each):
+def _block_size(count: int, triples_each: int) -> int:
     return min(count, max(1, _BLOCK_TRIPLES // triples_each))
 
 
-def _fill(rows, size, axis):
+def _fill(rows: Tensor, size: int, axis: int) -> Tensor:
     """``rows`` with zeros appended along ``axis`` up to a multiple of ``size``."""
     missing = -rows.shape[axis] % size
     return ops.pad(rows, [(0, missing if a == axis else 0) for a in range(2)])

@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import math
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, TypeAlias
 
 from keras import ops
 
@@ -18,7 +19,12 @@ from zoo.ops.lp_distance import (
     with_exponent,
 )
 from zoo.ops.windows import Windows
+from zoo.typing import BatchShape, Padding, Tensor
 
+#: The name of an implementation of these functions, as in :func:`zoo.ops.lp_distance`.
+ConvImplementation: TypeAlias = Literal["auto", "numba", "portable"]
+# The functions of an implementation: forward, backward and interval.
+_Form: TypeAlias = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
 #: The patches that exist at a time take at most this many bytes, or as many as those of one output
 #: row if that is more.
 TILE_BYTES = 1 << 24
@@ -30,7 +36,16 @@ _SHORTEST_ROW = 64
 _IMAGES_OF_UNKNOWN_BATCH = 16
 
 
-def lp_distance_conv(x, w, p, *, strides=(1, 1), padding="valid", groups=1, implementation="auto"):
+def lp_distance_conv(
+    x: Tensor,
+    w: Tensor,
+    p: Tensor,
+    *,
+    strides: Sequence[int] = (1, 1),
+    padding: Padding = "valid",
+    groups: int = 1,
+    implementation: ConvImplementation = "auto",
+) -> Tensor:
     """Distance ``u[b, y, x, f] = ‖patch(b, y, x) − w[…, f]‖_p``, a convolution of distances.
 
     Patches are gathered for a limited number of output positions at a time, and gathered again in
@@ -81,16 +96,16 @@ def lp_distance_conv(x, w, p, *, strides=(1, 1), padding="valid", groups=1, impl
 
 # The cache has room for more layers than a network has.
 @functools.lru_cache(maxsize=256)
-def _distance(form, geometry, exact):
+def _distance(form: _Form, geometry: "Geometry", exact: bool) -> Callable[..., Any]:
     forward, backward, _ = form
 
     # `forward` and `backward` are given p = inf as a number, and any other exponent as a tensor.
     @ops.custom_gradient
-    def distance(x, w, *exponent):
+    def distance(x: Tensor, w: Tensor, *exponent: Tensor) -> Any:
         p = math.inf if exact else exponent[0]
         u, residual = forward(geometry, x, w, p)
 
-        def gradient(*args, upstream=None):
+        def gradient(*args: Any, upstream: Any = None) -> Any:
             upstream = args[0] if upstream is None else upstream
             gradients = backward(geometry, x, w, p, u, residual, upstream)
             return (*gradients, *map(ops.zeros_like, exponent))
@@ -102,8 +117,15 @@ def _distance(form, geometry, exact):
 
 
 def linf_interval_conv(
-    lower, upper, w, *, strides=(1, 1), padding="valid", groups=1, implementation="auto"
-):
+    lower: Tensor,
+    upper: Tensor,
+    w: Tensor,
+    *,
+    strides: Sequence[int] = (1, 1),
+    padding: Padding = "valid",
+    groups: int = 1,
+    implementation: ConvImplementation = "auto",
+) -> tuple[Tensor, Tensor]:
     """Smallest and largest ``‖patch − w[…, f]‖_∞`` over the images ``lower ≤ z ≤ upper``.
 
     Each output attains both, though not all outputs in the same image. Padded pixels are zeros in
@@ -145,7 +167,7 @@ def linf_interval_conv(
 
 
 @functools.lru_cache(maxsize=256)
-def _interval(form, geometry):
+def _interval(form: _Form, geometry: "Geometry") -> Callable[..., Any]:
     *_, interval = form
     portable = interval is _portable_interval
     return traced_once(functools.partial(interval, geometry), on_jax=portable)
@@ -163,16 +185,18 @@ class Geometry:
         groups: number of groups that channels and filters are divided into.
     """
 
-    size: tuple
+    size: tuple[int, ...]
     channels: int
     filters: int
-    kernel_size: tuple
-    strides: tuple
-    padding: str
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: Padding
     groups: int
 
     @classmethod
-    def of(cls, x, w, strides, padding, groups):
+    def of(
+        cls, x: BatchShape, w: BatchShape, strides: Sequence[int], padding: Padding, groups: int
+    ) -> "Geometry":
         """The geometry of a convolution with the given shapes of images and kernel.
 
         Raises:
@@ -205,25 +229,27 @@ class Geometry:
         return cls(x[1:3], x[3], w[3], w[:2], tuple(strides), padding, groups)
 
     @property
-    def _windows(self):
+    def _windows(self) -> Windows:
         return Windows(self.size, self.kernel_size, self.strides, self.padding)
 
     @property
-    def output(self):
+    def output(self) -> tuple[int, ...]:
         """``(height, width)`` of the output."""
         return tuple(self._windows.counts)
 
     @property
-    def pads(self):
+    def pads(self) -> tuple[tuple[int, int], ...]:
         """``((top, bottom), (left, right))``, the numbers of zeros around the images."""
         return tuple(self._windows.margins)
 
     @property
-    def inputs(self):
+    def inputs(self) -> int:
         """The number of entries in a patch of one group."""
         return self.kernel_size[0] * self.kernel_size[1] * self.channels // self.groups
 
-    def taps(self, first=0, last=None):
+    def taps(
+        self, first: int = 0, last: int | None = None
+    ) -> Iterator[tuple[int, int, slice, slice]]:
         """The pixels under each entry of the kernel, for the output rows ``first … last − 1``.
 
         Yields:
@@ -236,7 +262,7 @@ class Geometry:
             for j in range(self.kernel_size[1]):
                 yield i, j, rows, slice(j, j + (self.output[1] - 1) * width + 1, width)
 
-    def divided(self):
+    def divided(self) -> Iterator[tuple[slice, slice]]:
         """Yields ``(channels, filters)`` for each group: the slices that belong to it."""
         channels, filters = self.channels // self.groups, self.filters // self.groups
         for k in range(self.groups):
@@ -245,7 +271,7 @@ class Geometry:
                 slice(k * filters, (k + 1) * filters),
             )
 
-    def tile(self):
+    def tile(self) -> tuple[int, int]:
         """``(images, output rows)`` of a tile, which is several whole images or a part of one."""
         height, width = self.output
         # A position holds a patch and its distances; the larger of the two counts.
@@ -254,7 +280,7 @@ class Geometry:
         return max(1, rows // height), min(rows, height)
 
 
-def _numba_forward(geometry, x, w, p):
+def _numba_forward(geometry: Geometry, x: Tensor, w: Tensor, p: Tensor) -> list[Tensor]:
     from zoo.ops import lp_distance_conv_numba as kernels
 
     forward, _, _ = kernels.on_host(geometry)
@@ -263,7 +289,9 @@ def _numba_forward(geometry, x, w, p):
     return on_host(forward, [x, w], p, [], [(shape, "float32"), (record, "int32")])
 
 
-def _numba_backward(geometry, x, w, p, u, counted, g):
+def _numba_backward(
+    geometry: Geometry, x: Tensor, w: Tensor, p: Tensor, u: Tensor, counted: Tensor, g: Tensor
+) -> list[Tensor]:
     from zoo.ops import lp_distance_conv_numba as kernels
 
     _, backward, _ = kernels.on_host(geometry)
@@ -271,7 +299,9 @@ def _numba_backward(geometry, x, w, p, u, counted, g):
     return on_host(backward, [x, w], p, [u, counted, g], shapes)
 
 
-def _numba_interval(geometry, lower, upper, w):
+def _numba_interval(
+    geometry: Geometry, lower: Tensor, upper: Tensor, w: Tensor
+) -> tuple[Tensor, ...]:
     from zoo.ops import lp_distance_conv_numba as kernels
 
     _, _, interval = kernels.on_host(geometry)
@@ -279,8 +309,10 @@ def _numba_interval(geometry, lower, upper, w):
     return tuple(host_call(interval, [lower, upper, w], [(shape, "float32")] * 2))
 
 
-def _portable_conv_forward(geometry, x, w, p):
-    def block(x):
+def _portable_conv_forward(
+    geometry: Geometry, x: Tensor, w: Tensor, p: Tensor
+) -> tuple[Tensor, ...]:
+    def block(x: Tensor) -> tuple[Tensor, ...]:
         parts = [
             _portable_forward(patches, kernel, p)
             for patches, kernel in zip(_patches(geometry, x), _rows(geometry, w), strict=True)
@@ -291,8 +323,10 @@ def _portable_conv_forward(geometry, x, w, p):
     return tuple(_joined(a, x) for a in ops.map(block, _blocks(x, size)))
 
 
-def _portable_conv_backward(geometry, x, w, p, u, total, g):
-    def block(arrays):
+def _portable_conv_backward(
+    geometry: Geometry, x: Tensor, w: Tensor, p: Tensor, u: Tensor, total: Tensor, g: Tensor
+) -> tuple[Tensor, Tensor]:
+    def block(arrays: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         x, u, total, g = arrays
         u, total, g = (ops.reshape(a, (-1, geometry.filters)) for a in (u, total, g))
         dx, dw = [], []
@@ -314,8 +348,10 @@ def _portable_conv_backward(geometry, x, w, p, u, total, g):
     return _joined(dx, x), ops.reshape(ops.sum(dw, axis=0), w.shape)
 
 
-def _portable_interval(geometry, lower, upper, w):
-    def block(ends):
+def _portable_interval(
+    geometry: Geometry, lower: Tensor, upper: Tensor, w: Tensor
+) -> tuple[Tensor, ...]:
+    def block(ends: Sequence[Tensor]) -> tuple[Tensor, ...]:
         lower, upper = (_patches(geometry, end) for end in ends)
         parts = [
             linf_interval(*rows, implementation="portable")
@@ -328,7 +364,7 @@ def _portable_interval(geometry, lower, upper, w):
     return tuple(_joined(end, lower) for end in ends)
 
 
-def _patches(geometry, x):
+def _patches(geometry: Geometry, x: Tensor) -> list[Tensor]:
     """The patches of each group, ``(positions, inputs)``."""
     x = ops.pad(x, ((0, 0), *geometry.pads, (0, 0)))
     return [
@@ -342,7 +378,7 @@ def _patches(geometry, x):
     ]
 
 
-def _scattered(geometry, patches):
+def _scattered(geometry: Geometry, patches: Tensor) -> Tensor:
     """The sum of each pixel's entries in all patches of one group: the adjoint of _patches."""
     (height, width), (down, right) = geometry.output, geometry.strides
     (top, _), (left, _) = geometry.pads
@@ -362,17 +398,17 @@ def _scattered(geometry, patches):
     return total[:, top : top + geometry.size[0], left : left + geometry.size[1]]
 
 
-def _rows(geometry, w):
+def _rows(geometry: Geometry, w: Tensor) -> list[Tensor]:
     """The filters of each group, ``(filters / groups, inputs)``."""
     rows = ops.transpose(ops.reshape(w, (geometry.inputs, geometry.filters)))
     return [rows[filters] for _, filters in geometry.divided()]
 
 
-def _positions(geometry, u):
+def _positions(geometry: Geometry, u: Tensor) -> Tensor:
     return ops.reshape(u, (-1, *geometry.output, geometry.filters))
 
 
-def _images_at_once(geometry, x):
+def _images_at_once(geometry: Geometry, x: Tensor) -> int:
     if x.shape[0] is None:
         batch = _IMAGES_OF_UNKNOWN_BATCH
     else:
@@ -381,7 +417,7 @@ def _images_at_once(geometry, x):
     return min(batch, geometry.tile()[0])
 
 
-def _blocks(images, size, fill=0.0):
+def _blocks(images: Tensor, size: int, fill: float = 0.0) -> Tensor:
     """Reshape images to ``(blocks, size, …)``, padded at the end, with at least one block."""
     count = ops.shape(images)[0]
     # An empty batch is padded to one block, because a map over nothing has no output shape.
@@ -391,11 +427,11 @@ def _blocks(images, size, fill=0.0):
     return ops.reshape(filled, (-1, size, *images.shape[1:]))
 
 
-def _joined(blocks, like):
+def _joined(blocks: Tensor, like: Tensor) -> Tensor:
     return ops.reshape(blocks, (-1, *blocks.shape[2:]))[: ops.shape(like)[0]]
 
 
-def _form(implementation):
+def _form(implementation: ConvImplementation) -> _Form:
     if implementation == "auto":
         implementation = "numba" if numba_available() else "portable"
     if implementation not in _FORMS:

@@ -5,17 +5,24 @@ little beside the distance terms of the entry, one for each filter of the group.
 """
 
 import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.ops import lp_distance_numba as kernels
 from zoo.ops.lp_distance_numba import words
 
+if TYPE_CHECKING:
+    from zoo.ops.lp_distance_conv import Geometry
+
 __all__ = ["on_host", "words"]
 
 
 @functools.cache
-def on_host(geometry):
+def on_host(
+    geometry: "Geometry",
+) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     """Functions of NumPy arrays for a geometry.
 
     They are cached, because a graph that calls a new function has to be compiled again.

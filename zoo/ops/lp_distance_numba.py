@@ -25,6 +25,7 @@ import numpy as np
 from numba import float32, int32
 
 from zoo.ops.lp_distance import FAST_EXPONENTS
+from zoo.typing import Array
 
 # Terms below 2**_NEGLIGIBLE of the largest one are skipped at exponents of at least _SPARSE_FROM.
 # At smaller exponents there are too few such terms for the search to pay.
@@ -359,13 +360,13 @@ def _chunked(rows):
     return chunked
 
 
-def words(inputs):
+def words(inputs: int) -> int:
     """Number of words in the record of chunks that :func:`forward` returns for a pair of rows."""
     chunks = max(1, -(-inputs // _CHUNK))
     return -(-chunks // _WORD)
 
 
-def forward(x, w, p):
+def forward(x: Array, w: Array, p: float) -> tuple[Array, Array]:
     """The distances, and the record of chunks for the backward pass.
 
     Returns:
@@ -383,7 +384,9 @@ def forward(x, w, p):
     return sparse(x, w, q, smallest, np.float32(2.0 ** (_NEGLIGIBLE / (p - 1.0))))
 
 
-def backward(x, w, p, u, counted, g):
+def backward(
+    x: Array, w: Array, p: float, u: Array, counted: Array, g: Array
+) -> tuple[Array, Array]:
     """Gradients of ``sum(g * u)`` with respect to ``x`` and ``w``.
 
     At ``p = inf`` the gradient goes to the input of the largest difference, in equal shares where
@@ -432,6 +435,6 @@ def _interval(lower, upper, w):
     return low, high
 
 
-def interval(lower, upper, w):
+def interval(lower: Array, upper: Array, w: Array) -> tuple[Array, Array]:
     """Smallest and largest ``||z - w[o]||_inf`` over ``lower[b] <= z <= upper[b]``."""
     return _interval(*(_flat(_chunked(rows)) for rows in (lower, upper, w)))

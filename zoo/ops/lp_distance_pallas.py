@@ -50,6 +50,8 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from zoo.typing import Tensor
+
 # A tile has the shape (R, C, *_THREADS). Each of the 8 x 16 threads (four warps) computes R * C
 # sums: Triton spreads the last axes over the threads by itself. It would cut a plain 64 x 64 tile
 # into columns of 32, whose 33 loads a step cost more than the arithmetic.
@@ -97,7 +99,7 @@ _ELSEWHERE = types.SimpleNamespace(
 
 
 @jax.jit
-def forward(x, w, p):
+def forward(x: Tensor, w: Tensor, p: Tensor) -> Tensor:
     """The distances ``u (batch, units)`` for 2 <= p <= inf."""
     tile = _tile(len(x), len(w))
     vectors, result, grid = _specs(x.shape[1], tile, len(x), len(w))
@@ -113,7 +115,7 @@ def forward(x, w, p):
 
 
 @jax.jit
-def backward(x, w, p, u, g):
+def backward(x: Tensor, w: Tensor, p: Tensor, u: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of ``sum(g * u)`` with respect to ``x`` and ``w``.
 
     At ``p = inf`` the gradient goes to the largest difference, in equal shares among ties.
@@ -124,7 +126,7 @@ def backward(x, w, p, u, g):
 
 
 @jax.jit
-def interval(lower, upper, w):
+def interval(lower: Tensor, upper: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     """Smallest and largest ``||z - w[o]||_inf`` over ``lower[b] <= z <= upper[b]``."""
     batch, units = len(lower), len(w)
     tile = _tile(batch, units)

@@ -4,11 +4,13 @@ A certificate must never use them, because it needs upper bounds.
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import NoReturn
 
 from keras import ops
 
 from zoo.ops.gradients import input_gradient
+from zoo.typing import Tensor
 
 # Lower limit of the lengths that vectors are divided by, and of the estimate.
 _SMALLEST = 1e-12
@@ -26,19 +28,21 @@ class NormEstimate:
         value: tensor, differentiable with respect to the weights.
     """
 
-    value: Any
+    value: Tensor
 
     # Without this, NumPy would take the estimate for an array with one object, and compute with it.
     __array_ufunc__ = None
 
-    def __float__(self):
+    def __float__(self) -> NoReturn:
         raise TypeError(
             "an estimate of a norm, from below, proves nothing; certify with an upper bound: "
             "zoo.ops.dense_norm, zoo.ops.convolution_norm"
         )
 
 
-def power_iteration(linear, vector, steps=1):
+def power_iteration(
+    linear: Callable[[Tensor], Tensor], vector: Tensor, steps: int = 1
+) -> tuple[NormEstimate, Tensor]:
     """One or more steps of power iteration with ``linearᵀ linear``.
 
     In training it is called once per batch, with the vector that the last call returned. Then the
@@ -75,5 +79,5 @@ def power_iteration(linear, vector, steps=1):
     return NormEstimate(ops.sqrt(ops.maximum(square, _SMALLEST**2))), vector
 
 
-def _length(tensor):
+def _length(tensor: Tensor) -> Tensor:
     return ops.sqrt(ops.sum(ops.square(tensor)))

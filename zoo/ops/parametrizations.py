@@ -5,16 +5,21 @@ orthogonal matrix.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
 
 from keras import ops
 
 from zoo.ops.singular_values import row_sum_bound
+from zoo.typing import Tensor
 
-#: The names of the parametrizations that dense layers and convolutions accept.
-PARAMETRIZATIONS = ("free", "row_sum", "almost_orthogonal", "orthogonal")
+#: The name of a parametrization that dense layers and convolutions accept.
+Parametrization: TypeAlias = Literal["free", "row_sum", "almost_orthogonal", "orthogonal"]
+#: All of these names.
+PARAMETRIZATIONS: tuple[Parametrization, ...] = get_args(Parametrization)
 
 
-def row_sums(matrix):
+def row_sums(matrix: Tensor) -> Tensor:
     """The bound ``b(W)`` of ``‖W‖²`` by row sums, so that ``W / √b(W)`` is nonexpansive.
 
     Reference:
@@ -23,7 +28,7 @@ def row_sums(matrix):
     return row_sum_bound(matrix)
 
 
-def almost_orthogonal_sums(matrix):
+def almost_orthogonal_sums(matrix: Tensor) -> Tensor:
     """The row sums of ``|WᵀW|``, one for each column of W; or those of ``|WWᵀ|``, one for each row.
 
     The smaller of the two Gram matrices is used. If each column (or row) of W is divided by the
@@ -42,7 +47,7 @@ def almost_orthogonal_sums(matrix):
     return sums[:, None] if wide else sums
 
 
-def almost_orthogonal_convolution_sums(kernel, strides):
+def almost_orthogonal_convolution_sums(kernel: Tensor, strides: Sequence[int]) -> Tensor:
     """:func:`almost_orthogonal_sums` of a convolution, which may have strides and overlaps.
 
     The Gram matrix of a convolution consists of the correlations of its filters, or of its
@@ -79,7 +84,7 @@ def almost_orthogonal_convolution_sums(kernel, strides):
     return ops.tile(sums, (rows, columns, 1))[:height, :width, :, None]
 
 
-def _correlation_sums(kernel):
+def _correlation_sums(kernel: Tensor) -> Tensor:
     """For each filter, the sum of its absolute correlations with all filters at all shifts."""
     images = ops.transpose(kernel, (3, 0, 1, 2))
     rows, columns = kernel.shape[:2]
@@ -90,7 +95,7 @@ def _correlation_sums(kernel):
     return ops.sum(ops.abs(correlation), axis=(1, 2, 3))
 
 
-def smaller_gram(matrix):
+def smaller_gram(matrix: Tensor) -> tuple[Tensor, bool]:
     """The smaller Gram matrix of a matrix ``W (inputs, units)``.
 
     Returns:
@@ -102,7 +107,7 @@ def smaller_gram(matrix):
     return (ops.matmul(matrix, transposed) if wide else ops.matmul(transposed, matrix)), wide
 
 
-def towards_orthogonal(matrix):
+def towards_orthogonal(matrix: Tensor) -> Tensor:
     """One step of Björck's iteration towards the orthogonal matrix that is nearest to ``W``.
 
     After the step no singular value is above 1. A singular value close to 1 becomes much closer:

@@ -1,12 +1,13 @@
 """Checks that the backend computes in float32, and a context for float64."""
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 
-def require_float32(model):
+def require_float32(model: keras.Model) -> None:
     """Raise unless the model computes in true float32.
 
     This checks the layers' dtypes and the known settings of the backend, and then has the backend
@@ -58,7 +59,7 @@ def require_float32(model):
 
 
 @contextlib.contextmanager
-def double_precision():
+def double_precision() -> Iterator[None]:
     """A context in which tensors may be float64 and their products are computed in float64.
 
     Only JAX needs it. There float64 must be enabled, and the setting

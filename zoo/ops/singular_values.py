@@ -6,15 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from zoo.ops.float64 import SLACK
 from zoo.ops.windows import Windows
-from zoo.typing import ArrayLike
+from zoo.typing import Array, ArrayLike, Padding, Tensor
+from zoo.utils.float64 import SLACK
 
 # At most this many entries of Fourier-transformed kernels are held at a time.
 _BLOCK = 1 << 24
 
 
-def row_sum_bound(matrix):
+def row_sum_bound(matrix: Tensor) -> Tensor:
     """Upper bound of ``‖W‖₂²``: the largest absolute row sum of a Gram matrix.
 
     It is the smaller of ``‖WᵀW‖_∞`` and ``‖WWᵀ‖_∞``. It is cheap and differentiable, which training
@@ -39,7 +39,7 @@ def row_sum_bound(matrix):
     return ops.minimum(*(ops.max(sums) for sums in gram_row_sums(matrix)))
 
 
-def gram_row_sums(matrix):
+def gram_row_sums(matrix: Tensor) -> tuple[Tensor, ...]:
     """Absolute row sums of ``WᵀW`` and of ``WWᵀ``: tensors ``(units,)`` and ``(inputs,)``."""
     matrix = ops.convert_to_tensor(matrix)
     transposed = ops.transpose(matrix)
@@ -49,7 +49,7 @@ def gram_row_sums(matrix):
     )
 
 
-def dense_norm(kernel):
+def dense_norm(kernel: ArrayLike) -> float:
     """Upper bound of ``‖W‖₂`` by a float64 singular value decomposition.
 
     Args:
@@ -72,7 +72,7 @@ def convolution_norm(
     kernel: ArrayLike,
     image_shape: Sequence[int],
     strides: int | Sequence[int] = 1,
-    padding: str = "same",
+    padding: Padding = "same",
 ) -> float:
     """Upper bound of the L2 norm of a convolution on zero-padded images.
 
@@ -130,7 +130,12 @@ def convolution_norm(
     )
 
 
-def average_pooling_norm(image_shape, pool_size, strides, padding="valid"):
+def average_pooling_norm(
+    image_shape: Sequence[int],
+    pool_size: Sequence[int],
+    strides: Sequence[int],
+    padding: Padding = "valid",
+) -> float:
     """Upper bound of the L2 norm of average pooling that leaves out pixels outside of the image.
 
     The pooling averages along rows and then along columns, so its norm is the product of the two
@@ -163,7 +168,7 @@ def average_pooling_norm(image_shape, pool_size, strides, padding="valid"):
     return norm
 
 
-def _float64(kernel, rank):
+def _float64(kernel: ArrayLike, rank: int) -> Array:
     kernel = np.asarray(ops.convert_to_numpy(kernel), np.float64)
     if kernel.ndim != rank:
         raise ValueError(f"the kernel must have {rank} axes, got shape {kernel.shape}")

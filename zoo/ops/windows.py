@@ -1,8 +1,11 @@
 """Windows of pixels: how many there are, what they cover and how they overlap."""
 
 import math
+from collections.abc import Sequence
 
 from keras import ops
+
+from zoo.typing import Padding, Tensor
 
 
 class Windows:
@@ -22,11 +25,19 @@ class Windows:
         ValueError: for another padding.
     """
 
-    def __init__(self, image_shape, size, strides, padding):
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        size: Sequence[int],
+        strides: Sequence[int],
+        padding: Padding,
+    ) -> None:
         if padding not in ("same", "valid"):
             raise ValueError(f"padding must be 'same' or 'valid', got {padding!r}")
         self.image_shape, self.size, self.strides = image_shape, tuple(size), tuple(strides)
-        self.padding, self.counts, self.margins = padding, [], []
+        self.padding: Padding = padding
+        self.counts: list[int] = []
+        self.margins: list[tuple[int, int]] = []
         for n, k, s in zip(image_shape, size, strides, strict=True):
             count = math.ceil(n / s) if padding == "same" else (n - k) // s + 1
             missing = max((count - 1) * s + k - n, 0) if padding == "same" else 0
@@ -34,11 +45,11 @@ class Windows:
             self.margins.append((missing // 2, missing - missing // 2))
 
     @property
-    def covered(self):
+    def covered(self) -> list[int]:
         """Pixels along each axis, padded ones included."""
         return [n + sum(margin) for n, margin in zip(self.image_shape, self.margins, strict=True)]
 
-    def entries(self, tensor, outside=0.0):
+    def entries(self, tensor: Tensor, outside: float = 0.0) -> Tensor:
         """The entries of each window: ``(batch, rows, columns, channels, entries)``.
 
         Args:
@@ -53,6 +64,6 @@ class Windows:
         return ops.stack([padded[:, i, j] for i in slices[0] for j in slices[1]], axis=-1)
 
 
-def overlaps(size, strides):
+def overlaps(size: Sequence[int], strides: Sequence[int]) -> int:
     """The largest number of windows that a pixel lies in: ``∏ ceil(size / stride)``."""
     return math.prod(math.ceil(k / s) for k, s in zip(size, strides, strict=True))

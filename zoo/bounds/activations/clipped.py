@@ -5,8 +5,8 @@ from keras import ops
 
 from zoo.bounds.activations.narrow import NARROW
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, LARGEST, UNIT_ROUNDOFF
-from zoo.ops.float64 import LINE_SLACK
 from zoo.typing import Box, Line, Tensor
+from zoo.utils.float64 import LINE_SLACK
 
 
 class Clipped:

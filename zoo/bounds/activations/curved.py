@@ -7,8 +7,8 @@ from keras import ops
 
 from zoo.bounds.activations.narrow import NARROW
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, UNIT_ROUNDOFF
-from zoo.ops.float64 import LINE_SLACK
 from zoo.typing import Box, Line, Tensor
+from zoo.utils.float64 import LINE_SLACK
 
 # An interval is divided into this many parts; the function's distance from a line is computed at
 # their ends.

@@ -5,8 +5,8 @@ from keras import ops
 
 from zoo.bounds.activations.narrow import NARROW
 from zoo.ops.float32 import SMALLEST_NORMAL, UNIT_ROUNDOFF
-from zoo.ops.float64 import LINE_SLACK
 from zoo.typing import ArrayLike, Box, Line, Tensor
+from zoo.utils.float64 import LINE_SLACK
 
 
 class Piecewise:

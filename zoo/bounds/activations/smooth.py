@@ -7,8 +7,8 @@ from keras import ops
 from zoo.bounds.activations.derivatives import Derivatives
 from zoo.bounds.activations.narrow import NARROW
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, UNIT_ROUNDOFF
-from zoo.ops.float64 import LINE_SLACK
 from zoo.typing import Box, Line, Tensor
+from zoo.utils.float64 import LINE_SLACK
 
 # Number of bisection steps in the search for a tangent point.
 _STEPS = 30

@@ -18,9 +18,9 @@ from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flush
 from zoo.bounds.rules.rows import float64, products, sizes, through_transposed
 from zoo.bounds.rules.rule import Rule
 from zoo.ops.float32 import LARGEST, SECOND_ORDER, SMALLEST_NORMAL, sum_rounding
-from zoo.ops.float64 import SLACK
 from zoo.ops.precision import double_precision
 from zoo.typing import Array, Box, Numbers, Shape, Tensor
+from zoo.utils.float64 import SLACK
 
 if TYPE_CHECKING:
     from zoo.bounds.network_rules import Builder
