@@ -130,7 +130,6 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         self._has_default_loss = getattr(loss, "of_this_model", False)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
-<<<<<<< HEAD
     def default_optimizer(self) -> Any:
         """The optimizer, with its learning rate, that ``compile()`` without one takes."""
         return keras.optimizers.Adam(1e-3)
@@ -151,12 +150,9 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             callbacks = [*self.default_callbacks(given), *given]
         return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
 
-    def training_objective(self, x, y, y_pred, loss_of):
-=======
     def training_objective(
         self, x: Tensor, y: Tensor, y_pred: Tensor, loss_of: Callable[[Tensor], Tensor]
     ) -> Tensor:
->>>>>>> annotate
         """The value that ``fit`` minimises; a subclass may add terms to the compiled loss.
 
         Args:

@@ -1,11 +1,8 @@
 """Features of ℓ∞-distance neurons: the base class of ℓ∞-distance networks."""
 
-<<<<<<< HEAD
 import math
-=======
 from collections.abc import Iterable, Sequence
 from typing import Any
->>>>>>> annotate
 
 import keras
 import numpy as np
