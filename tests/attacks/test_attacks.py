@@ -1,5 +1,7 @@
 """Every attack: in the ball, effective, and without the faults of the plain call."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -315,3 +317,30 @@ def test_plain_spsa_fails(digits_model, images):
     with pytest.raises(ValueError, match="batch_size of 1"):
         spsa(victim(digits_model), tf.constant(x), tf.constant(y), 0.1, 2, **ends)
     assert digits_model.attack(x[:3], y[:3], "spsa", eps=0.1, steps=2).shape == (3, 8, 8, 1)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "margin"])
+@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+def test_cleverhans_takes_the_steps(digits, monkeypatch, name, loss):
+    """On either backend, for either loss."""
+    from zoo.attacks import gradient
+
+    module = f"cleverhans.{'tf2' if BACKEND == 'tensorflow' else BACKEND}.attacks"
+    if BACKEND == "jax":
+        gradient._cleverhans_for_jax()  # without this, the module cannot be imported
+    method = importlib.import_module(f"{module}.fast_gradient_method")
+    taken, original = [], method.fast_gradient_method
+
+    def step(*args, **kwargs):
+        taken.append(args)
+        return original(*args, **kwargs)
+
+    def with_own_gradient(victim, attack):
+        assert attack is step
+        return step
+
+    monkeypatch.setattr(method, "fast_gradient_method", step)
+    monkeypatch.setattr(gradient, "with_own_gradient", with_own_gradient)
+    model = zoo.load("linf-dist-digits")  # for which nothing is compiled yet
+    model.attack(digits.images[:4], digits.labels[:4], name, eps=0.1, loss=loss, **QUICK[name])
+    assert taken
