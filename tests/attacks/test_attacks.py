@@ -12,16 +12,23 @@ from zoo.attacks.ball import random_start
 from zoo.attacks.victim import victim
 from zoo.epsilon import Epsilon
 
-ON_JAX = ("fgsm", "pgd")
 # That of the second order is for one approach, and tested there.
 GENERAL = [name for name in ATTACKS if name != "second_order"]
-HERE = [name for name in GENERAL if BACKEND == "tensorflow" or name in ON_JAX]
+HERE = [name for name in GENERAL if BACKEND in ATTACKS[name].backends]
 QUICK = {
     "fgsm": {},
     "pgd": {"steps": 5},
     "momentum": {"steps": 5},
     "cw": {"steps": 20, "search_steps": 2, "learning_rate": 0.05},
     "spsa": {"steps": 10, "samples": 32},
+    "apgd-ce": {"steps": 8},
+    "apgd-dlr": {"steps": 8},
+    "apgd-t": {"steps": 8, "targets": 2},
+    "fab-t": {"steps": 8, "targets": 2},
+    "square": {"queries": 60},
+    "surrogate": {"steps": 3, "stages": 2},
+    "fmn": {"steps": 20},
+    "auto": {"steps": 5, "targets": 2, "queries": 20},
 }
 tensorflow_only = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="cleverhans has this attack for TensorFlow alone"
@@ -120,7 +127,7 @@ def test_bad_arguments_are_named(digits_model, images, options, error, message):
 
 
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow has every attack")
-@pytest.mark.parametrize("name", [name for name in GENERAL if name not in ON_JAX])
+@pytest.mark.parametrize("name", [name for name in GENERAL if name not in HERE])
 def test_other_backends_are_named(digits_model, images, name):
     with pytest.raises(NotImplementedError, match=f"'{name}' attack for the jax backend"):
         digits_model.attack(*images, name, eps=0.1)

@@ -1,12 +1,18 @@
 """One call for every attack."""
 
 import numbers
+import warnings
 
 import numpy as np
 
 from zoo.attacks.ball import project
 from zoo.attacks.base import Attack
-from zoo.attacks.registry import checked_attack, require_model
+from zoo.attacks.registry import (
+    checked_attack,
+    require_budget,
+    require_model,
+    require_targeted,
+)
 from zoo.epsilon import Epsilon
 from zoo.utils import checks
 
@@ -19,6 +25,7 @@ def attack(
     *,
     eps,
     norm=None,
+    target=None,
     batch_size=256,
     seed=0,
     first=0,
@@ -33,8 +40,12 @@ def attack(
         y: integer labels ``(n,)``; None attacks the model's own predictions.
         attack: name of the attack, a key of ``zoo.attacks.ATTACKS``; or a
             :class:`zoo.attacks.Attack`, such as ``zoo.attacks.PGD(steps=50)``.
-        eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``.
+        eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``. At most
+            1 for ``"linf"``, and the square root of the number of pixels for ``"l2"``.
         norm: ``"linf"`` or ``"l2"``; by default the first that the model certifies.
+        target: the class that the model should take the images for: an integer, or one per image,
+            ``(n,)``. Images whose label it is are left as they are. None is content with any
+            class but the label.
         batch_size: images at a time.
         seed: integer, not negative, of whatever is random in the attack. The same seed gives the
             same images. What a batch draws depends on the seed and on the batch's place in the
@@ -43,6 +54,8 @@ def attack(
             the part is attacked exactly as it is within the set, whatever becomes of the rest.
         verbose: 1 shows a progress bar.
         params: parameters of the attack that is named: see ``help(zoo.attacks.ATTACKS[attack])``.
+            Those of cleverhans' attacks may have the names that they have there, such as
+            ``nb_iter`` for ``steps``.
 
     Returns:
         float32 array of the shape of ``x``: in the ball and in [0, 1], exactly.
@@ -81,8 +94,15 @@ def attack(
     if not isinstance(verbose, numbers.Integral):
         raise ValueError(f"verbose must be 0 or 1, got {verbose!r}")
     eps = Epsilon(eps)
+    require_budget(eps, norm, model.image_shape)
     require_float32(model)
     x = checks.images(x, model.image_shape)
+    if target is not None:
+        require_targeted(chosen)
+        target = np.full(len(x), target) if np.ndim(target) == 0 else target
+        target = checks.labels(target, len(x), model.num_classes, "target")
+    for note in chosen.notes(model):
+        warnings.warn(note, UserWarning, stacklevel=2)
     if y is None:
         y = np.argmax(model.logits(x, batch_size=batch_size), axis=1)
     y = checks.labels(y, len(x), model.num_classes)
@@ -91,8 +111,12 @@ def attack(
         batch = slice(start, start + batch_size)
         random = np.random.default_rng([seed, (first + start) // batch_size])
         # A copy, because the attack may work in place, and the ball is around the image itself.
-        x_adv = chosen.run(victim(model), x[batch].copy(), y[batch], eps, norm, random)
-        found.append(_in_the_ball(chosen, x_adv, x[batch], eps, norm))
+        given = (victim(model), x[batch].copy(), y[batch], eps, norm, random)
+        x_adv = chosen.run(*given) if target is None else chosen.run(*given, target[batch])
+        x_adv = _in_the_ball(chosen, x_adv, x[batch], eps, norm)
+        if target is not None:
+            x_adv[target[batch] == y[batch]] = x[batch][target[batch] == y[batch]]
+        found.append(x_adv)
     return np.concatenate(found) if found else x
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 
-def parameter(default, help, check=None):
+def parameter(default, help, check=None, *, cleverhans=None):
     """A field of an :class:`Attack`: one of its parameters.
 
     Args:
@@ -14,11 +14,15 @@ def parameter(default, help, check=None):
         check: function of a value and the parameter's name that returns the value as the attack
             will use it, and raises a :class:`ValueError` for a value that makes no sense, such as
             :func:`zoo.utils.checks.positive_integer`. By default every value is taken as it is.
+        cleverhans: the name that the parameter has in cleverhans, under which
+            :func:`zoo.attacks.attack` takes it too.
 
     Returns:
         What :func:`dataclasses.field` returns.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "check": check})
+    return dataclasses.field(
+        default=default, metadata={"help": help, "check": check, "cleverhans": cleverhans}
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Attack:
     Attributes:
         name: the registered name; the name of the class until it is registered.
         norms: the norms that the attack is for, of ``"linf"`` and ``"l2"``.
+        targeted: whether :meth:`run` takes a ``target`` beside the labels.
         backends: the Keras backends that the attack runs on, of ``"tensorflow"`` and ``"jax"``.
 
     Raises:
@@ -49,6 +54,7 @@ class Attack:
 
     name = "Attack"
     norms = ("linf", "l2")
+    targeted = False
     backends = ("tensorflow", "jax")
 
     def __init_subclass__(cls, **kwargs):
@@ -83,8 +89,23 @@ class Attack:
             ValueError: saying what the attack needs.
         """
 
+    def notes(self, model):
+        """What a reader of the attack's results on a model has to know; by default nothing.
+
+        Args:
+            model: a :class:`zoo.models.CertifiedModel`.
+
+        Returns:
+            List of sentences. :func:`zoo.attacks.attack` gives each as a :class:`UserWarning`, and
+            a :class:`zoo.evaluation.RobustnessReport` holds them.
+        """
+        return []
+
     def run(self, victim, x, y, eps, norm, random):
         """Attack one batch.
+
+        A class that sets ``targeted`` takes a further argument, ``target=None``: int64 array
+        ``(n,)`` of the classes that the images are to be taken for.
 
         Args:
             victim: :class:`zoo.attacks.victim.Victim`: called with a tensor of images it returns

@@ -19,17 +19,32 @@ class Victim:
     def __init__(self, model, settings=None):
         self.model, self.settings = model, settings
         self._compiled = {}
+        self._surrogate = None
 
     def __call__(self, images):
         return self.model(images, training=False)
 
-    def gap(self, x, y):
-        """Logit of the label minus the largest other one: float64 ``(n,)``, below 0 when fooled."""
-        logits = self.model.logits(x, batch_size=max(1, len(x))).astype(np.float64)
-        rows = np.arange(len(y))
-        own = logits[rows, y].copy()
-        logits[rows, y] = -np.inf
-        return own - logits.max(axis=1)
+    def gap(self, x, y, target=None):
+        """How far the model is from being fooled: float64 ``(n,)``, below 0 where it is.
+
+        Args:
+            x, y: images and labels.
+            target: classes that the images are to be taken for; None for any but the label.
+
+        Returns:
+            Logit of the label minus the largest other one; with a target, the largest other logit
+            minus that of the target.
+        """
+        return gap_of(self.model.logits(x, batch_size=max(1, len(x))), y, target)
+
+    @property
+    def surrogate(self):
+        """The :class:`zoo.attacks.surrogate.Surrogate` of the model, made when first asked for."""
+        from zoo.attacks.surrogate import Surrogate
+
+        if self._surrogate is None:
+            self._surrogate = Surrogate(self.model)
+        return self._surrogate
 
     def compiled(self, make, *settings):
         """``make(victim, *settings)``, made when it is first asked for.
@@ -48,6 +63,16 @@ class Victim:
         while len(self._compiled) > _KEPT:
             self._compiled.pop(next(iter(self._compiled)), None)
         return self._compiled[key]
+
+
+def gap_of(logits, y, target=None):
+    """As :meth:`Victim.gap`, of logits ``(n, classes)``."""
+    logits, rows = np.array(logits, np.float64), np.arange(len(logits))
+    wanted = y if target is None else target
+    own = logits[rows, wanted].copy()
+    logits[rows, wanted] = -np.inf
+    lead = own - logits.max(axis=1)
+    return lead if target is None else -lead
 
 
 def victim(model):
