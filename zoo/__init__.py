@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zoo.errors import UnknownModelError as UnknownModelError
     from zoo.errors import UnsupportedLayerError as UnsupportedLayerError
     from zoo.errors import ZooError as ZooError
+    from zoo.evaluation import evaluate as evaluate
     from zoo.hub.catalog import info as info
     from zoo.hub.catalog import list_models as list_models
     from zoo.hub.checkpoint import save as save
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 # `import zoo` loads neither a backend nor the rest: a name arrives when it is first used.
 _NAMES = {
     "certify": "certificates.any_network",
+    "evaluate": "evaluation",
     "load": "hub.loading",
     "save": "hub.checkpoint",
     "info": "hub.catalog",

@@ -7,12 +7,7 @@ import numpy as np
 
 from zoo.attacks.ball import project
 from zoo.attacks.base import Attack
-from zoo.attacks.registry import (
-    checked_attack,
-    require_budget,
-    require_model,
-    require_targeted,
-)
+from zoo.attacks.registry import checked_attack, require_budget, require_targeted
 from zoo.epsilon import Epsilon
 from zoo.utils import checks
 
@@ -35,7 +30,10 @@ def attack(
     """Images near ``x`` that the model should get wrong.
 
     Args:
-        model: a :class:`zoo.models.CertifiedModel`.
+        model: a :class:`zoo.models.CertifiedModel`; or another Keras model that takes images in
+            [0, 1] to logits or probabilities: a ``keras.Sequential``, a functional model, or one of
+            your own class that can be called with images. A last softmax is left out. Where
+            outputs are probabilities in another way, their logarithms stand for the logits.
         x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
         y: integer labels ``(n,)``; None attacks the model's own predictions.
         attack: name of the attack, a key of ``zoo.attacks.ATTACKS``; or a
@@ -61,7 +59,7 @@ def attack(
         float32 array of the shape of ``x``: in the ball and in [0, 1], exactly.
 
     Raises:
-        TypeError: if ``model`` is not a model of the zoo, the attack has no such parameter, or
+        TypeError: if ``model`` is no Keras model, the attack has no such parameter, or
             ``x`` or ``y`` is no array of numbers.
         ValueError: naming the argument that is wrong, and for a model that computes in another
             type than float32.
@@ -78,10 +76,11 @@ def attack(
     """
     # All of this loads Keras, which is not to happen before something is attacked.
     from zoo.attacks.victim import victim
+    from zoo.models.any_classifier import as_classifier
     from zoo.ops.precision import require_float32
     from zoo.utils.progress import track
 
-    require_model(model)
+    model = as_classifier(model, x)
     if norm is None and not model.certificates:
         raise ValueError(f"norm must be given, as a {type(model).__name__} certifies none")
     norm = model.certificates[0][0] if norm is None else norm

@@ -4,7 +4,7 @@ import numpy as np
 
 from zoo.attacks.ball import direction, project
 from zoo.attacks.compiled import value_and_gradient
-from zoo.attacks.victim import gap_of
+from zoo.attacks.gap import gap_of
 
 # The weights of the paper: of the step against the one before, and the share of steps with
 # progress below which a step is halved.

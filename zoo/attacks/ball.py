@@ -92,7 +92,8 @@ def size(change, norm):
         change: array ``(n, …)``.
         norm: ``"linf"`` or ``"l2"``.
     """
-    rows = np.reshape(np.asarray(change, np.float64), (len(change), -1))
+    change = np.asarray(change, np.float64)
+    rows = change.reshape(len(change), math.prod(change.shape[1:]))
     return np.abs(rows).max(axis=1) if norm == "linf" else np.sqrt(np.square(rows).sum(axis=1))
 
 

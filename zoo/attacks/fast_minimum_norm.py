@@ -6,8 +6,8 @@ import numpy as np
 
 from zoo.attacks.ball import length, size
 from zoo.attacks.compiled import logits_of, value_and_gradient
+from zoo.attacks.gap import gap_of
 from zoo.attacks.objectives import margin, towards_by_margin
-from zoo.attacks.victim import gap_of
 
 # The paper's first and last share by which the ball grows or shrinks in a step.
 _FIRST_SHARE, _LAST_SHARE = 0.05, 0.001

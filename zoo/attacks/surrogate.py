@@ -3,8 +3,6 @@
 import contextlib
 import random
 
-from zoo.attacks.victim import Victim
-
 
 class Surrogate:
     """A copy of a model whose ℓ∞ distances are ℓp distances at inference too.
@@ -19,6 +17,9 @@ class Surrogate:
     """
 
     def __init__(self, model):
+        # This loads Keras, which is not to happen before something is attacked.
+        from zoo.attacks.victim import Victim
+
         self._model = model
         with _random_states_kept():
             copy = type(model).from_config(model.get_config())

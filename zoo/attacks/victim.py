@@ -1,7 +1,6 @@
 """What an attack sees of a model: logits, and what is compiled for it."""
 
-import numpy as np
-
+from zoo.attacks.gap import gap_of
 from zoo.bounds.model_state import settings_of
 
 # How many compiled functions of a model are kept.
@@ -63,16 +62,6 @@ class Victim:
         while len(self._compiled) > _KEPT:
             self._compiled.pop(next(iter(self._compiled)), None)
         return self._compiled[key]
-
-
-def gap_of(logits, y, target=None):
-    """As :meth:`Victim.gap`, of logits ``(n, classes)``."""
-    logits, rows = np.array(logits, np.float64), np.arange(len(logits))
-    wanted = y if target is None else target
-    own = logits[rows, wanted].copy()
-    logits[rows, wanted] = -np.inf
-    lead = own - logits.max(axis=1)
-    return lead if target is None else -lead
 
 
 def victim(model):

@@ -28,6 +28,7 @@ def certify(
     clip: bool | tuple[float, float] = True,
     batch_size: int = 256,
     verbose: int = 0,
+    nearest: bool = False,
 ) -> Certificate:
     """Prove, per input, how far an attacker of your own Keras model must go.
 
@@ -55,6 +56,8 @@ def certify(
         batch_size: inputs at a time that the model itself is given; the bounds' own memory is
             limited whatever it is.
         verbose: 1 shows a progress bar.
+        nearest: True looks, by attacks, for the nearest input that is classified otherwise: see
+            :func:`zoo.attacks.nearest`, which takes images in [0, 1].
 
     Returns:
         :class:`zoo.certificates.Certificate` with ``n`` entries; radii in units of the input.
@@ -83,9 +86,13 @@ def certify(
     if isinstance(model, CertifiedModel):
         if clip is not True:
             raise ValueError("models of the zoo take images in [0, 1]; clip is not for them")
-        return model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
+        return model.certify(
+            x, norm=norm, method=method, batch_size=batch_size, verbose=verbose, nearest=nearest
+        )
     require_backend()
     require_own_process()
+    if checks.true_or_false(nearest, "nearest") and clip is not True:
+        raise ValueError(f"nearest=True is for inputs in [0, 1], that is clip=True, got {clip!r}")
     bounds = NetworkBounds(model)
     if norm not in ("linf", "l2"):
         raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
@@ -110,7 +117,7 @@ def certify(
     classes = model.output_shape[-1]
     logits = np.concatenate([np.zeros((0, classes)), *(part for part, _ in found)])
     radii = np.concatenate([np.zeros(0), *(part for _, part in found)])
-    return Certificate(
+    certificate = Certificate(
         prediction=np.argmax(logits, axis=1).astype(np.int64),
         radius=radii.astype(np.float32),
         margin=margin(logits).astype(np.float32),
@@ -118,6 +125,14 @@ def certify(
         method=method,
         num_classes=classes,
     )
+    if not nearest:
+        return certificate
+    from zoo import attacks
+
+    distances = attacks.nearest(
+        model, x, certificate.prediction, norm=norm, batch_size=batch_size, verbose=verbose
+    )
+    return certificate.with_nearest(distances)
 
 
 def _bounds_of(clip: Any) -> tuple[float, float] | None:

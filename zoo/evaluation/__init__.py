@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo.evaluation.outcome import Outcome, joined, outcome_of, require_model
+from zoo.evaluation.outcome import Outcome, joined, outcome_of
 from zoo.evaluation.report import RobustnessReport, report_of
 from zoo.typing import Array, ArrayLike, Budget
 from zoo.utils import checks
@@ -27,11 +27,13 @@ def evaluate(
     batch_size: int = 256,
     seed: int = 0,
     verbose: int = 0,
+    nearest: bool = False,
 ) -> RobustnessReport:
     """Clean ≥ attacked ≥ certified accuracy of a model.
 
     Args:
-        model: a :class:`zoo.models.CertifiedModel`.
+        model: a :class:`zoo.models.CertifiedModel`; or another Keras classifier that
+            :func:`zoo.certify` takes, of images in [0, 1], which may end in a softmax.
         x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
         y: integer labels ``(n,)``.
         eps: budget or list of budgets: numbers, or strings such as ``"8/255"``.
@@ -41,6 +43,9 @@ def evaluate(
         method: of the certificate.
         params: ``{attack: {parameter: value}}`` of attacks that are named.
         batch_size, seed, verbose: as for ``certify`` and ``attack``.
+        nearest: True looks for the nearest flip of each image too, see
+            :func:`zoo.attacks.nearest`: the certificate's ``nearest`` has the distances of the
+            nearest ones that any attack found, and the report their median over the radius.
 
     Returns:
         :class:`RobustnessReport`.
@@ -63,6 +68,7 @@ def evaluate(
             batch_size=batch_size,
             seed=seed,
             verbose=verbose,
+            nearest=nearest,
         )
     )
 
@@ -79,7 +85,9 @@ def check(model: "CertifiedModel", x: ArrayLike, y: ArrayLike, **settings: Any) 
     Raises:
         TypeError, ValueError: naming the argument that is wrong.
     """
-    require_model(model)
+    from zoo.models.any_classifier import as_classifier
+
+    model = as_classifier(model, x)
     x = checks.images(x, model.image_shape)
     y = checks.labels(y, len(x), model.num_classes)
     # Without images, there is nothing left to do but to look at the other arguments.

@@ -163,6 +163,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         method: str = "auto",
         batch_size: int = 256,
         verbose: int = 0,
+        nearest: bool = False,
     ) -> Certificate:
         """Prove, per image, how far an attacker must go.
 
@@ -172,6 +173,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             method: one of those listed for the norm, or ``"auto"`` for the first of them.
             batch_size: images at a time. It changes no radius by more than rounding.
             verbose: 1 shows a progress bar.
+            nearest: True looks, by attacks, for the nearest image that is classified otherwise:
+                see :func:`zoo.attacks.nearest`. Its distance is the certificate's ``nearest``.
 
         Returns:
             :class:`zoo.certificates.Certificate` with ``n`` entries.
@@ -179,28 +182,38 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         Raises:
             TypeError, ValueError: for images or a (norm, method) the model does not accept, and
                 for a model that computes in less than float32.
+            zoo.SoundnessError: if an image that is classified otherwise is within a radius.
         """
         x = checks.images(x, self.image_shape)
         batch_size = checks.positive_integer(batch_size, "batch_size")
         norm, method = self._choose_certificate(norm, method)
         self.require_certifiable()
-        predictions, radii, margins, nearest = [], [], [], []
+        checks.true_or_false(nearest, "nearest")
+        predictions, radii, margins, of_method = [], [], [], []
         with _weights_read_once():
             for batch in track(_batches(x, batch_size), "certifying", show=verbose):
                 found = self.certified_radius(batch, norm, method)
                 predictions.append(np.argmax(found.logits, axis=1))
                 radii.append(found.radius)
                 margins.append(margin(found.logits))
-                nearest += [] if found.nearest is None else [found.nearest]
-        return Certificate(
+                of_method += [] if found.nearest is None else [found.nearest]
+        certificate = Certificate(
             prediction=_joined(predictions, np.int64),
             radius=_joined(radii, np.float32),
             margin=_joined(margins, np.float32),
             norm=norm,
             method=method,
             num_classes=self.num_classes,
-            nearest=_joined(nearest, np.float32) if nearest else None,
+            nearest=_joined(of_method, np.float32) if of_method else None,
         )
+        if not nearest:
+            return certificate
+        from zoo import attacks
+
+        distances = attacks.nearest(
+            self, x, certificate.prediction, norm=norm, batch_size=batch_size, verbose=verbose
+        )
+        return certificate.with_nearest(distances)
 
     def require_certifiable(self) -> None:
         """Raise unless the model computes what its certificate is about, in true float32.

@@ -8,10 +8,10 @@ from zoo.attacks.ball import random_start, size
 from zoo.attacks.base import Attack, parameter
 from zoo.attacks.boundary import to_hyperplane
 from zoo.attacks.compiled import logits_of, value_and_gradient
+from zoo.attacks.gap import gap_of
 from zoo.attacks.objectives import difference
 from zoo.attacks.registry import register_attack
 from zoo.attacks.starts import rivals
-from zoo.attacks.victim import gap_of
 from zoo.utils import checks
 
 # The constants of the paper: how far a step goes beyond the boundary, how far one towards the

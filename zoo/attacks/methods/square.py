@@ -8,8 +8,8 @@ import numpy as np
 from zoo.attacks.ball import length, project
 from zoo.attacks.base import Attack, parameter
 from zoo.attacks.compiled import logits_of
+from zoo.attacks.gap import gap_of
 from zoo.attacks.registry import register_attack
-from zoo.attacks.victim import gap_of
 from zoo.utils import checks
 
 # After these shares of the queries, in ten-thousandths, the share of changed pixels is halved.

@@ -7,11 +7,11 @@ import numpy as np
 from zoo.attacks.ball import direction, project
 from zoo.attacks.base import Attack, parameter
 from zoo.attacks.compiled import logits_of, value_and_gradient
+from zoo.attacks.gap import gap_of
 from zoo.attacks.objectives import margin, towards_by_margin
 from zoo.attacks.registry import register_attack
 from zoo.attacks.starts import from_starts
 from zoo.attacks.surrogate import distance_layers, exponents
-from zoo.attacks.victim import gap_of
 from zoo.utils import checks
 
 
