@@ -81,6 +81,37 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         if self.num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
 
+    # The following four are what other libraries ask a functional model for.
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The symbolic tensor of images that a functional model would have."""
+        return [keras.KerasTensor(self.input_shape, dtype="float32")]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The symbolic tensor of logits that a functional model would have."""
+        return [keras.KerasTensor(self.output_shape, dtype="float32")]
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """``(None, height, width, channels)``, as of a functional model."""
+        return (None, *self.image_shape)
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """``(None, classes)``, as of a functional model."""
+        return (None, self.num_classes)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As Keras's, and it takes what ``predict`` takes beside the images.
+
+        ART's ``KerasClassifier`` passes these two, which change nothing for a single batch.
+        """
+        for name in ("batch_size", "verbose"):
+            kwargs.pop(name, None)
+        return super().__call__(*args, **kwargs)
+
     @property
     def architecture(self) -> str:
         """One line for listings."""
