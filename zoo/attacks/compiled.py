@@ -17,7 +17,7 @@ def logits_of(victim, x):
     """
     if _on_jax():
         compute = victim.compiled(_jax_logits)
-        return np.asarray(compute(variables_of(victim.model), _padded(x)))[: len(x)]
+        return np.asarray(compute(variables_of(victim.model), padded(x)))[: len(x)]
     return victim.compiled(_tensorflow_logits)(np.asarray(x, np.float32)).numpy()
 
 
@@ -37,7 +37,7 @@ def value_and_gradient(victim, objective, x, *labels):
     """
     if _on_jax():
         compute = victim.compiled(_jax_gradient, objective)
-        found = compute(variables_of(victim.model), _padded(x), *map(_padded, labels))
+        found = compute(variables_of(victim.model), padded(x), *map(padded, labels))
     else:
         compute = victim.compiled(_tensorflow_gradient, objective, len(labels))
         found = compute(np.asarray(x, np.float32), *labels)
@@ -45,19 +45,24 @@ def value_and_gradient(victim, objective, x, *labels):
     return values, logits, np.where(np.isfinite(gradient), gradient, 0.0)
 
 
+def padded(array):
+    """On JAX an array with its last row repeated until it has a power of two, 8 or more.
+
+    JAX compiles anew for every number of images, and attacks drop the images that they fooled.
+
+    Args:
+        array: of any number of rows. On TensorFlow it is returned as it is, as are no rows.
+    """
+    if not _on_jax() or not len(array):
+        return array
+    missing = max(8, 1 << (len(array) - 1).bit_length()) - len(array)
+    return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array
+
+
 def _on_jax():
     import keras
 
     return keras.backend.backend() == "jax"
-
-
-def _padded(array):
-    """An array with its last row repeated until the number of rows is a power of two, 8 or more.
-
-    JAX compiles anew for every number of images, and attacks drop the images that they fooled.
-    """
-    missing = max(8, 1 << (len(array) - 1).bit_length()) - len(array)
-    return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array
 
 
 def _tensorflow_logits(victim):

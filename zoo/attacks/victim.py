@@ -1,5 +1,6 @@
 """What an attack sees of a model: logits, and what is compiled for it."""
 
+from zoo.attacks.compiled import padded
 from zoo.attacks.gap import gap_of
 from zoo.bounds.model_state import settings_of
 
@@ -34,7 +35,9 @@ class Victim:
             Logit of the label minus the largest other one; with a target, the largest other logit
             minus that of the target.
         """
-        return gap_of(self.model.logits(x, batch_size=max(1, len(x))), y, target)
+        images = padded(x)
+        logits = self.model.logits(images, batch_size=max(1, len(images)))
+        return gap_of(logits[: len(x)], y, target)
 
     @property
     def surrogate(self):
