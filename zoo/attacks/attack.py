@@ -2,6 +2,7 @@
 
 import numbers
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -110,8 +111,9 @@ def attack(
         batch = slice(start, start + batch_size)
         random = np.random.default_rng([seed, (first + start) // batch_size])
         # A copy, because the attack may work in place, and the ball is around the image itself.
+        run: Any = chosen.run  # which takes a target if the attack says so
         given = (victim(model), x[batch].copy(), y[batch], eps, norm, random)
-        x_adv = chosen.run(*given) if target is None else chosen.run(*given, target[batch])
+        x_adv = run(*given) if target is None else run(*given, target[batch])
         x_adv = _in_the_ball(chosen, x_adv, x[batch], eps, norm)
         if target is not None:
             x_adv[target[batch] == y[batch]] = x[batch][target[batch] == y[batch]]

@@ -169,7 +169,7 @@ def _ends_in_logits(model, network):
     """Whether the layers tell, without a look at outputs, that a network ends in logits."""
     if network is not model:
         return True  # its softmax was left out
-    last = network.layers[-1] if _is_functional(network) else None
+    last: Any = network.layers[-1] if _is_functional(network) else None
     return type(last) is keras.layers.Dense and last.activation is keras.activations.linear
 
 
