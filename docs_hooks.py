@@ -19,9 +19,10 @@ def on_page_markdown(markdown, **_):
 
 
 def attack_tables():
-    """Two Markdown tables: the registered attacks, and their parameters."""
+    """Markdown tables: the registered attacks, their parameters, and cleverhans' names for them."""
     attacks = [["attack", "class", "norms", "backends", "what it does"], ["---"] * 5]
     parameters = [["attack", "parameter", "default", "what it is"], ["---"] * 4]
+    renamed = [["attack", "parameter", "in cleverhans, taken too"], ["---"] * 3]
     for name, kind in ATTACKS.items():
         summary = inspect.getdoc(kind).split("\n")[0].rstrip(".")
         limits = [", ".join(map(_SHOWN.get, names)) for names in (kind.norms, kind.backends)]
@@ -30,6 +31,10 @@ def attack_tables():
             [f"`{name}`", f"`{field.name}`", f"`{field.default!r}`", field.metadata["help"]]
             for field in dataclasses.fields(kind)
         ]
-    return "\n\n".join(
-        "\n".join(f"| {' | '.join(row)} |" for row in table) for table in (attacks, parameters)
-    )
+        renamed += [
+            [f"`{name}`", f"`{field.name}`", f"`{field.metadata['cleverhans']}`"]
+            for field in dataclasses.fields(kind)
+            if field.metadata.get("cleverhans")
+        ]
+    tables = (attacks, parameters, renamed)
+    return "\n\n".join("\n".join(f"| {' | '.join(row)} |" for row in table) for table in tables)

@@ -14,8 +14,7 @@ from zoo.hub import catalog
 
 psutil = pytest.importorskip("psutil")
 
-TENSORFLOW_ONLY = ("momentum", "cw", "spsa")
-ATTACKS_HERE = [a for a in ATTACKS if BACKEND == "tensorflow" or a not in TENSORFLOW_ONLY]
+ATTACKS_HERE = [name for name, kind in ATTACKS.items() if BACKEND in kind.backends]
 DIGITS = [record.name for record in catalog.list_models(dataset="digits")]
 # Bytes a call. Compiling anew took a megabyte and more.
 LIMIT = 100 * 1024

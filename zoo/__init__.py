@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from zoo.errors import UnknownModelError as UnknownModelError
     from zoo.errors import UnsupportedLayerError as UnsupportedLayerError
     from zoo.errors import ZooError as ZooError
+    from zoo.evaluation import evaluate as evaluate
     from zoo.hub.catalog import info as info
     from zoo.hub.catalog import list_models as list_models
     from zoo.hub.checkpoint import save as save
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 # `__getattr__` imports a name from its module here when the name is first used.
 _NAMES = {
     "certify": "certificates.any_network",
+    "evaluate": "evaluation",
     "load": "hub.loading",
     "save": "hub.checkpoint",
     "info": "hub.catalog",

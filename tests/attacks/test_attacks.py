@@ -1,5 +1,7 @@
 """Every attack: in the ball, effective, and without the faults of the plain call."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -10,16 +12,23 @@ from zoo.attacks.ball import random_start
 from zoo.attacks.victim import victim
 from zoo.epsilon import Epsilon
 
-ON_JAX = ("fgsm", "pgd")
 # That of the second order is for one approach, and tested there.
 GENERAL = [name for name in ATTACKS if name != "second_order"]
-HERE = [name for name in GENERAL if BACKEND == "tensorflow" or name in ON_JAX]
+HERE = [name for name in GENERAL if BACKEND in ATTACKS[name].backends]
 QUICK = {
     "fgsm": {},
     "pgd": {"steps": 5},
     "momentum": {"steps": 5},
     "cw": {"steps": 20, "search_steps": 2, "learning_rate": 0.05},
     "spsa": {"steps": 10, "samples": 32},
+    "apgd-ce": {"steps": 8},
+    "apgd-dlr": {"steps": 8},
+    "apgd-t": {"steps": 8, "targets": 2},
+    "fab-t": {"steps": 8, "targets": 2},
+    "square": {"queries": 60},
+    "surrogate": {"steps": 3, "stages": 2},
+    "fmn": {"steps": 20},
+    "auto": {"steps": 5, "targets": 2, "queries": 20},
 }
 tensorflow_only = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="cleverhans has this attack for TensorFlow alone"
@@ -118,7 +127,7 @@ def test_bad_arguments_are_named(digits_model, images, options, error, message):
 
 
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow has every attack")
-@pytest.mark.parametrize("name", [name for name in GENERAL if name not in ON_JAX])
+@pytest.mark.parametrize("name", [name for name in GENERAL if name not in HERE])
 def test_other_backends_are_named(digits_model, images, name):
     with pytest.raises(NotImplementedError, match=f"'{name}' attack for the jax backend"):
         digits_model.attack(*images, name, eps=0.1)
@@ -315,3 +324,30 @@ def test_plain_spsa_fails(digits_model, images):
     with pytest.raises(ValueError, match="batch_size of 1"):
         spsa(victim(digits_model), tf.constant(x), tf.constant(y), 0.1, 2, **ends)
     assert digits_model.attack(x[:3], y[:3], "spsa", eps=0.1, steps=2).shape == (3, 8, 8, 1)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "margin"])
+@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+def test_cleverhans_takes_the_steps(digits, monkeypatch, name, loss):
+    """On either backend, for either loss."""
+    from zoo.attacks import gradient
+
+    module = f"cleverhans.{'tf2' if BACKEND == 'tensorflow' else BACKEND}.attacks"
+    if BACKEND == "jax":
+        gradient._cleverhans_for_jax()  # without this, the module cannot be imported
+    method = importlib.import_module(f"{module}.fast_gradient_method")
+    taken, original = [], method.fast_gradient_method
+
+    def step(*args, **kwargs):
+        taken.append(args)
+        return original(*args, **kwargs)
+
+    def with_own_gradient(victim, attack):
+        assert attack is step
+        return step
+
+    monkeypatch.setattr(method, "fast_gradient_method", step)
+    monkeypatch.setattr(gradient, "with_own_gradient", with_own_gradient)
+    model = zoo.load("linf-dist-digits")  # for which nothing is compiled yet
+    model.attack(digits.images[:4], digits.labels[:4], name, eps=0.1, loss=loss, **QUICK[name])
+    assert taken

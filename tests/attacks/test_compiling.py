@@ -17,6 +17,14 @@ QUICK = {
     "momentum": {"steps": 1},
     "cw": {"steps": 2, "search_steps": 1},
     "spsa": {"steps": 1, "samples": 2},
+    "apgd-ce": {"steps": 1},
+    "apgd-dlr": {"steps": 1},
+    "apgd-t": {"steps": 1, "targets": 2},
+    "fab-t": {"steps": 1, "targets": 2},
+    "square": {"queries": 3},
+    "surrogate": {"steps": 1, "stages": 2},
+    "fmn": {"steps": 2},
+    "auto": {"steps": 1, "targets": 2, "queries": 3},
 }
 # What may differ from call to call without compiling again.
 FREE = {
@@ -25,6 +33,13 @@ FREE = {
     "momentum": {"decay": 0.5, "step_size": 0.01},
     "cw": {"learning_rate": 0.1, "initial_constant": 2.0, "confidence": 0.1, "steps": 3},
     "spsa": {"learning_rate": 0.1, "delta": 0.02},
+    "apgd-ce": {"steps": 2, "restarts": 2},
+    "apgd-dlr": {"steps": 2, "restarts": 2},
+    "apgd-t": {"targets": 3, "restarts": 2},
+    "fab-t": {"targets": 3, "restarts": 2},
+    "square": {"queries": 5},
+    "surrogate": {"stages": 3, "first_p": 20.0, "restarts": 2},
+    "fmn": {"steps": 3, "step_size": 0.5},
 }
 
 
@@ -37,7 +52,8 @@ def traces(model):
     return sum(function._cache_size() for function in functions)
 
 
-@pytest.mark.parametrize("name", HERE)
+# auto runs others of these, as many as it takes until all images are fooled.
+@pytest.mark.parametrize("name", [name for name in HERE if name != "auto"])
 def test_compiled_once(name, digits):
     model = zoo.load("linf-dist-digits")
     x, y = digits.images[:2], digits.labels[:2]
@@ -57,7 +73,8 @@ def test_not_for_every_number_of_images(name, digits):
     for count in range(1, 6):
         x, y = digits.images[:count], digits.labels[:count]
         model.attack(x, y, name, eps=0.1, **QUICK[name])
-    assert traces(model) <= 2
+    losses = 2 if name == "pgd" else 1
+    assert traces(model) <= 2 * losses
 
 
 @pytest.mark.parametrize("name", HERE)

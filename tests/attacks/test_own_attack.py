@@ -196,6 +196,7 @@ def dataclass(name, base=Attack, frozen=True, **members):
     [
         ("all", lambda: Noise, ValueError, "an identifier other than 'all', got 'all'"),
         ("a,b", lambda: Noise, ValueError, "an identifier"),
+        ("-a", lambda: Noise, ValueError, "an identifier"),
         (3, lambda: Noise, ValueError, "an identifier"),
         ("pgd", lambda: Noise, ValueError, "there is an attack 'pgd' already, the class zoo"),
         ("mine", lambda: Noise(), TypeError, "must be a subclass of zoo.attacks.Attack"),

@@ -15,6 +15,7 @@ def test_the_page_shows_every_attack_and_parameter():
     assert docs_hooks.on_page_markdown("another page") == "another page"
     lines = docs_hooks.on_page_markdown(source).split("\n")
     assert "| `spsa` | `SPSA` | ℓ∞ | TensorFlow |" in "\n".join(lines)
+    assert "| `pgd` | `step_size` | `eps_iter` |" in lines
     for name, kind in ATTACKS.items():
         (_,) = [line for line in lines if line.startswith(f"| `{name}` | `{kind.__name__}` |")]
         for field in dataclasses.fields(kind):

@@ -28,6 +28,14 @@ WRONG_PARAMS = [
     ("cw", "search_steps", 1.5),
     ("spsa", "samples", 3),
     ("spsa", "delta", "0.1"),
+    ("apgd-ce", "restarts", 0),
+    ("apgd-t", "targets", "9"),
+    ("fab-t", "steps", -1),
+    ("square", "queries", None),
+    ("square", "share", 1.5),
+    ("surrogate", "first_p", 1.0),
+    ("fmn", "step_size", 0),
+    ("auto", "queries", 0),
     ("second_order", "steps", 0),
 ]
 
@@ -82,11 +90,10 @@ def test_what_is_no_array_is_named(untouched, name):
         untouched.attack(**arguments, eps=0.1)
 
 
-def test_only_models_of_the_zoo_are_attacked():
-    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+def test_only_keras_models_are_attacked():
     x, y = np.full((2, 8, 8, 1), 0.5, "float32"), np.array([0, 1])
-    for other in (network, None, "linf-dist-digits"):
-        with pytest.raises(TypeError, match="a model of the zoo, a zoo.models.CertifiedModel, got"):
+    for other in (None, "linf-dist-digits", lambda x: x):
+        with pytest.raises(TypeError, match="a model of the zoo, .* or another Keras model"):
             zoo.attacks.attack(other, x, y, "fgsm", eps=0.1, norm="linf")
 
 
@@ -121,6 +128,8 @@ def test_settings_that_are_right_pass(digits_model):
 
 
 def test_a_norm_that_the_attack_is_not_for():
+    with pytest.raises(ValueError, match="for norm 'linf', got 'l2'; attacks for 'l2': fgsm, pgd,"):
+        check_settings("spsa", "l2")
     with pytest.raises(ValueError, match="the spsa attack is for norm 'linf', got 'l2'"):
         check_settings("spsa", "l2")
     with pytest.raises(ValueError, match="the second_order attack is for norm 'l2', got 'linf'"):

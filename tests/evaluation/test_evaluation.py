@@ -165,11 +165,27 @@ def test_an_array_without_dimensions_is_one_budget(digits_model, digits):
     assert all(report == reports[0] for report in reports)
 
 
-def test_another_keras_model_is_refused(digits):
-    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+def test_what_is_no_keras_model_is_refused(digits):
     for call in (evaluation.evaluate, evaluation.outcome_of, evaluation.check):
-        with pytest.raises(TypeError, match="model of the zoo.*CertifiedModel, got Sequential"):
-            call(model, digits.images[:2], digits.labels[:2], eps=0.1)
+        with pytest.raises(TypeError, match="model of the zoo.*CertifiedModel.*, got function"):
+            call(lambda x: x, digits.images[:2], digits.labels[:2], eps=0.1)
+
+
+def test_another_keras_model_is_measured(digits):
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    model = keras.Sequential([*layers, keras.layers.Softmax()])
+    x, y = digits.images[:20], digits.labels[:20]
+    evaluation.check(model, x, y, eps=0.01)
+    report = zoo.evaluate(model, x, y, eps=0.01, norm="l2")
+    assert report.method == "crown"
+    assert report.clean == np.mean(np.argmax(model.predict(x, verbose=0), axis=1) == y)
+    assert report.clean >= report.rows[0]["attacked"]["all"] >= report.rows[0]["certified"]
+
+
+def test_a_budget_that_is_out_of_range_is_named(digits_model, digits):
+    for eps in (8, ["8/255", 1.5]):
+        with pytest.raises(ValueError, match=r"eps must lie in \[0, 1\] for norm 'linf'"):
+            evaluation.check(digits_model, digits.images[:2], digits.labels[:2], eps=eps)
 
 
 def test_a_report_of_no_images_is_json(digits_model, digits):

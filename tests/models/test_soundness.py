@@ -16,6 +16,7 @@ from tests import datasets
 from tests.backend import BACKEND
 from tests.models.perturbations import assert_unbroken, perturbations, scaled, sizes
 from zoo.attacks import ATTACKS
+from zoo.attacks.surrogate import distance_layers
 from zoo.hub import catalog
 
 # On the other backend the small ones: each shape of each kernel is compiled anew.
@@ -119,7 +120,17 @@ def test_attacks_at_the_radius(record, thorough):
         ("pgd", {"steps": 20, "restarts": 3 if thorough else 1, "loss": "margin"}),
         ("pgd", {"steps": 10, "restarts": 1, "loss": "cross_entropy"}),
         ("momentum", {"steps": 10}),
+        ("apgd-ce", {"steps": 20}),
+        ("apgd-dlr", {"steps": 20}),
+        ("apgd-t", {"steps": 20, "targets": 3}),
+        ("fab-t", {"steps": 10, "targets": 3}),
+        ("square", {"queries": 300 if thorough else 50}),
+        ("fmn", {"steps": 30}),
     ]
+    if distance_layers(model):  # the only models of this attack
+        runs.append(("surrogate", {"steps": 10, "stages": 3}))
+    if thorough:
+        runs.append(("auto", {}))
     for (attack, params), eps in itertools.product(runs, budgets):
         x_adv = model.attack(x, certificate.prediction, attack, eps=float(eps), **params)
         tested += assert_unbroken(model, certificate, x, x_adv)
@@ -138,7 +149,8 @@ def test_attacks_at_the_radius(record, thorough):
         eps = float(np.median(certificate.radius))
         x_adv = model.attack(x[first], certificate.prediction, attack, eps=eps, **params)
         tested += assert_unbroken(model, certificate, x[first], x_adv)
-    assert {attack for attack, _ in runs} | {"spsa", "cw", "second_order"} == set(ATTACKS)
+    elsewhere = {"spsa", "cw", "second_order", "surrogate", "auto"}
+    assert {attack for attack, _ in runs} | elsewhere == set(ATTACKS)
     assert tested > 3 * len(x) * len(budgets)
 
 

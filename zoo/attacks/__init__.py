@@ -8,6 +8,7 @@ from zoo.attacks import methods  # registers the attacks of this package
 from zoo.attacks.attack import attack
 from zoo.attacks.ball import project
 from zoo.attacks.base import Attack, parameter
+from zoo.attacks.nearest_flips import nearest
 from zoo.attacks.registry import ATTACKS, check_settings, register_attack
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "attack",
     "check_settings",
     "methods",
+    "nearest",
     "parameter",
     "project",
     "register_attack",

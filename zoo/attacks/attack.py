@@ -1,12 +1,14 @@
 """The function that runs any attack on images."""
 
 import numbers
+import warnings
+from typing import Any
 
 import numpy as np
 
 from zoo.attacks.ball import project
 from zoo.attacks.base import Attack
-from zoo.attacks.registry import checked_attack, require_model
+from zoo.attacks.registry import checked_attack, require_budget, require_targeted
 from zoo.epsilon import Epsilon
 from zoo.utils import checks
 
@@ -19,6 +21,7 @@ def attack(
     *,
     eps,
     norm=None,
+    target=None,
     batch_size=256,
     seed=0,
     first=0,
@@ -28,32 +31,40 @@ def attack(
     """Search near ``x`` for images that the model misclassifies.
 
     Args:
-        model: a :class:`zoo.models.CertifiedModel`.
+        model: a :class:`zoo.models.CertifiedModel`; or another Keras model that takes images in
+            [0, 1] to logits or probabilities: a ``keras.Sequential``, a functional model, or one of
+            your own class that can be called with images. A last softmax is left out. Where
+            outputs are probabilities in another way, their logarithms stand for the logits.
         x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
         y: integer labels ``(n,)``; None attacks the model's own predictions.
         attack: name of the attack, a key of ``zoo.attacks.ATTACKS``; or a
             :class:`zoo.attacks.Attack`, such as ``zoo.attacks.PGD(steps=50)``.
-        eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``.
-        norm: ``"linf"`` or ``"l2"``; by default the first norm that the model certifies.
-        batch_size: number of images that are attacked together.
-        seed: non-negative integer, the seed of the attack's random numbers. The same seed gives the
-            same images. The random numbers of a batch depend only on the seed and on the position
-            of the batch in the set. The program's own random state does not change.
-        first: index of ``x[0]`` in the set that ``x`` is a part of, a multiple of ``batch_size``.
-            The part is then attacked exactly as it would be in an attack on the whole set.
+        eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``. At most
+            1 for ``"linf"``, and the square root of the number of pixels for ``"l2"``.
+        norm: ``"linf"`` or ``"l2"``; by default the first that the model certifies.
+        target: the class that the model should take the images for: an integer, or one per image,
+            ``(n,)``. Images whose label it is are left as they are. None is content with any
+            class but the label.
+        batch_size: images at a time.
+        seed: integer, not negative, of whatever is random in the attack. The same seed gives the
+            same images. What a batch draws depends on the seed and on the batch's place in the
+            set alone. The program's own random state is left as it is.
+        first: place of ``x[0]`` in the set that ``x`` is a part of, a multiple of ``batch_size``:
+            the part is attacked exactly as it is within the set, whatever becomes of the rest.
         verbose: 1 shows a progress bar.
-        params: parameters of the attack if it is given by name: see
-            ``help(zoo.attacks.ATTACKS[attack])``.
+        params: parameters of the attack that is named: see ``help(zoo.attacks.ATTACKS[attack])``.
+            Those of cleverhans' attacks may have the names that they have there, such as
+            ``nb_iter`` for ``steps``.
 
     Returns:
         float32 array of the shape of ``x``, which lies exactly in the ball and in [0, 1].
 
     Raises:
-        TypeError: if ``model`` is not a model of the zoo, the attack has no such parameter, or
-            ``x`` or ``y`` is not an array of numbers.
-        ValueError: naming the argument that is wrong; also if the model does not compute in
-            float32.
-        NotImplementedError: if the attack does not run on the backend.
+        TypeError: if ``model`` is no Keras model, the attack has no such parameter, or
+            ``x`` or ``y`` is no array of numbers.
+        ValueError: naming the argument that is wrong, and for a model that computes in another
+            type than float32.
+        NotImplementedError: where the backend has no such attack.
 
     Example:
 
@@ -66,10 +77,11 @@ def attack(
     """
     # These modules import Keras, which must not be imported with zoo.attacks.
     from zoo.attacks.victim import victim
+    from zoo.models.any_classifier import as_classifier
     from zoo.ops.precision import require_float32
     from zoo.utils.progress import track
 
-    require_model(model)
+    model = as_classifier(model, x)
     if norm is None and not model.certificates:
         raise ValueError(f"norm must be given, as a {type(model).__name__} certifies none")
     norm = model.certificates[0][0] if norm is None else norm
@@ -82,8 +94,15 @@ def attack(
     if not isinstance(verbose, numbers.Integral):
         raise ValueError(f"verbose must be 0 or 1, got {verbose!r}")
     eps = Epsilon(eps)
+    require_budget(eps, norm, model.image_shape)
     require_float32(model)
     x = checks.images(x, model.image_shape)
+    if target is not None:
+        require_targeted(chosen)
+        target = np.full(len(x), target) if np.ndim(target) == 0 else target
+        target = checks.labels(target, len(x), model.num_classes, "target")
+    for note in chosen.notes(model):
+        warnings.warn(note, UserWarning, stacklevel=2)
     if y is None:
         y = np.argmax(model.logits(x, batch_size=batch_size), axis=1)
     y = checks.labels(y, len(x), model.num_classes)
@@ -91,9 +110,14 @@ def attack(
     for start in track(range(0, len(x), batch_size), chosen.name, show=verbose):
         batch = slice(start, start + batch_size)
         random = np.random.default_rng([seed, (first + start) // batch_size])
-        # The attack gets a copy, because it may work in place and we still need the original.
-        x_adv = chosen.run(victim(model), x[batch].copy(), y[batch], eps, norm, random)
-        found.append(_in_the_ball(chosen, x_adv, x[batch], eps, norm))
+        # A copy, because the attack may work in place, and the ball is around the image itself.
+        run: Any = chosen.run  # which takes a target if the attack says so
+        given = (victim(model), x[batch].copy(), y[batch], eps, norm, random)
+        x_adv = run(*given) if target is None else run(*given, target[batch])
+        x_adv = _in_the_ball(chosen, x_adv, x[batch], eps, norm)
+        if target is not None:
+            x_adv[target[batch] == y[batch]] = x[batch][target[batch] == y[batch]]
+        found.append(x_adv)
     return np.concatenate(found) if found else x
 
 

@@ -35,14 +35,14 @@ def project(x_adv, x, eps, norm):
     if norm == "linf":
         change = np.clip(change, -budget, budget)
     else:
-        length = _length(change)
-        change *= np.where(length > budget, budget / np.maximum(length, 1e-300), 1.0)
+        lengths = length(change)
+        change *= np.where(lengths > budget, budget / np.maximum(lengths, 1e-300), 1.0)
     projected = np.clip(origin + change, 0.0, 1.0).astype(np.float32)
     # Rounding to float32 may leave the ball again. Pixels that do are moved towards the original
     # ones, by at least one float32 number each time, until all images lie in the ball.
     while True:
         change = projected.astype(np.float64) - origin
-        outside = np.abs(change) > budget if norm == "linf" else _length(change) > budget
+        outside = np.abs(change) > budget if norm == "linf" else length(change) > budget
         if not outside.any():
             return projected
         inwards = np.nextafter(projected, origin.astype(np.float32))
@@ -71,9 +71,35 @@ def _random_change(shape, budget, norm, random):
     change = random.normal(size=shape)
     reach = random.uniform(size=(shape[0],) + (1,) * (len(shape) - 1))
     reach = reach ** (1.0 / math.prod(shape[1:]))
-    return change * (budget * reach / _length(change))
+    return change * (budget * reach / length(change))
 
 
-def _length(change):
+def direction(gradient, norm):
+    """The steepest direction of unit size: signs for ``"linf"``, unit length for ``"l2"``.
+
+    Args:
+        gradient: float array ``(n, …)``.
+        norm: ``"linf"`` or ``"l2"``.
+
+    Returns:
+        float array of the same shape; 0 where a gradient is 0.
+    """
+    return np.sign(gradient) if norm == "linf" else gradient / np.maximum(length(gradient), 1e-12)
+
+
+def size(change, norm):
+    """How large changes of images are: float64 array ``(n,)``.
+
+    Args:
+        change: array ``(n, …)``.
+        norm: ``"linf"`` or ``"l2"``.
+    """
+    change = np.asarray(change, np.float64)
+    rows = change.reshape(len(change), math.prod(change.shape[1:]))
+    return np.abs(rows).max(axis=1) if norm == "linf" else np.sqrt(np.square(rows).sum(axis=1))
+
+
+def length(change):
+    """L2 norms of changes ``(n, …)``, in as many dimensions: ``(n, 1, …)``."""
     axes = tuple(range(1, change.ndim))
     return np.sqrt(np.sum(np.square(change), axis=axes, keepdims=True))

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from zoo.models.base import CertifiedModel
 
 
-def parameter(default: Any, help: str, check: Callable[[Any, str], Any] | None = None) -> Any:
+def parameter(
+    default: Any,
+    help: str,
+    check: Callable[[Any, str], Any] | None = None,
+    *,
+    cleverhans: str | None = None,
+) -> Any:
     """Declare a field of an :class:`Attack`, which is one of its parameters.
 
     Args:
@@ -25,11 +31,15 @@ def parameter(default: Any, help: str, check: Callable[[Any, str], Any] | None =
         check: function of a value and the parameter's name, such as
             :func:`zoo.utils.checks.positive_integer`. It returns the value that the attack uses,
             and raises a :class:`ValueError` for an invalid one. Without it, any value is accepted.
+        cleverhans: the name of the parameter in cleverhans, under which
+            :func:`zoo.attacks.attack` accepts it too.
 
     Returns:
         What :func:`dataclasses.field` returns.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "check": check})
+    return dataclasses.field(
+        default=default, metadata={"help": help, "check": check, "cleverhans": cleverhans}
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +54,7 @@ class Attack:
         norms: the norms that the attack supports, a tuple of ``"linf"``, ``"l2"`` or both.
         backends: the Keras backends that the attack runs on, a tuple of ``"tensorflow"``, ``"jax"``
             or both.
+        targeted: whether :meth:`run` takes a ``target`` beside the labels.
 
     Raises:
         ValueError: naming the parameter that is wrong, and the values that are allowed.
@@ -62,6 +73,7 @@ class Attack:
     name: ClassVar[str] = "Attack"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
     backends: ClassVar[tuple[str, ...]] = ("tensorflow", "jax")
+    targeted: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -95,6 +107,18 @@ class Attack:
             ValueError: naming what the attack needs from a model.
         """
 
+    def notes(self, model: "CertifiedModel") -> list[str]:
+        """What a reader of the attack's results on a model has to know; by default nothing.
+
+        Args:
+            model: a :class:`zoo.models.CertifiedModel`.
+
+        Returns:
+            List of sentences. :func:`zoo.attacks.attack` gives each as a :class:`UserWarning`, and
+            a :class:`zoo.evaluation.RobustnessReport` holds them.
+        """
+        return []
+
     def run(
         self,
         victim: "Victim",
@@ -105,6 +129,9 @@ class Attack:
         random: "np.random.Generator",
     ) -> Any:
         """Attack one batch.
+
+        A class that sets ``targeted`` takes a further argument, ``target=None``: int64 array
+        ``(n,)`` of the classes that the images are to be taken for.
 
         Args:
             victim: :class:`zoo.attacks.victim.Victim`. ``victim(images)`` returns the logits of a

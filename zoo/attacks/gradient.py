@@ -1,6 +1,8 @@
 """The gradient step that several attacks share, and a compiled gradient for cleverhans."""
 
+import sys
 import types
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,8 @@ def step_length(step_size, eps, steps):
 def ascent_direction(victim, x, y, norm, loss):
     """The direction of unit norm in which an objective grows fastest.
 
+    It is one step of cleverhans' fast gradient method with a budget of 1.
+
     Args:
         victim: :class:`zoo.attacks.victim.Victim`.
         x, y: images and labels.
@@ -26,20 +30,18 @@ def ascent_direction(victim, x, y, norm, loss):
     """
     import keras
 
-    if keras.backend.backend() == "jax":
-        return _direction(_jax_gradient(victim, x, y, OBJECTIVES[loss]), norm)
-    return _tensorflow_step(victim, x, y, norm, OBJECTIVES[loss]) - x
+    order = np.inf if norm == "linf" else 2
+    step = _jax_step if keras.backend.backend() == "jax" else _tensorflow_step
+    return np.asarray(step(victim, x, y, order, loss), np.float64) - x
 
 
-def _tensorflow_step(victim, x, y, norm, objective):
-    """One step of cleverhans' fast gradient method with a budget of 1, as a float64 array."""
+def _tensorflow_step(victim, x, y, order, loss):
     import tensorflow as tf
     from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 
     images, labels = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
     step = with_own_gradient(victim, fast_gradient_method)
-    order = np.inf if norm == "linf" else 2
-    return np.asarray(step(victim, images, 1.0, order, objective, y=labels), np.float64)
+    return step(victim, images, 1.0, order, OBJECTIVES[loss], y=labels)
 
 
 def with_own_gradient(victim, attack):
@@ -63,35 +65,52 @@ def _tensorflow_gradient(victim):
     return tf.function(compute_gradient.python_function, reduce_retracing=True)
 
 
-def _direction(gradient, norm):
-    """The signs of a gradient for ``"linf"``, the gradient scaled to unit length for ``"l2"``."""
-    if norm == "linf":
-        return np.sign(gradient)
-    size = np.sqrt(np.sum(np.square(gradient), axis=(1, 2, 3), keepdims=True))
-    return gradient / np.maximum(size, 1e-6)  # cleverhans takes the square as at least 1e-12
+def _jax_step(victim, x, y, order, loss):
+    classes = np.eye(victim.model.num_classes, dtype=np.float32)
+    weights = classes[y]
+    if loss == "margin":
+        # cleverhans' loss for JAX is linear in the label that it is given. One label minus another
+        # therefore makes the difference of their logits of it, which is the margin.
+        logits = victim.model.logits(x, batch_size=max(1, len(x))) - 1e9 * weights
+        weights = weights - classes[np.argmax(logits, axis=1)]
+    step = victim.compiled(_jax_compiled_step, order)
+    return step(variables_of(victim.model), x, weights)
 
 
-def _jax_gradient(victim, x, y, objective):
-    """Gradient of an objective with respect to the images, as a float64 array."""
-    model = victim.model
-    variables = [
-        [v.value for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables)
-    ]
-    gradient = victim.compiled(_jax_compiled_gradient, objective)
-    return np.asarray(gradient(variables, x, y), np.float64)
+def variables_of(model):
+    """The values of a model's weights, as ``model.stateless_call`` takes them."""
+    groups = (model.trainable_variables, model.non_trainable_variables)
+    return [[variable.value for variable in group] for group in groups]
 
 
-def _jax_compiled_gradient(victim, objective):
+def _jax_compiled_step(victim, order):
     import jax
 
-    from zoo.ops.gradients import input_gradient
+    fast_gradient_method = _cleverhans_for_jax()
 
-    def gradient(variables, x, y):
-        def values(images):
-            # The weights are arguments, because compiled constants would not follow training.
-            logits, _ = victim.model.stateless_call(*variables, images, training=False)
-            return objective(y, logits)
+    def step(variables, x, weights):
+        def logits(images):
+            # Weights are arguments: compiled in, they would stay as they were.
+            return victim.model.stateless_call(*variables, images, training=False)[0]
 
-        return input_gradient(values, x)
+        return fast_gradient_method(logits, x, 1.0, order, y=weights)
 
-    return jax.jit(gradient)
+    return jax.jit(step)
+
+
+def _cleverhans_for_jax():
+    """cleverhans' attack. It imports ``stax`` from the place where JAX had it in former times."""
+    from jax.example_libraries import stax
+
+    former = "jax.experimental.stax"
+    missing = former not in sys.modules
+    if missing:
+        module: Any = types.ModuleType(former)
+        module.logsoftmax = stax.logsoftmax
+        sys.modules[former] = module
+    try:
+        from cleverhans.jax.attacks.fast_gradient_method import fast_gradient_method
+    finally:
+        if missing:
+            del sys.modules[former]
+    return fast_gradient_method

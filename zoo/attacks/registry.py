@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,8 +16,20 @@ _Class = TypeVar("_Class", bound=type[Attack])
 #: The registered attacks by name: subclasses of :class:`zoo.attacks.Attack`.
 ATTACKS: dict[str, type[Attack]] = {}
 NORMS = ("linf", "l2")
-#: Arguments of :func:`zoo.attacks.attack`, whose names a parameter of an attack must not have.
-ARGUMENTS = ("model", "x", "y", "attack", "eps", "norm", "batch_size", "seed", "first", "verbose")
+#: What :func:`zoo.attacks.attack` takes besides an attack's parameters, which have other names.
+ARGUMENTS = (
+    "model",
+    "x",
+    "y",
+    "attack",
+    "eps",
+    "norm",
+    "target",
+    "batch_size",
+    "seed",
+    "first",
+    "verbose",
+)
 
 
 def register_attack(name: str) -> Callable[[_Class], _Class]:
@@ -27,8 +40,8 @@ def register_attack(name: str) -> Callable[[_Class], _Class]:
     class again, as in a notebook, replaces the class.
 
     Args:
-        name: a Python identifier other than ``"all"``, which a report uses for all attacks
-            together.
+        name: a Python identifier, which may have hyphens too; ``"all"`` is what a report calls all
+            attacks together.
 
     Returns:
         A decorator for a frozen dataclass that is a subclass of :class:`zoo.attacks.Attack`.
@@ -62,8 +75,11 @@ def register_attack(name: str) -> Callable[[_Class], _Class]:
     >>> model.attack(np.full((2, 8, 8, 1), 0.5), None, "noise", eps="8/255", tries=3).shape
     (2, 8, 8, 1)
     """
-    if not isinstance(name, str) or not name.isidentifier() or name == "all":
-        raise ValueError(f"an attack's name must be an identifier other than 'all', got {name!r}")
+    if not _is_name(name):
+        raise ValueError(
+            "an attack's name may have hyphens, and apart from them must be an identifier other "
+            f"than 'all', got {name!r}"
+        )
 
     def register(kind: _Class) -> _Class:
         _require_described(kind)
@@ -78,13 +94,13 @@ def register_attack(name: str) -> Callable[[_Class], _Class]:
     return register
 
 
-def check_settings(
-    attack: str | Attack,
-    norm: str | None = None,
-    params: dict[str, Any] | None = None,
-    *,
-    model: "CertifiedModel | None" = None,
-) -> None:
+def _is_name(name):
+    if not isinstance(name, str) or name.startswith("-") or name == "all":
+        return False
+    return name.replace("-", "_").isidentifier()
+
+
+def check_settings(attack, norm=None, params=None, *, model=None):
     """Raise unless an attack can be run with these settings; nothing is computed.
 
     :func:`zoo.attacks.attack` makes the same checks. Call this function to find a mistake before a
@@ -155,7 +171,16 @@ def attack_of(attack: str | Attack, params: dict[str, Any] | None = None) -> Att
         return attack
     if not isinstance(attack, str) or attack not in ATTACKS:
         raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {attack!r}")
-    known = [field.name for field in dataclasses.fields(ATTACKS[attack])]
+    fields = dataclasses.fields(ATTACKS[attack])
+    known = [field.name for field in fields]
+    of_cleverhans = {field.metadata.get("cleverhans"): field.name for field in fields}
+    given = params
+    params = {of_cleverhans.get(name, name): value for name, value in given.items()}
+    if len(params) < len(given):
+        raise TypeError(
+            f"a parameter of the {attack} attack is given twice, by its own name and by that of "
+            f"cleverhans: {', '.join(given)}"
+        )
     for name in params:
         if name not in known:
             raise TypeError(
@@ -185,7 +210,41 @@ def _check_norm(attack: Attack, norm: object) -> None:
         raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
     if norm not in attack.norms:
         names = " or ".join(map(repr, attack.norms))
-        raise ValueError(f"the {attack.name} attack is for norm {names}, got {norm!r}")
+        others = [name for name, kind in ATTACKS.items() if norm in kind.norms]
+        raise ValueError(
+            f"the {attack.name} attack is for norm {names}, got {norm!r}; attacks for {norm!r}: "
+            f"{', '.join(others)}"
+        )
+
+
+def require_budget(eps, norm, shape):
+    """Raise unless a budget is no larger than the images are apart in [0, 1].
+
+    Args:
+        eps: :class:`zoo.epsilon.Epsilon`.
+        norm: ``"linf"`` or ``"l2"``.
+        shape: of an image.
+
+    Raises:
+        ValueError: naming the largest budget of the norm.
+    """
+    largest = 1.0 if norm == "linf" else math.sqrt(math.prod(shape))
+    if float(eps) > largest:
+        raise ValueError(
+            f"eps must lie in [0, {largest:g}] for norm {norm!r}, because images in [0, 1] are no "
+            f"further apart, got {eps}; eight steps of a byte are '8/255'"
+        )
+
+
+def require_targeted(attack):
+    """Raise unless an attack can be told which classes the images are to be taken for.
+
+    Raises:
+        ValueError: naming the attacks that can.
+    """
+    if not attack.targeted:
+        others = ", ".join(name for name, kind in ATTACKS.items() if kind.targeted)
+        raise ValueError(f"the {attack.name} attack takes no target; those that do: {others}")
 
 
 def _require_backend(attack: Attack) -> None:

@@ -1,7 +1,7 @@
 """A model under attack: its logits, and the functions that attacks compile for it."""
 
-import numpy as np
-
+from zoo.attacks.compiled import padded
+from zoo.attacks.gap import gap_of
 from zoo.bounds.model_state import settings_of
 
 # The number of compiled functions that are kept for each model.
@@ -19,17 +19,34 @@ class Victim:
     def __init__(self, model, settings=None):
         self.model, self.settings = model, settings
         self._compiled = {}
+        self._surrogate = None
 
     def __call__(self, images):
         return self.model(images, training=False)
 
-    def gap(self, x, y):
-        """Logit of the label minus the largest other one: float64 ``(n,)``, below 0 when fooled."""
-        logits = self.model.logits(x, batch_size=max(1, len(x))).astype(np.float64)
-        rows = np.arange(len(y))
-        own = logits[rows, y].copy()
-        logits[rows, y] = -np.inf
-        return own - logits.max(axis=1)
+    def gap(self, x, y, target=None):
+        """How far the model is from being fooled: float64 ``(n,)``, below 0 where it is.
+
+        Args:
+            x, y: images and labels.
+            target: classes that the images are to be taken for; None for any but the label.
+
+        Returns:
+            Logit of the label minus the largest other one; with a target, the largest other logit
+            minus that of the target.
+        """
+        images = padded(x)
+        logits = self.model.logits(images, batch_size=max(1, len(images)))
+        return gap_of(logits[: len(x)], y, target)
+
+    @property
+    def surrogate(self):
+        """The :class:`zoo.attacks.surrogate.Surrogate` of the model, made when first asked for."""
+        from zoo.attacks.surrogate import Surrogate
+
+        if self._surrogate is None:
+            self._surrogate = Surrogate(self.model)
+        return self._surrogate
 
     def compiled(self, make, *settings):
         """The cached result of ``make(victim, *settings)``, a compiled function.

@@ -30,6 +30,7 @@ def certify(
     clip: bool | tuple[float, float] = True,
     batch_size: int = 256,
     verbose: int = 0,
+    nearest: bool = False,
 ) -> Certificate:
     """Certify your own Keras classifier: for each input, a radius that an attacker cannot break.
 
@@ -57,6 +58,8 @@ def certify(
         batch_size: number of inputs in one call of the model. The memory that the bounds take is
             limited independently of it.
         verbose: 1 shows a progress bar.
+        nearest: True looks, by attacks, for the nearest input that is classified otherwise: see
+            :func:`zoo.attacks.nearest`, which takes images in [0, 1].
 
     Returns:
         :class:`zoo.certificates.Certificate` with ``n`` entries; radii are in units of the input.
@@ -86,9 +89,13 @@ def certify(
     if isinstance(model, CertifiedModel):
         if clip is not True:
             raise ValueError("models of the zoo take images in [0, 1], so clip must stay True")
-        return model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
+        return model.certify(
+            x, norm=norm, method=method, batch_size=batch_size, verbose=verbose, nearest=nearest
+        )
     require_backend()
     require_own_process()
+    if checks.true_or_false(nearest, "nearest") and clip is not True:
+        raise ValueError(f"nearest=True is for inputs in [0, 1], that is clip=True, got {clip!r}")
     bounds = NetworkBounds(model)
     if norm not in ("linf", "l2"):
         raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
@@ -113,7 +120,7 @@ def certify(
     classes = model.output_shape[-1]
     logits = np.concatenate([np.zeros((0, classes)), *(part for part, _ in found)])
     radii = np.concatenate([np.zeros(0), *(part for _, part in found)])
-    return Certificate(
+    certificate = Certificate(
         prediction=np.argmax(logits, axis=1).astype(np.int64),
         radius=radii.astype(np.float32),
         margin=margin(logits).astype(np.float32),
@@ -121,6 +128,14 @@ def certify(
         method=method,
         num_classes=classes,
     )
+    if not nearest:
+        return certificate
+    from zoo import attacks
+
+    distances = attacks.nearest(
+        model, x, certificate.prediction, norm=norm, batch_size=batch_size, verbose=verbose
+    )
+    return certificate.with_nearest(distances)
 
 
 def _bounds_of(clip: Any) -> tuple[float, float] | None:

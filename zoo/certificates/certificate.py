@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from zoo.epsilon import Epsilon
+from zoo.errors import SoundnessError
 from zoo.typing import Array, ArrayLike, Budget
 from zoo.utils import checks
 
@@ -41,10 +42,11 @@ class Certificate:
         margin: float32 array ``(n,)``, logit of the prediction minus the next largest.
         norm: norm of the perturbation, ``"linf"`` or ``"l2"``.
         method: how the radius was found, for example ``"interval"``.
-        num_classes: number of classes of the model.
-        nearest: float32 array ``(n,)``, the distance of the nearest input, possibly outside of
-            [0, 1], for which the method computed another class; ``inf`` if it met no such input.
-            None if the method does not look for one.
+        num_classes: number of classes the model knows.
+        nearest: float32 array ``(n,)``, where the method tells: the distance of an input, not
+            always within [0, 1], that the certificate takes for one of another class; ``inf`` where
+            it met none. Of ``certify(…, nearest=True)``, whatever the method: the distance of the
+            nearest known image in [0, 1] that the model classifies otherwise. None otherwise.
 
     Example:
 
@@ -91,6 +93,33 @@ class Certificate:
         if not len(self):
             return float("nan")
         return float(np.mean((self.prediction == y) & self.certified(eps)))
+
+    def with_nearest(self, distances: ArrayLike) -> "Certificate":
+        """The certificate with the distances of images that are classified otherwise.
+
+        Args:
+            distances: float array ``(n,)``; ``inf`` where none is known.
+
+        Returns:
+            :class:`Certificate`.
+
+        Raises:
+            zoo.SoundnessError: if a distance is below its radius, naming the image's index.
+        """
+        distances = np.asarray(distances, np.float64)
+        broken = np.flatnonzero(distances < self.radius)
+        if len(broken):
+            index = int(broken[0])
+            raise SoundnessError(
+                f"the certificate is wrong: an image at {self.norm} distance "
+                f"{distances[index]:.6g} of image {index} is classified otherwise, whose certified "
+                f"radius is {self.radius[index]:.6g} ({len(broken)} images in all). This is a bug "
+                "in zoo; please report it"
+            )
+        # Rounded up, as an upper bound.
+        nearest = distances.astype(np.float32)
+        nearest = np.where(nearest < distances, np.nextafter(nearest, np.float32(np.inf)), nearest)
+        return dataclasses.replace(self, nearest=nearest)
 
     @property
     def exact(self) -> Array | None:

@@ -16,6 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_images(parser)
     add_eps(parser)
     parser.add_argument("--save", help="write the attacked images to this .npz file")
+    parser.add_argument(
+        "--target", type=int, help="class that the images are to be taken for (default: any other)"
+    )
     add_attack_flags(parser)
 
 
@@ -34,6 +37,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         attack,
         eps=eps,
         norm=options.norm,
+        target=options.target,
         batch_size=options.batch_size,
         verbose=not options.quiet,
     )

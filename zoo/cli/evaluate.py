@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="fgsm,pgd",
         help="names of attacks, separated by commas (default: %(default)s)",
     )
+    parser.add_argument(
+        "--nearest",
+        action="store_true",
+        help="look for the nearest image that is classified otherwise, of each image",
+    )
     parser.add_argument("--plot", help="draw the certified-accuracy curve into this file")
     parser.add_argument(
         "--ray",
@@ -110,4 +115,5 @@ def _evaluation_settings(options: argparse.Namespace, name: str) -> dict[str, An
         "norm": options.norm,
         "attacks": tuple(filter(None, options.attacks.split(","))),
         "batch_size": options.batch_size,
+        "nearest": options.nearest,
     }

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo.evaluation.outcome import Outcome, joined, outcome_of, require_model
+from zoo.evaluation.outcome import Outcome, joined, outcome_of
 from zoo.evaluation.report import RobustnessReport, report_of
 from zoo.typing import Array, ArrayLike, Budget
 from zoo.utils import checks
@@ -27,13 +27,15 @@ def evaluate(
     batch_size: int = 256,
     seed: int = 0,
     verbose: int = 0,
+    nearest: bool = False,
 ) -> RobustnessReport:
     """Measure the clean, attacked and certified accuracy of a model.
 
     On the same images, clean ≥ attacked ≥ certified accuracy at every budget.
 
     Args:
-        model: a :class:`zoo.models.CertifiedModel`.
+        model: a :class:`zoo.models.CertifiedModel`; or another Keras classifier that
+            :func:`zoo.certify` takes, of images in [0, 1], which may end in a softmax.
         x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
         y: integer labels ``(n,)``.
         eps: budget or list of budgets: numbers, or strings such as ``"8/255"``.
@@ -43,6 +45,9 @@ def evaluate(
         method: method of the certificate, or ``"auto"``: see ``model.certificates``.
         params: ``{attack: {parameter: value}}``, parameters of the attacks that are given by name.
         batch_size, seed, verbose: as for ``certify`` and ``attack``.
+        nearest: True looks for the nearest flip of each image too, see
+            :func:`zoo.attacks.nearest`: the certificate's ``nearest`` has the distances of the
+            nearest ones that any attack found, and the report their median over the radius.
 
     Returns:
         :class:`RobustnessReport`.
@@ -65,6 +70,7 @@ def evaluate(
             batch_size=batch_size,
             seed=seed,
             verbose=verbose,
+            nearest=nearest,
         )
     )
 
@@ -81,7 +87,9 @@ def check(model: "CertifiedModel", x: ArrayLike, y: ArrayLike, **settings: Any) 
     Raises:
         TypeError, ValueError: naming the argument that is wrong.
     """
-    require_model(model)
+    from zoo.models.any_classifier import as_classifier
+
+    model = as_classifier(model, x)
     x = checks.images(x, model.image_shape)
     y = checks.labels(y, len(x), model.num_classes)
     # With no images, outcome_of() does nothing but check the other arguments.

@@ -24,14 +24,17 @@ class Outcome:
     Attributes:
         certificate: the :class:`zoo.certificates.Certificate` of the images.
         labels: int64 array ``(n,)``.
-        fooled: list with a pair for each budget: the :class:`zoo.epsilon.Epsilon`, and a dictionary
-            from each attack to a bool array ``(n,)``, which is True where the attacked image is
-            not classified as its label.
+        fooled: per budget a pair of the :class:`zoo.epsilon.Epsilon` and a dictionary of attack to
+            bool array ``(n,)``: where the attacked image is classified other than its label.
+        notes: what a reader of the numbers has to know, such as a loss that was replaced.
+        nearest: whether the certificate's ``nearest`` are images that attacks found.
     """
 
     certificate: Certificate
     labels: Array
     fooled: list[tuple[Epsilon, dict[str, Array]]]
+    notes: tuple[str, ...] = ()
+    nearest: bool = False
 
 
 def outcome_of(
@@ -48,6 +51,7 @@ def outcome_of(
     seed: int = 0,
     first: int = 0,
     verbose: int = 0,
+    nearest: bool = False,
 ) -> Outcome:
     """Certify and attack images.
 
@@ -55,7 +59,7 @@ def outcome_of(
     set, whose outcomes :func:`joined` puts together.
 
     Args:
-        model, x, y, eps, norm, attacks, method, params, batch_size, seed, verbose: as for
+        model, x, y, eps, norm, attacks, method, params, batch_size, seed, verbose, nearest: as for
             :func:`zoo.evaluation.evaluate`.
         first: index of ``x[0]`` in the whole set, a multiple of ``batch_size``.
 
@@ -66,11 +70,15 @@ def outcome_of(
         TypeError, ValueError, zoo.SoundnessError: as :func:`zoo.evaluation.evaluate`.
     """
     from zoo.attacks import attack
-    from zoo.attacks.registry import checked_attack
+    from zoo.attacks import nearest as nearest_flips
+    from zoo.attacks.ball import size
+    from zoo.attacks.registry import checked_attack, require_budget
+    from zoo.models.any_classifier import as_classifier
 
-    require_model(model)
+    model = as_classifier(model, x)
     x = checks.images(x, model.image_shape)
     y = checks.labels(y, len(x), model.num_classes)
+    checks.true_or_false(nearest, "nearest")
     budgets = _budgets(eps)
     norm_of_attacks = norm or next((pair[0] for pair in model.certificates), None)
     attacks = {
@@ -78,7 +86,22 @@ def outcome_of(
         for label, chosen in _labelled(attacks_of(attacks, params)).items()
     }
     _require_seed(seed)
+    for budget in budgets if attacks and norm_of_attacks else []:
+        require_budget(budget, norm_of_attacks, model.image_shape)
+    notes = dict.fromkeys(note for chosen in attacks.values() for note in chosen.notes(model))
     certificate = model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
+    distances = np.full(len(x), np.inf)
+    if nearest:
+        distances = nearest_flips(
+            model,
+            x,
+            certificate.prediction,
+            norm=certificate.norm,
+            batch_size=batch_size,
+            seed=seed,
+            first=first,
+            verbose=verbose,
+        )
     fooled = []
     for budget in budgets:
         by_attack = {}
@@ -95,10 +118,15 @@ def outcome_of(
                 first=first,
                 verbose=verbose,
             )
-            by_attack[label] = np.argmax(model.logits(x_adv, batch_size=batch_size), axis=1) != y
+            predicted = np.argmax(model.logits(x_adv, batch_size=batch_size), axis=1)
+            by_attack[label] = predicted != y
+            far = size(x_adv.astype(np.float64) - x, certificate.norm)
+            far = np.where(predicted != certificate.prediction, far, np.inf)
+            distances = np.minimum(distances, far)
             require_sound(certificate, y, by_attack[label], budget, label, first)
         fooled.append((budget, by_attack))
-    return Outcome(certificate, y, fooled)
+    certificate = certificate.with_nearest(distances) if nearest else certificate
+    return Outcome(certificate, y, fooled, tuple(notes), nearest)
 
 
 def joined(outcomes: Sequence[Outcome]) -> Outcome:
@@ -127,7 +155,8 @@ def joined(outcomes: Sequence[Outcome]) -> Outcome:
         (budget, {name: together([o.fooled[i][1][name] for o in outcomes]) for name in by_attack})
         for i, (budget, by_attack) in enumerate(outcomes[0].fooled)
     ]
-    return Outcome(certificate, together([o.labels for o in outcomes]), fooled)
+    labels = together([outcome.labels for outcome in outcomes])
+    return Outcome(certificate, labels, fooled, outcomes[0].notes, outcomes[0].nearest)
 
 
 def require_sound(
@@ -156,17 +185,6 @@ def require_sound(
             f"the certificate is wrong: {attack} at {certificate.norm} eps {budget} fools image "
             f"{first + index}, whose certified radius is {certificate.radius[index]:.6g}"
             f" ({len(broken)} images in all). This is a bug in zoo; please report it"
-        )
-
-
-def require_model(model: Any) -> None:
-    """Raise a :class:`TypeError` unless this is a :class:`zoo.models.CertifiedModel`."""
-    from zoo.models import CertifiedModel
-
-    if not isinstance(model, CertifiedModel):
-        raise TypeError(
-            "model must be a model of the zoo, which is a zoo.models.CertifiedModel, got "
-            f"{type(model).__name__}; zoo.certify certifies other Keras models"
         )
 
 

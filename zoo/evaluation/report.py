@@ -24,6 +24,10 @@ class RobustnessReport:
             images that none of them fooled.
         certificate: the :class:`zoo.certificates.Certificate` of the images.
         labels: int64 array ``(n,)``.
+        notes: what a reader of the numbers has to know, such as a loss that was replaced.
+        nearest_over_radius: median of the nearest known flip over the certified radius, of all
+            images with a radius; ``inf`` if no flip is known for half of them, NaN if there is no
+            radius, and None unless the flips were asked for.
     """
 
     n: int
@@ -33,16 +37,22 @@ class RobustnessReport:
     rows: list[dict[str, Any]]
     certificate: Certificate
     labels: Array
+    notes: tuple[str, ...] = ()
+    nearest_over_radius: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers as a dictionary of JSON's types, with None in place of NaN."""
-        return {
+        """The numbers in JSON's types, None in place of NaN."""
+        numbers = {
             "n": self.n,
             "norm": self.norm,
             "method": self.method,
             "clean": json_value(self.clean),
             "rows": json_value(self.rows),
         }
+        if self.nearest_over_radius is not None:
+            known = np.isfinite(self.nearest_over_radius)
+            numbers["nearest_over_radius"] = self.nearest_over_radius if known else None
+        return {**numbers, "notes": list(self.notes)} if self.notes else numbers
 
     def to_json(self) -> str:
         """The numbers as JSON text."""
@@ -67,7 +77,11 @@ class RobustnessReport:
             "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
             for row in [header, *cells]
         ]
-        return "\n".join([f"n = {self.n}, {self.norm}, certificate: {self.method}", *table])
+        first = f"n = {self.n}, {self.norm}, certificate: {self.method}"
+        last = [*self.notes]
+        if self.nearest_over_radius is not None:
+            last.insert(0, f"nearest known flip / radius, median: {self.nearest_over_radius:.3g}")
+        return "\n".join([first, *table, *last])
 
 
 def report_of(outcome: Outcome) -> RobustnessReport:
@@ -104,7 +118,18 @@ def report_of(outcome: Outcome) -> RobustnessReport:
         rows=rows,
         certificate=certificate,
         labels=y,
+        notes=outcome.notes,
+        nearest_over_radius=_nearest_over_radius(certificate) if outcome.nearest else None,
     )
+
+
+def _nearest_over_radius(certificate: Certificate) -> float:
+    proved = certificate.radius > 0
+    if certificate.nearest is None or not proved.any():
+        return float("nan")
+    ratio = certificate.nearest[proved].astype(np.float64) / certificate.radius[proved]
+    # The middle one, or the upper of the two: a mean of two would be NaN for two infinities.
+    return float(np.sort(ratio)[len(ratio) // 2])
 
 
 def _mean(mask: Array) -> float:

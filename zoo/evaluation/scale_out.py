@@ -149,8 +149,19 @@ def _checked(jobs: Any) -> list[Job]:
             )
         if not isinstance(job.settings, Mapping) or "eps" not in job.settings:
             raise TypeError(f"{job.name}: settings must be a dictionary with eps at least")
+        _require_model(job)
         evaluation.check(job.model, job.x, job.y, **job.settings)
     return jobs
+
+
+def _require_model(job: Job) -> None:
+    from zoo.models import CertifiedModel
+
+    if not isinstance(job.model, CertifiedModel):
+        raise TypeError(
+            f"{job.name}: model must be a model of the zoo, a zoo.models.CertifiedModel, got "
+            f"{type(job.model).__name__}; zoo.evaluate measures other Keras models on this machine"
+        )
 
 
 def _ray() -> Any:

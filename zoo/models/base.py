@@ -82,6 +82,37 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         if self.num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
 
+    # The following four are what other libraries ask a functional model for.
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The symbolic tensor of images that a functional model would have."""
+        return [keras.KerasTensor(self.input_shape, dtype="float32")]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The symbolic tensor of logits that a functional model would have."""
+        return [keras.KerasTensor(self.output_shape, dtype="float32")]
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """``(None, height, width, channels)``, as of a functional model."""
+        return (None, *self.image_shape)
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """``(None, classes)``, as of a functional model."""
+        return (None, self.num_classes)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As Keras's, and it takes what ``predict`` takes beside the images.
+
+        ART's ``KerasClassifier`` passes these two, which change nothing for a single batch.
+        """
+        for name in ("batch_size", "verbose"):
+            kwargs.pop(name, None)
+        return super().__call__(*args, **kwargs)
+
     @property
     def architecture(self) -> str:
         """A one-line description of the model, for listings."""
@@ -202,6 +233,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         method: str = "auto",
         batch_size: int = 256,
         verbose: int = 0,
+        nearest: bool = False,
     ) -> Certificate:
         """Prove for each image a radius within which no perturbation changes the prediction.
 
@@ -213,35 +245,47 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             batch_size: number of images that are certified together. It changes radii by no more
                 than rounding errors.
             verbose: 1 shows a progress bar.
+            nearest: True looks, by attacks, for the nearest image that is classified otherwise:
+                see :func:`zoo.attacks.nearest`. Its distance is the certificate's ``nearest``.
 
         Returns:
             :class:`zoo.certificates.Certificate` with ``n`` entries.
 
         Raises:
-            TypeError, ValueError: for images or a (norm, method) pair that the model does not
-                accept, and for a model that computes with less precision than float32.
+            TypeError, ValueError: for images or a (norm, method) the model does not accept, and
+                for a model that computes in less than float32.
+            zoo.SoundnessError: if an image that is classified otherwise is within a radius.
         """
         x = checks.images(x, self.image_shape)
         batch_size = checks.positive_integer(batch_size, "batch_size")
         norm, method = self._choose_certificate(norm, method)
         self.require_certifiable()
-        predictions, radii, margins, nearest = [], [], [], []
+        checks.true_or_false(nearest, "nearest")
+        predictions, radii, margins, of_method = [], [], [], []
         with _weights_read_once():
             for batch in track(_batches(x, batch_size), "certifying", show=verbose):
                 found = self.certified_radius(batch, norm, method)
                 predictions.append(np.argmax(found.logits, axis=1))
                 radii.append(found.radius)
                 margins.append(margin(found.logits))
-                nearest += [] if found.nearest is None else [found.nearest]
-        return Certificate(
+                of_method += [] if found.nearest is None else [found.nearest]
+        certificate = Certificate(
             prediction=_joined(predictions, np.int64),
             radius=_joined(radii, np.float32),
             margin=_joined(margins, np.float32),
             norm=norm,
             method=method,
             num_classes=self.num_classes,
-            nearest=_joined(nearest, np.float32) if nearest else None,
+            nearest=_joined(of_method, np.float32) if of_method else None,
         )
+        if not nearest:
+            return certificate
+        from zoo import attacks
+
+        distances = attacks.nearest(
+            self, x, certificate.prediction, norm=norm, batch_size=batch_size, verbose=verbose
+        )
+        return certificate.with_nearest(distances)
 
     def require_certifiable(self) -> None:
         """Raise unless the certificate is about the function that the model computes, in float32.

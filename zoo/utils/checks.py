@@ -91,29 +91,24 @@ def _outside(low: float, high: float, least: float, most: float) -> str:
     return f"x must lie in {wanted}, but ranges over [{low:g}, {high:g}]{advice}"
 
 
-def labels(y: ArrayLike, count: int, num_classes: int) -> Array:
-    """Check labels and convert them to an int64 array.
-
-    Args:
-        y: array-like of ``count`` integers in ``0 … num_classes − 1``.
-        count: number of images.
-        num_classes: number of classes.
+def labels(y: ArrayLike, count: int, num_classes: int, name: str = "y") -> Array:
+    """``y`` as an int64 array of ``count`` labels in ``0 … num_classes − 1``.
 
     Raises:
         TypeError: if ``y`` is not a numeric array.
         ValueError: naming what was expected and what was found.
     """
-    y = _array(y, "y")
+    y = _array(y, name)
     if y.shape != (count,):
         hint = "; y.argmax(axis=1) turns one-hot rows into labels" if y.ndim == 2 else ""
         raise ValueError(
-            f"y must have shape ({count},), one integer label per image, got {y.shape}{hint}"
+            f"{name} must have shape ({count},), one integer label per image, got {y.shape}{hint}"
         )
     if y.dtype.kind not in "iu" and y.size:
-        raise ValueError(f"y must be integer labels, got dtype {y.dtype}")
+        raise ValueError(f"{name} must be integer labels, got dtype {y.dtype}")
     if y.size and (y.min() < 0 or y.max() >= num_classes):
         raise ValueError(
-            f"y must lie in 0..{num_classes - 1}, but ranges over [{y.min()}, {y.max()}]"
+            f"{name} must lie in 0..{num_classes - 1}, but ranges over [{y.min()}, {y.max()}]"
         )
     return y.astype(np.int64)
 
@@ -176,6 +171,30 @@ def positive_even_integer(value: Any, name: str) -> Any:
     if positive_integer(value, name) % 2:
         raise ValueError(f"{name} must be a positive even number, got {value!r}")
     return int(value)
+
+
+def share(value: Any, name: str) -> float:
+    """``value`` as a float if it is a number above 0 and at most 1.
+
+    Raises:
+        ValueError: naming the argument otherwise.
+    """
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 < float(value) <= 1:
+        raise ValueError(f"{name} must be a number above 0 and at most 1, got {value!r}")
+    return float(value)
+
+
+def exponent(value: Any, name: str) -> float:
+    """``value`` as a float if it is a finite number of at least 2.
+
+    Raises:
+        ValueError: naming the argument otherwise.
+    """
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 2 <= float(value) < math.inf:
+        raise ValueError(f"{name} must be a finite number of at least 2, got {value!r}")
+    return float(value)
 
 
 def true_or_false(value: Any, name: str) -> Any:

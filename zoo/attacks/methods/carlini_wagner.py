@@ -23,25 +23,32 @@ class CarliniWagner(Attack):
         Carlini, Wagner: Towards Evaluating the Robustness of Neural Networks, 2017.
     """
 
-    backends = ("tensorflow",)  # cleverhans implements this attack for TensorFlow only
+    backends = ("tensorflow",)  # cleverhans has it for TensorFlow alone
+    targeted = True
 
-    steps: int = parameter(100, "iterations per constant", checks.positive_integer)
+    steps: int = parameter(
+        100, "iterations per constant", checks.positive_integer, cleverhans="max_iterations"
+    )
     search_steps: int = parameter(
-        5, "constants tried per image, by bisection", checks.positive_integer
+        5,
+        "constants tried per image, by bisection",
+        checks.positive_integer,
+        cleverhans="binary_search_steps",
     )
     learning_rate: float = parameter(0.01, "learning rate of Adam", checks.positive_number)
     initial_constant: float = parameter(
         1.0,
         "first weight of the classification term (ten times more while nothing is found)",
         checks.positive_number,
+        cleverhans="initial_const",
     )
     confidence: float = parameter(0.0, "gap between logits to ask for", checks.not_negative_number)
 
-    def run(self, victim, x, y, eps, norm, random):
-        attack = victim.compiled(_attack, len(x))
+    def run(self, victim, x, y, eps, norm, random, target=None):
+        attack = victim.compiled(_attack, len(x), target is not None)
         return attack.minimal(
             x,
-            y,
+            y if target is None else target,
             self.steps,
             self.search_steps,
             self.learning_rate,
@@ -50,8 +57,8 @@ class CarliniWagner(Attack):
         )
 
 
-def _attack(victim, count):
-    return _attack_class()(victim, count)
+def _attack(victim, count, targeted):
+    return _attack_class()(victim, count, targeted)
 
 
 @functools.cache
@@ -70,8 +77,9 @@ def _attack_class():
         are variables.
         """
 
-        def __init__(self, victim, count):
+        def __init__(self, victim, count, targeted):
             super().__init__(victim)
+            self.targeted = targeted
             self.confidence = tf.Variable(tf.zeros(()), trainable=False)
             self.modifier = tf.Variable(tf.zeros((count, *victim.model.image_shape)))
             self.optimizer.build([self.modifier])
@@ -101,8 +109,9 @@ def _attack_class():
                 for _ in range(steps):
                     x_new, _, logits, l2 = self.attack_step(inside, labels, self.modifier, weights)
                     scores, l2 = logits.numpy(), l2.numpy()
-                    scores[np.arange(count), y] += confidence
-                    now = np.argmax(scores, axis=1) != y
+                    # The given class has to lose by as much as is asked for, or a target to win.
+                    scores[np.arange(count), y] += -confidence if self.targeted else confidence
+                    now = (np.argmax(scores, axis=1) == y) == self.targeted
                     fooled |= now
                     better = now & (l2 < best_l2)
                     best[better], best_l2[better] = x_new.numpy()[better], l2[better]

@@ -18,11 +18,15 @@ class FGSM(Attack):
         Goodfellow, Shlens, Szegedy: Explaining and Harnessing Adversarial Examples, 2015.
     """
 
+    targeted = True
+
     loss: str = parameter(
         "cross_entropy",
         "'cross_entropy', or 'margin', whose gradient never vanishes",
         checks.one_of(OBJECTIVES),
     )
 
-    def run(self, victim, x, y, eps, norm, random):
+    def run(self, victim, x, y, eps, norm, random, target=None):
+        if target is not None:
+            return x - eps.below * ascent_direction(victim, x, target, norm, self.loss)
         return x + eps.below * ascent_direction(victim, x, y, norm, self.loss)

@@ -24,10 +24,16 @@ class SPSA(Attack):
     backends = ("tensorflow",)  # cleverhans implements this attack for TensorFlow only
 
     steps: int = parameter(
-        20, "optimizer steps (an image that is fooled stops early)", checks.positive_integer
+        20,
+        "optimizer steps (an image that is fooled stops early)",
+        checks.positive_integer,
+        cleverhans="nb_iter",
     )
     samples: int = parameter(
-        128, "even number of model evaluations per step", checks.positive_even_integer
+        128,
+        "even number of model evaluations per step",
+        checks.positive_even_integer,
+        cleverhans="spsa_samples",
     )
     learning_rate: float | None = parameter(
         None,

@@ -1,0 +1,184 @@
+"""Keras classifiers of any kind are attacked and measured."""
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from tests.attacks.test_attacks import HERE, QUICK
+from zoo.attacks import ATTACKS
+from zoo.models.any_classifier import as_classifier
+
+
+def layers(last):
+    return [
+        keras.Input((8, 8, 1)),
+        keras.layers.Conv2D(4, 3, strides=2, activation="relu"),
+        keras.layers.Flatten(),
+        *last,
+    ]
+
+
+ENDINGS = {
+    "logits": lambda: [keras.layers.Dense(10)],
+    "softmax activation": lambda: [keras.layers.Dense(10, activation="softmax")],
+    "softmax layer": lambda: [keras.layers.Dense(10), keras.layers.Softmax()],
+    "softmax as Activation": lambda: [keras.layers.Dense(10), keras.layers.Activation("softmax")],
+}
+
+
+def sequential(ending="logits"):
+    keras.utils.set_random_seed(3)
+    return keras.Sequential(layers(ENDINGS[ending]()))
+
+
+def functional(ending="logits"):
+    keras.utils.set_random_seed(3)
+    first, *rest = layers(ENDINGS[ending]())
+    outputs = first
+    for layer in rest:
+        outputs = layer(outputs)
+    return keras.Model(first, outputs)
+
+
+class Own(keras.Model):
+    """A model of the user's own class, whose call knows nothing of training."""
+
+    def __init__(self, softmax=False):
+        super().__init__()
+        self.inner, self.softmax = sequential(), softmax
+
+    def call(self, inputs):
+        logits = self.inner(inputs)
+        return keras.ops.softmax(logits) if self.softmax else logits
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    return digits.images[:16], digits.labels[:16]
+
+
+@pytest.mark.parametrize("make", [sequential, functional])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_last_softmax_changes_nothing(images, make, ending):
+    x, _ = images
+    plain, model = sequential(), make(ending)
+    expected = zoo.attacks.attack(plain, x, None, "pgd", eps=0.1, norm="linf", steps=3)
+    found = zoo.attacks.attack(model, x, None, "pgd", eps=0.1, norm="linf", steps=3)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert (found != x).any()
+    report = zoo.evaluate(model, x, np.argmax(plain(x), axis=1), eps=0.01, attacks="fgsm")
+    of_plain = zoo.certify(plain, x, norm="linf")
+    np.testing.assert_allclose(report.certificate.radius, of_plain.radius, atol=1e-6)
+    assert report.clean == 1.0
+
+
+def test_saturated_probabilities_hide_no_gradient(images):
+    """Through the softmax, the gradient would be 0 in float32."""
+    x, _ = images
+    model = sequential("softmax activation")
+    model.layers[-1].kernel.assign(1e4 * model.layers[-1].kernel)
+    assert np.max(np.asarray(model(x)), axis=1).min() == 1.0
+    found = zoo.attacks.attack(model, x, None, "fgsm", eps=0.1, norm="linf", loss="margin")
+    assert (found != x).any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+def test_a_class_of_the_users_own(images, softmax):
+    x, _ = images
+    model, plain = Own(softmax), sequential()
+    found = zoo.attacks.attack(model, x, None, "pgd", eps=0.1, norm="linf", steps=3)
+    expected = zoo.attacks.attack(plain, x, None, "pgd", eps=0.1, norm="linf", steps=3)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    message = "probabilities, and bounds are of logits" if softmax else "expected a keras.Sequent"
+    with pytest.raises((TypeError, ValueError), match=message):
+        zoo.evaluate(model, x, np.zeros(16, int), eps=0.1)
+
+
+@pytest.mark.parametrize("name", [name for name in HERE if name != "surrogate"])
+def test_every_attack(images, name):
+    x, y = images
+    norm = ATTACKS[name].norms[0]
+    model = functional("softmax activation")
+    found = zoo.attacks.attack(model, x, y, name, eps=0.2, norm=norm, **QUICK[name])
+    assert found.shape == x.shape
+
+
+def test_it_is_the_model_as_it_is_now(images):
+    x, y = images
+    model = sequential("softmax activation")
+    kept = as_classifier(model, x)
+    before = zoo.attacks.attack(model, x, y, "fgsm", eps=0.1, norm="linf")
+    model.set_weights([weight[::-1] for weight in model.get_weights()])
+    after = zoo.attacks.attack(model, x, y, "fgsm", eps=0.1, norm="linf")
+    assert as_classifier(model, x) is kept
+    other = sequential("softmax activation")
+    other.set_weights(model.get_weights())
+    expected = zoo.attacks.attack(other, x, y, "fgsm", eps=0.1, norm="linf")
+    np.testing.assert_array_equal(after, expected)
+    assert (before != after).any()
+    model.layers[0].activation = keras.activations.tanh
+    assert as_classifier(model, x) is not kept
+
+
+def test_training_goes_on_as_before(images):
+    """The model is neither changed nor does it hold anything of an attack as a part of its own."""
+    x, y = images
+    model = sequential("softmax activation")
+    parts = [*model.layers], model.count_params(), model.get_config()
+    zoo.attacks.attack(model, x, y, "pgd", eps=0.1, norm="linf", steps=1)
+    assert ([*model.layers], model.count_params(), model.get_config()) == parts
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x, y, verbose=0)
+
+
+def test_distances_of_a_users_own_network(images):
+    """Layers of the zoo in an ordinary model have a surrogate too."""
+    x, y = images
+    network = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), zoo.layers.LinfDistance(10)]
+    )
+    found = zoo.attacks.attack(network, x, y, "surrogate", eps=0.2, norm="linf", steps=2)
+    assert (found != x).any()
+
+
+@pytest.mark.parametrize(
+    ("make", "x", "error", "message"),
+    [
+        (lambda: keras.Sequential([keras.layers.Dense(3)]), None, ValueError, "is not built"),
+        (sequential, np.zeros((2, 8, 8, 1), "uint8"), ValueError, "divide pixels of 0 to 255"),
+        (sequential, np.full((2, 8, 8, 1), 2.0), ValueError, r"x must lie in \[0, 1\]"),
+        (sequential, np.zeros((2, 4, 4, 1)), ValueError, r"x must have shape \(n, 8, 8, 1\)"),
+        (
+            lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]),
+            None,
+            ValueError,
+            "must take images",
+        ),
+        (
+            lambda: keras.Sequential(
+                [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1)]
+            ),
+            None,
+            ValueError,
+            "one logit for each of two classes",
+        ),
+        (
+            lambda: keras.Sequential(
+                [
+                    keras.Input((8, 8, 1)),
+                    keras.layers.Rescaling(1 / 255),
+                    keras.layers.Flatten(),
+                    keras.layers.Dense(3),
+                ]
+            ),
+            None,
+            ValueError,
+            "takes pixels of 0 to 255",
+        ),
+    ],
+)
+def test_what_is_no_classifier_of_images_is_named(make, x, error, message):
+    x = np.full((2, 8, 8, 1), 0.5) if x is None else x
+    with pytest.raises(error, match=message):
+        zoo.attacks.attack(make(), x, [0, 1], "fgsm", eps=0.1, norm="linf")

@@ -1,0 +1,118 @@
+"""How far the nearest known image is that a model takes for something else."""
+
+import numpy as np
+
+from zoo.attacks.ball import size
+from zoo.attacks.methods.fab_t import FABT
+from zoo.attacks.methods.fmn import FMN
+from zoo.attacks.registry import checked_attack
+from zoo.epsilon import Epsilon
+from zoo.utils import checks
+
+
+def nearest(
+    model,
+    x,
+    y=None,
+    *,
+    norm=None,
+    steps=100,
+    targets=3,
+    batch_size=256,
+    seed=0,
+    first=0,
+    verbose=0,
+):
+    """Distances of the nearest known images in [0, 1] that a model classifies otherwise.
+
+    They are upper bounds of what a certified radius bounds from below. The images are those of the
+    attacks ``fmn`` and ``fab-t``, which look for minimal perturbations.
+
+    Args:
+        model: a :class:`zoo.models.CertifiedModel`, or a Keras classifier as for
+            :func:`zoo.attacks.attack`.
+        x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
+        y: integer labels ``(n,)``; None stands for the model's own predictions.
+        norm: ``"linf"`` or ``"l2"``; by default the first that the model certifies.
+        steps: gradient steps of each attack.
+        targets: classes that ``fab-t`` looks towards.
+        batch_size, seed, first, verbose: as for :func:`zoo.attacks.attack`.
+
+    Returns:
+        float64 array ``(n,)``, in units of the [0, 1] image: 0 where the image itself is not
+        classified as ``y``, ``inf`` where no other image was found.
+
+    Raises:
+        TypeError, ValueError, NotImplementedError: as :func:`zoo.attacks.attack`.
+
+    Example:
+
+    >>> import numpy as np, zoo
+    >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
+    >>> x = np.full((1, 8, 8, 1), 0.5, "float32")
+    >>> distance = zoo.attacks.nearest(model, x, norm="linf", steps=20)
+    >>> bool(distance[0] >= model.certify(x).radius[0])
+    True
+    """
+    from zoo.attacks.victim import victim
+    from zoo.models.any_classifier import as_classifier
+    from zoo.ops.precision import require_float32
+    from zoo.utils.progress import track
+
+    model = as_classifier(model, x)
+    norm = _norm_of(model, norm)
+    attacks = [FMN(steps=steps), FABT(steps=steps, targets=targets)]
+    for attack in attacks:
+        checked_attack(attack, norm, model=model)
+    batch_size = checks.positive_integer(batch_size, "batch_size")
+    seed = checks.not_negative_integer(seed, "seed")
+    first = checks.not_negative_integer(first, "first")
+    require_float32(model)
+    x = checks.images(x, model.image_shape)
+    if y is None:
+        y = np.argmax(model.logits(x, batch_size=batch_size), axis=1)
+    y = checks.labels(y, len(x), model.num_classes)
+    found = []
+    for start in track(range(0, len(x), batch_size), "nearest flips", show=verbose):
+        images, labels = x[start : start + batch_size], y[start : start + batch_size]
+        random = np.random.default_rng([seed, (first + start) // batch_size])
+        distance = np.where(flipped(model, images, labels), 0.0, np.inf)
+        for attack in attacks:
+            rows = np.flatnonzero(distance > 0)
+            # So small a budget is reached by no image: the attack looks for the nearest one.
+            given = (victim(model), images[rows].copy(), labels[rows], Epsilon(0), norm, random)
+            points = attack.run(*given) if len(rows) else images[rows]
+            far = distances(model, points, images[rows], labels[rows], norm)
+            distance[rows] = np.minimum(distance[rows], far)
+        found.append(distance)
+    return np.concatenate(found) if found else np.zeros(0)
+
+
+def distances(model, points, x, y, norm):
+    """How far points are from their images where they are classified otherwise: else ``inf``.
+
+    Args:
+        model: as for :func:`nearest`, of the zoo.
+        points: images in [0, 1], ``(n, height, width, channels)``.
+        x, y: the images that they are near to, and their classes.
+        norm: of the distance.
+
+    Returns:
+        float64 array ``(n,)``.
+    """
+    if not len(x):
+        return np.zeros(0)
+    points = np.clip(points, 0.0, 1.0).astype(np.float32)
+    far = size(points.astype(np.float64) - x, norm)
+    return np.where(flipped(model, points, y), far, np.inf)
+
+
+def flipped(model, x, y):
+    """Whether a model classifies images other than as ``y``: bool array ``(n,)``."""
+    return np.argmax(model.logits(x, batch_size=max(1, len(x))), axis=1) != y
+
+
+def _norm_of(model, norm):
+    if norm is None and not model.certificates:
+        raise ValueError(f"norm must be given, as a {type(model).__name__} certifies none")
+    return model.certificates[0][0] if norm is None else norm
