@@ -11,7 +11,10 @@ import sys
 # Before Keras is imported anywhere.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # There are as many workers as cores: threads of one only take time from the others.
+    # There are as many workers as cores, so that threads of one take time from the others. Those
+    # of the linear algebra wait for each other by spinning: a decomposition of milliseconds takes
+    # half a second while the other core is busy.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
