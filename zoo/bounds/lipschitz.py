@@ -186,8 +186,9 @@ class LipschitzNetwork:
                 error = bound.lipschitz * merged([errors[place] for place in step.inputs])
                 added = bound.offset + bound.per_size * inputs
                 sums = bound.sum_offset + bound.sum_per_size * inputs
-                # `added / UNIT_ROUNDOFF` bounds the sums after a batch normalisation, and `sums` those
-                # before it. If one could leave float32's range, the error is infinite and the radius 0.
+                # `added / UNIT_ROUNDOFF` bounds the sums after a batch normalisation, and `sums`
+                # those before it. If one could leave float32's range, the error is infinite and
+                # the radius 0.
                 held = (added < LARGEST * UNIT_ROUNDOFF) & (sums < LARGEST)
                 held = held & (inputs < bound.largest_input)
                 errors.append(error + np.where(held, added, np.inf))
