@@ -40,22 +40,20 @@ def kind(record):
     return record.approach, re.sub(r"\b\d[\d.-]*", "", record.architecture)
 
 
-# One of each kind is attacked every time, unless it takes its time.
-SMALLEST = {
-    kind(record): record
-    for record in sorted(RECORDS, key=lambda record: record.parameters, reverse=True)
-}
-EVERY_TIME = [record.name for record in SMALLEST.values() if milliseconds(record) < 100]
+def each(records, group=kind):
+    """A test of each checkpoint; with a scope, those of one checkpoint follow each other.
 
-
-def each(records):
-    """A test of each checkpoint; with a scope, those of one checkpoint follow each other."""
-    found = [
-        pytest.param(
-            record, id=record.name, marks=[] if record.name in EVERY_TIME else pytest.mark.slow
-        )
-        for record in records
-    ]
+    The smallest of each group is tested every time, unless it takes its time.
+    """
+    smallest = {
+        group(record): record.name
+        for record in sorted(RECORDS, key=lambda record: record.parameters, reverse=True)
+    }
+    found = []
+    for record in records:
+        every_time = record.name in smallest.values() and milliseconds(record) < 100
+        marks = [] if every_time else [pytest.mark.slow]
+        found.append(pytest.param(record, id=record.name, marks=marks))
     return pytest.mark.parametrize("record", found, scope="module")
 
 
@@ -154,7 +152,8 @@ def test_attacks_at_the_radius(record, thorough):
     assert tested > 3 * len(x) * len(budgets)
 
 
-@each(RECORDS)
+# Of the code more than of the weights.
+@each(RECORDS, group=lambda record: record.approach)
 def test_radii_do_not_depend_on_the_batch_size(record):
     model, x = shipped(record.name), images_of(record, 7)
     for norm, method in certificates_of(model):
