@@ -216,6 +216,11 @@ def _operate(
 
 
 def _constant(operation: keras.Operation, argument: Any) -> Constant:
+    if isinstance(argument, keras.Variable):
+        raise UnsupportedLayerError(
+            f"{type(operation).__name__} {operation.name!r} has a variable as an operand, which "
+            "can change; write it as a layer"
+        )
     try:
         return Constant(np.asarray(keras.ops.convert_to_numpy(argument), np.float64))
     except (TypeError, ValueError):

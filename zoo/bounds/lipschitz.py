@@ -177,16 +177,21 @@ class LipschitzNetwork:
             float64 array ``(n,)``; infinite where a number may leave float32's range.
         """
         errors = [np.full(1, at_input)]
-        for step, bound in zip(self.steps, bounds, strict=True):
-            merged = step.rule.merged
-            inputs = merged([size(place, errors[place]) for place in step.inputs])
-            error = bound.lipschitz * merged([errors[place] for place in step.inputs])
-            added = bound.offset + bound.per_size * inputs
-            sums = bound.sum_offset + bound.sum_per_size * inputs
-            # `added / UNIT_ROUNDOFF` bounds the sums after a batch normalisation, and `sums` those
-            # before it. If one could leave float32's range, the error is infinite and the radius 0.
-            held = (added < LARGEST * UNIT_ROUNDOFF) & (sums < LARGEST)
-            errors.append(error + np.where(held, added, np.inf))
+        # What overflows gives infinities or NaN, which prove nothing.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for step, bound in zip(self.steps, bounds, strict=True):
+                merged = step.rule.merged
+                inputs = [size(place, errors[place]) for place in step.inputs]
+                inputs = step.rule.error_sizes(inputs)
+                error = bound.lipschitz * merged([errors[place] for place in step.inputs])
+                added = bound.offset + bound.per_size * inputs
+                sums = bound.sum_offset + bound.sum_per_size * inputs
+                # `added / UNIT_ROUNDOFF` bounds the sums after a batch normalisation, and `sums`
+                # those before it. If one could leave float32's range, the error is infinite and
+                # the radius 0.
+                held = (added < LARGEST * UNIT_ROUNDOFF) & (sums < LARGEST)
+                held = held & (inputs < bound.largest_input)
+                errors.append(error + np.where(held, added, np.inf))
         return errors[-1]
 
 

@@ -48,7 +48,9 @@ def settings_of(model: keras.layers.Layer) -> list[Any]:
         value. Functions, weights and other objects are compared by identity, because two functions
         may have the same name.
     """
-    return [
+    # Layers read these settings of Keras when they are called.
+    everywhere = (keras.config.epsilon(), keras.config.image_data_format())
+    layers = [
         (
             _Identity(layer),
             type(layer),
@@ -61,6 +63,7 @@ def settings_of(model: keras.layers.Layer) -> list[Any]:
         )
         for layer in model._flatten_layers()
     ]
+    return [everywhere, *layers]
 
 
 def digest_of_weights(model: keras.layers.Layer) -> bytes:

@@ -30,6 +30,7 @@ class AffineMap:
         roundings: upper bound of the number of roundings that one product goes through.
         stretch: the product over the layers of ``max(1, s)``, where s is the largest sum of the
             absolute factors of one of the layer's outputs.
+        peak: the largest sum of sizes of offsets at any of the layers.
     """
 
     kernel: Array
@@ -38,6 +39,7 @@ class AffineMap:
     bias_sizes: Array
     roundings: int
     stretch: float
+    peak: float
 
 
 class SmoothNetwork:
@@ -119,12 +121,12 @@ class SmoothNetwork:
             ValueError: naming a layer with NaN or infinite weights.
         """
         with double_precision():
-            self.maps = [_matrix(group) for group in self.groups]
-        for group, part in zip(self.groups, self.maps, strict=True):
+            maps = [_matrix(group) for group in self.groups]
+        for group, part in zip(self.groups, maps, strict=True):
             if not (np.isfinite(part.sizes).all() and np.isfinite(part.bias_sizes).all()):
                 name = group[-1].layer.name
                 raise ValueError(f"layer {name!r} has NaN or infinite weights")
-        self._norms: list[float] | None = None
+        self.maps, self._norms = maps, None
 
     def norms(self) -> list[float]:
         """Upper bounds of the L2 norms of all affine maps except the last one."""
@@ -170,12 +172,13 @@ def _matrix(group: Sequence[AffineRule]) -> AffineMap:
     impulses = ops.convert_to_tensor(np.eye(inputs).reshape(-1, *shape), "float64")
     zero = ops.zeros((1, *shape), "float64")
     kernel, bias, sizes, bias_sizes = impulses, zero, impulses, zero
-    roundings, stretch = 0, 1.0
+    roundings, stretch, peak = 0, 1.0, 0.0
     for rule in group:
         rule.prepare()
         kernel, bias = rule.linear(kernel), rule.linear(bias) + rule.offset
         sizes, bias_sizes = rule.absolute(sizes), rule.absolute(bias_sizes) + abs(rule.offset)
         roundings += rule.roundings
+        peak = max(peak, float(ops.max(bias_sizes)))
         ones = ops.ones((1, *rule.input_shape), "float64")
         stretch *= max(1.0, float(ops.max(rule.absolute(ones))))
     kernel, sizes = (ops.convert_to_numpy(part).reshape(inputs, -1) for part in (kernel, sizes))
@@ -183,4 +186,4 @@ def _matrix(group: Sequence[AffineRule]) -> AffineMap:
         np.broadcast_to(ops.convert_to_numpy(part).reshape(-1), kernel.shape[1:])
         for part in (bias, bias_sizes)
     )
-    return AffineMap(kernel, bias, sizes, bias_sizes, roundings, stretch)
+    return AffineMap(kernel, bias, sizes, bias_sizes, roundings, stretch, peak)

@@ -179,15 +179,16 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
 
     def curvature(self) -> Curvature:
         """:class:`zoo.bounds.curvature.Curvature` of the current weights; it is cached."""
-        return self.derived()
+        _, curvature = self.derived()
+        return curvature
 
-    def derive(self) -> Curvature:
-        self.analysis.prepare()
-        return global_curvature(self.analysis)
+    def derive_from(self, analysis: SmoothNetwork) -> Curvature:
+        analysis.prepare()
+        return global_curvature(analysis)
 
     def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
         logits = ops.convert_to_numpy(self(x, training=False))
-        curvature, smooth = self.derived(), self.analysis
+        smooth, curvature = self.derived()
         flat, classes = x.reshape(len(x), -1), np.argmax(logits, axis=1)
         found = radii(smooth, curvature, flat, classes)
         if method == "curvature-local":

@@ -175,21 +175,22 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             product of its layers' bounds; the bound of a sum of branches is the sum of the
             branches' bounds.
         """
-        bounds, _ = self.derived()
-        return self.analysis.by_layer(bounds)
+        bounded, (bounds, _) = self.derived()
+        return bounded.by_layer(bounds)
 
     def network_lipschitz(self) -> float:
         """Upper bound of the L2 Lipschitz constant of all logits together, in float64."""
-        return self.derived()[1][-1]
+        _, (_, gains) = self.derived()
+        return gains[-1]
 
     def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
-        (bounds, gains), bounded = self.derived(), self.analysis
+        bounded, (bounds, gains) = self.derived()
         tensors = bounded.tensors(self._pixels(ops.convert_to_tensor(x, "float32")))
-        logits = ops.convert_to_numpy(tensors[-1])
+        logits = ops.convert_to_numpy(self(x, training=False))
         if not np.isfinite(gains).all():
             return CertifiedBatch(logits, np.zeros(len(logits), np.float32))
         sizes = [lengths(tensor) for tensor in tensors]
-        kernel, lipschitz = self._last_layer(gains)
+        kernel, lipschitz = self._last_layer(bounded, gains)
         # No two images in [0, 1] are further apart than this.
         diameter = math.sqrt(math.prod(self.image_shape))
         reach = np.minimum(pairwise_radius(logits, kernel, lipschitz), diameter)
@@ -198,7 +199,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             # An upper bound of the size of a step's computed inputs, for every image within reach.
             return sizes[place] + 2.0 * error + gains[place] * reach
 
-        radius = pairwise_radius(logits, kernel, lipschitz, self._error(bounds, size))
+        radius = pairwise_radius(logits, kernel, lipschitz, self._error(bounded, bounds, size))
         return CertifiedBatch(logits, round_down(np.minimum(radius, diameter)))
 
     def logit_certificate(self) -> LogitCertificate:
@@ -212,17 +213,17 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             are at most those of :meth:`certify`, up to rounding.
         """
         self.require_certifiable()
-        (bounds, gains), bounded = self.derived(), self.analysis
+        bounded, (bounds, gains) = self.derived()
         black = bounded.tensors(ops.zeros((1, *self.image_shape)))
         black = [lengths(tensor) for tensor in black]
-        kernel, lipschitz = self._last_layer(gains)
+        kernel, lipschitz = self._last_layer(bounded, gains)
         diameter = math.sqrt(math.prod(self.image_shape))
 
         def error_at(image_size: float) -> float:
             def size(place: int, error: Array) -> Array:
                 return black[place] + 2.0 * error + gains[place] * image_size
 
-            return float(self._error(bounds, size)[0])
+            return float(self._error(bounded, bounds, size)[0])
 
         # The error is an affine function of the image's size unless something overflows.
         none, most = math.inf, math.inf
@@ -238,30 +239,33 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             error_per_size=(most - none) / diameter if np.isfinite(most) else 0.0,
         )
 
-    def derive(self) -> tuple[list[LipschitzBound], list[float]]:
+    def derive_from(self, analysis: LipschitzNetwork) -> tuple[list[LipschitzBound], list[float]]:
         """``(bounds, gains)``: bounds of each step, and of the map from the image to its output.
 
         ``gains[0]`` is for the image itself, ``gains[i]`` for the output of the i-th step.
         """
-        bounds = self.analysis.bounds()
-        return bounds, self.analysis.gains(bounds)
+        bounds = analysis.bounds()
+        return bounds, analysis.gains(bounds)
 
-    def _last_layer(self, gains: Sequence[float]) -> tuple[Array, float]:
+    def _last_layer(self, bounded: LipschitzNetwork, gains: Sequence[float]) -> tuple[Array, float]:
         """``(kernel, lipschitz)``: the kernel of the last layer, and a bound for its inputs."""
-        head = self.analysis.head
+        head = bounded.head
         if head is None:
             # Without a dense head, the network's outputs count as features with a unit kernel.
             return np.eye(self.num_classes), gains[-1]
         return ops.convert_to_numpy(head.rule.layer.kernel), gains[head.inputs[0]]
 
     def _error(
-        self, bounds: Sequence[LipschitzBound], size: Callable[[int, Array], Array]
+        self,
+        bounded: LipschitzNetwork,
+        bounds: Sequence[LipschitzBound],
+        size: Callable[[int, Array], Array],
     ) -> Array:
         """Bound of float32's error in a logit; ``size`` as for the network's ``errors``."""
         at_image = sum_rounding(2) * math.sqrt(math.prod(self.image_shape))
         # `errors` bounds the L2 norm of the errors e of all logits: |e_c| + |e_j| ≤ √2 · errors.
         # Certificates assume 2 · (the returned bound) for this sum: errors / √2 suffices.
-        return self.analysis.errors(bounds, size, at_image) / math.sqrt(2.0)
+        return bounded.errors(bounds, size, at_image) / math.sqrt(2.0)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.bounds.graph import nodes_of
+from zoo.bounds.graph import Constant, nodes_of
 from zoo.bounds.model_state import state_of
 from zoo.bounds.rules.rule import rule_for
 from zoo.bounds.rules.shape import UnchangedRule
@@ -64,15 +64,25 @@ class WrappedModel(CertifiedModel):
         return self.network(self._pixels(inputs), training=training)
 
     def weights_state(self) -> Any:
-        return state_of(self.network)
+        operands = [operand for node in nodes_of(self.network) for operand in node.operands]
+        constants = [x.value.tobytes() for x in operands if isinstance(x, Constant)]
+        return state_of(self.network), constants
 
-    def derived(self) -> Any:
-        def derive() -> Any:
-            # The user may have changed the network's layers, so it is analysed again.
-            self._analysis = self.analyse(self.network)
-            return self.derive()
+    def derive(self) -> Any:
+        """``(analysis, derived)``: the pair is replaced as a whole, or not at all."""
+        # The user may have changed the network's layers, so it is analysed again.
+        analysis = self.analyse(self.network)
+        pair = analysis, self.derive_from(analysis)
+        self._analysis = analysis
+        return pair
 
-        return self._cached(derive)
+    def derive_from(self, analysis: Any) -> Any:
+        """Compute what the certificate needs from the weights.
+
+        Args:
+            analysis: what :meth:`analyse` returned for the network as it is.
+        """
+        raise NotImplementedError(f"{type(self).__name__} derives nothing from its weights")
 
     @property
     def head_layer(self) -> keras.layers.Dense | None:

@@ -23,7 +23,7 @@ class Piecewise:
     def __init__(self, slope: ArrayLike = 0.0) -> None:
         slope = np.asarray(np.asarray(slope, np.float32), np.float64)
         self.slope = float(slope) if slope.ndim == 0 else slope
-        self.lipschitz = max(1.0, float(np.abs(slope).max()))
+        self.lipschitz = float(np.maximum(1.0, np.abs(slope)).max())
 
     def value(self, x: Tensor) -> Tensor:
         return ops.where(x >= 0, x, ops.cast(self.slope, x.dtype) * x)

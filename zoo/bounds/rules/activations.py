@@ -21,10 +21,15 @@ from zoo.bounds.graph import Node
 from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flushing
 from zoo.bounds.rules.rows import float64, products, sizes
 from zoo.bounds.rules.rule import Bound, Rule, refuse, register_rule
+from zoo.ops.float32 import LARGEST
 from zoo.typing import Box, Line, Shape, Tensor
 
 if TYPE_CHECKING:
     from zoo.bounds.network_rules import Builder
+
+
+# A size at which error bounds are evaluated.
+_LARGE = 2.0**60
 
 
 class ActivationRule(Rule):
@@ -76,8 +81,9 @@ class ActivationRule(Rule):
             return UNKNOWN
         # The error of one entry is at most `constant + per_size * |entry|`. In L2 the constants of
         # all entries add up to `constant * √entries`.
-        constant, slope = (float(np.max(self.kind.rounding(size))) for size in (0.0, 1.0))
-        per_size, offset = slope - constant, constant * math.sqrt(entries)
+        # A value at a large size, divided by it, is never below the slope.
+        constant, large = (float(np.max(self.kind.rounding(size))) for size in (0.0, _LARGE))
+        per_size, offset = large / _LARGE, constant * math.sqrt(entries)
         return with_flushing(
             largest, per_size, offset, terms=1, entries=entries, weight=max(1.0, largest)
         )
@@ -123,6 +129,8 @@ class ReLURule(_KinkedRule):
         slope, largest = float(layer.negative_slope), getattr(layer, "max_value", None)
         if getattr(layer, "threshold", 0.0) != 0:
             refuse(layer, "has a threshold, where it jumps")
+        if largest is not None and slope < 0:
+            refuse(layer, "has a largest value and a negative slope, which may exceed it")
         if largest is not None and slope == 0 and largest > 0:
             return builder.add(cls(layer, inputs, shape, Clipped(0.0, largest)))
         place = builder.add(cls(layer, inputs, shape, Piecewise(slope)))
@@ -164,8 +172,8 @@ class ELURule(_KinkedRule):
     @classmethod
     def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         alpha = float(node.layer.alpha)
-        if not 0 <= alpha < math.inf:
-            refuse(node.layer, f"has alpha {alpha:g}, which is negative or not finite")
+        if not 0 <= alpha < LARGEST:
+            refuse(node.layer, f"has alpha {alpha:g}, which is negative or not a float32 number")
         return builder.add(cls(node.layer, inputs, node.input_shape, elu(alpha)))
 
 

@@ -18,6 +18,7 @@ class LipschitzBound:
         sum_per_size, sum_offset: the L2 norm of the layer's sums before a folded batch
             normalisation is at most ``sum_per_size · ‖inputs‖ + sum_offset``. The normalisation may
             make the sums smaller, so its output does not tell whether they overflow.
+        largest_input: the bounds hold for inputs of a smaller norm only.
     """
 
     lipschitz: float
@@ -25,6 +26,7 @@ class LipschitzBound:
     offset: float = 0.0
     sum_per_size: float = 0.0
     sum_offset: float = 0.0
+    largest_input: float = math.inf
 
 
 #: The bound of a layer with weights or results that float32 cannot hold.

@@ -61,7 +61,8 @@ class WeightedSumRule(AffineRule):
 
     def lipschitz(self) -> LipschitzBound:
         self.prepare()
-        offset = np.broadcast_to(np.asarray(ops.convert_to_numpy(self.offset)), self.input_shape)
+        offset = np.asarray(ops.convert_to_numpy(self.offset))
+        offset = np.broadcast_to(offset, (1, *self.input_shape))
         rounding, entries = sum_rounding(self.roundings), math.prod(self.input_shape)
         return with_flushing(
             1.0,
@@ -121,6 +122,20 @@ class OperatorRule(WeightedSumRule):
     def check(self) -> None:
         kind, operands = type(self.layer), self.node.operands
         constants = [None if isinstance(x, int) else x.value for x in operands]
+        shape = tuple(self.input_shape)
+        for constant in constants:
+            # TensorFlow's sum of a tensor and a constant of another shape may be no broadcast.
+            if constant is not None and np.shape(constant) not in (
+                (),
+                shape[-1:],
+                shape,
+                (1, *shape),
+            ):
+                refuse(
+                    self.layer,
+                    f"has a constant of shape {np.shape(constant)}, which is neither a number nor "
+                    f"one for each channel nor one for each entry of {shape}",
+                )
         tensors = [constant is None for constant in constants]
         if kind is operations.Negative:
             self._factors = [-1.0]
@@ -138,9 +153,13 @@ class OperatorRule(WeightedSumRule):
             # Float32 may flush a divisor near zero to zero.
             if divides and not (np.abs(constant) > 1e-30).all():
                 refuse(self.layer, "divides by zero, or by almost zero")
+            # It may flush a factor to zero too, and graph optimisers multiply constants in a row.
+            size = np.abs(constant)
+            if not ((size == 0) | ((size > 1e-12) & (size < 1e12))).all():
+                refuse(self.layer, "has a constant factor outside of [1e-12, 1e12]")
             self._factors = [1.0 / constant if divides else constant]
-        self.largest = max(float(np.max(np.abs(factor))) for factor in self._factors)
-        if not max(self.largest, float(np.max(np.abs(self.offset)))) < LARGEST:
+        self.largest = float(np.max([np.max(np.abs(factor)) for factor in self._factors]))
+        if not (np.abs(self.offset) < LARGEST).all():
             refuse(self.layer, "has a constant that float32 cannot hold")
 
     def compute(self, tensors: Sequence[Tensor]) -> Tensor:
@@ -169,7 +188,7 @@ class ConcatenateRule(Rule):
     limits = "not along the batch"
 
     def check(self) -> None:
-        if self.layer.axis == 0:
+        if self.layer.axis % (len(self.input_shape) + 1) == 0:
             refuse(self.layer, "joins batches")
 
     def interval(self, boxes: Sequence[Box]) -> Box:

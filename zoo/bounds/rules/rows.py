@@ -6,6 +6,7 @@ of a network to its input.
 
 from collections.abc import Callable
 
+import numpy as np
 from keras import ops
 
 from zoo.ops.gradients import input_gradient
@@ -41,9 +42,11 @@ def sizes(box: Box) -> Tensor:
 
 def products(rows: Tensor, offset: Tensor) -> Tensor:
     """Each row's product with a tensor ``(batch or 1, *shape)``, or one that broadcasts to it."""
-    if isinstance(offset, float):
-        return 0.0
+    axes = tuple(range(2, len(rows.shape)))
+    if np.ndim(offset) == 0:
+        # No row changes where nothing is added, which is usual.
+        return 0.0 if isinstance(offset, float) and offset == 0.0 else offset * ops.sum(rows, axes)
     offset = ops.reshape(offset, (*[1] * (len(rows.shape) - 1 - len(offset.shape)), *offset.shape))
     if len(offset.shape) == len(rows.shape) - 1:
         offset = offset[:, None]
-    return ops.sum(rows * offset, axis=tuple(range(2, len(rows.shape))))
+    return ops.sum(rows * offset, axis=axes)

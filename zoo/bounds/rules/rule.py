@@ -283,6 +283,13 @@ class Rule:
         """Combine one L2 bound for each input into one, which is multiplied by the constant."""
         return sum(values)
 
+    def error_sizes(self, values: Sequence[Any]) -> Any:
+        """What this layer's own rounding is relative to, from an L2 bound for each input.
+
+        By default it is :meth:`merged`. A layer with larger terms that cancel gives more.
+        """
+        return self.merged(values)
+
     def trained_merge(self, values: Sequence[Any]) -> Tensor:
         """As :meth:`merged`, for estimates in training: differentiable where weights matter."""
         return self.merged(values)

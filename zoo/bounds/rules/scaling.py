@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -119,8 +120,15 @@ class _ConstantScalingRule(ScalingRule):
 
     def check(self) -> None:
         factor, offset, _ = self.settings()
-        if not (np.abs(factor) < LARGEST).all() or not (np.abs(offset) < LARGEST).all():
+        held = (np.abs(factor) < LARGEST).all() and (np.abs(offset) < LARGEST).all()
+        if not (held and (np.abs(self.subtracted()) < LARGEST).all()):
             refuse(self.layer, "has a scale or an offset that float32 cannot hold")
+        if np.ndim(factor) > len(self.input_shape):
+            refuse(self.layer, f"has a scale of shape {np.shape(factor)} for {self.input_shape}")
+
+    def subtracted(self) -> Any:
+        """What is subtracted before the scaling: it may overflow there."""
+        return 0.0
 
     def trained(self, tensor: Tensor) -> Tensor:
         return tensor * ops.convert_to_tensor(self.settings()[0], tensor.dtype)
@@ -148,6 +156,9 @@ class RescalingRule(_ConstantScalingRule):
 @register_rule(keras.layers.Normalization)
 class NormalizationRule(_ConstantScalingRule):
     """The layer computes ``(x - mean) / max(√variance, epsilon)``, or the inverse of that."""
+
+    def subtracted(self) -> Any:
+        return float64(self.layer.mean)
 
     def settings(self) -> tuple[Array, Array, int]:
         mean, variance = float64(self.layer.mean), float64(self.layer.variance)

@@ -1,5 +1,6 @@
 """Rules for the layers of :mod:`zoo.layers`."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from zoo.bounds.rules.affine import KernelRule
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.bounds.rules.merge import WeightedSumRule
 from zoo.bounds.rules.rows import float64, products, sizes
-from zoo.bounds.rules.rule import Rule, register_rule
+from zoo.bounds.rules.rule import Rule, refuse, register_rule
 from zoo.bounds.rules.scaling import BatchNormalizationRule, ScalingRule
 from zoo.bounds.rules.shape import MovedRule
 from zoo.layers.convex_residual import ConvexResidual
@@ -49,9 +50,14 @@ class _NonexpansiveRule(Rule):
 
 def bound_of_nonexpansive(layer: keras.layers.Layer) -> LipschitzBound:
     """The :class:`LipschitzBound` of a layer that has methods ``lipschitz`` and ``rounding``."""
-    # The error bound is affine in the norm of the inputs, so two of its values determine it.
-    offset, slope = (float(layer.rounding(size, 0.0)[1]) for size in (0.0, 1.0))
-    return LipschitzBound(float(layer.lipschitz()), slope - offset, offset)
+    # The error bound is affine in the norm of the inputs. Its value at a large norm, divided by
+    # that norm, is never below the slope, but a difference of two values could cancel to zero.
+    offset, large = (float(layer.rounding(size, 0.0)[1]) for size in (0.0, _LARGE))
+    return LipschitzBound(float(layer.lipschitz()), large / _LARGE, offset)
+
+
+# A norm at which error bounds are evaluated.
+_LARGE = 2.0**60
 
 
 class _OneReLURule(_NonexpansiveRule):
@@ -129,6 +135,10 @@ class NormPoolingRule(_NonexpansiveRule):
         layer = self.layer
         self.windows = Windows(self.input_shape[:2], layer.pool_size, layer.strides, layer.padding)
 
+    def lipschitz(self) -> LipschitzBound:
+        # Squares of larger inputs could overflow.
+        return dataclasses.replace(super().lipschitz(), largest_input=1e18)
+
     def interval(self, boxes: Sequence[Box]) -> Box:
         lower, upper = boxes[0]
         least = ops.where((lower <= 0) & (upper >= 0), 0.0, ops.minimum(abs(lower), abs(upper)))
@@ -176,6 +186,12 @@ class _EffectiveKernelRule(KernelRule):
 
 @register_rule(NonexpansiveDense)
 class NonexpansiveDenseRule(_EffectiveKernelRule):
+    limits = "of flat inputs"
+
+    def check(self) -> None:
+        if len(self.input_shape) != 1:
+            refuse(self.layer, f"is applied at every position of {self.input_shape}")
+
     def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         return ops.matmul(tensor, kernel)
 
@@ -191,10 +207,16 @@ class NonexpansiveConv2DRule(_EffectiveKernelRule):
 class EqualizedDenseRule(KernelRule):
     limits = ""
 
+    def check(self) -> None:
+        # Float32 flushes a smaller factor to zero.
+        if not 1e-30 < abs(self.layer.factor) < 1e30:
+            refuse(self.layer, f"has the factor {self.layer.factor:g}, outside of [1e-30, 1e30]")
+
     def weights(self) -> tuple[Array, Array]:
         # The layer rounds the factor to float32, and then its products with the kernel. `terms`
         # counts these two roundings.
         kernel = float64(self.layer.kernel) * self.layer.factor
+        kernel = np.where(np.abs(kernel) < LARGEST, kernel, np.inf)
         return kernel, np.zeros(1) if self.layer.bias is None else float64(self.layer.bias)
 
     def terms(self, kernel: Array) -> int:
@@ -284,6 +306,11 @@ class ConvexResidualRule(WeightedSumRule):
     def prepare(self) -> None:
         # This bounds the roundings of t (a few), of the difference, of the product and of the sum.
         self.roundings = 8
+
+    def error_sizes(self, values: Sequence[Any]) -> Any:
+        # As for `term_sizes`.
+        shortcut, branch = values
+        return 2.0 * shortcut + branch
 
     def term_sizes(self, boxes: Sequence[Box]) -> Tensor:
         # The layer computes shortcut + t (branch - shortcut), with t at most 1.
