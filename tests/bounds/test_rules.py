@@ -194,7 +194,7 @@ def merged(merge):
     """A network whose two branches meet in a layer."""
     image = keras.Input(IMAGE)
     first = layers.Conv2D(4, 3, activation="relu")(image)
-    second = layers.Conv2D(4, 3, activation="tanh")(image)
+    second = layers.Conv2D(4, 3, activation="leaky_relu")(image)
     return keras.Model(image, layers.Dense(3)(layers.Flatten()(merge([first, second]))))
 
 
