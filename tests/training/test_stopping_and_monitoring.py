@@ -106,7 +106,7 @@ def test_a_run_stops_early_and_is_finished(tmp_path, monkeypatch):
     manifest.write_text('{"models": []}', encoding="utf-8")
     monkeypatch.setattr(catalog, "MANIFEST", manifest)
     monkeypatch.setattr(catalog, "WEIGHTS", tmp_path / "weights")
-    assert measure(recipe, tmp_path / "run", verbose=0)["training"]["epochs"] == 3
+    assert measure(recipe, tmp_path / "run", verbose=0).training.epochs == 3
 
 
 def test_interrupted_and_resumed_it_stops_where_the_uninterrupted_run_does(tmp_path, monkeypatch):
