@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from scipy.special import expit
+from scipy.special import erf, expit
 
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, TANH_ERROR, UNIT_ROUNDOFF, sum_rounding
 from zoo.typing import Tensor
@@ -78,17 +78,27 @@ def _probes() -> dict[str, tuple[Any, ...]]:
     # root. Settings for fast mathematics use approximations with larger errors.
     x = np.concatenate([np.linspace(-30, 30, 2001), np.geomspace(1e-6, 90, 500)]).astype(np.float32)
     wide, positive = x.astype(np.float64), np.geomspace(1e-25, 1e25, 501).astype(np.float32)
+    bent = np.expm1(np.minimum(wide, 0.0))
     allowed = ACTIVATION_ROUNDINGS * UNIT_ROUNDOFF * (1.0 + np.abs(wide))
     for function, exact in (
         (ops.sigmoid, expit(wide)),
         (ops.softplus, np.logaddexp(0.0, wide)),
-        (ops.elu, np.where(wide > 0, wide, np.expm1(np.minimum(wide, 0.0)))),
+        (ops.elu, np.where(wide > 0, wide, bent)),
+        (ops.selu, 1.0507009873554805 * np.where(wide > 0, wide, 1.6732632423543772 * bent)),
+        (ops.silu, wide * expit(wide)),
+        (_gelu, 0.5 * wide * (1.0 + erf(wide / np.sqrt(2.0)))),
+        (ops.softsign, wide / (1.0 + np.abs(wide))),
+        (ops.hard_sigmoid, np.clip(wide / 6.0 + 0.5, 0.0, 1.0)),
     ):
-        probes[function.__name__] = function, (x,), exact, allowed
+        probes[function.__name__.strip("_")] = function, (x,), exact, allowed
     probes["tanh"] = ops.tanh, (x,), np.tanh(wide), np.minimum(allowed, TANH_ERROR)
     root = 1.0 / np.sqrt(positive.astype(np.float64))
     probes["rsqrt"] = ops.rsqrt, (positive,), root, sum_rounding(6) * root
     return probes
+
+
+def _gelu(x):
+    return ops.gelu(x, approximate=False)
 
 
 def _convolution_probe(size: int, channels: int) -> tuple[Any, ...]:
