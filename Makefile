@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # The tests of code that depends on the backend, which run on both backends.
-BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses bounds certificates models attacks \
+BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses bounds callbacks certificates models attacks \
 	test_export.py hub/test_loading.py test_memory.py) \
 	tests/training/test_schedules.py
 
