@@ -47,6 +47,15 @@ def test_a_schedule_or_an_exponent_of_the_users_own_is_kept(small_model, small_i
     assert set(fit(small_model, small_images, epochs=1)) == {24}
 
 
+def test_callbacks_may_be_given_by_position(small_model, small_images):
+    noted = Exponents()
+    small_model.compile()
+    small_model.fit(small_images, np.arange(20) % 3, 5, 2, 0, [noted])
+    assert noted.seen[0] == 64
+    with pytest.raises(TypeError, match="by name"):
+        small_model.fit(small_images, np.arange(20) % 3, 5, 2, 0, [noted], 0.1)
+
+
 def test_a_generator_has_an_exponent_for_each_epoch(small_model, small_images):
     def batches():
         while True:

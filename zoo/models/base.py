@@ -175,6 +175,10 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
 
     def fit(self, x=None, y=None, *args, callbacks: Any = None, **kwargs):
         """Like :meth:`keras.Model.fit`, with :meth:`default_callbacks` and checks of the images."""
+        if len(args) > 3:  # batch_size, epochs, verbose and then callbacks, given by position
+            callbacks, args = args[3], (*args[:3], *args[4:])
+            if len(args) > 3:
+                raise TypeError("give the arguments of fit after `callbacks` by name")
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
             given = list(given or [])
