@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -173,17 +174,18 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         """
         return []
 
-    def fit(self, x=None, y=None, *args, callbacks: Any = None, **kwargs):
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Like :meth:`keras.Model.fit`, with :meth:`default_callbacks` and checks of the images."""
-        if len(args) > 3:  # batch_size, epochs, verbose and then callbacks, given by position
-            callbacks, args = args[3], (*args[:3], *args[4:])
-            if len(args) > 3:
-                raise TypeError("give the arguments of fit after `callbacks` by name")
+        # By name, whichever of Keras's arguments were given by position.
+        given = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs).arguments
+        _, *names = given
+        options = {name: given[name] for name in names}
+        callbacks = options.get("callbacks")
         if not isinstance(callbacks, keras.callbacks.CallbackList):
-            given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
-            given = list(given or [])
-            callbacks = [*self.default_callbacks(given), *given]
-        return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
+            one = isinstance(callbacks, keras.callbacks.Callback)
+            callbacks = [callbacks] if one else list(callbacks or [])
+            options["callbacks"] = [*self.default_callbacks(callbacks), *callbacks]
+        return super().fit(**options)
 
     def training_objective(
         self, x: Tensor, y: Tensor, y_pred: Tensor, loss_of: Callable[[Tensor], Tensor]
