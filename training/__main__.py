@@ -44,6 +44,12 @@ def main(arguments=None):
         "time into its manifest entry",
     )
     parser.add_argument(
+        "--attacks",
+        action="store_true",
+        help="instead of training, attack the shipped checkpoint as the recipe says, and write the "
+        "results into its manifest entry and its card",
+    )
+    parser.add_argument(
         "--data-parallel",
         action="store_true",
         help="split each batch over all devices of this machine (KERAS_BACKEND=jax)",
@@ -59,6 +65,11 @@ def main(arguments=None):
             name = recipe["name"]
             cost = measure_cost(name)
             print(f"{name}: {cost.milliseconds} ms an image, {cost.method}, n = {cost.n}")
+            return 0
+        if options.attacks:
+            from training.measure import measure_attacks
+
+            print(measure_attacks(recipe["name"], verbose=0 if options.quiet else 1))
             return 0
         from training.run import train
         from training.workers import Workers

@@ -7,11 +7,12 @@ import shutil
 
 import numpy as np
 
+from training import recipe as recipes
 from training.cost import cost
 from training.run import build
 from zoo import data
-from zoo.attacks import ATTACKS, check_settings
-from zoo.evaluation import evaluate
+from zoo.attacks import ATTACKS, Attack, check_settings
+from zoo.evaluation import RobustnessReport, evaluate
 from zoo.hub import catalog, checkpoint, download, golden, loading
 from zoo.hub.card import card
 from zoo.hub.records import (
@@ -20,10 +21,16 @@ from zoo.hub.records import (
     Cost,
     File,
     Measurement,
+    NearestFlips,
     Record,
     TrainingRun,
 )
 from zoo.utils.whole_file import require_writable
+
+#: The attack that tries all others; it takes so long that it spares the certified images.
+ENSEMBLE = "auto"
+#: Number of test images whose nearest flips are looked for.
+NEAREST = 100
 
 
 def check(recipe, *, data_file=None, weights=None):
@@ -139,34 +146,39 @@ def measure_cost(name) -> Cost:
     return measured
 
 
-def _parameters(attack, settings):
-    """The parameters of an attack that a recipe sets, without those that the attack lacks."""
-    check_settings(attack)
-    wanted = {
-        "steps": settings["attack_steps"],
-        "restarts": settings["attack_restarts"],
-        "loss": "cross_entropy" if attack == "fgsm" else "margin",
-    }
-    known = [field.name for field in dataclasses.fields(ATTACKS[attack])]
-    return {name: value for name, value in wanted.items() if name in known}
+def measure_attacks(name, verbose=1) -> Record:
+    """Attack a shipped checkpoint as its recipe says, and update the results of attacks.
+
+    Args:
+        name: name of the checkpoint in the catalog, and of its recipe.
+        verbose: 1 shows progress bars.
+
+    Returns:
+        :class:`zoo.hub.records.Record` as it was written, with new attacked accuracies, nearest
+        flips and golden logits.
+
+    Raises:
+        zoo.SoundnessError: if an attack broke a certificate. Nothing has been written.
+    """
+    record = catalog.info(name)
+    recipe = recipes.load(record.training.recipe)
+    model, test = loading.load(name), data.load(record.dataset, "test").take(record.metrics.n)
+    attacked = _attacked(_report(model, test, recipe, verbose), recipe)
+    nearest = _nearest(model, test, recipe, verbose)
+    # A measurement takes a while, in which the manifest may have changed.
+    record = catalog.info(name)
+    metrics = dataclasses.replace(record.metrics, attacked=attacked, nearest=nearest)
+    record = dataclasses.replace(record, metrics=metrics, golden=golden.logits(model))
+    (catalog.WEIGHTS / name / "README.md").write_text(card(record), encoding="utf-8")
+    catalog.write(record)
+    return record
 
 
 def metrics_of(model, test, recipe, verbose=0) -> Measurement:
     """Measure clean, attacked and certified accuracy on test images, but not the cost."""
     settings = recipe["measure"]
     test = test.take(settings.get("images", len(test)))
-    attacks = tuple(settings.get("attacks", ("pgd",)))
-    parameters = {attack: _parameters(attack, settings) for attack in attacks}
-    report = evaluate(
-        model,
-        test.images,
-        test.labels,
-        eps=settings["eps"],
-        attacks=attacks,
-        params=parameters,
-        seed=recipe["seed"],
-        verbose=verbose,
-    )
+    report = _report(model, test, recipe, verbose)
     n, norm = report.n, report.norm
     certified = []
     known = [method for own, method in model.certificates if own == norm]
@@ -181,23 +193,76 @@ def metrics_of(model, test, recipe, verbose=0) -> Measurement:
             certified.append(
                 CertifiedResult(eps=row["eps"], norm=norm, method=method, accuracy=accuracy, n=n)
             )
-    attacked = [
-        AttackResult(
-            eps=row["eps"],
-            norm=norm,
-            attack=attack,
-            parameters=parameters[attack],
-            accuracy=row["attacked"][attack],
-            n=n,
-        )
-        for row in report.rows
-        for attack in attacks
-    ]
     return Measurement(
         n=n,
         split="test",
         clean=report.clean,
         certified=certified,
-        attacked=attacked,
+        attacked=_attacked(report, recipe),
+        nearest=_nearest(model, test, recipe, verbose),
         seed=recipe["seed"],
     )
+
+
+def _attacks(settings) -> dict[str, Attack]:
+    """The attacks of a recipe by name; those that are no ensemble have the recipe's parameters."""
+    attacks = {}
+    for name in settings.get("attacks", ("pgd", ENSEMBLE)):
+        check_settings(name)
+        wanted = {
+            "steps": settings["attack_steps"],
+            "restarts": settings["attack_restarts"],
+            "loss": "cross_entropy" if name == "fgsm" else "margin",
+        }
+        known = {field.name for field in dataclasses.fields(ATTACKS[name])}
+        known = known if name != ENSEMBLE else set()
+        attacks[name] = ATTACKS[name](**{key: wanted[key] for key in wanted if key in known})
+    return attacks
+
+
+def _report(model, test, recipe, verbose) -> RobustnessReport:
+    """Certify and attack images; the ensemble leaves out those that are certified."""
+    attacks = _attacks(recipe["measure"])
+    return evaluate(
+        model,
+        test.images,
+        test.labels,
+        eps=recipe["measure"]["eps"],
+        attacks=attacks.values(),
+        spare_certified=[name for name in attacks if name == ENSEMBLE],
+        seed=recipe["seed"],
+        verbose=verbose,
+    )
+
+
+def _attacked(report: RobustnessReport, recipe) -> list[AttackResult]:
+    return [
+        AttackResult(
+            eps=row["eps"],
+            norm=report.norm,
+            attack=name,
+            parameters=dataclasses.asdict(attack),
+            accuracy=row["attacked"][name],
+            n=report.n,
+            spares_certified=name == ENSEMBLE,
+        )
+        for row in report.rows
+        for name, attack in _attacks(recipe["measure"]).items()
+    ]
+
+
+def _nearest(model, test, recipe, verbose) -> NearestFlips:
+    few = test.take(NEAREST)
+    report = evaluate(
+        model,
+        few.images,
+        few.labels,
+        eps=[],
+        attacks=(),
+        nearest=True,
+        seed=recipe["seed"],
+        verbose=verbose,
+    )
+    median = report.nearest_over_radius
+    known = median is not None and np.isfinite(median)
+    return NearestFlips(median=median if known else None, n=report.n)

@@ -351,3 +351,16 @@ def test_cleverhans_takes_the_steps(digits, monkeypatch, name, loss):
     model = zoo.load("linf-dist-digits")  # for which nothing is compiled yet
     model.attack(digits.images[:4], digits.labels[:4], name, eps=0.1, loss=loss, **QUICK[name])
     assert taken
+
+
+def test_only_the_images_that_are_named_are_attacked(digits_model, digits):
+    x, y = digits.images[:12], digits.labels[:12]
+    where = np.arange(12) % 3 == 0
+    where[4:8] = False  # a batch without any
+    attacked = digits_model.attack(x, y, "fgsm", eps=0.1, batch_size=4, where=where)
+    expected = digits_model.attack(x, y, "fgsm", eps=0.1, batch_size=4)
+    np.testing.assert_array_equal(attacked[where], expected[where])
+    np.testing.assert_array_equal(attacked[~where], x[~where].astype("float32"))
+    for wrong in (where[:5], where.astype(int)):
+        with pytest.raises(ValueError, match="where must be a bool array of shape .12,."):
+            digits_model.attack(x, y, "fgsm", eps=0.1, where=wrong)

@@ -194,3 +194,25 @@ def test_a_report_of_no_images_is_json(digits_model, digits):
     strict = json.loads(report.to_json(), parse_constant=pytest.fail)
     assert strict == report.to_dict()
     assert strict["clean"] is None
+
+
+def test_an_attack_may_leave_out_what_is_certified(digits_model, digits):
+    """The attack sees the other images only; an image that is certified keeps its accuracy."""
+    seen = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Watch(zoo.attacks.Attack):
+        def run(self, victim, x, y, eps, norm, random):
+            seen.append(x)
+            return x
+
+    images, labels = digits.images[:40], digits.labels[:40]
+    settings = {"eps": 0.1, "attacks": Watch(), "batch_size": 16}
+    report = zoo.evaluate(digits_model, images, labels, **settings, spare_certified=["Watch"])
+    certified = report.certificate.certified(0.1)
+    assert 0 < certified.sum() < len(certified)
+    np.testing.assert_array_equal(np.concatenate(seen), images[~certified].astype("float32"))
+    assert report.rows[0]["attacked"]["Watch"] == report.clean
+    assert report.notes == ("Watch left out the certified images",)
+    with pytest.raises(ValueError, match="spare_certified names .'pgd'., which are not among"):
+        zoo.evaluate(digits_model, images, labels, **settings, spare_certified="pgd")

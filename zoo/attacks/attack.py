@@ -22,6 +22,7 @@ def attack(
     eps,
     norm=None,
     target=None,
+    where=None,
     batch_size=256,
     seed=0,
     first=0,
@@ -45,6 +46,8 @@ def attack(
         target: the class that the model should take the images for: an integer, or one per image,
             ``(n,)``. Images whose label it is are left as they are. None is content with any
             class but the label.
+        where: bool array ``(n,)``: the images to attack. The others are returned as they are. None
+            attacks all.
         batch_size: images at a time.
         seed: integer, not negative, of whatever is random in the attack. The same seed gives the
             same images. What a batch draws depends on the seed and on the batch's place in the
@@ -106,19 +109,23 @@ def attack(
     if y is None:
         y = np.argmax(model.logits(x, batch_size=batch_size), axis=1)
     y = checks.labels(y, len(x), model.num_classes)
-    found = []
+    where = np.ones(len(x), bool) if where is None else checks.mask(where, len(x), "where")
+    found = x.copy()
     for start in track(range(0, len(x), batch_size), chosen.name, show=verbose):
-        batch = slice(start, start + batch_size)
+        rows = start + np.flatnonzero(where[start : start + batch_size])
+        if not len(rows):
+            continue
+        images, labels = x[rows], y[rows]
         random = np.random.default_rng([seed, (first + start) // batch_size])
         # A copy, because the attack may work in place, and the ball is around the image itself.
         run: Any = chosen.run  # which takes a target if the attack says so
-        given = (victim(model), x[batch].copy(), y[batch], eps, norm, random)
-        x_adv = run(*given) if target is None else run(*given, target[batch])
-        x_adv = _in_the_ball(chosen, x_adv, x[batch], eps, norm)
+        given = (victim(model), images.copy(), labels, eps, norm, random)
+        x_adv = run(*given) if target is None else run(*given, target[rows])
+        x_adv = _in_the_ball(chosen, x_adv, images, eps, norm)
         if target is not None:
-            x_adv[target[batch] == y[batch]] = x[batch][target[batch] == y[batch]]
-        found.append(x_adv)
-    return np.concatenate(found) if found else x
+            x_adv[target[rows] == labels] = images[target[rows] == labels]
+        found[rows] = x_adv
+    return found
 
 
 def _in_the_ball(attack, x_adv, x, eps, norm):

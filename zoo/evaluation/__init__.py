@@ -9,6 +9,7 @@ from zoo.typing import Array, ArrayLike, Budget
 from zoo.utils import checks
 
 if TYPE_CHECKING:
+    from zoo.attacks import Attack
     from zoo.models import CertifiedModel
 
 __all__ = ["Outcome", "RobustnessReport", "check", "evaluate", "joined", "outcome_of", "report_of"]
@@ -21,13 +22,14 @@ def evaluate(
     *,
     eps: Budget | Sequence[Budget] | Array,
     norm: str | None = None,
-    attacks: str | Iterable[str] = ("fgsm", "pgd"),
+    attacks: "str | Attack | Iterable[str | Attack]" = ("fgsm", "pgd"),
     method: str = "auto",
     params: Mapping[str, Mapping[str, Any]] | None = None,
     batch_size: int = 256,
     seed: int = 0,
     verbose: int = 0,
     nearest: bool = False,
+    spare_certified: Iterable[str] = (),
 ) -> RobustnessReport:
     """Measure the clean, attacked and certified accuracy of a model.
 
@@ -48,6 +50,9 @@ def evaluate(
         nearest: True looks for the nearest flip of each image too, see
             :func:`zoo.attacks.nearest`: the certificate's ``nearest`` has the distances of the
             nearest ones that any attack found, and the report their median over the radius.
+        spare_certified: names of attacks that leave out the images whose radius is proven to be
+            the budget or more. No attack can fool those, so the accuracy is the same and slow
+            attacks save most of their time; but these attacks then do not test the certificate.
 
     Returns:
         :class:`RobustnessReport`.
@@ -71,6 +76,7 @@ def evaluate(
             seed=seed,
             verbose=verbose,
             nearest=nearest,
+            spare_certified=spare_certified,
         )
     )
 

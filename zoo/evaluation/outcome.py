@@ -14,6 +14,7 @@ from zoo.typing import Array, ArrayLike, Budget
 from zoo.utils import checks
 
 if TYPE_CHECKING:
+    from zoo.attacks import Attack
     from zoo.models import CertifiedModel
 
 
@@ -44,7 +45,7 @@ def outcome_of(
     *,
     eps: Budget | Sequence[Budget] | Array,
     norm: str | None = None,
-    attacks: str | Iterable[str] = ("fgsm", "pgd"),
+    attacks: "str | Attack | Iterable[str | Attack]" = ("fgsm", "pgd"),
     method: str = "auto",
     params: Mapping[str, Mapping[str, Any]] | None = None,
     batch_size: int = 256,
@@ -52,6 +53,7 @@ def outcome_of(
     first: int = 0,
     verbose: int = 0,
     nearest: bool = False,
+    spare_certified: Iterable[str] = (),
 ) -> Outcome:
     """Certify and attack images.
 
@@ -59,8 +61,8 @@ def outcome_of(
     set, whose outcomes :func:`joined` puts together.
 
     Args:
-        model, x, y, eps, norm, attacks, method, params, batch_size, seed, verbose, nearest: as for
-            :func:`zoo.evaluation.evaluate`.
+        model, x, y, eps, norm, attacks, method, params, batch_size, seed, verbose, nearest,
+        spare_certified: as for :func:`zoo.evaluation.evaluate`.
         first: index of ``x[0]`` in the whole set, a multiple of ``batch_size``.
 
     Returns:
@@ -81,14 +83,16 @@ def outcome_of(
     checks.true_or_false(nearest, "nearest")
     budgets = _budgets(eps)
     norm_of_attacks = norm or next((pair[0] for pair in model.certificates), None)
-    attacks = {
+    by_label: dict[str, Attack] = {
         label: checked_attack(chosen, norm_of_attacks, model=model)
         for label, chosen in _labelled(attacks_of(attacks, params)).items()
     }
     _require_seed(seed)
-    for budget in budgets if attacks and norm_of_attacks else []:
+    for budget in budgets if by_label and norm_of_attacks else []:
         require_budget(budget, norm_of_attacks, model.image_shape)
-    notes = dict.fromkeys(note for chosen in attacks.values() for note in chosen.notes(model))
+    notes = dict.fromkeys(note for chosen in by_label.values() for note in chosen.notes(model))
+    spared = _spared(spare_certified, by_label)
+    notes.update(dict.fromkeys(f"{label} left out the certified images" for label in spared))
     certificate = model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
     distances = np.full(len(x), np.inf)
     if nearest:
@@ -105,7 +109,7 @@ def outcome_of(
     fooled = []
     for budget in budgets:
         by_attack = {}
-        for label, chosen in attacks.items():
+        for label, chosen in by_label.items():
             x_adv = attack(
                 model,
                 x,
@@ -113,6 +117,7 @@ def outcome_of(
                 chosen,
                 eps=budget,
                 norm=certificate.norm,
+                where=~certificate.certified(budget) if label in spared else None,
                 batch_size=batch_size,
                 seed=seed,
                 first=first,
@@ -238,6 +243,14 @@ def _labelled(attacks):
         attack.name if names.count(attack.name) == 1 else text: attack
         for text, attack in by_text.items()
     }
+
+
+def _spared(labels: Iterable[str], attacks: Mapping[str, Any]) -> tuple[str, ...]:
+    labels = (labels,) if isinstance(labels, str) else tuple(labels)
+    unknown = [label for label in labels if label not in attacks]
+    if unknown:
+        raise ValueError(f"spare_certified names {unknown}, which are not among {list(attacks)}")
+    return labels
 
 
 def _require_seed(seed: Any) -> None:

@@ -1,6 +1,6 @@
 """The model card of a checkpoint, with the Hub's evaluation-result metadata."""
 
-from zoo.hub.records import Record
+from zoo.hub.records import AttackResult, NearestFlips, Record
 
 _TEXT = """
 # {name}
@@ -26,7 +26,9 @@ certificate.prediction, certificate.radius
 {rows}
 
 The certified number is a lower bound under any attack, the attacked one an upper bound.
-Certificate: {method}. Attack parameters, {attack_parameters}.
+Certificate: {method}. {nearest}
+
+{attack_parameters}
 
 ## Training
 
@@ -98,8 +100,6 @@ def card(record: Record) -> str:
         f"| {' | '.join(line)} | {r.accuracy:.2%} |"
         for line, r in zip(lines, certified, strict=True)
     )
-    last = metrics.attacked[-1]
-    parameters = ", ".join(f"{name} {value}" for name, value in last.parameters.items())
     text = _TEXT.format(
         name=record.name,
         architecture=record.architecture,
@@ -122,6 +122,31 @@ def card(record: Record) -> str:
         method=method,
         attack_names=" | ".join(attacks),
         dashes="---|" * len(attacks),
-        attack_parameters=f"{last.attack}: {parameters}",
+        nearest=_nearest(metrics.nearest),
+        attack_parameters="\n".join(_settings(attack, metrics.attacked) for attack in attacks),
     )
     return f"---\n{metadata.to_yaml()}\n---\n{text}"
+
+
+def _settings(attack: str, results: list[AttackResult]) -> str:
+    """The parameters of an attack as an item of a list."""
+    result = next(result for result in results if result.attack == attack)
+    parameters = ", ".join(f"{name} {value}" for name, value in result.parameters.items())
+    text = f"* Attack {attack}: {parameters}" if parameters else f"* Attack {attack}"
+    if result.spares_certified:
+        text += "; it left out the images that are certified at the budget"
+    return f"{text}."
+
+
+def _nearest(nearest: NearestFlips | None) -> str:
+    if nearest is None:
+        return ""
+    if nearest.median is None:
+        return (
+            f"Of the first {nearest.n} test images, no median of the distance of the nearest known "
+            "flip over the certified radius can be given."
+        )
+    return (
+        f"On the first {nearest.n} test images, the nearest image known to be classified otherwise "
+        f"is {nearest.median:.2f} times as far away as the certified radius (median)."
+    )

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 # Keys that an entry lacks when their value is None; every other key is always written.
-_OPTIONAL = frozenset({"cost", "minutes"})
+_OPTIONAL = frozenset({"cost", "minutes", "nearest"})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,8 @@ class AttackResult:
         parameters: settings of the attack, by name.
         accuracy: fraction of the images, between 0 and 1.
         n: number of test images.
+        spares_certified: whether the attack left out the images that are certified at the budget,
+            which no attack can fool.
     """
 
     eps: str
@@ -73,6 +75,21 @@ class AttackResult:
     attack: str
     parameters: dict[str, Any]
     accuracy: float
+    n: int
+    spares_certified: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NearestFlips:
+    """How near certified radii are to the nearest images that are known to be classified otherwise.
+
+    Attributes:
+        median: of the distance of the nearest known flip over the certified radius, of all images
+            with a radius; None if no flip is known for half of them.
+        n: number of test images.
+    """
+
+    median: float | None
     n: int
 
 
@@ -105,6 +122,7 @@ class Measurement:
         attacked: accuracies under attack.
         seed: seed of the attacks.
         cost: cost of the certificate that ``certify`` chooses by default; None if not measured.
+        nearest: the nearest flips that attacks find; None if not measured.
     """
 
     n: int
@@ -114,15 +132,17 @@ class Measurement:
     attacked: list[AttackResult]
     seed: int
     cost: Cost | None = None
+    nearest: NearestFlips | None = None
 
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> "Measurement":
         """A measurement from the ``metrics`` of a manifest entry."""
-        cost = entry.get("cost")
+        cost, nearest = entry.get("cost"), entry.get("nearest")
         nested = {
             "certified": [CertifiedResult(**result) for result in entry["certified"]],
             "attacked": [AttackResult(**result) for result in entry["attacked"]],
             "cost": None if cost is None else Cost(**cost),
+            "nearest": None if nearest is None else NearestFlips(**nearest),
         }
         return cls(**{**entry, **nested})
 

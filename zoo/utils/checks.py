@@ -208,6 +208,21 @@ def true_or_false(value: Any, name: str) -> Any:
     return value
 
 
+def mask(value: Any, count: int, name: str) -> Array:
+    """``value`` as a bool array ``(count,)``.
+
+    Raises:
+        ValueError: naming the argument, if it is none.
+    """
+    value = np.asarray(value)
+    if value.dtype != bool or value.shape != (count,):
+        raise ValueError(
+            f"{name} must be a bool array of shape ({count},), got {value.dtype} of shape "
+            f"{value.shape}"
+        )
+    return value
+
+
 def one_of(names: Any) -> Any:
     """Make a check, like the functions above, that a value is one of these strings.
 
