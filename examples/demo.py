@@ -17,8 +17,8 @@ def main():
         test.images,
         test.labels,
         eps=[0.02, 0.05, 0.1, 0.15, 0.2],
-        attacks=("fgsm", "pgd", "momentum"),
-        params={"pgd": {"steps": 20, "restarts": 3}},
+        attacks=("fgsm", "pgd", "auto"),
+        spare_certified=["auto"],
         verbose=1,
     )
     OUT.mkdir(exist_ok=True)

@@ -50,6 +50,14 @@ def main(arguments=None):
         "results into its manifest entry and its card",
     )
     parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="train with N - 1 further seeds, each in a folder of its own, and write the mean and "
+        "the standard deviation of the accuracies, with those of the shipped checkpoint, into its "
+        "manifest entry and its card",
+    )
+    parser.add_argument(
         "--data-parallel",
         action="store_true",
         help="split each batch over all devices of this machine (KERAS_BACKEND=jax)",
@@ -65,6 +73,11 @@ def main(arguments=None):
             name = recipe["name"]
             cost = measure_cost(name)
             print(f"{name}: {cost.milliseconds} ms an image, {cost.method}, n = {cost.n}")
+            return 0
+        if options.seeds is not None:
+            from training.seeds import train_seeds
+
+            print(train_seeds(recipe, options.seeds, options.out, verbose=not options.quiet))
             return 0
         if options.attacks:
             from training.measure import measure_attacks

@@ -1,5 +1,6 @@
 """Training runs: interrupted, resumed, measured, without TensorFlow."""
 
+import dataclasses
 import json
 import math
 import os
@@ -18,9 +19,10 @@ import zoo
 from training import recipe as recipes
 from training.__main__ import main
 from training.clock import Clock
-from training.measure import measure
+from training.measure import measure, measure_attacks
 from training.run import splits, train
 from training.schedules import PSchedule
+from training.seeds import train_seeds
 from zoo.hub import catalog
 
 ROOT = pathlib.Path(zoo.__file__).parent.parent
@@ -56,6 +58,7 @@ cross_entropy_weight_last = 0.001
 epochs = 2
 [measure]
 eps = [0.05, "8/255"]
+attacks = ["pgd"]
 attack_steps = 2
 attack_restarts = 1
 """
@@ -80,6 +83,7 @@ def empty_catalog(tmp_path, monkeypatch):
     manifest.write_text('{"models": []}')
     monkeypatch.setattr(catalog, "MANIFEST", manifest)
     monkeypatch.setattr(catalog, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr("training.measure.NEAREST", 8)
 
 
 @pytest.fixture(scope="module")
@@ -365,6 +369,53 @@ def test_measure_ships_and_records(recipe, tmp_path, empty_catalog):
     assert results[0].metric_value == record.metrics.clean
 
 
+def test_a_shipped_checkpoint_is_attacked_anew(recipe_file, tmp_path, monkeypatch, empty_catalog):
+    """By what its recipe says now: only the results of attacks change, and the card."""
+    monkeypatch.setattr(recipes, "RECIPES", tmp_path)
+    short = recipes.load("tiny-digits", {"measure": {"images": 40}})
+    train(short, tmp_path / "run", verbose=0)
+    before = measure(short, tmp_path / "run", verbose=0)
+    quick = [zoo.attacks.APGDCE(steps=2)]
+    monkeypatch.setattr(zoo.attacks.AutoAttack, "members", lambda self, model: quick)
+    text = RECIPE.replace('attacks = ["pgd"]', 'attacks = ["fgsm", "auto"]')
+    recipe_file.write_text(text)
+    record = measure_attacks("tiny-digits", verbose=0)
+    assert record == zoo.info("tiny-digits")
+    metrics = dataclasses.replace(record.metrics, attacked=before.metrics.attacked)
+    assert dataclasses.replace(record, metrics=metrics) == before
+    found = {(e.attack, e.spares_certified) for e in record.metrics.attacked}
+    assert found == {("fgsm", False), ("auto", True)}
+    assert {e.n for e in record.metrics.attacked} == {40}
+    card = (tmp_path / "weights" / "tiny-digits" / "README.md").read_text()
+    assert "queries 5000; it left out the images that are certified" in card
+
+
+def test_the_spread_over_seeds_is_recorded(recipe, tmp_path, empty_catalog):
+    recipe["training"]["epochs"] = recipe["p_schedule"]["end_epoch"] = 1
+    recipe["epsilon_schedule"]["epochs"] = 1
+    with pytest.raises(zoo.UnknownModelError):
+        train_seeds(recipe, 3, tmp_path / "run", verbose=0)
+    train(recipe, tmp_path / "run", verbose=0)
+    before = measure(recipe, tmp_path / "run", verbose=0)
+    with pytest.raises(ValueError, match="seeds must be at least 2, got 1"):
+        train_seeds(recipe, 1, tmp_path / "run", verbose=0)
+    record = train_seeds(recipe, 3, tmp_path / "run", verbose=0)
+    assert record == zoo.info("tiny-digits")
+    assert dataclasses.replace(record.metrics, seeds=None) == before.metrics
+    assert record.files == before.files
+    assert record.metrics.seeds.seeds == [1, 0, 2]  # the recipe's own is first
+    test = zoo.data.load("digits", "test")
+    clean = []
+    for folder in ("run", "run-seed-0", "run-seed-2"):
+        certificate = zoo.load(tmp_path / folder).certify(test.images)
+        clean.append(np.mean(certificate.prediction == test.labels))
+    first, *budgets = record.metrics.seeds.accuracies
+    assert (first.eps, first.mean) == ("0", pytest.approx(np.mean(clean)))
+    assert first.sd == pytest.approx(np.std(clean, ddof=1))
+    assert [spread.eps for spread in budgets] == ["0.05", "8/255"]
+    assert "| clean |" in (tmp_path / "weights" / "tiny-digits" / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -405,7 +456,7 @@ def test_a_model_class_of_ones_own_is_trained_and_measured(tmp_path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     text = RECIPE.replace('class = "LinfDistNet"', 'class = "mine>Narrow"\nmodule = "my_models"')
     text = text.replace('approach = "linf-dist"', 'approach = "narrow"')
-    text = text.replace("eps = [0.05", 'attacks = ["fgsm", "momentum"]\neps = [0.05')
+    text = text.replace('attacks = ["pgd"]', 'attacks = ["fgsm", "momentum"]')
     (tmp_path / "narrow-digits.toml").write_text(text.replace("epochs = 4", "epochs = 1"))
     recipe = recipes.load(tmp_path / "narrow-digits.toml")
     recipe["p_schedule"] |= {"end_epoch": 1}

@@ -1,6 +1,7 @@
 """The model card of a checkpoint, with the Hub's evaluation-result metadata."""
 
-from zoo.hub.records import AttackResult, NearestFlips, Record
+from zoo.epsilon import Epsilon
+from zoo.hub.records import AttackResult, CertifiedResult, NearestFlips, Record, Seeds
 
 _TEXT = """
 # {name}
@@ -21,12 +22,13 @@ certificate.prediction, certificate.radius
 
 {n} test images; clean accuracy {clean:.2%}.
 
-| eps ({norm}) | {attack_names} | certified |
-|---|{dashes}---|
+| eps ({norm}) | {attack_names} | certified | 95 % interval |
+|---|{dashes}---|---|
 {rows}
 
-The certified number is a lower bound under any attack, the attacked one an upper bound.
-Certificate: {method}. {nearest}
+The certified number is a lower bound under any attack, the attacked one an upper bound. The interval
+(Wilson) is that of the certified accuracy, for {n} images.
+Certificate: {method}. {nearest}{seeds}
 
 {attack_parameters}
 
@@ -97,7 +99,7 @@ def card(record: Record) -> str:
         for r in certified
     ]
     rows = "\n".join(
-        f"| {' | '.join(line)} | {r.accuracy:.2%} |"
+        f"| {' | '.join(line)} | {r.accuracy:.2%} | {_interval(r)} |"
         for line, r in zip(lines, certified, strict=True)
     )
     text = _TEXT.format(
@@ -123,6 +125,7 @@ def card(record: Record) -> str:
         attack_names=" | ".join(attacks),
         dashes="---|" * len(attacks),
         nearest=_nearest(metrics.nearest),
+        seeds=_seeds(metrics.seeds, norm),
         attack_parameters="\n".join(_settings(attack, metrics.attacked) for attack in attacks),
     )
     return f"---\n{metadata.to_yaml()}\n---\n{text}"
@@ -136,6 +139,29 @@ def _settings(attack: str, results: list[AttackResult]) -> str:
     if result.spares_certified:
         text += "; it left out the images that are certified at the budget"
     return f"{text}."
+
+
+def _interval(result: CertifiedResult) -> str:
+    low, high = result.interval
+    return f"{low:.2%} to {high:.2%}"
+
+
+def _seeds(seeds: Seeds | None, norm: str) -> str:
+    if seeds is None:
+        return ""
+    rows = [
+        f"| {'clean' if float(Epsilon(spread.eps)) == 0 else f'certified, {norm} {spread.eps}'} "
+        f"| {spread.mean:.2%} | {spread.sd:.2%} |"
+        for spread in seeds.accuracies
+    ]
+    return "\n".join(
+        [
+            f"\n\nTrainings with the seeds {', '.join(map(str, seeds.seeds))}:\n",
+            "| accuracy | mean | standard deviation |",
+            "|---|---|---|",
+            *rows,
+        ]
+    )
 
 
 def _nearest(nearest: NearestFlips | None) -> str:

@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from zoo.utils.wilson import wilson
+
 # Keys that an entry lacks when their value is None; every other key is always written.
-_OPTIONAL = frozenset({"cost", "minutes", "nearest"})
+_OPTIONAL = frozenset({"cost", "minutes", "nearest", "seeds"})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,11 @@ class CertifiedResult:
     accuracy: float
     n: int
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Interval of 95 % for the certified accuracy, see :func:`zoo.utils.wilson.wilson`."""
+        return wilson(self.accuracy, self.n)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttackResult:
@@ -94,6 +101,35 @@ class NearestFlips:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Mean and standard deviation of an accuracy over trainings that differ in their seed.
+
+    Attributes:
+        eps: budget as text; ``"0"`` for clean accuracy.
+        mean: between 0 and 1.
+        sd: standard deviation of a sample, whose divisor is the number of trainings less one.
+    """
+
+    eps: str
+    mean: float
+    sd: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Seeds:
+    """Several trainings by one recipe. The shipped weights are those of the recipe's own seed.
+
+    Attributes:
+        seeds: the seeds of the trainings.
+        accuracies: clean accuracy, then the certified accuracy at each budget by the tightest
+            certificate.
+    """
+
+    seeds: list[int]
+    accuracies: list[Spread]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Cost:
     """The time that a certificate takes.
 
@@ -123,6 +159,7 @@ class Measurement:
         seed: seed of the attacks.
         cost: cost of the certificate that ``certify`` chooses by default; None if not measured.
         nearest: the nearest flips that attacks find; None if not measured.
+        seeds: trainings with several seeds; None if there was one.
     """
 
     n: int
@@ -133,16 +170,18 @@ class Measurement:
     seed: int
     cost: Cost | None = None
     nearest: NearestFlips | None = None
+    seeds: Seeds | None = None
 
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> "Measurement":
         """A measurement from the ``metrics`` of a manifest entry."""
-        cost, nearest = entry.get("cost"), entry.get("nearest")
+        cost, nearest, seeds = (entry.get(key) for key in ("cost", "nearest", "seeds"))
         nested = {
             "certified": [CertifiedResult(**result) for result in entry["certified"]],
             "attacked": [AttackResult(**result) for result in entry["attacked"]],
             "cost": None if cost is None else Cost(**cost),
             "nearest": None if nearest is None else NearestFlips(**nearest),
+            "seeds": None if seeds is None else _seeds_from(seeds),
         }
         return cls(**{**entry, **nested})
 
@@ -316,6 +355,12 @@ class Records(list[Record]):
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def _seeds_from(entry: dict[str, Any]) -> Seeds:
+    return Seeds(
+        seeds=entry["seeds"], accuracies=[Spread(**spread) for spread in entry["accuracies"]]
+    )
 
 
 def _without_unset(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -15,8 +15,10 @@ this page from `weights_manifest.json`; change nothing here by hand.
 
 * **clean**: accuracy on the unchanged test images.
 * **attacked**: accuracy under the strongest attack tried, an upper bound: a better attack can
-  lower it.
-* **certified**: accuracy that is proven, a lower bound against any attack of that budget.
+  lower it. `auto` is AutoAttack's ensemble with the zoo's own additions; it leaves out the images
+  that are certified at the budget, which no attack can fool.
+* **certified**: accuracy that is proven, a lower bound against any attack of that budget. In
+  parentheses is its 95 % interval (Wilson), for n images.
 * **n**: test images measured.
 * **cost**: time of the certificate per image; a dash where not measured.
 
@@ -69,7 +71,7 @@ def _line(row: dict[str, Any]) -> str:
         f"[{row['model']}](weights/{row['model']}/README.md)",
         f"{row['clean']:.2%}",
         attacked,
-        f"{row['certified']:.2%}",
+        f"{row['certified']:.2%} ({row['certified_low']:.1%} to {row['certified_high']:.1%})",
         row["method"],
         f"{row['n']:,}",
         f"{row['seconds']:,.0f} s, {row['epochs']:,} epochs",

@@ -17,9 +17,10 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
         List of dictionaries of JSON's types, sorted by data set, norm and budget, then from the
         highest certified accuracy to the lowest. ``budget`` is ``eps`` as a number to sort by.
         ``attack`` is the attack with the lowest accuracy at that budget, and ``attacked`` that
-        accuracy; both are None if no attack was measured. ``milliseconds`` is the time per image of
-        the row's certificate, measured on ``cost_hardware`` with ``cost_n`` images; all three are
-        None if it was not measured.
+        accuracy; both are None if no attack was measured. ``certified_low`` and
+        ``certified_high`` are the ends of the 95 % interval of ``certified``. ``milliseconds`` is
+        the time per image of the row's certificate, measured on ``cost_hardware`` with ``cost_n``
+        images; all three are None if it was not measured.
 
     Example:
 
@@ -68,6 +69,8 @@ def _row(record: Record, result: CertifiedResult) -> dict[str, Any]:
         "attack": strongest.attack if strongest else None,
         "attack_parameters": strongest.parameters if strongest else None,
         "certified": result.accuracy,
+        "certified_low": result.interval[0],
+        "certified_high": result.interval[1],
         "method": result.method,
         "n": result.n,
         "parameters": record.parameters,

@@ -1,0 +1,62 @@
+"""Train a recipe with several seeds, and record how much its accuracies differ."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from training.run import train
+from zoo import data
+from zoo.hub import catalog
+from zoo.hub.card import card
+from zoo.hub.records import Record, Seeds, Spread
+from zoo.utils import checks
+
+
+def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Record:
+    """Train a shipped checkpoint's recipe with further seeds, and write the spread of accuracies.
+
+    The shipped weights stay those of the recipe's own seed, and their accuracies count as one of
+    the trainings. An interrupted call goes on where it was, as :func:`training.run.train` does.
+
+    Args:
+        recipe: recipe, as :func:`training.recipe.load` returns it, of a checkpoint in the catalog.
+        count: number of trainings, the shipped one included; at least 2.
+        folder: start of the names of the runs' folders, which end in ``-seed-N``; by default
+            ``runs/NAME``.
+        data_file: an ``.npz`` file to use instead of the recipe's image set.
+        verbose: 1 shows progress bars.
+
+    Returns:
+        :class:`zoo.hub.records.Record` as it was written.
+
+    Raises:
+        ValueError: if ``count`` is below 2.
+        zoo.UnknownModelError: if the recipe's checkpoint is not in the catalog.
+    """
+    if checks.positive_integer(count, "seeds") < 2:
+        raise ValueError(f"seeds must be at least 2, got {count}")
+    record = catalog.info(recipe["name"])
+    folder = pathlib.Path("runs") / recipe["name"] if folder is None else pathlib.Path(folder)
+    best = record.metrics.best_certified()
+    budgets = [result.eps for result in best]
+    rows = [[record.metrics.clean, *(result.accuracy for result in best)]]
+    own = recipe["seed"]
+    seeds = [own, *(seed for seed in range(count) if seed != own)][:count]
+    test = data.load(data_file or recipe["data"]["name"], "test").take(record.metrics.n)
+    for seed in seeds[1:]:
+        of_seed = folder.with_name(f"{folder.name}-seed-{seed}")
+        model = train(recipe | {"seed": seed}, of_seed, data_file=data_file, verbose=int(verbose))
+        certificate = model.certify(test.images)
+        clean = float(np.mean(certificate.prediction == test.labels))
+        rows.append([clean, *(certificate.accuracy(test.labels, eps) for eps in budgets)])
+    spreads = [
+        Spread(eps=eps, mean=float(np.mean(column)), sd=float(np.std(column, ddof=1)))
+        for eps, column in zip(["0", *budgets], zip(*rows, strict=True), strict=True)
+    ]
+    record = catalog.info(recipe["name"])
+    metrics = dataclasses.replace(record.metrics, seeds=Seeds(seeds=seeds, accuracies=spreads))
+    record = dataclasses.replace(record, metrics=metrics)
+    (catalog.WEIGHTS / record.name / "README.md").write_text(card(record), encoding="utf-8")
+    catalog.write(record)
+    return record
