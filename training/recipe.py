@@ -59,6 +59,8 @@ _SCHEMA = table(
                 # Number of test images, and of validation images after a run, to measure. It limits
                 # the time that a slow certificate takes.
                 "images": _COUNT,
+                # Number of those test images to attack; without this entry, all of them.
+                "attacked_images": _COUNT,
             },
         ),
     },

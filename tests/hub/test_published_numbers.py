@@ -34,9 +34,10 @@ def test_what_needs_no_data(record):
         place = entry.norm, entry.eps
         attacked[place] = min(attacked.get(place, 1.0), entry.accuracy)
     assert attacked
-    assert max(attacked.values()) <= metrics.clean
-    for entry in metrics.certified:
-        assert entry.accuracy <= attacked[entry.norm, entry.eps]
+    if all(entry.n == metrics.n for entry in metrics.attacked):  # else they are of other images
+        assert max(attacked.values()) <= metrics.clean
+        for entry in metrics.certified:
+            assert entry.accuracy <= attacked[entry.norm, entry.eps]
 
 
 @pytest.mark.parametrize("record", WITH_DATA)

@@ -378,15 +378,16 @@ def test_a_shipped_checkpoint_is_attacked_anew(recipe_file, tmp_path, monkeypatc
     quick = [zoo.attacks.APGDCE(steps=2)]
     monkeypatch.setattr(zoo.attacks.AutoAttack, "members", lambda self, model: quick)
     text = RECIPE.replace('attacks = ["pgd"]', 'attacks = ["fgsm", "auto"]')
-    recipe_file.write_text(text)
+    recipe_file.write_text(text + "images = 40\nattacked_images = 30\n")
     record = measure_attacks("tiny-digits", verbose=0)
     assert record == zoo.info("tiny-digits")
     metrics = dataclasses.replace(record.metrics, attacked=before.metrics.attacked)
     assert dataclasses.replace(record, metrics=metrics) == before
     found = {(e.attack, e.spares_certified) for e in record.metrics.attacked}
     assert found == {("fgsm", False), ("auto", True)}
-    assert {e.n for e in record.metrics.attacked} == {40}
+    assert {e.n for e in record.metrics.attacked} == {30}
     card = (tmp_path / "weights" / "tiny-digits" / "README.md").read_text()
+    assert "only the first 30 images were attacked" in card
     assert "queries 5000; it left out the images that are certified" in card
 
 

@@ -126,18 +126,22 @@ def card(record: Record) -> str:
         dashes="---|" * len(attacks),
         nearest=_nearest(metrics.nearest),
         seeds=_seeds(metrics.seeds, norm),
-        attack_parameters="\n".join(_settings(attack, metrics.attacked) for attack in attacks),
+        attack_parameters="\n".join(
+            _settings(attack, metrics.attacked, metrics.n) for attack in attacks
+        ),
     )
     return f"---\n{metadata.to_yaml()}\n---\n{text}"
 
 
-def _settings(attack: str, results: list[AttackResult]) -> str:
-    """The parameters of an attack as an item of a list."""
+def _settings(attack: str, results: list[AttackResult], n: int) -> str:
+    """The parameters of an attack as an item of a list, beside certificates of n images."""
     result = next(result for result in results if result.attack == attack)
     parameters = ", ".join(f"{name} {value}" for name, value in result.parameters.items())
     text = f"* Attack {attack}: {parameters}" if parameters else f"* Attack {attack}"
     if result.spares_certified:
         text += "; it left out the images that are certified at the budget"
+    if result.n < n:
+        text += f"; only the first {result.n:,} images were attacked"
     return f"{text}."
 
 

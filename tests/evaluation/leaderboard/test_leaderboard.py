@@ -68,11 +68,12 @@ def test_the_order_is_by_what_can_be_compared_then_by_accuracy():
     assert [row for group in grouped(found).values() for row in group] == found
 
 
-def test_a_row_without_an_attack_on_its_images():
+def test_a_row_says_on_how_many_images_its_attack_was_measured():
     record = changed(metrics={"attacked": []})
     assert {(row["attacked"], row["attack"]) for row in rows([record])} == {(None, None)}
-    other_images = [dataclasses.replace(e, n=7) for e in changed().metrics.attacked]
-    assert rows([changed(metrics={"attacked": other_images})])[0]["attacked"] is None
+    few = [dataclasses.replace(e, n=7) for e in changed().metrics.attacked]
+    assert {row["attacked_n"] for row in rows([changed(metrics={"attacked": few})])} == {7}
+    assert "auto, n = 7)" in models_page([changed(metrics={"attacked": few})])
 
 
 def test_the_cost_is_of_one_method():

@@ -60,7 +60,10 @@ def models_page(records: Iterable[Record]) -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
-    attacked = "–" if row["attack"] is None else f"{row['attacked']:.2%} ({row['attack']})"
+    attacked = "–"
+    if row["attack"] is not None:
+        images = "" if row["attacked_n"] == row["n"] else f", n = {row['attacked_n']:,}"
+        attacked = f"{row['attacked']:.2%} ({row['attack']}{images})"
     cost = "–"
     if row["milliseconds"] is not None:
         milliseconds = row["milliseconds"]

@@ -18,7 +18,7 @@ function milliseconds(number) {
 function attackDetails(row) {
   if (row.attack === null) return "no attack was measured at this budget";
   const parameters = Object.entries(row.attack_parameters).map(([key, value]) => `${key} ${value}`);
-  return [row.attack, ...parameters].join(", ");
+  return [row.attack, ...parameters, `n = ${count(row.attacked_n)}`].join(", ");
 }
 
 function costDetails(row) {
@@ -36,7 +36,8 @@ const COLUMNS = [
   { label: "eps", number: true, value: (r) => r.budget, show: (r) => r.eps },
   { label: "clean", number: true, best: true, value: (r) => r.clean, show: (r) => percent(r.clean) },
   { label: "attacked", number: true, best: true, value: (r) => r.attacked,
-    show: (r) => percent(r.attacked), small: (r) => r.attack, title: attackDetails,
+    show: (r) => percent(r.attacked), title: attackDetails,
+    small: (r) => r.attacked_n === r.n ? r.attack : `${r.attack}, n = ${count(r.attacked_n)}`,
     about: "upper bound: the strongest attack tried" },
   { label: "certified", number: true, best: true, value: (r) => r.certified,
     show: (r) => percent(r.certified), about: "lower bound against any attack",

@@ -17,7 +17,7 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
         List of dictionaries of JSON's types, sorted by data set, norm and budget, then from the
         highest certified accuracy to the lowest. ``budget`` is ``eps`` as a number to sort by.
         ``attack`` is the attack with the lowest accuracy at that budget, and ``attacked`` that
-        accuracy; both are None if no attack was measured. ``certified_low`` and
+        accuracy on the first ``attacked_n`` images; all are None if no attack was measured. ``certified_low`` and
         ``certified_high`` are the ends of the 95 % interval of ``certified``. ``milliseconds`` is
         the time per image of the row's certificate, measured on ``cost_hardware`` with ``cost_n``
         images; all three are None if it was not measured.
@@ -67,6 +67,7 @@ def _row(record: Record, result: CertifiedResult) -> dict[str, Any]:
         "clean": record.metrics.clean,
         "attacked": strongest.accuracy if strongest else None,
         "attack": strongest.attack if strongest else None,
+        "attacked_n": strongest.n if strongest else None,
         "attack_parameters": strongest.parameters if strongest else None,
         "certified": result.accuracy,
         "certified_low": result.interval[0],
@@ -89,12 +90,11 @@ def _row(record: Record, result: CertifiedResult) -> dict[str, Any]:
 
 
 def _strongest_attack(record: Record, result: CertifiedResult) -> AttackResult | None:
-    """The attack at the same budget, on the same images, that leaves the lowest accuracy."""
+    """The attack at the same budget that leaves the lowest accuracy."""
     same = [
         attack
         for attack in record.metrics.attacked
-        if (attack.norm, attack.n) == (result.norm, result.n)
-        and Epsilon(attack.eps) == Epsilon(result.eps)
+        if attack.norm == result.norm and Epsilon(attack.eps) == Epsilon(result.eps)
     ]
     return min(same, key=lambda attack: attack.accuracy, default=None)
 
