@@ -13,6 +13,7 @@ from zoo.cli import main
 from zoo.epsilon import Epsilon
 from zoo.evaluation.curves import curves
 from zoo.evaluation.leaderboard import page as leaderboard
+from zoo.evaluation.leaderboard.models_page import models_page
 from zoo.evaluation.leaderboard.rows import grouped, rows
 from zoo.hub.records import CertifiedResult, Cost
 
@@ -73,7 +74,7 @@ def test_a_row_says_on_how_many_images_its_attack_was_measured():
     assert {(row["attacked"], row["attack"]) for row in rows([record])} == {(None, None)}
     few = [dataclasses.replace(e, n=7) for e in changed().metrics.attacked]
     assert {row["attacked_n"] for row in rows([changed(metrics={"attacked": few})])} == {7}
-    assert "auto, n = 7)" in models_page([changed(metrics={"attacked": few})])
+    assert "pgd, n = 7)" in models_page([changed(metrics={"attacked": few})])
 
 
 def test_the_cost_is_of_one_method():

@@ -17,10 +17,10 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
         List of dictionaries of JSON's types, sorted by data set, norm and budget, then from the
         highest certified accuracy to the lowest. ``budget`` is ``eps`` as a number to sort by.
         ``attack`` is the attack with the lowest accuracy at that budget, and ``attacked`` that
-        accuracy on the first ``attacked_n`` images; all are None if no attack was measured. ``certified_low`` and
-        ``certified_high`` are the ends of the 95 % interval of ``certified``. ``milliseconds`` is
-        the time per image of the row's certificate, measured on ``cost_hardware`` with ``cost_n``
-        images; all three are None if it was not measured.
+        accuracy on the first ``attacked_n`` images; all are None if no attack was measured.
+        ``certified_low`` and ``certified_high`` are the ends of the 95 % interval of ``certified``.
+        ``milliseconds`` is the time per image of the row's certificate, measured on
+        ``cost_hardware`` with ``cost_n`` images; all three are None if it was not measured.
 
     Example:
 
