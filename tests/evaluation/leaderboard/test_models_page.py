@@ -39,8 +39,9 @@ def test_a_line():
     page = models_page([record])
     interval, lipschitz = (line for line in cells(page) if line[0] == "0.1")
     assert interval[0] == "0.1"
-    assert interval[2:7] == ["88.40%", "80.40% (pgd)", "80.00%", "interval", "500"]
+    assert interval[2:4] == ["88.40%", "80.20% (auto)"]
+    assert interval[4:7] == ["80.00% (76.3% to 83.3%)", "interval", "500"]
     assert interval[7:] == ["85 s, 200 epochs", r"2 \| 3 cores", "3.2 ms (an abacus, n = 64)"]
     assert lipschitz[5:7] + lipschitz[9:] == ["lipschitz", "500", "–"]
     assert "* `linf-dist-digits`: a b\n" in page
-    assert "| – | 80.00% |" in models_page([changed(metrics={"attacked": []})])
+    assert "| – | 80.00% (" in models_page([changed(metrics={"attacked": []})])

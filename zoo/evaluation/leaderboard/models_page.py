@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from zoo.evaluation.leaderboard.published import PublishedResult, published
 from zoo.evaluation.leaderboard.rows import grouped, rows
 from zoo.hub.records import Record
 
@@ -28,6 +29,10 @@ _COLUMNS = (
     *("eps", "model", "clean", "attacked", "certified", "method", "n"),
     *("training", "hardware", "cost"),
 )
+_PUBLISHED = (
+    "| eps | what was certified | clean | certified | source |",
+    "| --- | --- | ---: | ---: | --- |",
+)
 _ALIGNED = "| --- | --- | ---: | ---: | ---: | --- | ---: | ---: | --- | ---: |"
 
 
@@ -50,13 +55,25 @@ def models_page(records: Iterable[Record]) -> str:
     sections = [_HEAD.lstrip()]
     for (dataset, norm), group in grouped(rows(records)).items():
         table = [f"| {' | '.join(_COLUMNS)} |", _ALIGNED, *(_line(row) for row in group)]
+        printed = [_published_line(result) for result in published(dataset, norm)]
         notes = {row["model"]: row["notes"] for row in group if row["notes"]}
         sections.append(f"## {dataset}, {_NORMS[norm]}\n")
         sections.append("\n".join(table) + "\n")
+        if printed:
+            sections.append("For comparison, as papers print them; nothing was measured here:\n")
+            sections.append("\n".join([*_PUBLISHED, *printed]) + "\n")
         if notes:
             lines = [f"* `{name}`: {_text(notes[name])}" for name in sorted(notes)]
             sections.append("\n".join(lines) + "\n")
     return "\n".join(sections)
+
+
+def _published_line(result: PublishedResult) -> str:
+    clean = "–" if result.clean is None else f"{result.clean:.1f}%"
+    name = result.name if result.deterministic else f"{result.name}, not deterministic"
+    source = f"{result.source}; {result.caveat}" if result.caveat else result.source
+    cells = (result.eps, name, clean, f"{result.certified:.1f}%", source)
+    return f"| {' | '.join(_text(cell) for cell in cells)} |"
 
 
 def _line(row: dict[str, Any]) -> str:
