@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 after success, 1 after an error, 130 after an interruption.
     """
-    # The backends print many lines at their start, in which a short answer would be overlooked.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow writes its errors alone: among its warnings a short answer would be overlooked.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     print_any_character()
     options = _parser().parse_args(arguments)
     try:
