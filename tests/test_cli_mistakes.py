@@ -47,7 +47,7 @@ _MISTAKES = [
     (["evaluate", _DIGITS, "--eps", "abc"], "eps must be a finite number"),
     (["evaluate", _DIGITS, "--eps", "0.1", "3"], "eps must lie in [0, 1]"),
     (["evaluate", _DIGITS, "--attacks", "fgsm,magic"], "got 'magic'"),
-    (["evaluate", "crt-digits", "--attacks", "square"], "attack is for norm"),
+    (["evaluate", "crt-digits", "--attacks", "spsa"], "attack is for norm"),
     (["evaluate", _DIGITS, "lc-lmt-digits", "--norm", "linf"], "no certificate for norm='linf'"),
     (["evaluate", _DIGITS, "--data", "labels.npz"], "must lie in 0..9"),
     (["evaluate", _DIGITS, "--plot", "nowhere/a.png"], "no folder nowhere"),
@@ -67,6 +67,20 @@ _MISTAKES = [
     (["publish", "nothing", "--to", "someone"], "no model 'nothing'"),
     (["publish", _DIGITS, "--to", "some one"], "to must be"),
     (["publish", _DIGITS], "--to"),
+    (["publish", "--to", "someone"], "or --all"),
+    (["publish", "--all", _DIGITS, "--to", "someone"], "leave out a name"),
+    (["publish", "--all", "--to", "someone/one"], "to must be an organisation"),
+    (["publish", "./empty", "--to", "someone"], "it has no config.json"),
+    (["publish", "no.keras", "--to", "someone"], "no such file: no.keras"),
+    (["publish", "bright.npz/", "--to", "someone"], "no such folder"),
+    (["publish", "labels.keras", "--to", "someone"], "is no .keras file"),
+    (["publish", _DIGITS, "--to", "someone", "--license", "mit"], "those of the catalog"),
+    (["publish", _DIGITS, "--to", "someone", "--sample", "0"], "sample must be a positive"),
+    (["publish", _DIGITS, "--to", "someone"], "needs a token"),
+    (["info", "./nowhere"], "no such folder"),
+    (["info", "hf://one"], "a Hub name reads"),
+    (["card", "./empty"], "has no README.md"),
+    (["cite", "nothing"], "no model 'nothing'"),
     (["list", "--nothing"], "unrecognized arguments"),
 ]
 
@@ -80,11 +94,16 @@ def test_no_backend_is_imported_for_a_wrong_command(tmp_path, digits):
     save("bright.npz", few + 2, labels)
     save("labels.npz", few, labels + 90)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "labels.keras").write_text("no archive")
     run = subprocess.run(
         [sys.executable, "-c", _PROGRAM],
         input=json.dumps([command for command, _ in _MISTAKES]),
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, _paths()))},
+        env={
+            **{name: value for name, value in os.environ.items() if name != "HF_TOKEN"},
+            "HF_HOME": str(tmp_path / "no-token"),
+            "PYTHONPATH": os.pathsep.join(map(str, _paths())),
+        },
         capture_output=True,
         text=True,
     )

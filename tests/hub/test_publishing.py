@@ -126,7 +126,7 @@ def test_a_wrong_card_on_the_hub_is_not_pinned(server, token, here):
     [
         ({"to": None}, "to must be an organisation"),
         ({"to": 3}, "to must be an organisation"),
-        ({"name": 3}, "name must be a catalog name"),
+        ({"name": 3}, "takes a catalog name"),
         ({"sample": 0}, "sample must be a positive integer"),
         ({"data": "no.npz"}, r"no such data file: no\.npz"),
         ({"data": 3}, "name must be that of an image set"),
@@ -139,7 +139,7 @@ def test_wrong_arguments_are_noticed_before_anything_is_staged(monkeypatch, argu
     monkeypatch.setattr(download, "fetch", staged)
     arguments = {"name": NAME, "to": "someone", "dry_run": True, **arguments}
     with pytest.raises((TypeError, ValueError, FileNotFoundError), match=message):
-        publishing.publish(**arguments)
+        publishing.publish(arguments.pop("name"), **arguments)
 
 
 def test_an_audit_without_images_is_refused(here, tmp_path, digits):
@@ -233,7 +233,7 @@ def test_what_the_fresh_process_says_is_passed_on(stage):
         audit(stage, catalog.info(NAME), data="nowhere.npz")
 
 
-@pytest.mark.parametrize("to", ["", "a/b", "../x"])
+@pytest.mark.parametrize("to", ["", "a/", "a/b/c", "../x"])
 def test_organisations(to):
     with pytest.raises(ValueError, match="organisation"):
         publishing.publish(NAME, to, dry_run=True)

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
+from zoo import __version__
 from zoo.cli._unfinished import Unfinished
 from zoo.errors import ZooError
 from zoo.utils.json_text import json_text
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="zoo", description="Certifiably robust image classifiers with pretrained weights."
     )
+    parser.add_argument("--version", action="version", version=f"certified-zoo {__version__}")
     added = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in commands().items():
         own = added.add_parser(name, help=command.SUMMARY, description=command.SUMMARY)

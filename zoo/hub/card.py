@@ -1,11 +1,19 @@
 """The model card of a checkpoint, with the Hub's evaluation-result metadata."""
 
 from zoo.hub.records import Record
+from zoo.project import INDEX
+
+#: What every card says about the guarantee.
+LIMITS = """
+The guarantee is about perturbations of one norm, added to the image the model is given. It says
+nothing about other changes, about images unlike the training data, or about whether the unperturbed
+prediction is right.
+"""
 
 _TEXT = """
 # {name}
 
-{architecture}, {parameters:,} parameters, trained on {dataset} by [certified-zoo](https://pypi.org/project/certified-zoo/).
+{architecture}, {parameters:,} parameters, trained on {dataset} by [certified-zoo]({index}).
 Its predictions come with a proof: no image in [0, 1] within the certified radius ({norm} norm) of the
 given one is classified differently.
 
@@ -34,11 +42,7 @@ Certificate: {method}. Attack parameters, {attack_parameters}.
 `{recipe}`. {notes}
 
 ## Limits
-
-The guarantee is about perturbations of one norm, added to the image the model is given. It says
-nothing about other changes, about images unlike the training data, or about whether the unperturbed
-prediction is right.
-
+{limits}
 ## Licence and citation
 
 Weights and code: {license}. If you use them, please cite the paper whose method this is:
@@ -120,6 +124,8 @@ def card(record: Record) -> str:
         clean=metrics.clean,
         rows=rows,
         method=method,
+        index=INDEX,
+        limits=LIMITS,
         attack_names=" | ".join(attacks),
         dashes="---|" * len(attacks),
         attack_parameters=f"{last.attack}: {parameters}",

@@ -48,14 +48,24 @@ def outline(name: Path) -> Outline:
     >>> found.kind, found.image_shape, found.certificates[0]
     ('LinfDistNet', (8, 8, 1), ('linf', 'interval'))
     """
-    stored = read_config(download.fetch(name, verify=not is_here(name)))
+    dataset = None
+    if not download.is_outside_catalog(name):
+        dataset = data.DATASETS.get(catalog.info(os.fspath(name)).dataset)
+    return outline_of(read_config(download.fetch(name, verify=not is_here(name))), dataset)
+
+
+def outline_of(stored: dict[str, Any], dataset: data.Dataset | None = None) -> Outline:
+    """Describe the model of a ``config.json``.
+
+    Args:
+        stored: the content of the file, as :func:`zoo.hub.checkpoint.read_config` returns it.
+        dataset: the image set that the model was trained for, if it is known.
+    """
     kind = stored["class"].rpartition(">")[2]
     arguments: dict[str, Any] = stored["config"]
     shape, classes = arguments.get("image_shape"), arguments.get("num_classes")
-    if not download.is_outside_catalog(name):
-        dataset = data.DATASETS.get(catalog.info(os.fspath(name)).dataset)
-        if dataset is not None:
-            shape, classes = dataset.image_shape, dataset.num_classes
+    if dataset is not None:
+        shape, classes = dataset.image_shape, dataset.num_classes
     return Outline(
         kind=kind,
         certificates=PAIRS.get(kind) if stored["class"].startswith("zoo>") else None,
