@@ -57,7 +57,7 @@ _MISTAKES = [
     (["attack", _DIGITS, "--attack", "magic"], "got 'magic'"),
     (["attack", _DIGITS, "--steps", "many"], "steps must be a positive integer"),
     (["attack", _DIGITS, "--target", "10"], "target must lie in 0..9"),
-    (["attack", _DIGITS, "--attack", "square", "--target", "1"], "takes no target"),
+    (["attack", _DIGITS, "--attack", "spsa", "--target", "1"], "takes no target"),
     (["attack", _DIGITS, "--save", "nowhere/a"], "no folder nowhere"),
     (["download", "nothing"], "no model 'nothing'"),
     (["verify", "nothing"], "no model 'nothing'"),

@@ -2,7 +2,6 @@
 
 import shutil
 
-import huggingface_hub
 import pytest
 
 import zoo.hub.audit
@@ -13,10 +12,12 @@ from zoo.hub import catalog
 @pytest.fixture
 def own_catalog(tmp_path, monkeypatch):
     """A manifest that may be written, and a home without the user's token."""
+    from huggingface_hub import constants
+
     manifest = tmp_path / "manifest.json"
     shutil.copy(catalog.MANIFEST, manifest)
     monkeypatch.setattr(catalog, "MANIFEST", manifest)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
     return manifest
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import shutil
 
-import huggingface_hub
 import numpy as np
 import pytest
 
@@ -66,7 +65,8 @@ def test_publishing_again_changes_nothing(server, token, own_catalog, here):
 def test_uploads_do_not_need_xet(server, token, here, monkeypatch):
     """huggingface_hub takes Xet if its package is there, for which the server has no answers."""
     pytest.importorskip("hf_xet")
-    constants = huggingface_hub.constants
+    from huggingface_hub import constants
+
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
     publish()
     assert not [path for _, path, _ in server.requests if "xet" in path]

@@ -128,7 +128,7 @@ def _evaluate_on_ray(options: argparse.Namespace, jobs: list[_Job]) -> Iterator[
     return scale_out.evaluate_each(of_cluster, options.ray, **takes, verbose=not options.quiet)
 
 
-def _for_each_task(options: argparse.Namespace) -> dict[str, float]:
+def _for_each_task(options: argparse.Namespace) -> dict[str, Any]:
     takes = {"cpus": options.task_cpus, "gpus": options.task_gpus}
     return {kind: number for kind, number in takes.items() if number is not None}
 

@@ -178,12 +178,12 @@ def _metadata(text: str) -> tuple[str | None, dict[str, float]]:
     from huggingface_hub import ModelCard
 
     try:
-        data = ModelCard(text, ignore_metadata_errors=True).data
+        data: Any = ModelCard(text, ignore_metadata_errors=True).data
     except Exception:  # YAML and the client raise many types of errors for malformed metadata
         return None, {}
     results = {
         str(result.metric_name or result.metric_type): float(result.metric_value)
-        for result in data.eval_results or []
+        for result in getattr(data, "eval_results", None) or []
         if isinstance(result.metric_value, (int, float))
     }
     license = getattr(data, "license", None)

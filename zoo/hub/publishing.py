@@ -86,8 +86,6 @@ def publish(
     Example:
 
     >>> import zoo
-    >>> zoo.publish("linf-dist-digits", "someone", dry_run=True, sample=20)["repo_id"]
-    'someone/linf-dist-digits'
     >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
     >>> zoo.publish(model, "someone/mine", dry_run=True)["audit"]["model"]["class"]
     'LinfDistNet'
@@ -295,7 +293,7 @@ def _repository(to: str, name: str | None) -> str:
         )
     if name is None and match["name"] is None:
         raise ValueError(f"to must be organisation/name, because a model has no name; got {to!r}")
-    name = match["name"] or str(name)
+    name = match["name"] or name or ""
     if not re.fullmatch(_PART, name):
         raise ValueError(f"{name!r} cannot be the name of a repository; let to be {to}/NAME")
     return f"{match['organisation']}/{name}"
