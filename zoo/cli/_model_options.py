@@ -81,11 +81,10 @@ def check(
     if options.n is not None and options.n < 1:
         raise ValueError(f"--n must be at least 1, got {options.n}")
     checks.positive_integer(options.batch_size, "--batch-size")
-    sources = {}
-    for name in names:
+    sources = {name: options.data or _record(name, "--data").dataset for name in names}
+    for name, source in sources.items():
         download.check(name)
-        sources[name] = options.data or _record(name, "--data").dataset
-        data.check(sources[name])
+        data.check(source)
     for attack in attacks:
         checked_attack(attack, options.norm)
     files = {source for source in sources.values() if str(source).endswith(".npz")}

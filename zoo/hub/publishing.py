@@ -37,7 +37,7 @@ def publish(
     dry_run: bool = False,
     sample: int = 100,
     data: Path | None = None,
-    eps: Sequence[Budget] = (),
+    eps: Budget | Sequence[Budget] = (),
     license: str | None = None,
 ) -> dict[str, Any]:
     """Publish a model on the Hugging Face Hub, in a repository of its own.
