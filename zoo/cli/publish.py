@@ -1,6 +1,8 @@
 """``zoo publish``."""
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from zoo.cli._unfinished import Unfinished
@@ -42,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--eps", nargs="+", default=[], help="budgets to measure, for a model that is your own"
     )
     parser.add_argument("--license", help="licence of a model that is your own, such as mit")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
@@ -52,16 +54,17 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         return _publish_all(options)
     if options.name is None:
         raise ValueError("give the name of a model, a folder, a .keras file, or --all")
-    result = publish(
-        options.name,
-        options.to,
-        private=options.private,
-        dry_run=options.dry_run,
-        sample=options.sample,
-        data=options.data,
-        eps=options.eps,
-        license=options.license,
-    )
+    with _bars_of_the_client(not options.quiet):
+        result = publish(
+            options.name,
+            options.to,
+            private=options.private,
+            dry_run=options.dry_run,
+            sample=options.sample,
+            data=options.data,
+            eps=options.eps,
+            license=options.license,
+        )
     where = (
         f"would be published as {result['repo_id']}"
         if options.dry_run
@@ -75,6 +78,21 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     if result["pinned"]:
         lines.append("  the revision is pinned in the catalog")
     return result, "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _bars_of_the_client(show: bool) -> Iterator[None]:
+    """A context in which huggingface_hub shows its progress bars, or does not."""
+    from huggingface_hub import utils
+
+    if show or utils.are_progress_bars_disabled():
+        yield
+        return
+    utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        utils.enable_progress_bars()
 
 
 def _audit_line(measured: dict[str, Any]) -> str:
@@ -103,8 +121,9 @@ def _publish_all(options: argparse.Namespace) -> tuple[Any, str]:
         verbose=not options.quiet,
     )
     try:
-        for result in running:
-            results.append(result)  # those before an interruption stay in the list
+        with _bars_of_the_client(False):  # they would be drawn over ours
+            for result in running:
+                results.append(result)  # those before an interruption stay in the list
     except KeyboardInterrupt as interruption:
         raise Unfinished(*_report(results), interruption) from None
     failed = [result["name"] for result in results if result["status"] == "failed"]
