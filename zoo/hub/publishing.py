@@ -95,9 +95,8 @@ def publish(
     checks.positive_integer(sample, "sample")
     if data is not None:
         image_sets.check(data)
-    if isinstance(eps, (str, int, float, Epsilon)):
-        eps = [eps]
-    budgets = [str(Epsilon(budget)) for budget in eps]
+    several: Any = eps if isinstance(eps, (list, tuple)) else [eps]
+    budgets = [str(Epsilon(budget)) for budget in several]
     if _is_catalog_name(model):
         record = catalog.info(str(model))
         if budgets or license is not None:
@@ -293,7 +292,7 @@ def _repository(to: str, name: str | None) -> str:
         )
     if name is None and match["name"] is None:
         raise ValueError(f"to must be organisation/name, because a model has no name; got {to!r}")
-    name = match["name"] or name or ""
-    if not re.fullmatch(_PART, name):
-        raise ValueError(f"{name!r} cannot be the name of a repository; let to be {to}/NAME")
-    return f"{match['organisation']}/{name}"
+    chosen = str(match["name"] or name)
+    if not re.fullmatch(_PART, chosen):
+        raise ValueError(f"{chosen!r} cannot be the name of a repository; let to be {to}/NAME")
+    return f"{match['organisation']}/{chosen}"
