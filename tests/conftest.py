@@ -82,8 +82,6 @@ def server(monkeypatch):
     # The client reads its environment when it is imported.
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    # Large files go by Git's protocol, which the server speaks.
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setenv("HF_ENDPOINT", server.url)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zoo import ops as ops
     from zoo.certificates import Certificate as Certificate
     from zoo.certificates.any_network import certify as certify
+    from zoo.citation import cite as cite
     from zoo.errors import AuditError as AuditError
     from zoo.errors import CheckpointError as CheckpointError
     from zoo.errors import ClusterError as ClusterError
@@ -38,16 +39,19 @@ if TYPE_CHECKING:
     from zoo.hub.catalog import list_models as list_models
     from zoo.hub.checkpoint import save as save
     from zoo.hub.loading import load as load
+    from zoo.hub.publishing import publish as publish
 
 # `import zoo` imports neither a backend nor the subpackages, so that it takes no time.
 # `__getattr__` imports a name from its module here when the name is first used.
 _NAMES = {
     "certify": "certificates.any_network",
+    "cite": "citation",
     "evaluate": "evaluation",
     "load": "hub.loading",
     "save": "hub.checkpoint",
     "info": "hub.catalog",
     "list_models": "hub.catalog",
+    "publish": "hub.publishing",
     "Certificate": "certificates",
     "AuditError": "errors",
     "CheckpointError": "errors",

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.backend import BACKEND
+from zoo.utils.backend import backend_name
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot choose processors here")
@@ -111,3 +112,24 @@ assert exit_code_of_a_fork(lambda: zoo.load("lc-lmt-digits")) == 1
 def test_a_process_forked_after_the_backend_was_used_is_refused():
     done = run(_FORK)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "file", "expected"),
+    [
+        ("jax", None, "jax"),
+        ("", '{"backend": "jax"}', "jax"),
+        ("", '{"floatx": "float32"}', "tensorflow"),
+        ("", "no JSON", "tensorflow"),
+        ("", None, "tensorflow"),
+    ],
+)
+def test_the_backend_is_known_before_keras_is_imported(
+    monkeypatch, tmp_path, variable, file, expected
+):
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setenv("KERAS_BACKEND", variable)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    if file is not None:
+        (tmp_path / "keras.json").write_text(file)
+    assert backend_name() == expected

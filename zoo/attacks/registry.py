@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.attacks.base import Attack
+from zoo.utils.backend import backend_name
 
 if TYPE_CHECKING:
     from zoo.models.base import CertifiedModel
@@ -248,9 +249,7 @@ def require_targeted(attack):
 
 
 def _require_backend(attack: Attack) -> None:
-    import keras
-
-    backend = keras.backend.backend()
+    backend = backend_name()
     if backend in attack.backends:
         return
     others = [name for name, kind in ATTACKS.items() if backend in kind.backends]

@@ -10,7 +10,8 @@ import numpy as np
 from zoo.bounds import Rule
 from zoo.bounds.model_state import drop_outdated_program
 from zoo.certificates import Certificate, margin
-from zoo.certificates.network_bounds import METHODS, NetworkBounds
+from zoo.certificates.network_bounds import NetworkBounds
+from zoo.certificates.pairs import METHODS
 from zoo.models.base import CertifiedModel
 from zoo.models.wrapped_model import LARGEST_BYTE_SCALE
 from zoo.ops.precision import require_float32
@@ -49,7 +50,7 @@ def certify(
             the radius covers. Integers are accepted if ``clip`` is a pair or False, and are not
             rescaled: Keras does not divide bytes by 255, and neither does this function.
         norm: norm of the perturbation, ``"linf"`` or ``"l2"``.
-        method: one of :data:`zoo.certificates.network_bounds.METHODS`, or ``"auto"``, which takes
+        method: one of :data:`zoo.certificates.pairs.METHODS`, or ``"auto"``, which takes
             ``"crown"``; ``"crown-interval"`` if more than 4,096 hidden activations would make that
             slow; and ``"interval"`` if a layer has interval bounds only.
         clip: the range of valid inputs, perturbed ones included. True means [0, 1], and a pair such

@@ -15,14 +15,11 @@ from zoo.bounds.rules.rule import gives
 from zoo.certificates.bisection import largest_by_margin
 from zoo.certificates.certificate import round_down
 from zoo.certificates.lipschitz import margin
+from zoo.certificates.pairs import METHODS
 from zoo.ops.float32 import LARGEST
 from zoo.ops.precision import double_precision
 from zoo.typing import Array, Box, Norm
 
-#: ``"crown"``: linear relaxation, both of the logits and for the bounds of the hidden layers; the
-#: tightest. ``"crown-interval"``: linear relaxation of the logits, with interval bounds of the
-#: hidden layers. ``"interval"``: interval bounds alone; the cheapest.
-METHODS = ("crown", "crown-interval", "interval")
 # "auto" does not choose "crown" if activations have more inputs than this in total.
 _LARGE = 4096
 # Largest number of entries in a tensor; it limits how many images are bounded at the same time.

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
+from zoo import __version__
 from zoo.cli._unfinished import Unfinished
 from zoo.errors import ZooError
 from zoo.utils.json_text import json_text
@@ -48,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 after success, 1 after an error, 130 after an interruption.
     """
-    # The backends print many lines at their start, in which a short answer would be overlooked.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow writes its errors alone: among its warnings a short answer would be overlooked.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     print_any_character()
     options = _parser().parse_args(arguments)
     try:
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="zoo", description="Certifiably robust image classifiers with pretrained weights."
     )
+    parser.add_argument("--version", action="version", version=f"certified-zoo {__version__}")
     added = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in commands().items():
         own = added.add_parser(name, help=command.SUMMARY, description=command.SUMMARY)

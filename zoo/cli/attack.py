@@ -4,7 +4,14 @@ import argparse
 from typing import Any
 
 from zoo.attacks.command_line import add_attack_flags, attack_from
-from zoo.cli._model_options import add_eps, add_model_and_images, measured_eps, models_and_images
+from zoo.attacks.registry import require_targeted
+from zoo.cli._model_options import (
+    add_eps,
+    add_model_and_images,
+    check,
+    measured_eps,
+    models_and_images,
+)
 from zoo.cli._unfinished import Unfinished
 from zoo.epsilon import Epsilon
 from zoo.utils.whole_file import require_writable
@@ -23,13 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
-    import numpy as np
-
     attack = attack_from(options)
     eps = Epsilon(options.eps or measured_eps(options.name)[0])
     if options.save:
         options.save = options.save.removesuffix(".npz") + ".npz"  # NumPy appends a missing .npz
         require_writable(options.save)
+    if options.target is not None:
+        require_targeted(attack)
+    check(
+        options,
+        [options.name],
+        attacks=[attack],
+        budgets={options.name: [eps]},
+        target=options.target,
+    )
+    import numpy as np
+
     ((model, images),) = models_and_images(options, [options.name])
     x_adv = model.attack(
         images.images,

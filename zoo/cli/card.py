@@ -4,16 +4,22 @@ import argparse
 from typing import Any
 
 from zoo.hub import catalog
+from zoo.hub.download import is_outside_catalog
 
 SUMMARY = "Print a model's card, as it is published."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="name of a model in the catalog")
+    parser.add_argument("name", help="model name, hf://org/repo[@revision], or folder")
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
-    from zoo.hub.card import card
+    if is_outside_catalog(options.name):
+        from zoo.hub.description import card_of
 
-    text = card(catalog.info(options.name))
+        text = card_of(options.name)
+    else:
+        from zoo.hub.card import card
+
+        text = card(catalog.info(options.name))
     return {"name": options.name, "card": text}, text

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from zoo.cli._model_options import add_model_and_images, models_and_images
+from zoo.cli._model_options import add_model_and_images, check, models_and_images
 
 SUMMARY = "Prove a radius for each image."
 
@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
+    check(options, [options.name], method=options.method)
     ((model, images),) = models_and_images(options, [options.name])
     certificate = model.certify(
         images.images,

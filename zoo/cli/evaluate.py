@@ -4,7 +4,13 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli._model_options import add_eps, add_model_and_images, measured_eps, models_and_images
+from zoo.cli._model_options import (
+    add_eps,
+    add_model_and_images,
+    check,
+    measured_eps,
+    models_and_images,
+)
 from zoo.cli._unfinished import Unfinished
 from zoo.epsilon import Epsilon
 
@@ -52,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
+    from zoo.evaluation.outcome import attacks_of
+
     if options.plot and len(options.name) > 1:
         raise ValueError("--plot draws the curve of one model; give one name")
     if options.ray is None and (options.task_cpus, options.task_gpus) != (None, None):
@@ -60,7 +68,19 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         from zoo.evaluation.plots import require_drawable
 
         require_drawable(options.plot)
+    if options.ray is not None:
+        from zoo.evaluation import scale_out
+
+        scale_out.check_cluster(options.ray, **_for_each_task(options))
     settings = [_evaluation_settings(options, name) for name in options.name]
+    check(
+        options,
+        options.name,
+        attacks=attacks_of(settings[0]["attacks"]),
+        budgets={
+            name: of_model["eps"] for name, of_model in zip(options.name, settings, strict=True)
+        },
+    )
     loaded = models_and_images(options, options.name)
     jobs = [
         (name, model, images, of_model)
@@ -104,9 +124,13 @@ def _evaluate_on_ray(options: argparse.Namespace, jobs: list[_Job]) -> Iterator[
         scale_out.Job(name, model, images.images, images.labels, settings)
         for name, model, images, settings in jobs
     ]
-    takes = {"cpus": options.task_cpus, "gpus": options.task_gpus}
-    takes = {kind: number for kind, number in takes.items() if number is not None}
+    takes = _for_each_task(options)
     return scale_out.evaluate_each(of_cluster, options.ray, **takes, verbose=not options.quiet)
+
+
+def _for_each_task(options: argparse.Namespace) -> dict[str, Any]:
+    takes = {"cpus": options.task_cpus, "gpus": options.task_gpus}
+    return {kind: number for kind, number in takes.items() if number is not None}
 
 
 def _evaluation_settings(options: argparse.Namespace, name: str) -> dict[str, Any]:

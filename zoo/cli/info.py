@@ -4,14 +4,20 @@ import argparse
 from typing import Any
 
 from zoo.hub import catalog
+from zoo.hub.download import is_outside_catalog
 
 SUMMARY = "Show everything that is known about a model."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="name of a model in the catalog")
+    parser.add_argument("name", help="model name, hf://org/repo[@revision], or folder")
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
-    record = catalog.info(options.name)
-    return record.to_dict(), str(record)
+    if is_outside_catalog(options.name):
+        from zoo.hub.description import describe
+
+        found = describe(options.name)
+    else:
+        found = catalog.info(options.name)
+    return found.to_dict(), str(found)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from zoo.utils.process import note_use
+from zoo.utils.quiet import without_startup_lines
 
 
 def from_tfds(builder: str, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +23,8 @@ def from_tfds(builder: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     """
     note_use("tensorflow")
     try:
-        import tensorflow_datasets as tfds
+        with without_startup_lines():
+            import tensorflow_datasets as tfds
     except ImportError as error:
         raise RuntimeError(
             f"{builder} comes from tensorflow-datasets, which is not installed; install it, or "

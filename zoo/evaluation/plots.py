@@ -11,6 +11,9 @@ from zoo.utils.whole_file import require_writable
 if TYPE_CHECKING:
     from zoo.evaluation.report import RobustnessReport
 
+#: Endings of the names of image files; each stands for a format that matplotlib writes.
+FORMATS = ("eps", "jpeg", "jpg", "pdf", "png", "ps", "svg", "tif", "tiff", "webp")
+
 
 def require_drawable(path: Path) -> None:
     """Raise unless :func:`certified_accuracy` can draw into this file.
@@ -20,15 +23,12 @@ def require_drawable(path: Path) -> None:
 
     Raises:
         OSError: if the file cannot be written.
-        ValueError: if matplotlib has no format for the ending.
+        ValueError: if the ending is none of :data:`FORMATS`.
     """
-    from matplotlib.figure import Figure
-
     require_writable(path)
     ending = pathlib.Path(path).suffix.removeprefix(".").lower()
-    known = Figure().canvas.get_supported_filetypes()
-    if ending and ending not in known:  # without an ending, matplotlib appends one
-        raise ValueError(f"cannot draw {path}: the ending must be one of {', '.join(known)}")
+    if ending and ending not in FORMATS:  # without an ending, matplotlib appends one
+        raise ValueError(f"cannot draw {path}: the ending must be one of {', '.join(FORMATS)}")
 
 
 def certified_accuracy(report: "RobustnessReport", path: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import importlib.util
 import logging
 import os
 import pathlib
@@ -120,15 +121,12 @@ def evaluate_each(
     Yields:
         :class:`zoo.evaluation.RobustnessReport`, in the order of the jobs.
     """
+    check_cluster(address, cpus=cpus, gpus=gpus)
     jobs = _checked(jobs)
-    if not isinstance(address, str):
-        raise TypeError(f"address must be text, such as 'auto' or 'host:port', got {address!r}")
-    for name, number in {"cpus": cpus, "gpus": gpus}.items():
-        if number != 0:
-            checks.positive_number(number, name)
     if retries != 0:
         checks.positive_integer(retries, "retries")
-    ray = _ray()
+    import ray
+
     with _connected(ray, address):
         task = ray.remote(
             num_cpus=cpus, num_gpus=gpus, max_retries=retries, runtime_env=_environment()
@@ -137,6 +135,27 @@ def evaluate_each(
         names = [job.name for job in jobs]
         for outcomes in _outcomes(ray, names, submitted, verbose):
             yield evaluation.report_of(evaluation.joined(outcomes))
+
+
+def check_cluster(address: str, *, cpus: float = 1, gpus: float = 0) -> None:
+    """Raise the errors of :func:`evaluate` about the cluster, without connecting to it.
+
+    Args:
+        address, cpus, gpus: as for :func:`evaluate`.
+
+    Raises:
+        ImportError: if Ray is not installed.
+        TypeError, ValueError: naming the argument that is wrong.
+    """
+    if not isinstance(address, str):
+        raise TypeError(f"address must be text, such as 'auto' or 'host:port', got {address!r}")
+    for name, number in {"cpus": cpus, "gpus": gpus}.items():
+        if number != 0:
+            checks.positive_number(number, name)
+    if importlib.util.find_spec("ray") is None:
+        raise ImportError(
+            "scaling out needs Ray, which is not installed; pip install 'certified-zoo[ray]'"
+        )
 
 
 def _checked(jobs: Any) -> list[Job]:
@@ -162,16 +181,6 @@ def _require_model(job: Job) -> None:
             f"{job.name}: model must be a model of the zoo, a zoo.models.CertifiedModel, got "
             f"{type(job.model).__name__}; zoo.evaluate measures other Keras models on this machine"
         )
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError(
-            "scaling out needs Ray, which is not installed; pip install 'certified-zoo[ray]'"
-        ) from error
-    return ray
 
 
 @contextlib.contextmanager

@@ -7,17 +7,18 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from zoo.errors import AuditError
 from zoo.hub import download
-from zoo.hub.checkpoint import CONFIG, WEIGHTS
+from zoo.hub.checkpoint import CARD, CONFIG, WEIGHTS
+from zoo.hub.golden import TOLERANCE
 from zoo.hub.records import Record
 from zoo.typing import Path
 from zoo.utils import checks
 from zoo.utils.json_text import json_text
 
-CARD = "README.md"
 # By how many standard deviations the accuracy on a sample may differ from that on all images.
 _SIGMAS = 4.0
 
@@ -57,6 +58,54 @@ def audit(
     _check_card(folder / CARD, record)
     measured = _in_a_fresh_process(_request(folder, record, sample, data))
     _check_numbers(measured, record)
+    return measured
+
+
+def audit_own(
+    folder: Path,
+    *,
+    golden: list[list[float]] | None = None,
+    sample: int = 100,
+    data: Path | None = None,
+    eps: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Check that a staged model that is not in the catalog loads, and measure it.
+
+    The folder is loaded in a fresh process, which knows nothing of this one: a class or a layer
+    that only this process defines is noticed. There the model certifies two images. With ``data``,
+    its accuracies are measured, and FGSM and a short PGD must not break a certificate.
+
+    Args:
+        folder: holds ``config.json`` and ``model.weights.h5``.
+        golden: logits (:mod:`zoo.hub.golden`) that the model must have; None skips this check.
+        sample: number of test images to measure.
+        data: name of an image set, or an ``.npz`` file; None measures no accuracy.
+        eps: budgets of the certified and attacked accuracies.
+
+    Returns:
+        What was found: a dictionary ready for JSON. ``model`` describes the model; with ``data``
+        there are ``n``, ``clean``, ``certified``, ``attacked``, ``norm``, ``method`` and ``data``.
+
+    Raises:
+        zoo.AuditError: naming what is wrong.
+    """
+    folder = pathlib.Path(folder)
+    measured = _in_a_fresh_process(
+        {
+            "folder": str(folder.resolve()),
+            "data": None if data is None else str(data),
+            "sample": checks.positive_integer(sample, "sample"),
+            "norm": None,
+            "method": None,
+            "eps": list(eps),
+            "golden": golden,
+        }
+    )
+    difference = measured["golden difference"]
+    if difference is not None and not difference <= TOLERANCE:
+        raise AuditError(f"the stored model gives other logits than the model: by {difference:g}")
+    if data is not None and not measured["n"]:
+        raise AuditError(f"{data} has no test images to measure the model on")
     return measured
 
 
@@ -111,15 +160,13 @@ def _in_a_fresh_process(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_numbers(measured: dict[str, Any], record: Record) -> None:
-    from zoo.hub import golden
-
     name, metrics, n = record.name, record.metrics, measured["n"]
     if n == 0:
         raise AuditError(f"there are no test images to measure {name} on")
     if measured["golden difference"] is None:
         raise AuditError(f"the catalog has no golden logits of {name}; `python -m training "
                          f"{name} --cost` writes them")  # fmt: skip
-    if not (difference := measured["golden difference"]) <= golden.TOLERANCE:
+    if not (difference := measured["golden difference"]) <= TOLERANCE:
         raise AuditError(f"{name} gives other logits than when it was measured: by {difference:g}")
     whole = n >= metrics.n
 
@@ -147,6 +194,22 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     from zoo.hub import checkpoint, golden
 
     model = checkpoint.load(request["folder"])
+    expected = request["golden"]
+    measured = {
+        "golden difference": None if expected is None else golden.difference(model, expected),
+        "model": {
+            "class": type(model).__name__,
+            "architecture": model.architecture,
+            "parameters": int(sum(math.prod(w.shape) for w in model.trainable_weights)),
+            "image_shape": list(model.image_shape),
+            "num_classes": model.num_classes,
+            "certificates": [list(pair) for pair in model.certificates],
+            "paper": model.paper,
+        },
+    }
+    if request["data"] is None:
+        model.certify(golden.images(model.image_shape))
+        return measured
     images = data.load(request["data"], "test").take(request["sample"])
     # `evaluate` raises an error if an attack breaks a certificate.
     report = evaluate(
@@ -159,15 +222,17 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         params={"pgd": {"steps": 10, "restarts": 1}},
     )
     found = report.certificate
-    if report.method != request["method"]:
+    if request["method"] not in (None, report.method):
         found = model.certify(images.images, norm=request["norm"], method=request["method"])
-    expected = request["golden"]
     return {
+        **measured,
+        "data": images.name.partition("/")[0],
+        "norm": report.norm,
+        "method": found.method,
         "n": report.n,
         "clean": report.clean,
         "certified": {eps: found.accuracy(images.labels, eps) for eps in request["eps"]},
         "attacked": {row["eps"]: row["attacked"]["all"] for row in report.rows},
-        "golden difference": None if expected is None else golden.difference(model, expected),
     }
 
 

@@ -2,11 +2,19 @@
 
 from zoo.epsilon import Epsilon
 from zoo.hub.records import AttackResult, CertifiedResult, NearestFlips, Record, Seeds
+from zoo.project import INDEX
+
+#: What every card says about the guarantee.
+LIMITS = """
+The guarantee is about perturbations of one norm, added to the image the model is given. It says
+nothing about other changes, about images unlike the training data, or about whether the unperturbed
+prediction is right.
+"""
 
 _TEXT = """
 # {name}
 
-{architecture}, {parameters:,} parameters, trained on {dataset} by [certified-zoo](https://pypi.org/project/certified-zoo/).
+{architecture}, {parameters:,} parameters, trained on {dataset} by [certified-zoo]({index}).
 Its predictions come with a proof: no image in [0, 1] within the certified radius ({norm} norm) of the
 given one is classified differently.
 
@@ -38,11 +46,7 @@ Certificate: {method}. {nearest}{seeds}
 `{recipe}`. {notes}
 
 ## Limits
-
-The guarantee is about perturbations of one norm, added to the image the model is given. It says
-nothing about other changes, about images unlike the training data, or about whether the unperturbed
-prediction is right.
-
+{limits}
 ## Licence and citation
 
 Weights and code: {license}. If you use them, please cite the paper whose method this is:
@@ -122,6 +126,8 @@ def card(record: Record) -> str:
         clean=metrics.clean,
         rows=rows,
         method=method,
+        index=INDEX,
+        limits=LIMITS,
         attack_names=" | ".join(attacks),
         dashes="---|" * len(attacks),
         nearest=_nearest(metrics.nearest),

@@ -89,9 +89,19 @@ def info(name: str) -> Record:
     records = {record.name: record for record in _records()}
     if name in records:
         return records[name]
+    if "/" in name:
+        raise UnknownModelError(
+            f"the catalog has names alone, not {name!r}; zoo.hub.describe() takes a folder or "
+            "hf://org/repo[@revision]"
+        )
     close = difflib.get_close_matches(name, records, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(records)}"
     raise UnknownModelError(f"no model {name!r}; {hint}")
+
+
+def in_source_tree() -> bool:
+    """Whether the manifest is that of a source tree, and not of an installed package."""
+    return MANIFEST.parent != _PACKAGE
 
 
 def write(record: Record) -> None:

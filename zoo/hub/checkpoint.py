@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
+CARD = "README.md"
 FORMAT = 1
 
 

@@ -93,6 +93,12 @@ def is_outside_catalog(name: Path) -> bool:
     return isinstance(name, os.PathLike) or "/" in name or os.sep in name
 
 
+def hub_address(name: Path) -> tuple[str, str | None] | None:
+    """Repository and revision (or None) of a name that begins with ``hf://``; else None."""
+    match = _HUB_NAME.fullmatch(os.fspath(name))
+    return (match["repo"], match["revision"]) if match else None
+
+
 def check(name: Path) -> None:
     """Raise if no checkpoint can have this name; nothing is fetched.
 
@@ -162,16 +168,25 @@ def from_hub(
     known = {file.path: file for file in files or ()}
     paths = []
     for name in known or (CONFIG, WEIGHTS):
-        path = _download(repo, name, revision, cache_dir, local_files_only)
+        path = download_file(repo, name, revision, cache_dir, local_files_only)
         if verify:
             _verify_download(path, known.get(name))
         paths.append(path)
     return paths[0].parent
 
 
-def _download(
+def download_file(
     repo: str, file: str, revision: str | None, cache_dir: Path | None, local_files_only: bool
 ) -> pathlib.Path:
+    """Download one file of a repository, or find it in the cache.
+
+    Args:
+        repo, file, revision: name of the repository, of the file in it, and its revision.
+        cache_dir, local_files_only: as for :func:`fetch`.
+
+    Raises:
+        zoo.DownloadError: naming the file and why it could not be fetched.
+    """
     import huggingface_hub
     from huggingface_hub import constants, errors
 

@@ -13,6 +13,7 @@ from keras import ops
 from zoo.bounds.model_state import require_own_methods, state_of
 from zoo.certificates import Certificate, CertifiedBatch, LogitCertificate
 from zoo.certificates.lipschitz import margin
+from zoo.certificates.pairs import choose
 from zoo.errors import UnsupportedLayerError
 from zoo.models.checked_calls import CheckedCalls
 from zoo.ops.precision import require_float32
@@ -510,14 +511,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         return pixels / 255.0 if dtype == "uint8" else pixels
 
     def _choose_certificate(self, norm: str | None, method: str) -> tuple[Norm, str]:
-        for pair in self.certificates:
-            if norm in (pair[0], None) and method in (pair[1], "auto"):
-                return pair
-        known = ", ".join(map(str, self.certificates)) or "none"
-        raise ValueError(
-            f"{type(self).__name__} has no certificate for norm={norm!r}, method={method!r}; "
-            f"it has (norm, method): {known}"
-        )
+        return choose(self.certificates, norm, method, type(self).__name__)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -13,6 +13,7 @@ from zoo.bounds.smooth_network import SmoothNetwork
 from zoo.certificates import CertifiedBatch, round_down
 from zoo.certificates.curvature import radii
 from zoo.certificates.local_curvature import enlarged
+from zoo.certificates.pairs import PAIRS
 from zoo.epsilon import Epsilon
 from zoo.losses.curvature import PairCurvature
 from zoo.losses.worst_case import own_class
@@ -63,10 +64,7 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020.
     """
 
-    #: ``curvature``: the smallest, over all other classes, of the dual lower bound of the distance
-    #: to the decision boundary. ``curvature-local``: the same with curvature bounds that hold in
-    #: balls around the image; its radii are never smaller, and it is far slower.
-    certificates = (("l2", "curvature"), ("l2", "curvature-local"))
+    certificates = PAIRS["CurvatureNet"]
 
     networks = NETWORKS
     analyse = staticmethod(SmoothNetwork)

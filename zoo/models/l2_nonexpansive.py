@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from zoo.certificates import CertifiedBatch, LogitCertificate
+from zoo.certificates.pairs import PAIRS
 from zoo.epsilon import Epsilon
 from zoo.losses import ConfidenceGap, WorstCaseCrossEntropy
 from zoo.models import l2_networks
@@ -62,7 +63,7 @@ class L2NonexpansiveNet(CertifiedModel):
 
     #: ``pairwise``: the margin to each other class, divided by the Lipschitz constant of the
     #: difference of the two logits; the smallest of these is the radius.
-    certificates = (("l2", "pairwise"),)
+    certificates = PAIRS["L2NonexpansiveNet"]
 
     fixed = ("image_shape", "num_classes", "hidden", "head", "mean")
 

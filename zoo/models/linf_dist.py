@@ -14,6 +14,7 @@ from zoo.certificates import (
     lipschitz_radius,
     round_down,
 )
+from zoo.certificates.pairs import PAIRS
 from zoo.layers import LinfDistance
 from zoo.losses import ClippedHingeMixture, WorstCaseCrossEntropy, WorstCaseHinge
 from zoo.models.base import of_this_model
@@ -62,7 +63,7 @@ class LinfDistNet(LinfDistFeatures):
         Zhang et al., ICML 2021; the mixture: Zhang et al., ICLR 2022.
     """
 
-    certificates = (("linf", "interval"), ("linf", "lipschitz"))
+    certificates = PAIRS["LinfDistNet"]
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from zoo.certificates import CertifiedBatch, largest_certified
+from zoo.certificates.pairs import PAIRS
 from zoo.layers import EqualizedDense
 from zoo.losses.worst_case import own_class
 from zoo.models.base import of_this_model
@@ -56,7 +57,7 @@ class LinfDistMLP(LinfDistFeatures):
 
     #: ``interval`` propagates the box of pixels, clipped to [0, 1], through the feature layers;
     #: ``lipschitz`` takes the box around the features that their Lipschitz constant gives.
-    certificates = (("linf", "interval"), ("linf", "lipschitz"))
+    certificates = PAIRS["LinfDistMLP"]
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from keras import ops
 from zoo.bounds.lipschitz import LipschitzNetwork, lengths
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.certificates import CertifiedBatch, LogitCertificate, pairwise_radius, round_down
+from zoo.certificates.pairs import PAIRS
 from zoo.losses import LipschitzMargin
 from zoo.losses.lipschitz_margin import VARIANTS
 from zoo.models.base import of_this_model
@@ -72,7 +73,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
 
     #: ``pairwise``: the margin to each other class, divided by the Lipschitz constant of the
     #: difference of the two logits; the smallest of these is the radius.
-    certificates = (("l2", "pairwise"),)
+    certificates = PAIRS["LipschitzMarginNet"]
 
     networks = NETWORKS
     analyse = staticmethod(LipschitzNetwork)

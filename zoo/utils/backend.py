@@ -4,23 +4,70 @@ This check is not part of :mod:`zoo.ops`, because importing that package imports
 import of Keras fails if the package of the chosen backend is not installed.
 """
 
+import json
+import os
+import pathlib
+import sys
+
+from zoo.utils.quiet import without_startup_lines
+
 #: The names of the supported backends, as in ``KERAS_BACKEND``.
 BACKENDS = ("tensorflow", "jax")
 
+_started = False
+
+
+def backend_name() -> str:
+    """The name of the backend that Keras runs on, or will run on once it is imported.
+
+    Keras chooses it by the environment variable ``KERAS_BACKEND``, or else by its file
+    ``~/.keras/keras.json``.
+
+    Example:
+
+    >>> from zoo.utils.backend import backend_name
+    >>> backend_name() in ("tensorflow", "jax")
+    True
+    """
+    if keras := sys.modules.get("keras"):
+        return keras.backend.backend()
+    if name := os.environ.get("KERAS_BACKEND"):
+        return name
+    home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+    try:
+        settings = json.loads(pathlib.Path(home, "keras.json").read_text(encoding="utf-8"))
+        return str(settings.get("backend", "tensorflow"))
+    except (OSError, ValueError, AttributeError):  # Keras ignores a file that it cannot read
+        return "tensorflow"
+
 
 def require_backend() -> None:
-    """Raise unless Keras runs on one of :data:`BACKENDS`.
+    """Import Keras and start its backend, without TensorFlow's start-up lines.
 
     Raises:
-        NotImplementedError: naming the backend that Keras runs on, and those that zoo supports.
+        NotImplementedError: naming the backend that Keras runs on, and the :data:`BACKENDS` that
+            zoo supports.
         ImportError: if Keras cannot be imported, because its backend is unknown or not installed.
     """
+    global _started
+    if _started:
+        return
     supported = f"zoo works with the Keras backends {' and '.join(BACKENDS)}"
     choose = "set the environment variable KERAS_BACKEND before Keras is imported"
+    # Without level "1", XLA writes lines of information when it compiles the first function.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     try:
-        import keras
+        with without_startup_lines():
+            import keras
     except (ImportError, ValueError) as error:  # a ValueError for a name that Keras does not know
         raise ImportError(f"Keras cannot be imported: {error}; {supported}; {choose}") from error
     name = keras.backend.backend()
     if name not in BACKENDS:
         raise NotImplementedError(f"{supported}, not with {name!r}; {choose}")
+    if name == "tensorflow":
+        with without_startup_lines():
+            import tensorflow as tf
+
+            # TensorFlow looks for devices when it first needs one, and writes about them then.
+            tf.config.list_logical_devices()
+    _started = True

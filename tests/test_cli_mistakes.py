@@ -1,0 +1,149 @@
+"""A wrong command fails before a backend is imported, which takes seconds."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import zoo
+from zoo.certificates.pairs import PAIRS
+from zoo.hub import catalog
+from zoo.hub.outline import outline
+
+# Run each command, and print its exit code, its errors and the slow packages it has imported.
+_PROGRAM = """
+import contextlib, io, json, sys
+from zoo.cli import main
+found = []
+for command in json.loads(sys.stdin.read()):
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            code = main(command)
+        except SystemExit as exit:
+            code = exit.code
+    slow = {"tensorflow", "jax", "keras", "ray", "tensorflow_datasets", "matplotlib", "sklearn"}
+    found.append([code, errors.getvalue(), sorted(slow & set(sys.modules))])
+print(json.dumps(found))
+"""
+
+_DIGITS = "linf-dist-digits"
+_MISTAKES = [
+    (["certify", "nothing"], "no model 'nothing'"),
+    (["certify", _DIGITS, "--norm", "l1"], "invalid choice: 'l1'"),
+    (["certify", _DIGITS, "--norm", "l2"], "no certificate for norm='l2'"),
+    (["certify", _DIGITS, "--method", "magic"], "method='magic'"),
+    (["certify", _DIGITS, "--n", "0"], "--n must be at least 1"),
+    (["certify", _DIGITS, "--batch-size", "0"], "--batch-size must be a positive integer"),
+    (["certify", _DIGITS, "--data", "imagenet"], "unknown image set 'imagenet'"),
+    (["certify", _DIGITS, "--data", "mnist"], "those of mnist are (28, 28, 1)"),
+    (["certify", _DIGITS, "--data", "no.npz"], "no such data file"),
+    (["certify", _DIGITS, "--data", "large.npz"], "must have shape (n, 8, 8, 1)"),
+    (["certify", _DIGITS, "--data", "bright.npz"], "[0, 1]"),
+    (["certify", "./empty", "--data", "digits"], "it has no config.json"),
+    (["evaluate", _DIGITS, "--eps", "abc"], "eps must be a finite number"),
+    (["evaluate", _DIGITS, "--eps", "0.1", "3"], "eps must lie in [0, 1]"),
+    (["evaluate", _DIGITS, "--attacks", "fgsm,magic"], "got 'magic'"),
+    (["evaluate", "crt-digits", "--attacks", "spsa"], "attack is for norm"),
+    (["evaluate", _DIGITS, "lc-lmt-digits", "--norm", "linf"], "no certificate for norm='linf'"),
+    (["evaluate", _DIGITS, "--data", "labels.npz"], "must lie in 0..9"),
+    (["evaluate", _DIGITS, "--plot", "nowhere/a.png"], "no folder nowhere"),
+    (["evaluate", _DIGITS, "--plot", "a.xyz"], "the ending must be one of"),
+    (["evaluate", _DIGITS, "--ray", "local", "--task-cpus", "-1"], "cpus must be a positive"),
+    (["evaluate", _DIGITS, "--task-cpus", "1"], "are for --ray"),
+    (["attack", _DIGITS, "--attack", "magic"], "got 'magic'"),
+    (["attack", _DIGITS, "--steps", "many"], "steps must be a positive integer"),
+    (["attack", _DIGITS, "--target", "10"], "target must lie in 0..9"),
+    (["attack", _DIGITS, "--attack", "spsa", "--target", "1"], "takes no target"),
+    (["attack", _DIGITS, "--save", "nowhere/a"], "no folder nowhere"),
+    (["download", "nothing"], "no model 'nothing'"),
+    (["verify", "nothing"], "no model 'nothing'"),
+    (["info", "nothing"], "no model 'nothing'"),
+    (["card", "nothing"], "no model 'nothing'"),
+    (["leaderboard"], "nothing to write"),
+    (["publish", "nothing", "--to", "someone"], "no model 'nothing'"),
+    (["publish", _DIGITS, "--to", "some one"], "to must be"),
+    (["publish", _DIGITS], "--to"),
+    (["publish", "--to", "someone"], "or --all"),
+    (["publish", "--all", _DIGITS, "--to", "someone"], "leave out a name"),
+    (["publish", "--all", "--to", "someone/one"], "to must be an organisation"),
+    (["publish", "./empty", "--to", "someone"], "it has no config.json"),
+    (["publish", "no.keras", "--to", "someone"], "no such file: no.keras"),
+    (["publish", "bright.npz/", "--to", "someone"], "no such folder"),
+    (["publish", "labels.keras", "--to", "someone"], "is no .keras file"),
+    (["publish", _DIGITS, "--to", "someone", "--license", "mit"], "those of the catalog"),
+    (["publish", _DIGITS, "--to", "someone", "--sample", "0"], "sample must be a positive"),
+    (["publish", _DIGITS, "--to", "someone"], "needs a token"),
+    (["info", "./nowhere"], "no such folder"),
+    (["info", "hf://one"], "a Hub name reads"),
+    (["card", "./empty"], "has no README.md"),
+    (["cite", "nothing"], "no model 'nothing'"),
+    (["list", "--nothing"], "unrecognized arguments"),
+]
+
+
+def test_no_backend_is_imported_for_a_wrong_command(tmp_path, digits):
+    def save(name, images, labels):
+        np.savez(tmp_path / name, x_test=images, y_test=labels)
+
+    few, labels = digits.images[:3].astype("float32"), digits.labels[:3]
+    save("large.npz", np.zeros((3, 9, 9, 1), np.float32), labels)
+    save("bright.npz", few + 2, labels)
+    save("labels.npz", few, labels + 90)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "labels.keras").write_text("no archive")
+    run = subprocess.run(
+        [sys.executable, "-c", _PROGRAM],
+        input=json.dumps([command for command, _ in _MISTAKES]),
+        cwd=tmp_path,
+        env={
+            **{name: value for name, value in os.environ.items() if name != "HF_TOKEN"},
+            "HF_HOME": str(tmp_path / "no-token"),
+            "PYTHONPATH": os.pathsep.join(map(str, _paths())),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    for (command, message), found in zip(_MISTAKES, json.loads(run.stdout), strict=True):
+        code, errors, slow = found
+        assert code in (1, 2), command
+        assert message in errors, (command, errors)
+        assert slow == [], command
+
+
+def _paths():
+    return [catalog.MANIFEST.parent, *filter(None, [os.environ.get("PYTHONPATH")])]
+
+
+@pytest.mark.parametrize("name", ["linf-dist-digits", "l2nnn-digits", "lc-lmt-digits"])
+def test_an_outline_is_what_the_model_is(name):
+    found, model = outline(name), zoo.load(name)
+    assert found.kind == type(model).__name__
+    assert found.certificates == model.certificates
+    assert (found.image_shape, found.num_classes) == (model.image_shape, model.num_classes)
+
+
+def test_every_checkpoint_has_an_outline():
+    for record in zoo.list_models(available=True):
+        found = outline(record.name)
+        assert found.image_shape == zoo.data.DATASETS[record.dataset].image_shape
+        measured = {(result.norm, result.method) for result in record.metrics.certified}
+        assert found.certificates is not None
+        assert measured <= set(found.certificates)
+
+
+def test_pairs_that_depend_on_the_network_are_all_named():
+    model = zoo.load("double-backprop-digits")
+    assert set(model.certificates) <= set(PAIRS["DoubleBackpropNet"])
+
+
+def test_a_folder_of_a_class_of_ones_own_is_not_refused(tmp_path):
+    """The table knows this package's classes alone; what others certify is known once they load."""
+    config = {"format": 1, "class": "mine>LinfDistNet", "config": {"image_shape": [8, 8, 1]}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = outline(tmp_path)
+    assert (found.certificates, found.image_shape, found.num_classes) == (None, (8, 8, 1), None)

@@ -1,0 +1,19 @@
+"""``zoo cite``."""
+
+import argparse
+from typing import Any
+
+from zoo.citation import cite
+
+SUMMARY = "Print the BibTeX entries to cite for a model."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name", nargs="?", help="model name or approach (default: this package alone)"
+    )
+
+
+def run(options: argparse.Namespace) -> tuple[Any, str]:
+    text = cite(options.name)
+    return {"name": options.name, "bibtex": text}, text
