@@ -73,7 +73,7 @@ def nodes_of(model: keras.Model) -> list[Node]:
     >>> [node.layer.name for node in nodes_of(model)]
     ['a']
     """
-    if not _is_graph(model):
+    if not is_graph(model):
         raise TypeError(
             f"expected a keras.Sequential or a functional keras.Model, got {type(model).__name__}"
         )
@@ -119,7 +119,8 @@ def advice_on(layer: keras.layers.Layer) -> str:
     return ""
 
 
-def _is_graph(model: keras.Operation) -> bool:
+def is_graph(model: object) -> bool:
+    """Whether a layer is a ``keras.Sequential`` or a functional model, and no class of its own."""
     # Only these exact types are accepted, because a subclass may call its layers in another way.
     return type(model) in (keras.Sequential, _functional())
 
@@ -174,7 +175,7 @@ def _call(layer: keras.Operation, nodes: list[Node], *args: Any, **kwargs: Any) 
             f"layer {layer.name!r} is called with {', '.join(options) or 'a constant'}; "
             "only tensors that come from the model's input are supported"
         )
-    if _is_graph(layer) and len(places) == 1:
+    if is_graph(layer) and len(places) == 1:
         return _unfold(layer, places[0], nodes)
     if isinstance(layer, keras.layers.InputLayer):
         return places[0]

@@ -10,8 +10,9 @@ import numpy as np
 from zoo.certificates.certificate import Certificate
 from zoo.epsilon import Epsilon
 from zoo.errors import SoundnessError
-from zoo.typing import Array, ArrayLike, Budget
+from zoo.typing import Array, ArrayLike, Budget, NormLike
 from zoo.utils import checks
+from zoo.utils.norms import norm_of
 
 if TYPE_CHECKING:
     from zoo.models import CertifiedModel
@@ -43,7 +44,7 @@ def outcome_of(
     y: ArrayLike,
     *,
     eps: Budget | Sequence[Budget] | Array,
-    norm: str | None = None,
+    norm: NormLike | None = None,
     attacks: str | Iterable[str] = ("fgsm", "pgd"),
     method: str = "auto",
     params: Mapping[str, Mapping[str, Any]] | None = None,
@@ -80,6 +81,7 @@ def outcome_of(
     y = checks.labels(y, len(x), model.num_classes)
     checks.true_or_false(nearest, "nearest")
     budgets = _budgets(eps)
+    norm = None if norm is None else norm_of(norm)
     norm_of_attacks = norm or next((pair[0] for pair in model.certificates), None)
     attacks = {
         label: checked_attack(chosen, norm_of_attacks, model=model)

@@ -16,10 +16,11 @@ from zoo.certificates.lipschitz import margin
 from zoo.errors import UnsupportedLayerError
 from zoo.models.checked_calls import CheckedCalls
 from zoo.ops.precision import require_float32
-from zoo.typing import Array, ArrayLike, Budget, ImageShape, Norm, Path, Tensor
+from zoo.typing import Array, ArrayLike, Budget, ImageShape, Norm, NormLike, Path, Tensor
 from zoo.utils import checks
 from zoo.utils.backend import require_backend
 from zoo.utils.fixed_settings import FixedSettings
+from zoo.utils.norms import norm_of
 from zoo.utils.process import require_own_process
 from zoo.utils.progress import track
 
@@ -235,7 +236,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         self,
         x: ArrayLike,
         *,
-        norm: str | None = None,
+        norm: NormLike | None = None,
         method: str = "auto",
         batch_size: int = 256,
         verbose: int = 0,
@@ -245,7 +246,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
 
         Args:
             x: images ``(n, height, width, channels)``: floats in [0, 1], or uint8.
-            norm: norm of the perturbation; by default the first one in ``model.certificates``.
+            norm: norm of the perturbation, ``"linf"`` or ``"l2"`` (``np.inf``, ``2`` and any case
+                are accepted too); by default the first one in ``model.certificates``.
             method: a method that ``model.certificates`` lists for the norm, or ``"auto"`` for the
                 first of them.
             batch_size: number of images that are certified together. It changes radii by no more
@@ -364,7 +366,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         attack: Any = "pgd",
         *,
         eps: Budget,
-        norm: str | None = None,
+        norm: NormLike | None = None,
         **params: Any,
     ) -> Array:
         """Search near ``x`` for images that are misclassified: see :func:`zoo.attacks.attack`."""
@@ -378,7 +380,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         y: ArrayLike,
         *,
         eps: Budget | Sequence[Budget] | Array,
-        norm: str | None = None,
+        norm: NormLike | None = None,
         attacks: Any = ("fgsm", "pgd"),
         **options: Any,
     ) -> "RobustnessReport":
@@ -509,7 +511,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         pixels = ops.cast(inputs, self.compute_dtype)
         return pixels / 255.0 if dtype == "uint8" else pixels
 
-    def _choose_certificate(self, norm: str | None, method: str) -> tuple[Norm, str]:
+    def _choose_certificate(self, norm: NormLike | None, method: str) -> tuple[Norm, str]:
+        norm = None if norm is None else norm_of(norm)
         for pair in self.certificates:
             if norm in (pair[0], None) and method in (pair[1], "auto"):
                 return pair

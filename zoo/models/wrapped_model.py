@@ -4,17 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from zoo.bounds.graph import Constant, nodes_of
 from zoo.bounds.model_state import state_of
 from zoo.bounds.rules.rule import rule_for
 from zoo.bounds.rules.shape import UnchangedRule
 from zoo.models.base import CertifiedModel
+from zoo.models.byte_inputs import refuse_byte_inputs
 from zoo.typing import Tensor
-
-#: A first ``Rescaling`` layer with a smaller scale is meant for pixels in 0..255, not in [0, 1].
-LARGEST_BYTE_SCALE = 1 / 64
 
 
 class WrappedModel(CertifiedModel):
@@ -155,13 +152,11 @@ def require_images_to_logits(network: keras.Model) -> None:
             "the network must take images (batch, height, width, channels) to logits (batch, "
             f"classes), but takes {network.input_shape} to {network.output_shape}"
         )
-    first = next(node.layer for node in nodes_of(network))
-    if type(first) is keras.layers.Rescaling and np.max(np.abs(first.scale)) < LARGEST_BYTE_SCALE:
-        raise ValueError(
-            f"the network begins with the layer {first.name!r}, which multiplies by {first.scale}, "
-            "so it takes pixels of 0 to 255; inside a model of the zoo it is given images in "
-            "[0, 1]. Leave that layer out: the model divides uint8 images by 255 itself"
-        )
+    refuse_byte_inputs(
+        network,
+        "inside a model of the zoo it is given images in [0, 1]. Leave that out: the model divides "
+        "uint8 images by 255 itself",
+    )
 
 
 def with_new_last_layer(
