@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -168,8 +169,13 @@ def _call(layer: keras.Operation, nodes: list[Node], *args: Any, **kwargs: Any) 
     if not isinstance(layer, keras.layers.Layer):
         return _operate(layer, nodes, args, kwargs)
     places = keras.tree.flatten(args)
-    # Keras records training=False even if the caller did not pass it.
+    # Keras records `training` even if the caller did not pass it: False, or the layer's own default,
+    # which is True for layers of augmentation. `predict` passes on its own False instead of either.
+    default = inspect.signature(layer.call).parameters.get("training")
+    usual = (None, False) if default is None else (None, False, default.default)
     options = {name: value for name, value in kwargs.items() if value not in (None, False)}
+    if options.get("training") in usual:
+        options.pop("training", None)
     if options or not all(isinstance(place, _Place) for place in places):
         raise UnsupportedLayerError(
             f"layer {layer.name!r} is called with {', '.join(options) or 'a constant'}; "

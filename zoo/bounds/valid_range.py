@@ -30,6 +30,8 @@ def valid_range_of(value: Any, shape: Shape) -> ValidRange | None:
     if value is None:
         return None
     try:
+        if isinstance(value, str):
+            raise TypeError
         low, high = (np.asarray(end, np.float64) for end in value)
         np.broadcast_to(low, shape), np.broadcast_to(high, shape)
     except (TypeError, ValueError):
@@ -43,6 +45,13 @@ def valid_range_of(value: Any, shape: Shape) -> ValidRange | None:
         raise ValueError(f"the low end of valid_range must be below the high end, got {value!r}")
     low, high = _outwards(low, -np.inf), _outwards(high, np.inf)
     return (float(low), float(high)) if low.ndim == high.ndim == 0 else (low, high)
+
+
+def numbers_of(valid_range: ValidRange | None) -> tuple[float, float] | None:
+    """The two ends if they are the same two numbers for all entries; otherwise None."""
+    if valid_range is None or np.ndim(valid_range[0]) + np.ndim(valid_range[1]):
+        return None
+    return float(valid_range[0]), float(valid_range[1])
 
 
 def is_unit_range(value: Any) -> bool:
@@ -85,7 +94,7 @@ def diameter(valid_range: ValidRange, shape: Shape) -> dict[str, float]:
         shape: of one input, without the batch.
     """
     widths = np.broadcast_to(np.subtract(valid_range[1], valid_range[0]), shape)
-    if np.ndim(valid_range[0]) == np.ndim(valid_range[1]) == 0:
+    if numbers_of(valid_range):
         width = float(np.max(widths))
         return {"linf": width, "l2": width * math.sqrt(math.prod(shape))}
     return {"linf": float(widths.max()), "l2": float(np.linalg.norm(widths))}

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from zoo.bounds.model_state import drop_outdated_program
-from zoo.bounds.valid_range import is_unit_range, require_within, valid_range_of
+from zoo.bounds.valid_range import is_unit_range, numbers_of, require_within, valid_range_of
 from zoo.certificates import Certificate, margin
 from zoo.certificates.network_bounds import METHODS, NetworkBounds
 from zoo.models.base import CertifiedModel
@@ -124,9 +124,9 @@ def certify(
     limits = valid_range_of(valid_range, shape)
     if unit_range:
         _refuse_bytes(model, np.asarray(x))
-    per_entry = limits is not None and np.ndim(limits[0]) + np.ndim(limits[1]) > 0
-    x = checks.images(x, shape, None if per_entry else limits, integers="numbers")
-    if limits is not None and per_entry:
+    ends = numbers_of(limits)
+    x = checks.images(x, shape, ends, integers="numbers")
+    if limits is not None and ends is None:
         require_within(x, limits)
     batch_size = checks.positive_integer(batch_size, "batch_size")
     require_float32(model)

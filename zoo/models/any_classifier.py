@@ -48,7 +48,7 @@ class AnyClassifier(CertifiedModel):
         self.built = True
 
     def call(self, inputs, training=False):
-        outputs = self.network(self._pixels(inputs), training=training)
+        outputs = self.network(self._pixels(inputs, training), training=training)
         if not self.probabilities:
             return outputs
         return ops.log(ops.maximum(outputs, float(np.finfo(np.float32).tiny)))

@@ -14,6 +14,7 @@ from zoo.bounds.model_state import require_own_methods, state_of
 from zoo.certificates import Certificate, CertifiedBatch, LogitCertificate
 from zoo.certificates.lipschitz import margin
 from zoo.errors import UnsupportedLayerError
+from zoo.layers.augmentation import Augmentation
 from zoo.models.checked_calls import CheckedCalls
 from zoo.ops.precision import require_float32
 from zoo.typing import Array, ArrayLike, Budget, ImageShape, Norm, NormLike, Path, Tensor
@@ -56,6 +57,10 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     Args:
         image_shape: ``(height, width, channels)``.
         num_classes: number of classes, at least 2.
+        augmentation: a Keras layer that changes the images in training, such as a
+            ``keras.Sequential`` of ``RandomFlip`` and ``RandomTranslation``. Everywhere else, in
+            ``predict``, ``certify``, ``attack`` and ``model(x)``, it is left out. It gets images in
+            [0, 1] and must keep their shape. None for none.
     """
 
     #: The (norm, method) pairs that ``certify`` supports. The first pair of a norm is the one that
@@ -70,7 +75,14 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     #: no such layer. A subclass sets it, or overrides :attr:`head_layer`.
     head: Any = None
 
-    def __init__(self, image_shape: Sequence[int], num_classes: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        num_classes: int,
+        *,
+        augmentation: Any = None,
+        **kwargs: Any,
+    ) -> None:
         require_backend()
         require_own_process()
         super().__init__(**kwargs)
@@ -83,18 +95,42 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         self.num_classes = checks.positive_integer(num_classes, "num_classes")
         if self.num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        self.augmentation = _augmentation_of(augmentation, self.image_shape)
 
-    # The following four are what other libraries ask a functional model for.
+    # The following six are what users and other libraries ask a functional model for.
+
+    @property
+    def input(self) -> Any:
+        """The symbolic tensor of images in [0, 1], from which :attr:`output` is computed.
+
+        With it, features are those of a functional model:
+        ``keras.Model(model.input, model.head_layer.input)``.
+        """
+        return self._symbolic()[0]
+
+    @property
+    def output(self) -> Any:
+        """The symbolic tensor of logits."""
+        return self._symbolic()[1]
 
     @property
     def inputs(self) -> list[Any]:
-        """The symbolic tensor of images that a functional model would have."""
-        return [keras.KerasTensor(self.input_shape, dtype="float32")]
+        """The symbolic tensor of images, in a list, as of a functional model."""
+        return [self.input]
 
     @property
     def outputs(self) -> list[Any]:
-        """The symbolic tensor of logits that a functional model would have."""
-        return [keras.KerasTensor(self.output_shape, dtype="float32")]
+        """The symbolic tensor of logits, in a list, as of a functional model."""
+        return [self.output]
+
+    def _symbolic(self) -> tuple[Any, Any]:
+        """``(input, output)``: the same tensors each time, which connect the model's layers."""
+        if "_zoo_symbolic" not in vars(self):
+            images = keras.Input(self.image_shape, dtype="float32")
+            # call(), not __call__(): the layers inside become part of the graph, not the model.
+            # Set past Keras's tracking, as these are no parts of the model.
+            object.__setattr__(self, "_zoo_symbolic", (images, self.call(images)))
+        return vars(self)["_zoo_symbolic"]
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -501,15 +537,21 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         outputs = [ops.convert_to_numpy(self(b, training=False)) for b in _batches(x, batch_size)]
         return np.concatenate(outputs) if outputs else np.zeros((0, self.num_classes), np.float32)
 
-    def _pixels(self, inputs: Tensor) -> Tensor:
-        """Convert a tensor of images to floats; uint8 pixels in 0..255 are divided by 255."""
+    def _pixels(self, inputs: Tensor, training: bool | None = False) -> Tensor:
+        """Convert a tensor of images to floats; uint8 pixels in 0..255 are divided by 255.
+
+        In training, the augmentation then changes them.
+        """
         if tuple(inputs.shape[1:]) != self.image_shape:
             raise ValueError(f"expected images {self.image_shape}, got {tuple(inputs.shape[1:])}")
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if dtype != "uint8" and "float" not in dtype:
             raise ValueError(f"images must be floats in [0, 1] or uint8, got dtype {dtype}")
         pixels = ops.cast(inputs, self.compute_dtype)
-        return pixels / 255.0 if dtype == "uint8" else pixels
+        pixels = pixels / 255.0 if dtype == "uint8" else pixels
+        if self.augmentation is None or not training:
+            return pixels
+        return self.augmentation(pixels, training=training)
 
     def _choose_certificate(self, norm: NormLike | None, method: str) -> tuple[Norm, str]:
         norm = None if norm is None else norm_of(norm)
@@ -523,11 +565,25 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         )
 
     def get_config(self) -> dict[str, Any]:
+        augmentation = self.augmentation
+        if augmentation is not None:
+            augmentation = keras.saving.serialize_keras_object(augmentation.layer)
         return {
             **super().get_config(),
             "image_shape": list(self.image_shape),
             "num_classes": self.num_classes,
+            **({} if augmentation is None else {"augmentation": augmentation}),
         }
+
+
+def _augmentation_of(layer: Any, image_shape: ImageShape) -> Augmentation | None:
+    """The layer of an argument ``augmentation``: a layer, its serialised form, or None."""
+    if layer is None:
+        return None
+    layer = layer if isinstance(layer, Augmentation) else Augmentation(layer, name="augmentation")
+    if not layer.built:
+        layer.build((None, *image_shape))
+    return layer
 
 
 def of_this_model(loss: Any) -> Any:

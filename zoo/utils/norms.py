@@ -1,5 +1,6 @@
 """The names of the norms that measure a perturbation."""
 
+import math
 import numbers
 from typing import Any
 
@@ -48,8 +49,7 @@ def norm_of(value: Any) -> Norm:
     if isinstance(value, str):
         found = _SPELLINGS.get(value.strip().lower())
     elif isinstance(value, numbers.Real) and not isinstance(value, bool):
-        # 2 and 2.0 are both written as 2, and infinity as inf.
-        found = _SPELLINGS.get(f"{float(value):g}")
+        found = "linf" if value == math.inf else "l2" if value == 2 else None
     if found is None:
         raise ValueError(f"norm must be 'linf' or 'l2', got {value!r}")
     return found
