@@ -96,6 +96,7 @@ def test_arguments_of_another_kind_are_named(call, argument):
 
 def test_the_norm_is_read_as_everywhere():
     names = [record.name for record in zoo.list_models(norm="l2")]
-    assert names and names == [record.name for record in zoo.list_models(norm=2)]
+    assert names
+    assert names == [record.name for record in zoo.list_models(norm=2)]
     with pytest.raises(ValueError, match="norm must be 'linf' or 'l2', got 3"):
         zoo.list_models(norm=3)

@@ -77,7 +77,7 @@ def test_without_weights(folder):
 
 def test_overrides(folder):
     assert zoo.load(folder, implementation="portable").implementation == "portable"
-    with pytest.raises(zoo.CheckpointError, match="widht"):
+    with pytest.raises(ValueError, match="widht"):
         zoo.load(folder, widht=3)
 
 
@@ -248,10 +248,10 @@ def test_the_zoos_networks_have_their_channels_last_whatever_the_setting_is():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": 3}, "name must be text or a path.* got 3"),
-        ({"name": None}, "name must be text or a path.* got None"),
-        ({"name": b"linf-dist-digits"}, "name must be text or a path"),
-        ({"name": ["linf-dist-digits"]}, "name must be text or a path"),
+        ({"checkpoint": 3}, "name must be text or a path.* got 3"),
+        ({"checkpoint": None}, "name must be text or a path.* got None"),
+        ({"checkpoint": b"linf-dist-digits"}, "name must be text or a path"),
+        ({"checkpoint": ["linf-dist-digits"]}, "name must be text or a path"),
         ({"revision": 3}, "revision must be text or None, got 3"),
         ({"cache_dir": 3}, "cache_dir must be text or None, got 3"),
         ({"num_classes": "3"}, "num_classes must be a positive integer"),
@@ -259,7 +259,7 @@ def test_the_zoos_networks_have_their_channels_last_whatever_the_setting_is():
 )
 def test_arguments_of_another_kind_are_named(arguments, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        zoo.load(**{"name": "linf-dist-digits", **arguments})
+        zoo.load(arguments.pop("checkpoint", "linf-dist-digits"), **arguments)
 
 
 @pytest.mark.parametrize("name", ["./mine", "models/mine", ".\\mine", "C:/models/mine"])

@@ -1,4 +1,4 @@
-"""Augmentation acts in training, and is the identity in predict, in the certificate and in calls."""
+"""Augmentation acts in training, and is the identity in predict and in the certificate."""
 
 import keras
 import numpy as np
@@ -86,9 +86,9 @@ def test_inside_the_layer_anything_is_the_identity_but_in_training(x):
     np.testing.assert_array_equal(found.radius, expected.radius)
 
 
-def test_augmentation_that_changes_the_shape_is_refused():
+def test_augmentation_that_changes_the_shape_is_refused(x):
     with pytest.raises(ValueError, match=r"keep the shape of images, \(8, 8, 3\), but makes"):
-        zoo.layers.Augmentation(keras.layers.RandomCrop(4, 4)).build((None, 8, 8, 3))
+        zoo.layers.Augmentation(keras.layers.RandomCrop(4, 4))(x, training=True)
     with pytest.raises(TypeError, match="augmentation must be a Keras layer, got str"):
         zoo.layers.Augmentation("flip")
 

@@ -11,7 +11,7 @@ SIZE = {"image_shape": (64, 64, 3), "num_classes": 5}
 MODELS = {
     "linf-dist": lambda: zoo.models.LinfDistNet(**SIZE, width=8, depth=2),
     "linf-dist-mlp": lambda: zoo.models.LinfDistMLP(**SIZE, width=8, depth=1, hidden_units=4),
-    "l2nnn": lambda: zoo.models.L2NonexpansiveNet(**SIZE, width=0.05),
+    "l2nnn": lambda: zoo.models.L2NonexpansiveNet(**SIZE, network="dense", width=0.02),
     "lc-lmt": lambda: zoo.models.LipschitzMarginNet(
         {"name": "convnet", "filters": (4, 4), "hidden": (8,)}, **SIZE
     ),
@@ -25,7 +25,8 @@ def test_images_of_another_size(name):
     keras.utils.set_random_seed(0)
     random = np.random.default_rng(0)
     model, x = MODELS[name](), random.uniform(size=(3, 64, 64, 3)).astype("float32")
-    assert model.input_shape == (None, 64, 64, 3) and model.output_shape == (None, 5)
+    assert model.input_shape == (None, 64, 64, 3)
+    assert model.output_shape == (None, 5)
     model.compile()
     model.fit(x, np.arange(3), verbose=0)
     certificate = model.certify(x)
@@ -35,15 +36,15 @@ def test_images_of_another_size(name):
     tested = 0
     for x_adv in perturbations(x, certificate.radius, certificate.norm, random):
         tested += assert_unbroken(model, certificate, x, x_adv)
-    assert tested and (certificate.radius > 0).any()
+    assert tested
+    assert (certificate.radius > 0).any()
     # The layers of the model lie between the two tensors of a functional model.
     features = keras.Model(model.input, model.head_layer.input)
     whole = keras.Model(model.input, model.output)
     assert features.predict(x, verbose=0).shape[0] == 3
-    np.testing.assert_allclose(
-        whole.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5
-    )
-    assert model.inputs[0] is model.input and model.outputs[0] is model.output
+    np.testing.assert_allclose(whole.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
+    assert model.inputs[0] is model.input
+    assert model.outputs[0] is model.output
 
 
 def test_a_network_by_name_needs_its_size():

@@ -169,8 +169,8 @@ def _call(layer: keras.Operation, nodes: list[Node], *args: Any, **kwargs: Any) 
     if not isinstance(layer, keras.layers.Layer):
         return _operate(layer, nodes, args, kwargs)
     places = keras.tree.flatten(args)
-    # Keras records `training` even if the caller did not pass it: False, or the layer's own default,
-    # which is True for layers of augmentation. `predict` passes on its own False instead of either.
+    # Keras records `training` even if the caller did not pass it: False, or the layer's own
+    # default, which is True for layers of augmentation. `predict` passes on False instead.
     default = inspect.signature(layer.call).parameters.get("training")
     usual = (None, False) if default is None else (None, False, default.default)
     options = {name: value for name, value in kwargs.items() if value not in (None, False)}

@@ -130,8 +130,8 @@ def check(name: Path) -> None:
     text = os.fspath(name) if isinstance(name, os.PathLike) else name
     if not isinstance(text, str):
         raise TypeError(
-            "name must be text or a path: a catalog name, 'hf://org/repo[@revision]' or a folder, "
-            f"got {name!r}"
+            "a checkpoint's name must be text or a path: a catalog name, "
+            f"'hf://org/repo[@revision]' or a folder, got {name!r}"
         )
     if _on_hub(text):
         return

@@ -21,7 +21,8 @@ class Augmentation(keras.layers.Layer):
             It must keep the shape of images.
 
     Raises:
-        TypeError, ValueError: for something else than such a layer.
+        TypeError: for something else than a layer.
+        ValueError: in training, if it changes the shape of images.
 
     Example:
 
@@ -43,17 +44,16 @@ class Augmentation(keras.layers.Layer):
             raise TypeError(f"augmentation must be a Keras layer, got {type(layer).__name__}")
         self.layer = layer
 
-    def build(self, input_shape: BatchShape) -> None:
-        shape = tuple(self.layer.compute_output_shape(tuple(input_shape)))
-        if shape[1:] != tuple(input_shape)[1:]:
-            raise ValueError(
-                f"augmentation must keep the shape of images, {tuple(input_shape)[1:]}, but makes "
-                f"{shape[1:]}"
-            )
-        self.built = True
-
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        return self.layer(inputs, training=True) if training else inputs
+        if not training:
+            return inputs
+        outputs = self.layer(inputs, training=True)
+        if tuple(outputs.shape[1:]) != tuple(inputs.shape[1:]):
+            raise ValueError(
+                f"augmentation must keep the shape of images, {tuple(inputs.shape[1:])}, but "
+                f"makes {tuple(outputs.shape[1:])}"
+            )
+        return outputs
 
     def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return input_shape
