@@ -29,6 +29,9 @@ def test_images_of_another_size(name):
     assert model.output_shape == (None, 5)
     model.compile()
     model.fit(x, np.arange(3), verbose=0)
+    if name == "l2nnn":
+        # Untrained margins are below the bound of float32's error in sums of 12,288 products.
+        model.head.bias.assign([1.0, 0.0, 0.0, 0.0, 0.0])
     certificate = model.certify(x)
     np.testing.assert_array_equal(
         certificate.prediction, model.predict(x, verbose=0).argmax(axis=1)

@@ -44,6 +44,11 @@ class Augmentation(keras.layers.Layer):
             raise TypeError(f"augmentation must be a Keras layer, got {type(layer).__name__}")
         self.layer = layer
 
+    def build(self, input_shape: BatchShape) -> None:
+        if not self.layer.built:
+            self.layer.build(input_shape)
+        self.built = True
+
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if not training:
             return inputs

@@ -95,7 +95,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         self.num_classes = checks.positive_integer(num_classes, "num_classes")
         if self.num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
-        self.augmentation = _augmentation_of(augmentation)
+        self.augmentation = _augmentation_of(augmentation, self.image_shape)
 
     # The following six are what users and other libraries ask a functional model for.
 
@@ -576,11 +576,14 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         }
 
 
-def _augmentation_of(layer: Any) -> Augmentation | None:
+def _augmentation_of(layer: Any, image_shape: ImageShape) -> Augmentation | None:
     """The layer of an argument ``augmentation``: a layer, its serialised form, or None."""
     if layer is None:
         return None
-    return layer if isinstance(layer, Augmentation) else Augmentation(layer, name="augmentation")
+    layer = layer if isinstance(layer, Augmentation) else Augmentation(layer, name="augmentation")
+    if not layer.built:
+        layer.build((None, *image_shape))
+    return layer
 
 
 def of_this_model(loss: Any) -> Any:
