@@ -192,6 +192,8 @@ def test_one_sigmoid_is_two_classes(images):
     model = sequential()
     model.pop()
     model.add(keras.layers.Dense(1, activation="sigmoid"))
+    logits = as_classifier(model, x).logits(x)[:, 1]
+    model.layers[-1].bias.assign([-np.median(logits)])
     y = (model.predict(x, verbose=0)[:, 0] > 0.5).astype(int)
     assert len(set(y)) == 2
     report = zoo.evaluate(model, x, y, eps=[0.01, 0.5], norm="linf", attacks="pgd")
