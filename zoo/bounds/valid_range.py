@@ -33,7 +33,8 @@ def valid_range_of(value: Any, shape: Shape) -> ValidRange | None:
         if isinstance(value, str):
             raise TypeError
         low, high = (np.asarray(end, np.float64) for end in value)
-        np.broadcast_to(low, shape), np.broadcast_to(high, shape)
+        for end in (low, high):
+            np.broadcast_to(end, shape)
     except (TypeError, ValueError):
         raise ValueError(
             "valid_range must be a pair (low, high) of numbers, or of arrays that broadcast to an "
