@@ -37,3 +37,5 @@ Box: TypeAlias = tuple[Tensor, Tensor]
 Line: TypeAlias = tuple[Tensor, Tensor]
 #: The norm that measures a perturbation.
 Norm: TypeAlias = Literal["linf", "l2"]
+#: What :func:`zoo.utils.norms.norm_of` takes for a norm, such as ``"Linf"`` or ``np.inf``.
+NormLike: TypeAlias = str | float

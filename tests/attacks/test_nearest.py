@@ -115,5 +115,5 @@ def test_bad_arguments(digits_model):
         zoo.attacks.nearest(digits_model, x, norm="l1")
     layers = [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
     network = keras.Sequential(layers)
-    with pytest.raises(ValueError, match=r"for inputs in \[0, 1\], that is clip=True"):
-        zoo.certify(network, x[:, :4, :4], norm="linf", clip=False, nearest=True)
+    with pytest.raises(ValueError, match=r"for inputs in \[0, 1\], that is valid_range="):
+        zoo.certify(network, x[:, :4, :4], norm="linf", valid_range=None, nearest=True)

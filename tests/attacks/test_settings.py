@@ -62,7 +62,7 @@ def test_a_wrong_parameter_is_named(attack, name, value):
     [
         ({"attack": None}, "attack must be one of .*got None"),
         ({"attack": ["pgd"]}, "attack must be one of"),
-        ({"norm": 2}, "norm must be 'linf' or 'l2', got 2"),
+        ({"norm": 3}, "norm must be 'linf' or 'l2', got 3"),
         ({"norm": np.array(["l2", "linf"])}, "norm must be"),
         ({"steps": "3"}, "steps must be"),
         ({"seed": -1}, "seed must be an integer that is not negative, got -1"),

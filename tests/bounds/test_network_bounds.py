@@ -318,17 +318,21 @@ def test_interval_bounds_fall_with_eps_and_tighter_methods_give_larger_radii():
     eps=st.floats(1e-4, 3.0),
     norm=st.sampled_from(["linf", "l2"]),
     clip=st.booleans(),
+    own_ends=st.booleans(),
 )
-def test_the_least_over_a_region(seed, eps, norm, clip):
+def test_the_least_over_a_region(seed, eps, norm, clip, own_ends):
     random = np.random.default_rng(seed)
     x = random.choice([0.0, 1.0, 0.5], size=(2, 7)) * random.uniform(size=(2, 7))
     rows = random.normal(size=(2, 3, 7)) * (random.uniform(size=(2, 3, 7)) < 0.8)
     points = x[:, None] + eps * directions(random, norm)
+    # The valid range of each entry, or of all of them; x lies in both.
+    low = -random.uniform(size=7) if own_ends else 0.0
+    high = 1.0 + random.uniform(size=7) if own_ends else 1.0
     if clip:
-        points = np.clip(points, 0, 1)
+        points = np.clip(points, low, high)
     least = np.einsum("brn,bpn->brp", rows, points).min(axis=2)
     with double_precision():
-        limits = (0.0, 1.0) if clip else None
+        limits = (low, high) if clip else None
         region = PerturbationSet(tensor(x), tensor(np.full(2, eps)), norm, limits)
         found = [keras.ops.convert_to_numpy(region.minimum(tensor(rows), i)) for i in (0, 1, 4, 20)]
         ball = keras.ops.convert_to_numpy(
@@ -340,7 +344,7 @@ def test_the_least_over_a_region(seed, eps, norm, clip):
     # As many steps as pixels reach the optimum, which a point of the region attains.
     if norm == "l2" and clip:
         for i, j in itertools.product(range(2), range(3)):
-            best = least_by_search(rows[i, j], x[i], eps)
+            best = least_by_search(rows[i, j], x[i], eps, low, high)
             assert found[-1][i, j] == pytest.approx(best, abs=1e-6)
 
 
@@ -351,16 +355,16 @@ def directions(random, norm):
     return points / np.linalg.norm(points, axis=-1, keepdims=True)
 
 
-def least_by_search(row, x, eps):
-    """By bisection over how long the change is, pixels stopping at the ends of [0, 1]."""
-    low, high = 0.0, 1e9
+def least_by_search(row, x, eps, low, high):
+    """By bisection over how long the change is, pixels stopping at the ends of their range."""
+    short, long = 0.0, 1e9
     for _ in range(200):
-        middle = (low + high) / 2
-        if np.linalg.norm(np.clip(x - middle * row, 0, 1) - x) <= eps:
-            low = middle
+        middle = (short + long) / 2
+        if np.linalg.norm(np.clip(x - middle * row, low, high) - x) <= eps:
+            short = middle
         else:
-            high = middle
-    return row @ np.clip(x - low * row, 0, 1)
+            long = middle
+    return row @ np.clip(x - short * row, low, high)
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -392,16 +396,16 @@ def test_inputs_of_any_range_and_rank():
     x = 10 * random.normal(size=(5, 4))
     with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):
         zoo.certify(model, x, norm="l2")
-    certificate = zoo.certify(model, x, norm="l2", clip=False)
+    certificate = zoo.certify(model, x, norm="l2", valid_range=None)
     assert (certificate.radius > 0).all()
     # Integers are the numbers that they are, as for Keras.
     whole_numbers = np.arange(20).reshape(5, 4)
-    as_floats = zoo.certify(model, whole_numbers.astype(float), norm="l2", clip=False)
-    as_integers = zoo.certify(model, whole_numbers, norm="l2", clip=False)
+    as_floats = zoo.certify(model, whole_numbers.astype(float), norm="l2", valid_range=None)
+    as_integers = zoo.certify(model, whole_numbers, norm="l2", valid_range=None)
     np.testing.assert_array_equal(as_integers.radius, as_floats.radius)
     # Where nothing is cut off there is more to fear.
     x = random.uniform(size=(5, 4))
-    whole = zoo.certify(model, x, norm="l2", clip=False).radius
+    whole = zoo.certify(model, x, norm="l2", valid_range=None).radius
     assert (zoo.certify(model, x, norm="l2").radius >= whole - 1e-6).all()
 
 
@@ -411,7 +415,7 @@ def test_a_model_of_bytes_is_certified_in_units_of_bytes():
     rescaled = keras.Sequential([keras.Input((4,)), layers.Rescaling(1 / 255), *inner.layers])
     x = random.integers(0, 256, size=(20, 4)).astype("uint8")
     for norm in ("linf", "l2"):
-        found = zoo.certify(rescaled, x, norm=norm, clip=(0, 255))
+        found = zoo.certify(rescaled, x, norm=norm, valid_range=(0, 255))
         expected = zoo.certify(inner, x / 255, norm=norm)
         np.testing.assert_allclose(found.radius, 255 * expected.radius, rtol=0.02, atol=1e-3)
         np.testing.assert_array_equal(found.prediction, rescaled.predict(x, verbose=0).argmax(1))
@@ -421,7 +425,7 @@ def test_a_model_of_bytes_is_certified_in_units_of_bytes():
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "bool"])
 def test_integers_are_not_taken_for_images_in_0_1(dtype):
     model = dense_network((4, 8, 3))
-    with pytest.raises(ValueError, match=r"dtype .*clip=\(0, 255\)"):
+    with pytest.raises(ValueError, match=r"dtype .*valid_range=\(0, 255\)"):
         zoo.certify(model, np.ones((1, 4), dtype), norm="linf")
 
 
@@ -431,10 +435,12 @@ def test_a_model_of_bytes_is_not_asked_about_images_in_0_1():
         zoo.certify(model, np.zeros((1, 4)), norm="linf")
 
 
-@pytest.mark.parametrize("clip", [None, (1, 0), (0,), (0, np.inf), "yes", 3])
-def test_bounds_that_are_none(clip):
-    with pytest.raises(ValueError, match="clip must be True, False or a pair"):
-        zoo.certify(dense_network((4, 8, 3)), np.zeros((1, 4)), norm="linf", clip=clip)
+@pytest.mark.parametrize("valid_range", [(1, 0), (0, 0), (0,), (0, np.inf), (0, 1e40), "yes", 3])
+def test_bounds_that_are_none(valid_range):
+    with pytest.raises(ValueError, match="valid_range must be|of valid_range must be"):
+        zoo.certify(
+            dense_network((4, 8, 3)), np.zeros((1, 4)), norm="linf", valid_range=valid_range
+        )
 
 
 def test_no_inputs_and_models_of_the_zoo(digits, digits_model):
@@ -444,8 +450,8 @@ def test_no_inputs_and_models_of_the_zoo(digits, digits_model):
     own = digits_model.certify(x)
     again = zoo.certify(digits_model, x, norm="linf")
     np.testing.assert_array_equal(again.radius, own.radius)
-    with pytest.raises(ValueError, match="clip"):
-        zoo.certify(digits_model, x, norm="linf", clip=False)
+    with pytest.raises(ValueError, match="valid_range"):
+        zoo.certify(digits_model, x, norm="linf", valid_range=None)
 
 
 def steep_relu(x):

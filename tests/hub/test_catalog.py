@@ -87,9 +87,16 @@ def test_a_number_that_json_lacks_is_not_written(tmp_path, monkeypatch):
         (lambda: zoo.list_models(3), "pattern"),
         (lambda: zoo.list_models(None), "pattern"),
         (lambda: zoo.list_models(dataset=["digits"]), "dataset"),
-        (lambda: zoo.list_models(norm=2), "norm"),
     ],
 )
 def test_arguments_of_another_kind_are_named(call, argument):
     with pytest.raises(TypeError, match=f"{argument} must be"):
         call()
+
+
+def test_the_norm_is_read_as_everywhere():
+    names = [record.name for record in zoo.list_models(norm="l2")]
+    assert names
+    assert names == [record.name for record in zoo.list_models(norm=2)]
+    with pytest.raises(ValueError, match="norm must be 'linf' or 'l2', got 3"):
+        zoo.list_models(norm=3)

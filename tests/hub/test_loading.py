@@ -77,7 +77,7 @@ def test_without_weights(folder):
 
 def test_overrides(folder):
     assert zoo.load(folder, implementation="portable").implementation == "portable"
-    with pytest.raises(zoo.CheckpointError, match="widht"):
+    with pytest.raises(ValueError, match="widht"):
         zoo.load(folder, widht=3)
 
 
@@ -248,10 +248,10 @@ def test_the_zoos_networks_have_their_channels_last_whatever_the_setting_is():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": 3}, "name must be text or a path.* got 3"),
-        ({"name": None}, "name must be text or a path.* got None"),
-        ({"name": b"linf-dist-digits"}, "name must be text or a path"),
-        ({"name": ["linf-dist-digits"]}, "name must be text or a path"),
+        ({"checkpoint": 3}, "name must be text or a path.* got 3"),
+        ({"checkpoint": None}, "name must be text or a path.* got None"),
+        ({"checkpoint": b"linf-dist-digits"}, "name must be text or a path"),
+        ({"checkpoint": ["linf-dist-digits"]}, "name must be text or a path"),
         ({"revision": 3}, "revision must be text or None, got 3"),
         ({"cache_dir": 3}, "cache_dir must be text or None, got 3"),
         ({"num_classes": "3"}, "num_classes must be a positive integer"),
@@ -259,7 +259,7 @@ def test_the_zoos_networks_have_their_channels_last_whatever_the_setting_is():
 )
 def test_arguments_of_another_kind_are_named(arguments, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        zoo.load(**{"name": "linf-dist-digits", **arguments})
+        zoo.load(arguments.pop("checkpoint", "linf-dist-digits"), **arguments)
 
 
 @pytest.mark.parametrize("name", ["./mine", "models/mine", ".\\mine", "C:/models/mine"])
@@ -269,3 +269,70 @@ def test_folders_on_windows(monkeypatch, name):
     assert download.is_outside_catalog(name)
     with pytest.raises(zoo.CheckpointError, match="no such folder"):
         zoo.load(name)
+
+
+def test_the_models_name_is_the_users(folder):
+    assert zoo.load(folder, name="mine").name == "mine"
+    assert zoo.load(folder, name="mine", num_classes=4).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        ({"width": 7}, ValueError, "width=7 does not fit the weights.*those of width=12"),
+        ({"width": 0}, ValueError, "width=0 does not fit: width must be a positive integer"),
+        ({"colour": 1}, ValueError, "colour=1 does not fit: .*colour"),
+    ],
+)
+def test_an_argument_that_does_not_fit_is_blamed_not_the_file(folder, overrides, error, message):
+    with pytest.raises(error, match=message):
+        zoo.load(folder, **overrides)
+    assert zoo.load(folder, width=7, weights=False).width == 7
+
+
+def test_a_damaged_file_is_blamed_whatever_the_arguments_are(folder):
+    (folder / "model.weights.h5").write_bytes(b"no weights")
+    with pytest.raises(zoo.CheckpointError, match="does not hold this model's weights"):
+        zoo.load(folder, epsilon=0.2)
+
+
+def test_a_tilde_is_the_home_folder(small_model, small_images, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    zoo.save(small_model, "~/net")
+    assert (tmp_path / "net" / "config.json").is_file()
+    found = zoo.load("~/net").certify(small_images).radius
+    np.testing.assert_array_equal(found, small_model.certify(small_images).radius)
+    with pytest.raises(zoo.CheckpointError, match="no such folder: ~other"):
+        zoo.load("~other")
+
+
+@pytest.mark.parametrize(
+    ("name", "revision"),
+    [
+        ("hf://org/repo", None),
+        ("hf://org/repo@v1", "v1"),
+        ("https://huggingface.co/org/repo", None),
+        ("https://huggingface.co/org/repo/", None),
+        ("huggingface.co/org/repo", None),
+        ("http://hf.co/org/repo", None),
+        ("hf.co/org/repo@v1", "v1"),
+        ("https://hf.co/org/repo?library=keras", None),
+        ("https://huggingface.co/org/repo/tree/v1", "v1"),
+        ("https://huggingface.co/org/repo/tree/refs%2Fpr%2F1", "refs/pr/1"),
+        ("https://huggingface.co/org/repo/blob/v1/config.json", "v1"),
+    ],
+)
+def test_addresses_of_the_hub(monkeypatch, name, revision):
+    asked = []
+    monkeypatch.setattr(download, "from_hub", lambda *arguments: asked.append(arguments[:2]))
+    download.fetch(name)
+    assert asked == [("org/repo", revision)]
+
+
+@pytest.mark.parametrize(
+    "name", ["hf://org", "https://huggingface.co/org", "hf.co/a/b/c", "https://hf.co/datasets/a/b"]
+)
+def test_addresses_that_are_no_model_are_named(name):
+    with pytest.raises(ValueError, match="a Hub name reads hf://org/repo, .*got"):
+        download.fetch(name)

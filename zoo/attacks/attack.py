@@ -11,6 +11,7 @@ from zoo.attacks.base import Attack
 from zoo.attacks.registry import checked_attack, require_budget, require_targeted
 from zoo.epsilon import Epsilon
 from zoo.utils import checks
+from zoo.utils.norms import norm_of
 
 
 def attack(
@@ -42,7 +43,8 @@ def attack(
             :class:`zoo.attacks.Attack`, such as ``zoo.attacks.PGD(steps=50)``.
         eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``. At most
             1 for ``"linf"``, and the square root of the number of pixels for ``"l2"``.
-        norm: ``"linf"`` or ``"l2"``; by default the first that the model certifies.
+        norm: ``"linf"`` or ``"l2"`` (``np.inf``, ``2`` and any case too); by default the
+            first that the model certifies.
         target: the class that the model should take the images for: an integer, or one per image,
             ``(n,)``. Images whose label it is are left as they are. None is content with any
             class but the label.
@@ -87,7 +89,7 @@ def attack(
     model = as_classifier(model, x)
     if norm is None and not model.certificates:
         raise ValueError(f"norm must be given, as a {type(model).__name__} certifies none")
-    norm = model.certificates[0][0] if norm is None else norm
+    norm = model.certificates[0][0] if norm is None else norm_of(norm)
     chosen = checked_attack(attack, norm, params, model)
     batch_size = checks.positive_integer(batch_size, "batch_size")
     seed = checks.not_negative_integer(seed, "seed")

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from zoo.epsilon import Epsilon
+from zoo.utils.norms import norm_of
 
 
 def project(x_adv, x, eps, norm):
@@ -26,8 +27,7 @@ def project(x_adv, x, eps, norm):
     Raises:
         ValueError: for any other norm.
     """
-    if norm not in ("linf", "l2"):
-        raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
+    norm = norm_of(norm)
     budget = Epsilon(eps).below
     origin = np.asarray(x, np.float32).astype(np.float64)
     x_adv = np.asarray(x_adv, np.float64)
@@ -66,7 +66,7 @@ def random_start(x, eps, norm, random):
 
 def _random_change(shape, budget, norm, random):
     """Draw points uniformly from the ball around 0: a float64 array of this shape, ``(n, …)``."""
-    if norm == "linf":
+    if norm_of(norm) == "linf":
         return random.uniform(-budget, budget, shape)
     change = random.normal(size=shape)
     reach = random.uniform(size=(shape[0],) + (1,) * (len(shape) - 1))
@@ -84,7 +84,9 @@ def direction(gradient, norm):
     Returns:
         float array of the same shape; 0 where a gradient is 0.
     """
-    return np.sign(gradient) if norm == "linf" else gradient / np.maximum(length(gradient), 1e-12)
+    if norm_of(norm) == "linf":
+        return np.sign(gradient)
+    return gradient / np.maximum(length(gradient), 1e-12)
 
 
 def size(change, norm):
@@ -96,7 +98,9 @@ def size(change, norm):
     """
     change = np.asarray(change, np.float64)
     rows = change.reshape(len(change), math.prod(change.shape[1:]))
-    return np.abs(rows).max(axis=1) if norm == "linf" else np.sqrt(np.square(rows).sum(axis=1))
+    if norm_of(norm) == "linf":
+        return np.abs(rows).max(axis=1)
+    return np.sqrt(np.square(rows).sum(axis=1))
 
 
 def length(change):

@@ -8,6 +8,7 @@ from zoo.attacks.methods.fmn import FMN
 from zoo.attacks.registry import checked_attack
 from zoo.epsilon import Epsilon
 from zoo.utils import checks
+from zoo.utils.norms import norm_of
 
 
 def nearest(
@@ -115,4 +116,4 @@ def flipped(model, x, y):
 def _norm_of(model, norm):
     if norm is None and not model.certificates:
         raise ValueError(f"norm must be given, as a {type(model).__name__} certifies none")
-    return model.certificates[0][0] if norm is None else norm
+    return model.certificates[0][0] if norm is None else norm_of(norm)

@@ -4,19 +4,17 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from zoo.attacks.base import Attack
+from zoo.typing import NormLike
 from zoo.utils.backend import backend_name
-
-if TYPE_CHECKING:
-    from zoo.models.base import CertifiedModel
+from zoo.utils.norms import NORMS, norm_of
 
 _Class = TypeVar("_Class", bound=type[Attack])
 
 #: The registered attacks by name: subclasses of :class:`zoo.attacks.Attack`.
 ATTACKS: dict[str, type[Attack]] = {}
-NORMS = ("linf", "l2")
 #: What :func:`zoo.attacks.attack` takes besides an attack's parameters, which have other names.
 ARGUMENTS = (
     "model",
@@ -112,11 +110,12 @@ def check_settings(attack, norm=None, params=None, *, model=None):
             :class:`zoo.attacks.Attack`.
         norm: ``"linf"`` or ``"l2"``; None skips the check of the norm.
         params: dictionary of the attack's own parameters; None stands for no parameters.
-        model: the :class:`zoo.models.CertifiedModel` to be attacked; None skips the checks that
+        model: the model to be attacked, as for :func:`zoo.attacks.attack`: a
+            :class:`zoo.models.CertifiedModel` or another Keras model; None skips the checks that
             depend on the model.
 
     Raises:
-        TypeError: if ``model`` is not a model of the zoo, the attack has no such parameter, or
+        TypeError: if ``model`` is no Keras model, the attack has no such parameter, or
             ``params`` is given together with an :class:`zoo.attacks.Attack`, which has its own.
         ValueError: naming the argument that is wrong, and the values that are allowed.
         NotImplementedError: if the attack does not run on the backend.
@@ -135,13 +134,15 @@ def check_settings(attack, norm=None, params=None, *, model=None):
 
 def checked_attack(
     attack: str | Attack,
-    norm: str | None = None,
+    norm: NormLike | None = None,
     params: dict[str, Any] | None = None,
-    model: "CertifiedModel | None" = None,
+    model: Any = None,
 ) -> Attack:
     """Like :func:`check_settings`, but return the :class:`zoo.attacks.Attack`."""
     if model is not None:
-        require_model(model)
+        from zoo.models.any_classifier import as_classifier
+
+        model = as_classifier(model)
     found = attack_of(attack, params)
     if norm is not None:
         _check_norm(found, norm)
@@ -191,24 +192,8 @@ def attack_of(attack: str | Attack, params: dict[str, Any] | None = None) -> Att
     return ATTACKS[attack](**params)
 
 
-def require_model(model: object) -> None:
-    """Raise unless this is a model of the zoo.
-
-    Raises:
-        TypeError: naming what was expected and what was found.
-    """
-    from zoo.models.base import CertifiedModel
-
-    if not isinstance(model, CertifiedModel):
-        raise TypeError(
-            "attacks take a model of the zoo, a zoo.models.CertifiedModel, "
-            f"got {type(model).__name__}"
-        )
-
-
 def _check_norm(attack: Attack, norm: object) -> None:
-    if not isinstance(norm, str) or norm not in NORMS:
-        raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
+    norm = norm_of(norm)
     if norm not in attack.norms:
         names = " or ".join(map(repr, attack.norms))
         others = [name for name, kind in ATTACKS.items() if norm in kind.norms]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -73,7 +74,7 @@ def nodes_of(model: keras.Model) -> list[Node]:
     >>> [node.layer.name for node in nodes_of(model)]
     ['a']
     """
-    if not _is_graph(model):
+    if not is_graph(model):
         raise TypeError(
             f"expected a keras.Sequential or a functional keras.Model, got {type(model).__name__}"
         )
@@ -119,7 +120,8 @@ def advice_on(layer: keras.layers.Layer) -> str:
     return ""
 
 
-def _is_graph(model: keras.Operation) -> bool:
+def is_graph(model: object) -> bool:
+    """Whether a layer is a ``keras.Sequential`` or a functional model, and no class of its own."""
     # Only these exact types are accepted, because a subclass may call its layers in another way.
     return type(model) in (keras.Sequential, _functional())
 
@@ -167,14 +169,19 @@ def _call(layer: keras.Operation, nodes: list[Node], *args: Any, **kwargs: Any) 
     if not isinstance(layer, keras.layers.Layer):
         return _operate(layer, nodes, args, kwargs)
     places = keras.tree.flatten(args)
-    # Keras records training=False even if the caller did not pass it.
+    # Keras records `training` even if the caller did not pass it: False, or the layer's own
+    # default, which is True for layers of augmentation. `predict` passes on False instead.
+    default = inspect.signature(layer.call).parameters.get("training")
+    usual = (None, False) if default is None else (None, False, default.default)
     options = {name: value for name, value in kwargs.items() if value not in (None, False)}
+    if options.get("training") in usual:
+        options.pop("training", None)
     if options or not all(isinstance(place, _Place) for place in places):
         raise UnsupportedLayerError(
             f"layer {layer.name!r} is called with {', '.join(options) or 'a constant'}; "
             "only tensors that come from the model's input are supported"
         )
-    if _is_graph(layer) and len(places) == 1:
+    if is_graph(layer) and len(places) == 1:
         return _unfold(layer, places[0], nodes)
     if isinstance(layer, keras.layers.InputLayer):
         return places[0]

@@ -1,10 +1,13 @@
 """The set of perturbed inputs that a certificate covers, and minima of linear functions over it."""
 
 import dataclasses
+from typing import Any
 
+import numpy as np
 from keras import ops
 
-from zoo.typing import Box, Norm, Tensor
+from zoo.bounds.valid_range import ValidRange
+from zoo.typing import Box, Norm, Numbers, Tensor
 from zoo.utils.float64 import LINE_SLACK
 
 # Keeps divisors positive.
@@ -19,14 +22,14 @@ class PerturbationSet:
         center: float64 tensor ``(batch, *input_shape)``, the unperturbed inputs.
         eps: float64 tensor ``(batch,)``, the radii of the balls.
         norm: ``"linf"`` or ``"l2"``.
-        bounds: ``(low, high)``: every entry of a valid input lies between these two numbers. None
-            if every input is valid.
+        bounds: ``(low, high)``: every entry of a valid input lies between these two, which are
+            numbers or arrays that broadcast to an input. None if every input is valid.
     """
 
     center: Tensor
     eps: Tensor
     norm: Norm
-    bounds: tuple[float, float] | None
+    bounds: ValidRange | None
 
     def box(self) -> Box:
         """``(lower, upper)``: the smallest box around the perturbed inputs of each input."""
@@ -61,7 +64,7 @@ class PerturbationSet:
         return at_center + change - LINE_SLACK * (size + ops.abs(change))
 
     def _least_in_ball_and_box(
-        self, rows: Tensor, center: Tensor, bounds: tuple[float, float], iterations: int
+        self, rows: Tensor, center: Tensor, bounds: ValidRange, iterations: int
     ) -> Tensor:
         """Lower bound of ``min rows · d`` over ``‖d‖ ≤ eps`` and ``low ≤ center + d ≤ high``.
 
@@ -71,7 +74,7 @@ class PerturbationSet:
         and more entries of the minimiser are held at a bound of the box.
         """
         eps = self.eps[:, None]
-        least, most = bounds[0] - center, bounds[1] - center
+        least, most = (self._flat(end) - center for end in bounds)
         multiplier = ops.sqrt(ops.sum(ops.square(rows), axis=-1)) / ops.maximum(eps, _SMALLEST)
         for iteration in range(iterations + 1):
             multiplier = ops.maximum(multiplier, _SMALLEST)
@@ -87,3 +90,9 @@ class PerturbationSet:
             multiplier = ops.minimum(multiplier, ops.sqrt(steep / room))
         products = ops.sum(rows * change, axis=-1)
         return products + multiplier * (lengths - ops.square(eps)) / 2.0
+
+    def _flat(self, end: Numbers) -> Any:
+        """An end of the valid range for each entry of a flattened input; a number stays one."""
+        if np.ndim(end) == 0:
+            return end
+        return np.broadcast_to(end, tuple(self.center.shape[1:])).reshape(-1)

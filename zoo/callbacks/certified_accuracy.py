@@ -5,7 +5,9 @@ from typing import Any
 import keras
 
 from zoo.epsilon import Epsilon
+from zoo.typing import NormLike
 from zoo.utils import checks
+from zoo.utils.norms import norm_of
 
 
 class CertifiedAccuracy(keras.callbacks.Callback):
@@ -42,7 +44,7 @@ class CertifiedAccuracy(keras.callbacks.Callback):
         data: Any,
         eps: Any,
         *,
-        norm: str | None = None,
+        norm: NormLike | None = None,
         method: str = "auto",
         batch_size: int = 256,
         prefix: str = "val_",
@@ -53,7 +55,8 @@ class CertifiedAccuracy(keras.callbacks.Callback):
         self.images, self.labels = data
         several = isinstance(eps, (list, tuple))
         self.budgets = [Epsilon(one) for one in (eps if several else [eps])]
-        self.norm, self.method, self.prefix = norm, method, prefix
+        self.norm = None if norm is None else norm_of(norm)
+        self.method, self.prefix = method, prefix
         self.batch_size = checks.positive_integer(batch_size, "batch_size")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

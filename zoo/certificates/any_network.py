@@ -1,23 +1,24 @@
 """Certified radii for any Keras classifier whose layers have bounds."""
 
-import math
-from collections.abc import Sequence
+import warnings
 from typing import Any
 
 import keras
 import numpy as np
 
-from zoo.bounds import Rule
 from zoo.bounds.model_state import drop_outdated_program
+from zoo.bounds.valid_range import is_unit_range, numbers_of, require_within, valid_range_of
 from zoo.certificates import Certificate, margin
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.certificates.pairs import METHODS
 from zoo.models.base import CertifiedModel
-from zoo.models.wrapped_model import LARGEST_BYTE_SCALE
+from zoo.models.byte_inputs import refuse_byte_inputs
+from zoo.models.logit_network import logit_network
 from zoo.ops.precision import require_float32
-from zoo.typing import Array, ArrayLike
+from zoo.typing import Array, ArrayLike, NormLike
 from zoo.utils import checks
 from zoo.utils.backend import require_backend
+from zoo.utils.norms import norm_of
 from zoo.utils.process import require_own_process
 from zoo.utils.progress import track
 
@@ -26,9 +27,9 @@ def certify(
     model: Any,
     x: ArrayLike,
     *,
-    norm: str,
+    norm: NormLike,
     method: str = "auto",
-    clip: bool | tuple[float, float] = True,
+    valid_range: tuple[ArrayLike, ArrayLike] | None = (0.0, 1.0),
     batch_size: int = 256,
     verbose: int = 0,
     nearest: bool = False,
@@ -42,20 +43,24 @@ def certify(
     which round differently and which a GPU's library may choose.
 
     Args:
-        model: a built ``keras.Sequential`` or functional classifier that ends in logits and whose
-            layers have bounds, see :func:`zoo.bounds.supported`. For a model of the zoo, this calls
-            the model's own ``certify``.
-        x: inputs ``(n, *input_shape)``, as ``model.predict`` takes them: floats within the bounds
-            that ``clip`` gives. They are rounded to float32, and so is every perturbed input that
-            the radius covers. Integers are accepted if ``clip`` is a pair or False, and are not
-            rescaled: Keras does not divide bytes by 255, and neither does this function.
-        norm: norm of the perturbation, ``"linf"`` or ``"l2"``.
+        model: a built ``keras.Sequential`` or functional classifier whose layers have bounds, see
+            :func:`zoo.bounds.supported`, and that ends in logits. A last softmax is left off, and a
+            warning says so: it leaves the order of the classes as it is. So is a last sigmoid of
+            one unit, the probability of class 1 of two classes; class 1 is predicted where it is
+            above 0.5. For a model of the zoo, this calls the model's own ``certify``.
+        x: inputs ``(n, *input_shape)``, as ``model.predict`` takes them: floats in ``valid_range``.
+            They are rounded to float32, and so is every perturbed input that the radius covers.
+            Integers are accepted for another range than [0, 1], and are not rescaled: Keras does
+            not divide bytes by 255, and neither does this function.
+        norm: norm of the perturbation, ``"linf"`` or ``"l2"``; ``np.inf``, ``2`` and any case are
+            accepted too.
         method: one of :data:`zoo.certificates.pairs.METHODS`, or ``"auto"``, which takes
             ``"crown"``; ``"crown-interval"`` if more than 4,096 hidden activations would make that
             slow; and ``"interval"`` if a layer has interval bounds only.
-        clip: the range of valid inputs, perturbed ones included. True means [0, 1], and a pair such
-            as ``(0, 255)``, for a model that takes bytes, gives another range. False means that
-            all inputs are valid; radii are then at most 1e6.
+        valid_range: ``(low, high)``, the range of valid inputs, perturbed ones included: numbers,
+            such as ``(0, 255)`` for a model that takes bytes, or arrays that broadcast to an input,
+            such as the ends of each channel's range after a normalisation. Radii are in the units
+            of this range. None means that all inputs are valid; radii are then at most 1e6.
         batch_size: number of inputs in one call of the model. The memory that the bounds take is
             limited independently of it.
         verbose: 1 shows a progress bar.
@@ -83,51 +88,73 @@ def certify(
     >>> len(certificate), certificate.method
     (2, 'crown')
 
+    Images that were normalised per channel, with the range that [0, 1] became:
+
+    >>> mean, std = np.array([0.5]), np.array([0.25])
+    >>> normalised = (np.full((2, 4, 4, 1), 0.5) - mean) / std
+    >>> certificate = zoo.certify(
+    ...     model, normalised, norm="linf", valid_range=((0 - mean) / std, (1 - mean) / std))
+
     Reference:
         Gowal et al., 2018 (interval bounds); Zhang et al., NeurIPS 2018 (CROWN); Zhang et al.,
         ICLR 2020 (interval bounds within CROWN).
     """
+    unit_range = is_unit_range(valid_range)
     if isinstance(model, CertifiedModel):
-        if clip is not True:
-            raise ValueError("models of the zoo take images in [0, 1], so clip must stay True")
+        if not unit_range:
+            raise ValueError(
+                "models of the zoo take images in [0, 1], so valid_range must stay (0, 1)"
+            )
         return model.certify(
             x, norm=norm, method=method, batch_size=batch_size, verbose=verbose, nearest=nearest
         )
     require_backend()
     require_own_process()
-    if checks.true_or_false(nearest, "nearest") and clip is not True:
-        raise ValueError(f"nearest=True is for inputs in [0, 1], that is clip=True, got {clip!r}")
-    bounds = NetworkBounds(model)
-    if norm not in ("linf", "l2"):
-        raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
+    if checks.true_or_false(nearest, "nearest") and not unit_range:
+        raise ValueError(
+            f"nearest=True is for inputs in [0, 1], that is valid_range=(0, 1), got {valid_range!r}"
+        )
+    norm = norm_of(norm)
+    found = logit_network(model)
+    bounds = NetworkBounds(found.network)
     if method not in (*METHODS, "auto"):
         raise ValueError(f"method must be 'auto' or one of {METHODS}, got {method!r}")
     method = bounds.methods[0] if method == "auto" else method
     bounds.require(method)
-    limits = _bounds_of(clip)
-    if clip is True:
-        _refuse_bytes(bounds.rules, np.asarray(x))
-    x = checks.images(x, model.input_shape[1:], limits, integers="numbers")
+    shape = model.input_shape[1:]
+    limits = valid_range_of(valid_range, shape)
+    if unit_range:
+        _refuse_bytes(model, np.asarray(x))
+    ends = numbers_of(limits)
+    x = checks.images(x, shape, ends, integers="numbers")
+    if limits is not None and ends is None:
+        require_within(x, limits)
     batch_size = checks.positive_integer(batch_size, "batch_size")
     require_float32(model)
     for program in ("test_function", "predict_function"):
         # Afterwards model.predict computes what is certified, even if a setting was changed.
         drop_outdated_program(model, program)
+    if found.left_off:
+        warnings.warn(_said_of(found.left_off, model), UserWarning, stacklevel=2)
+    logits, radii, predicted = [np.zeros((0, found.network.output_shape[-1]))], [np.zeros(0)], []
     batches = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
-    found = [
-        bounds.certified_radius(batch, norm, method, limits)
-        for batch in track(batches, "certifying", show=verbose)
-    ]
-    classes = model.output_shape[-1]
-    logits = np.concatenate([np.zeros((0, classes)), *(part for part, _ in found)])
-    radii = np.concatenate([np.zeros(0), *(part for _, part in found)])
+    for batch in track(batches, "certifying", show=verbose):
+        of_batch, radius = bounds.certified_radius(batch, norm, method, limits, found.least_margin)
+        classes = np.argmax(of_batch, axis=1)
+        if found.left_off:
+            # The prediction is the model's own, which may differ where two classes are about equal.
+            own = found.classes(model(batch, training=False))
+            radius, classes = np.where(own == classes, radius, 0.0), own
+        logits.append(of_batch)
+        radii.append(radius)
+        predicted.append(classes)
     certificate = Certificate(
-        prediction=np.argmax(logits, axis=1).astype(np.int64),
-        radius=radii.astype(np.float32),
-        margin=margin(logits).astype(np.float32),
+        prediction=np.concatenate([np.zeros(0, np.int64), *predicted]).astype(np.int64),
+        radius=np.concatenate(radii).astype(np.float32),
+        margin=margin(np.concatenate(logits)).astype(np.float32),
         norm=norm,
         method=method,
-        num_classes=classes,
+        num_classes=logits[0].shape[1],
     )
     if not nearest:
         return certificate
@@ -139,33 +166,27 @@ def certify(
     return certificate.with_nearest(distances)
 
 
-def _bounds_of(clip: Any) -> tuple[float, float] | None:
-    """The range ``(low, high)`` of valid inputs, or None if all inputs are valid."""
-    if clip is True or clip is False:
-        return (0.0, 1.0) if clip else None
-    try:
-        low, high = (float(end) for end in clip)
-    except (TypeError, ValueError):
-        low = high = math.nan
-    if not -math.inf < low < high < math.inf:
-        raise ValueError(f"clip must be True, False or a pair (low, high), got {clip!r}")
-    return low, high
+def _said_of(left_off: str, model: keras.Model) -> str:
+    if left_off == "sigmoid":
+        return (
+            f"{model.name!r} ends in one sigmoid, the probability of class 1, which is predicted "
+            "where it is above 0.5. The certificate is of the two logits (0, z) before it"
+        )
+    return (
+        f"{model.name!r} ends in a {left_off}, which leaves the order of the classes as it is. The "
+        "certificate is of the logits before it"
+    )
 
 
-def _refuse_bytes(rules: Sequence[Rule], x: Array) -> None:
-    """Raise if ``x`` or the model's first layer suggests pixels of 0 to 255, not of [0, 1]."""
+def _refuse_bytes(model: keras.Model, x: Array) -> None:
+    """Raise if ``x`` or the model's first layers suggest pixels of 0 to 255, not of [0, 1]."""
     advice = (
-        "pass pixels of 0 to 255 and clip=(0, 255); the radius is then in units of such a pixel"
+        "pass pixels of 0 to 255 and valid_range=(0, 255); the radius is then in units of such a "
+        "pixel"
     )
     if x.dtype.kind in "iub" and x.size:
         raise ValueError(
             f"x has dtype {x.dtype}, and inputs in [0, 1] were asked for. If the model was trained "
             f"on pixels in [0, 1], divide them by 255 first; if on integers of 0 to 255, {advice}"
         )
-    first = rules[0].layer
-    largest = np.max(np.abs(first.scale)) if type(first) is keras.layers.Rescaling else np.inf
-    if largest < LARGEST_BYTE_SCALE:
-        raise ValueError(
-            f"the model begins with the layer {first.name!r}, which multiplies by "
-            f"{largest:.4g}, so it takes pixels of 0 to 255, not of [0, 1]; {advice}"
-        )
+    refuse_byte_inputs(model, advice)

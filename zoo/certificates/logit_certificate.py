@@ -10,6 +10,7 @@ from zoo.certificates.certificate import round_down
 from zoo.certificates.lipschitz import lipschitz_radius, pairwise_radius
 from zoo.typing import Array, ArrayLike, Numbers, Path
 from zoo.utils import checks
+from zoo.utils.norms import norm_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,6 +47,10 @@ class LogitCertificate:
     error: float = 0.0
     error_per_size: float = 0.0
     num_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        # A frozen dataclass can set its own fields only in this way.
+        object.__setattr__(self, "norm", norm_of(self.norm))
 
     def radius(self, logits: ArrayLike, x: ArrayLike | None = None) -> Array:
         """Certified radii.

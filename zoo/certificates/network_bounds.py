@@ -12,6 +12,7 @@ from zoo.bounds.crown import Relaxations, lower_bounds, relaxed
 from zoo.bounds.interval import boxes_of
 from zoo.bounds.perturbation import PerturbationSet
 from zoo.bounds.rules.rule import gives
+from zoo.bounds.valid_range import ValidRange, diameter
 from zoo.certificates.bisection import largest_by_margin
 from zoo.certificates.certificate import round_down
 from zoo.certificates.lipschitz import margin
@@ -53,7 +54,8 @@ class NetworkBounds:
         if model.output_shape[1:] == (1,):
             raise ValueError(
                 "the model has one output; a certificate compares the logits of two classes or "
-                "more. Let a binary classifier end in two logits, such as (0, z) for one logit z"
+                "more. Let a binary classifier end in a sigmoid, which zoo.certify takes for two "
+                "classes, or in two logits, such as (0, z) for one logit z"
             )
         if len(model.output_shape) != 2 or (model.output_shape[-1] or 0) < 2:
             raise ValueError(
@@ -86,7 +88,8 @@ class NetworkBounds:
         x: Array,
         norm: Norm,
         method: str,
-        bounds: tuple[float, float] | None = (0.0, 1.0),
+        bounds: ValidRange | None = (0.0, 1.0),
+        least_margin: float = 0.0,
     ) -> tuple[Array, Array]:
         """Logits and radii of one batch.
 
@@ -94,17 +97,19 @@ class NetworkBounds:
             x: float32 array ``(n, *input_shape)``.
             norm: ``"linf"`` or ``"l2"``.
             method: one of :data:`METHODS`.
-            bounds: the range ``(low, high)`` of valid inputs, perturbed ones included; None if all
-                inputs are valid.
+            bounds: the range ``(low, high)`` of valid inputs, perturbed ones included: numbers, or
+                arrays that broadcast to an input; None if all inputs are valid.
+            least_margin: what the predicted class must be ahead by, for every input within the
+                radius.
 
         Returns:
             ``(logits, radius)``: float32 arrays ``(n, classes)`` and ``(n,)``.
         """
         logits = ops.convert_to_numpy(self.model(x, training=False))
-        extent = 1.0 if bounds is None else bounds[1] - bounds[0]
-        upper = extent * (1.0 if norm == "linf" else math.sqrt(math.prod(x.shape[1:])))
-        if bounds is None:
-            upper = 1e6
+        extent, upper = 1.0, 1e6
+        if bounds is not None:
+            furthest = diameter(bounds, x.shape[1:])
+            extent, upper = furthest["linf"], furthest[norm]
         with double_precision():
             for rule in self.rules:
                 rule.prepare()
@@ -112,10 +117,13 @@ class NetworkBounds:
             step = max(1, _BLOCK // size)
             radii = [
                 largest_by_margin(
-                    lambda eps, part=slice(i, i + step): self.margins(
-                        x[part], np.argmax(logits[part], axis=1), eps, norm, method, bounds
+                    lambda eps, part=slice(i, i + step): (
+                        self.margins(
+                            x[part], np.argmax(logits[part], axis=1), eps, norm, method, bounds
+                        )
+                        - least_margin
                     ),
-                    margin(logits[i : i + step]),
+                    margin(logits[i : i + step]) - least_margin,
                     first=_FIRST[norm] * extent,
                     upper=upper,
                     steps=_STEPS,
@@ -131,7 +139,7 @@ class NetworkBounds:
         eps: Array,
         norm: Norm,
         method: str,
-        bounds: tuple[float, float] | None = (0.0, 1.0),
+        bounds: ValidRange | None = (0.0, 1.0),
     ) -> Array:
         """Lower bounds of a class's logit minus the largest other logit, over balls of inputs.
 

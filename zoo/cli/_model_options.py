@@ -25,7 +25,9 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
     parser.add_argument("name", nargs="+" if many else None, help=model)
     parser.add_argument("--data", help="image set or .npz file (default: the model's test set)")
     parser.add_argument("--n", type=int, help="only the first N images")
-    parser.add_argument("--norm", choices=("linf", "l2"), help="norm of the perturbation")
+    parser.add_argument(
+        "--norm", type=str.lower, choices=("linf", "l2"), help="norm of the perturbation"
+    )
     parser.add_argument(
         "--batch-size", type=int, default=256, help="images per batch (default: %(default)s)"
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.evaluation.outcome import Outcome, joined, outcome_of
 from zoo.evaluation.report import RobustnessReport, report_of
-from zoo.typing import Array, ArrayLike, Budget
+from zoo.typing import Array, ArrayLike, Budget, NormLike
 from zoo.utils import checks
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def evaluate(
     y: ArrayLike,
     *,
     eps: Budget | Sequence[Budget] | Array,
-    norm: str | None = None,
+    norm: NormLike | None = None,
     attacks: "str | Attack | Iterable[str | Attack]" = ("fgsm", "pgd"),
     method: str = "auto",
     params: Mapping[str, Mapping[str, Any]] | None = None,

@@ -10,8 +10,9 @@ import numpy as np
 from zoo.certificates.certificate import Certificate
 from zoo.epsilon import Epsilon
 from zoo.errors import SoundnessError
-from zoo.typing import Array, ArrayLike, Budget
+from zoo.typing import Array, ArrayLike, Budget, NormLike
 from zoo.utils import checks
+from zoo.utils.norms import norm_of
 
 if TYPE_CHECKING:
     from zoo.attacks import Attack
@@ -44,7 +45,7 @@ def outcome_of(
     y: ArrayLike,
     *,
     eps: Budget | Sequence[Budget] | Array,
-    norm: str | None = None,
+    norm: NormLike | None = None,
     attacks: "str | Attack | Iterable[str | Attack]" = ("fgsm", "pgd"),
     method: str = "auto",
     params: Mapping[str, Mapping[str, Any]] | None = None,
@@ -82,6 +83,7 @@ def outcome_of(
     y = checks.labels(y, len(x), model.num_classes)
     checks.true_or_false(nearest, "nearest")
     budgets = _budgets(eps)
+    norm = None if norm is None else norm_of(norm)
     norm_of_attacks = norm or next((pair[0] for pair in model.certificates), None)
     by_label: dict[str, Attack] = {
         label: checked_attack(chosen, norm_of_attacks, model=model)

@@ -8,6 +8,8 @@ from typing import Any
 
 from zoo.errors import UnknownModelError
 from zoo.hub.records import Record, Records
+from zoo.typing import NormLike
+from zoo.utils.norms import norm_of
 from zoo.utils.whole_file import write_whole
 
 __all__ = ["Record", "Records", "info", "list_models", "write"]
@@ -30,7 +32,7 @@ def list_models(
     pattern: str = "*",
     *,
     dataset: str | None = None,
-    norm: str | None = None,
+    norm: NormLike | None = None,
     approach: str | None = None,
     available: bool | None = None,
 ) -> Records:
@@ -38,7 +40,9 @@ def list_models(
 
     Args:
         pattern: pattern of the name, with the wildcards ``*`` and ``?``.
-        dataset, norm, approach: exact values that the checkpoints must have; None matches all.
+        dataset, approach: exact values that the checkpoints must have; None matches all.
+        norm: norm of the certificate, ``"linf"`` or ``"l2"`` (``np.inf``, ``2`` and any case too);
+            None matches all.
         available: True for the checkpoints that :func:`zoo.load` finds, here or on the Hub; False
             for those that have to be trained first; None for all.
 
@@ -46,7 +50,7 @@ def list_models(
         List of :class:`Record` that prints as a table.
 
     Raises:
-        TypeError: naming the argument that is of the wrong type.
+        TypeError, ValueError: naming the argument that is wrong.
 
     Example:
 
@@ -54,7 +58,7 @@ def list_models(
     >>> [record.name for record in zoo.list_models("linf-dist-*", dataset="digits")]
     ['linf-dist-digits']
     """
-    wanted = {"dataset": dataset, "norm": norm, "approach": approach}
+    wanted = {"dataset": dataset, "approach": approach}
     if not isinstance(pattern, str):
         raise TypeError(f"pattern must be text, such as 'linf-*', got {pattern!r}")
     for key, value in wanted.items():
@@ -62,6 +66,7 @@ def list_models(
             raise TypeError(f"{key} must be text or None, got {value!r}")
     if not isinstance(available, (bool, type(None))):
         raise TypeError(f"available must be True, False or None, got {available!r}")
+    wanted["norm"] = None if norm is None else norm_of(norm)
     return Records(
         record
         for record in _records()

@@ -63,7 +63,7 @@ def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> Non
             f"{type(model).__name__} is not registered; decorate it with "
             "@keras.saving.register_keras_serializable()"
         )
-    folder = pathlib.Path(folder)
+    folder = pathlib.Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "format": FORMAT,
@@ -96,6 +96,7 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
 
     Raises:
         CheckpointError: naming the file and what is wrong with it.
+        TypeError, ValueError: naming the overrides, if the checkpoint fits without them.
     """
     import keras
 
@@ -109,9 +110,13 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
             f"{folder / CONFIG} names the class {config['class']!r}, which this version of zoo "
             f"({zoo.__version__}) does not have"
         )
+    stored = _without_automatic_name(kind, config["config"])
     try:
-        model = kind.from_config({**_without_automatic_name(kind, config["config"]), **overrides})
+        model = kind.from_config({**stored, **overrides})
     except (TypeError, ValueError) as error:
+        if overrides and _loads(kind, stored):
+            blamed = TypeError if isinstance(error, TypeError) else ValueError
+            raise blamed(f"{_written(overrides)} does not fit: {error}") from error
         raise CheckpointError(
             f"{folder / CONFIG} does not describe a {kind.__name__}: {error}"
         ) from error
@@ -122,9 +127,32 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
         try:
             model.load_weights(path)
         except Exception as error:  # h5py and Keras raise many types of errors for a damaged file
+            if overrides and _loads(kind, stored, path):
+                changed = {k: v for k, v in overrides.items() if stored.get(k, v) != v}
+                own = {name: stored[name] for name in changed}
+                raise ValueError(
+                    f"{_written(changed or overrides)} does not fit the weights in {folder}, which "
+                    f"are those of {_written(own) or 'other settings'}; weights=False makes the "
+                    "model without them"
+                ) from error
             raise CheckpointError(f"{path} does not hold this model's weights: {error}") from error
         model.on_config_override(overrides)
     return model
+
+
+def _written(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in settings.items())
+
+
+def _loads(kind: Any, config: dict[str, Any], weights: pathlib.Path | None = None) -> bool:
+    """Whether a checkpoint is a model as it is stored, so that a mistake is in the overrides."""
+    try:
+        model = kind.from_config(config)
+        if weights is not None:
+            model.load_weights(weights)
+    except Exception:  # h5py and Keras raise many types of errors
+        return False
+    return True
 
 
 def _without_automatic_name(kind: type, config: dict[str, Any]) -> dict[str, Any]:

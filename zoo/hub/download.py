@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 import re
+import urllib.parse
 from collections.abc import Iterable
 
 from zoo.errors import CheckpointError, DownloadError, IntegrityError
@@ -14,6 +15,15 @@ from zoo.hub.records import File
 from zoo.typing import Path
 
 _HUB_NAME = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^@]+))?")
+# The address of a repository in a browser, perhaps of a revision or of a file in it.
+_HUB_ADDRESS = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<repo>[^/@?#]+/[^/@?#]+)"
+    r"(?:@(?P<at>[^@?#]+)|/(?:tree|blob|resolve)/(?P<revision>[^/?#]+)(?:/[^?#]*)?)?/?(?:[?#].*)?",
+    re.IGNORECASE,
+)
+_HUB_BEGINNING = re.compile(
+    r"hf://|(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)(?:/|$)", re.I
+)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -32,9 +42,10 @@ def fetch(
     ``HF_HOME`` and ``HF_HUB_OFFLINE`` are honoured.
 
     Args:
-        name: a catalog name, ``hf://org/repo[@revision]``, or a folder. A folder is given as a
-            :class:`pathlib.Path`, or as text with a separator (``"./mine"``), so that it cannot be
-            mistaken for a catalog name.
+        name: a catalog name, ``hf://org/repo[@revision]``, an address such as
+            ``https://huggingface.co/org/repo``, or a folder. A folder is given as a
+            :class:`pathlib.Path`, or as text with a separator (``"./mine"``, ``"~/mine"``), so that
+            it cannot be mistaken for a catalog name.
         revision: revision of the Hub repository to use instead of the pinned one.
         cache_dir: folder to use instead of huggingface_hub's cache folder.
         local_files_only: whether to use no network.
@@ -57,12 +68,12 @@ def fetch(
             raise TypeError(f"{argument} must be text or None, got {value!r}")
     explicit = is_outside_catalog(name)
     name = os.fspath(name)
-    match = _HUB_NAME.fullmatch(name)
-    if match:
-        revision = revision or match["revision"]
-        return from_hub(match["repo"], revision, None, cache_dir, local_files_only, verify)
+    if on_hub := _on_hub(name):
+        repo, own_revision = on_hub
+        revision = revision or own_revision
+        return from_hub(repo, revision, None, cache_dir, local_files_only, verify)
     if explicit:
-        return pathlib.Path(name)
+        return pathlib.Path(name).expanduser()
     record = catalog.info(name)
     shipped = catalog.WEIGHTS / name
     if revision is None and shipped.is_dir():
@@ -87,10 +98,21 @@ def _how_to_train(name: str) -> str:
     return f"get the source tree of certified-zoo and run `python -m training {name}` in it"
 
 
+def _on_hub(name: str) -> tuple[str, str | None] | None:
+    """``(repository, revision)`` that a name stands for; None if it stands for something else."""
+    if match := _HUB_NAME.fullmatch(name):
+        return match["repo"], match["revision"]
+    if match := _HUB_ADDRESS.fullmatch(name):
+        revision = match["at"] or match["revision"]
+        # A browser's address writes the slash in the name of a branch as %2F.
+        return match["repo"], None if revision is None else urllib.parse.unquote(revision)
+    return None
+
+
 def is_outside_catalog(name: Path) -> bool:
     """Whether a name stands for a folder or a Hub repository, not for an entry of the catalog."""
     # Windows accepts both separators.
-    return isinstance(name, os.PathLike) or "/" in name or os.sep in name
+    return isinstance(name, os.PathLike) or "/" in name or os.sep in name or name.startswith("~")
 
 
 def hub_address(name: Path) -> tuple[str, str | None] | None:
@@ -107,23 +129,26 @@ def check(name: Path) -> None:
 
     Raises:
         TypeError: if the name is neither text nor a path.
-        ValueError: if a name that begins with ``hf://`` is malformed.
+        ValueError: if a name that begins as one on the Hub is malformed.
         zoo.UnknownModelError: if the catalog does not have the name.
         zoo.CheckpointError: if the folder does not exist.
     """
     text = os.fspath(name) if isinstance(name, os.PathLike) else name
     if not isinstance(text, str):
         raise TypeError(
-            "name must be text or a path: a catalog name, 'hf://org/repo[@revision]' or a folder, "
-            f"got {name!r}"
+            "a checkpoint's name must be text or a path: a catalog name, "
+            f"'hf://org/repo[@revision]' or a folder, got {name!r}"
         )
-    if _HUB_NAME.fullmatch(text):
+    if _on_hub(text):
         return
-    if text.startswith("hf://"):
-        raise ValueError(f"a Hub name reads hf://org/repo or hf://org/repo@revision, got {name!r}")
+    if _HUB_BEGINNING.match(text):
+        raise ValueError(
+            "a Hub name reads hf://org/repo, hf://org/repo@revision or "
+            f"https://huggingface.co/org/repo, got {name!r}"
+        )
     if not is_outside_catalog(name):
         catalog.info(text)
-    elif not pathlib.Path(text).is_dir():
+    elif not pathlib.Path(text).expanduser().is_dir():
         raise CheckpointError(f"no such folder: {text}")
 
 

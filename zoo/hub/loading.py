@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from zoo.hub import checkpoint, download
+from zoo.hub import checkpoint as checkpoints
+from zoo.hub import download
 from zoo.typing import Path
 from zoo.utils import checks
 from zoo.utils.backend import require_backend
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
 
 
 def load(
-    name: Path,
+    checkpoint: Path,
+    /,
     *,
+    name: str | None = None,
     revision: str | None = None,
     cache_dir: Path | None = None,
     local_files_only: bool = False,
@@ -26,8 +29,9 @@ def load(
     """Load a pretrained model.
 
     Args:
-        name: a catalog name (see :func:`zoo.list_models`), ``hf://org/repo[@revision]``, or a
-            checkpoint folder.
+        checkpoint: a catalog name (see :func:`zoo.list_models`), ``hf://org/repo[@revision]``, the
+            repository's address as in ``https://huggingface.co/org/repo``, or a folder.
+        name: name of the Keras model; None lets Keras make one up.
         revision: revision of the Hub repository to use instead of the pinned one.
         cache_dir: folder to use instead of huggingface_hub's cache folder.
         local_files_only: whether to use no network.
@@ -59,7 +63,7 @@ def load(
     if num_classes is not None:
         checks.positive_integer(num_classes, "num_classes")
     folder = download.fetch(
-        name,
+        checkpoint,
         revision=revision,
         cache_dir=cache_dir,
         local_files_only=local_files_only,
@@ -67,5 +71,7 @@ def load(
     )
     require_backend()
     require_own_process()
-    model = checkpoint.load(folder, weights=weights, **overrides)
+    if name is not None:
+        overrides["name"] = name
+    model = checkpoints.load(folder, weights=weights, **overrides)
     return model if num_classes is None else model.with_new_head(num_classes)

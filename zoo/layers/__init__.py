@@ -1,5 +1,6 @@
 """The neurons and blocks that the papers introduce."""
 
+from zoo.layers.augmentation import Augmentation
 from zoo.layers.convex_residual import ConvexResidual
 from zoo.layers.equalized_dense import EqualizedDense
 from zoo.layers.flatten import Flatten
@@ -13,6 +14,7 @@ from zoo.layers.norm_pooling import NormPooling2D
 from zoo.layers.two_sided_relu import TwoSidedReLU
 
 __all__ = [
+    "Augmentation",
     "ConvexResidual",
     "EqualizedDense",
     "Flatten",

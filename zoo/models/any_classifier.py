@@ -11,6 +11,7 @@ from zoo.certificates import CertifiedBatch
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.errors import UnsupportedLayerError
 from zoo.models.base import CertifiedModel
+from zoo.models.logit_network import logit_network
 from zoo.models.wrapped_model import require_images_to_logits
 
 # Rows of probabilities add up to 1 within this.
@@ -30,19 +31,24 @@ class AnyClassifier(CertifiedModel):
         num_classes: of the outputs.
         probabilities: whether the network ends in probabilities. Their logarithms are then taken
             for logits, which differ from the network's own by the same number for each class.
+        least_margin: what a logit must be ahead by within a certified radius, see
+            :class:`zoo.models.logit_network.LogitNetwork`.
         kwargs: of ``keras.Model``.
     """
 
-    fixed = ("image_shape", "num_classes", "network", "probabilities")
+    fixed = ("image_shape", "num_classes", "network", "probabilities", "least_margin")
 
-    def __init__(self, network, image_shape, num_classes, probabilities=False, **kwargs):
+    def __init__(
+        self, network, image_shape, num_classes, probabilities=False, least_margin=0.0, **kwargs
+    ):
         super().__init__(image_shape, num_classes, **kwargs)
         self.network = network
         self.probabilities = bool(probabilities)
+        self.least_margin = float(least_margin)
         self.built = True
 
     def call(self, inputs, training=False):
-        outputs = self.network(self._pixels(inputs), training=training)
+        outputs = self.network(self._pixels(inputs, training), training=training)
         if not self.probabilities:
             return outputs
         return ops.log(ops.maximum(outputs, float(np.finfo(np.float32).tiny)))
@@ -59,7 +65,9 @@ class AnyClassifier(CertifiedModel):
         return tuple((norm, method) for norm in ("linf", "l2") for method in methods)
 
     def certified_radius(self, x, norm, method):
-        logits, radius = NetworkBounds(self.network).certified_radius(x, norm, method)
+        logits, radius = NetworkBounds(self.network).certified_radius(
+            x, norm, method, least_margin=self.least_margin
+        )
         return CertifiedBatch(logits, radius)
 
     def _choose_certificate(self, norm, method):
@@ -67,7 +75,7 @@ class AnyClassifier(CertifiedModel):
             raise ValueError(
                 "the network ends in probabilities, and bounds are of logits; let it end in a "
                 "keras.layers.Softmax, or in a dense layer with the activation softmax, which are "
-                "left out, or in logits"
+                "left off, or in logits"
             )
         NetworkBounds(self.network)  # says why there are none
         return super()._choose_certificate(norm, method)
@@ -77,6 +85,7 @@ class AnyClassifier(CertifiedModel):
             **super().get_config(),
             "network": keras.saving.serialize_keras_object(self.network),
             "probabilities": self.probabilities,
+            "least_margin": self.least_margin,
         }
 
     @classmethod
@@ -85,19 +94,21 @@ class AnyClassifier(CertifiedModel):
         return cls(**{**config, "network": network})
 
 
-def as_classifier(model: Any, x: Any) -> CertifiedModel:
+def as_classifier(model: Any, x: Any = None) -> CertifiedModel:
     """A model of the zoo, or an :class:`AnyClassifier` around another Keras model.
 
-    A last softmax, as a layer of its own or as the activation of a last dense layer, is left out,
-    so that the network's own logits are attacked. Where outputs are probabilities in another way,
-    the logits are their logarithms: what was rounded to 0 or 1 is lost then, and gradients with it.
+    A last softmax, as a layer of its own or as the activation of a last dense layer, is left off,
+    so that the network's own logits are attacked; and so is a last sigmoid of one unit, whose
+    logits are ``(0, z)`` for the two classes. Where outputs are probabilities in another way, the
+    logits are their logarithms: what was rounded to 0 or 1 is lost then, and gradients with it.
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`, or a ``keras.Model`` that takes images in
             [0, 1] to logits or probabilities: a ``keras.Sequential``, a functional model, or one of
             the user's own class that can be called with images.
         x: images ``(n, height, width, channels)``. The few first ones tell what a model of the
-            user's own class returns.
+            user's own class returns. None if there are no images: a model of the user's own class
+            must then have been called before.
 
     Raises:
         TypeError: if it is no Keras model.
@@ -122,54 +133,65 @@ def as_classifier(model: Any, x: Any) -> CertifiedModel:
             "model must be a model of the zoo, a zoo.models.CertifiedModel, or another Keras model "
             f"from images to logits or probabilities, got {type(model).__name__}"
         )
-    x = np.asarray(x)
-    if x.dtype.kind != "f":
+    x = None if x is None else np.asarray(x)
+    if x is not None and x.dtype.kind != "f":
         raise ValueError(
             f"x has dtype {x.dtype}; an ordinary Keras model is attacked with images in [0, 1], so "
             "divide pixels of 0 to 255 by 255 first"
         )
+    found = logit_network(model)  # with the weights that the model has now
     settings = settings_of(model) if model.built else None
     known = vars(model).get("_zoo_classifier")
     if known is None or settings is None or known[0] != settings:
-        classifier = _classifier(model, x)
+        classifier = _classifier(model, found, x)
         known = (settings_of(model), classifier)
         # Set past Keras's tracking: the classifier holds the model, which would be its own part.
         object.__setattr__(model, "_zoo_classifier", known)
-    classifier = known[1]
-    _bring_up_to_date(model, classifier.network)
-    return classifier
+    return known[1]
 
 
-def _classifier(model, x):
+def _classifier(model, found, x):
     if isinstance(model, keras.Sequential) and not model.built:
         raise ValueError("the model is not built: let it begin with a keras.Input")
     if _is_functional(model):
         require_images_to_logits(model)
-        network, shape = _without_softmax(model), model.input_shape[1:]
+        shape = model.input_shape[1:]
     else:
-        network, shape = model, x.shape[1:]
+        shape = _shape_when_built(model) if x is None else x.shape[1:]
     if len(shape) != 3 or None in shape:
         raise ValueError(
             "the model must take images (batch, height, width, channels), got images of shape "
             f"{tuple(shape)}"
         )
-    tried = x[:_FEW].astype(np.float32)
+    tried = np.zeros((0, *shape)) if x is None else x[:_FEW].astype(np.float32)
     if tried.shape[1:] != tuple(shape) or not len(tried):
         tried = np.full((1, *shape), 0.5, np.float32)
-    outputs = ops.convert_to_numpy(network(tried, training=False))
+    outputs = ops.convert_to_numpy(found.network(tried, training=False))
     if outputs.ndim != 2 or outputs.shape[1] < 2:
         raise ValueError(
-            f"the model must end in one logit for each of two classes or more, got {outputs.shape}"
+            "the model must end in one logit for each of two classes or more, or in one sigmoid "
+            f"for two classes, got {outputs.shape}"
         )
-    probabilities = not _ends_in_logits(model, network) and _add_up_to_one(outputs)
-    return AnyClassifier(network, shape, outputs.shape[1], probabilities)
+    probabilities = not _ends_in_logits(found) and _add_up_to_one(outputs)
+    return AnyClassifier(found.network, shape, outputs.shape[1], probabilities, found.least_margin)
 
 
-def _ends_in_logits(model, network):
+def _shape_when_built(model):
+    """The shape of the images that a model of the user's own class was first called with."""
+    shape = (model.get_build_config() or {}).get("input_shape")
+    if not isinstance(shape, (tuple, list)) or not all(isinstance(n, int) for n in shape[1:]):
+        raise ValueError(
+            f"a {type(model).__name__} does not tell the shape of its images before it is called; "
+            "call it with a batch of images first"
+        )
+    return tuple(shape[1:])
+
+
+def _ends_in_logits(found):
     """Whether the layers tell, without a look at outputs, that a network ends in logits."""
-    if network is not model:
-        return True  # its softmax was left out
-    last: Any = network.layers[-1] if _is_functional(network) else None
+    if found.left_off:
+        return True
+    last: Any = found.network.layers[-1] if _is_functional(found.network) else None
     return type(last) is keras.layers.Dense and last.activation is keras.activations.linear
 
 
@@ -179,26 +201,3 @@ def _add_up_to_one(outputs):
 
 def _is_functional(model):
     return hasattr(model, "inputs") and hasattr(model, "outputs") and bool(model.inputs)
-
-
-def _without_softmax(model):
-    """The model up to a last softmax; the model itself where there is none."""
-    last = model.layers[-1]
-    if type(last) is keras.layers.Softmax or (
-        type(last) is keras.layers.Activation and last.activation is keras.activations.softmax
-    ):
-        return keras.Model(model.inputs[0], last.input)
-    if type(last) is keras.layers.Dense and last.activation is keras.activations.softmax:
-        twin = keras.layers.Dense(
-            last.units, use_bias=last.use_bias, kernel_initializer="zeros", dtype=last.dtype_policy
-        )
-        return keras.Model(model.inputs[0], twin(last.input))
-    return model
-
-
-def _bring_up_to_date(model, network):
-    """Give a last layer that was made anew the weights that the model's own has now."""
-    if network is not model and type(network.layers[-1]) is keras.layers.Dense:
-        last = model.layers[-1]
-        if network.layers[-1] is not last and type(last) is keras.layers.Dense:
-            network.layers[-1].set_weights(last.get_weights())

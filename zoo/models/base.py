@@ -15,12 +15,14 @@ from zoo.certificates import Certificate, CertifiedBatch, LogitCertificate
 from zoo.certificates.lipschitz import margin
 from zoo.certificates.pairs import choose
 from zoo.errors import UnsupportedLayerError
+from zoo.layers.augmentation import Augmentation
 from zoo.models.checked_calls import CheckedCalls
 from zoo.ops.precision import require_float32
-from zoo.typing import Array, ArrayLike, Budget, ImageShape, Norm, Path, Tensor
+from zoo.typing import Array, ArrayLike, Budget, ImageShape, Norm, NormLike, Path, Tensor
 from zoo.utils import checks
 from zoo.utils.backend import require_backend
 from zoo.utils.fixed_settings import FixedSettings
+from zoo.utils.norms import norm_of
 from zoo.utils.process import require_own_process
 from zoo.utils.progress import track
 
@@ -56,6 +58,10 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     Args:
         image_shape: ``(height, width, channels)``.
         num_classes: number of classes, at least 2.
+        augmentation: a Keras layer that changes the images in training, such as a
+            ``keras.Sequential`` of ``RandomFlip`` and ``RandomTranslation``. Everywhere else, in
+            ``predict``, ``certify``, ``attack`` and ``model(x)``, it is left out. It gets images in
+            [0, 1] and must keep their shape. None for none.
     """
 
     #: The (norm, method) pairs that ``certify`` supports. The first pair of a norm is the one that
@@ -70,7 +76,14 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     #: no such layer. A subclass sets it, or overrides :attr:`head_layer`.
     head: Any = None
 
-    def __init__(self, image_shape: Sequence[int], num_classes: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        num_classes: int,
+        *,
+        augmentation: Any = None,
+        **kwargs: Any,
+    ) -> None:
         require_backend()
         require_own_process()
         super().__init__(**kwargs)
@@ -83,18 +96,42 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         self.num_classes = checks.positive_integer(num_classes, "num_classes")
         if self.num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        self.augmentation = _augmentation_of(augmentation, self.image_shape)
 
-    # The following four are what other libraries ask a functional model for.
+    # The following six are what users and other libraries ask a functional model for.
+
+    @property
+    def input(self) -> Any:
+        """The symbolic tensor of images in [0, 1], from which :attr:`output` is computed.
+
+        With it, features are those of a functional model:
+        ``keras.Model(model.input, model.head_layer.input)``.
+        """
+        return self._symbolic()[0]
+
+    @property
+    def output(self) -> Any:
+        """The symbolic tensor of logits."""
+        return self._symbolic()[1]
 
     @property
     def inputs(self) -> list[Any]:
-        """The symbolic tensor of images that a functional model would have."""
-        return [keras.KerasTensor(self.input_shape, dtype="float32")]
+        """The symbolic tensor of images, in a list, as of a functional model."""
+        return [self.input]
 
     @property
     def outputs(self) -> list[Any]:
-        """The symbolic tensor of logits that a functional model would have."""
-        return [keras.KerasTensor(self.output_shape, dtype="float32")]
+        """The symbolic tensor of logits, in a list, as of a functional model."""
+        return [self.output]
+
+    def _symbolic(self) -> tuple[Any, Any]:
+        """``(input, output)``: the same tensors each time, which connect the model's layers."""
+        if "_zoo_symbolic" not in vars(self):
+            images = keras.Input(self.image_shape, dtype="float32")
+            # call(), not __call__(): the layers inside become part of the graph, not the model.
+            # Set past Keras's tracking, as these are no parts of the model.
+            object.__setattr__(self, "_zoo_symbolic", (images, self.call(images)))
+        return vars(self)["_zoo_symbolic"]
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -236,7 +273,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         self,
         x: ArrayLike,
         *,
-        norm: str | None = None,
+        norm: NormLike | None = None,
         method: str = "auto",
         batch_size: int = 256,
         verbose: int = 0,
@@ -246,7 +283,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
 
         Args:
             x: images ``(n, height, width, channels)``: floats in [0, 1], or uint8.
-            norm: norm of the perturbation; by default the first one in ``model.certificates``.
+            norm: norm of the perturbation, ``"linf"`` or ``"l2"`` (``np.inf``, ``2`` and any case
+                are accepted too); by default the first one in ``model.certificates``.
             method: a method that ``model.certificates`` lists for the norm, or ``"auto"`` for the
                 first of them.
             batch_size: number of images that are certified together. It changes radii by no more
@@ -365,7 +403,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         attack: Any = "pgd",
         *,
         eps: Budget,
-        norm: str | None = None,
+        norm: NormLike | None = None,
         **params: Any,
     ) -> Array:
         """Search near ``x`` for images that are misclassified: see :func:`zoo.attacks.attack`."""
@@ -379,7 +417,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         y: ArrayLike,
         *,
         eps: Budget | Sequence[Budget] | Array,
-        norm: str | None = None,
+        norm: NormLike | None = None,
         attacks: Any = ("fgsm", "pgd"),
         **options: Any,
     ) -> "RobustnessReport":
@@ -500,25 +538,46 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         outputs = [ops.convert_to_numpy(self(b, training=False)) for b in _batches(x, batch_size)]
         return np.concatenate(outputs) if outputs else np.zeros((0, self.num_classes), np.float32)
 
-    def _pixels(self, inputs: Tensor) -> Tensor:
-        """Convert a tensor of images to floats; uint8 pixels in 0..255 are divided by 255."""
+    def _pixels(self, inputs: Tensor, training: bool | None = False) -> Tensor:
+        """Convert a tensor of images to floats; uint8 pixels in 0..255 are divided by 255.
+
+        In training, the augmentation then changes them.
+        """
         if tuple(inputs.shape[1:]) != self.image_shape:
             raise ValueError(f"expected images {self.image_shape}, got {tuple(inputs.shape[1:])}")
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if dtype != "uint8" and "float" not in dtype:
             raise ValueError(f"images must be floats in [0, 1] or uint8, got dtype {dtype}")
         pixels = ops.cast(inputs, self.compute_dtype)
-        return pixels / 255.0 if dtype == "uint8" else pixels
+        pixels = pixels / 255.0 if dtype == "uint8" else pixels
+        if self.augmentation is None or not training:
+            return pixels
+        return self.augmentation(pixels, training=training)
 
-    def _choose_certificate(self, norm: str | None, method: str) -> tuple[Norm, str]:
+    def _choose_certificate(self, norm: NormLike | None, method: str) -> tuple[Norm, str]:
+        norm = None if norm is None else norm_of(norm)
         return choose(self.certificates, norm, method, type(self).__name__)
 
     def get_config(self) -> dict[str, Any]:
+        augmentation = self.augmentation
+        if augmentation is not None:
+            augmentation = keras.saving.serialize_keras_object(augmentation.layer)
         return {
             **super().get_config(),
             "image_shape": list(self.image_shape),
             "num_classes": self.num_classes,
+            **({} if augmentation is None else {"augmentation": augmentation}),
         }
+
+
+def _augmentation_of(layer: Any, image_shape: ImageShape) -> Augmentation | None:
+    """The layer of an argument ``augmentation``: a layer, its serialised form, or None."""
+    if layer is None:
+        return None
+    layer = layer if isinstance(layer, Augmentation) else Augmentation(layer, name="augmentation")
+    if not layer.built:
+        layer.build((None, *image_shape))
+    return layer
 
 
 def of_this_model(loss: Any) -> Any:

@@ -37,8 +37,10 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
     Args:
         network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits: a chain
             of the layers in ``zoo.bounds.supported("curvature")`` that ends in a dense layer
-            without activation. It is not copied. Or a dictionary: ``name`` of a function in
-            :mod:`zoo.models.curvature_networks`, and its arguments.
+            without activation. It is not copied. Or the name of a function in
+            :mod:`zoo.models.curvature_networks` (``"mlp"`` or ``"convnet"``), with the keywords
+            ``image_shape=(height, width, channels)`` and ``num_classes``; or a dictionary of the
+            ``name`` and arguments of that function.
         epsilon: radius ρ of the L2 ball in which training searches for worst points; None or 0
             trains on the images themselves.
         penalty_weight: weight γ of the penalty, which is the mean of the curvature bounds of all
@@ -71,7 +73,7 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
 
     def __init__(
         self,
-        network: keras.Model | dict[str, Any],
+        network: keras.Model | dict[str, Any] | str = "mlp",
         epsilon: Budget | None = 0.5,
         *,
         penalty_weight: float = 0.01,

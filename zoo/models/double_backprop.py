@@ -32,8 +32,9 @@ class DoubleBackpropNet(WrappedModel):
 
     Args:
         network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits, of
-            layers that :func:`zoo.certify` supports. It is not copied. Or a dictionary: ``name`` of
-            one of the paper's networks, ``"a"``, ``"b"`` or ``"c"``, and its arguments.
+            layers that :func:`zoo.certify` supports. It is not copied. Or the name of one of the
+            paper's networks, ``"a"``, ``"b"`` or ``"c"``, with the keywords ``image_shape=(height,
+            width, channels)`` and ``num_classes``; or a dictionary of the ``name`` and arguments.
         penalty_weight: weight λ of the penalty, not negative.
         form, outputs: as for :class:`zoo.losses.JacobianL1`.
         penalty_every: k if the penalty is computed for every k-th image of a batch only. In
@@ -65,7 +66,7 @@ class DoubleBackpropNet(WrappedModel):
 
     def __init__(
         self,
-        network: keras.Model | dict[str, Any],
+        network: keras.Model | dict[str, Any] | str = "c",
         penalty_weight: float = 10.0,
         *,
         form: Literal["full", "summed"] = "full",
@@ -119,15 +120,20 @@ class DoubleBackpropNet(WrappedModel):
         """The compiled loss, averaged with that of the adversarial images, plus the penalty."""
         loss = loss_of(y_pred)
         images = self._pixels(x)
+
+        def inference(image: Tensor) -> Tensor:
+            # Said explicitly, because Keras's layers of augmentation would act otherwise.
+            return self.network(image, training=False)
+
         penalised = images[:: self.penalty_every]
         if self.epsilon is not None:
-            slope = input_gradient(lambda image: loss_of(self.network(image)), images)
+            slope = input_gradient(lambda image: loss_of(inference(image)), images)
             adversarial = ops.clip(images + float(self.epsilon) * ops.sign(slope), 0.0, 1.0)
             adversarial = ops.stop_gradient(adversarial)
             loss = 0.5 * (loss + loss_of(self.network(adversarial, training=True)))
             penalised = ops.concatenate([penalised, adversarial[:: self.penalty_every]])
         if self.penalty_weight:
-            loss = loss + self.penalty_weight * ops.mean(self.penalty(self.network, penalised))
+            loss = loss + self.penalty_weight * ops.mean(self.penalty(inference, penalised))
         return loss
 
     def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:

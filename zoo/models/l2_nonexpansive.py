@@ -139,7 +139,7 @@ class L2NonexpansiveNet(CertifiedModel):
         return f"L2-nonexpansive {self.network}, {self.parametrization}, width {self.width:g}"
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        z = self._normalised(inputs)
+        z = self._normalised(inputs, training)
         for layer in self.hidden:
             z = layer(z)
         return self.head(z)
@@ -209,8 +209,8 @@ class L2NonexpansiveNet(CertifiedModel):
             z = layer.condensed(z)
         return keras.Model(inputs, z, name=self.name)
 
-    def _normalised(self, inputs: Tensor) -> Tensor:
-        return self._pixels(inputs) - np.asarray(self.mean, self.compute_dtype)
+    def _normalised(self, inputs: Tensor, training: bool = False) -> Tensor:
+        return self._pixels(inputs, training) - np.asarray(self.mean, self.compute_dtype)
 
     def _rounding(self, size: Array) -> Array:
         """Bounds of float32's error in a logit, for images no further from the mean than ``size``.

@@ -133,7 +133,7 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
 
     def features(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Features of images: tensor ``(batch, width)``, ``1/std``-Lipschitz at inference."""
-        z = self._normalised(inputs)
+        z = self._normalised(inputs, training)
         for layer in self.hidden:
             z = layer(z, training=training)
         return z
@@ -162,8 +162,8 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
         portable.set_weights(self.get_weights())
         return super(LinfDistFeatures, portable).export_model()
 
-    def _normalised(self, inputs: Tensor) -> Tensor:
-        z = (self._pixels(inputs) - ops.array(self.mean, self.compute_dtype)) / self.std
+    def _normalised(self, inputs: Tensor, training: bool = False) -> Tensor:
+        z = (self._pixels(inputs, training) - ops.array(self.mean, self.compute_dtype)) / self.std
         return ops.reshape(z, (-1, int(np.prod(self.image_shape))))
 
     def on_config_override(self, names: Iterable[str]) -> None:

@@ -42,9 +42,10 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
 
     Args:
         network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits, of the
-            layers in ``zoo.bounds.supported("lipschitz")``. It is not copied. Or a dictionary:
-            ``name`` of a function in :mod:`zoo.models.lipschitz_margin_networks`, and its
-            arguments.
+            layers in ``zoo.bounds.supported("lipschitz")``. It is not copied. Or the name of a
+            function in :mod:`zoo.models.lipschitz_margin_networks` (``"mlp"``, ``"convnet"`` or
+            ``"wide_resnet"``), with the keywords ``image_shape=(height, width, channels)`` and
+            ``num_classes``; or a dictionary of the ``name`` and arguments of that function.
         epsilon: L2 budget that the default loss trains for.
         variant: ``"lmt"`` or ``"lc-lmt"``, see :class:`zoo.losses.LipschitzMargin`.
         margin: the margin that training demands. ``"global"``, as published: ``√2 ε`` times the
@@ -80,7 +81,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
 
     def __init__(
         self,
-        network: keras.Model | dict[str, Any],
+        network: keras.Model | dict[str, Any] | str = "mlp",
         epsilon: Budget = 0.5,
         variant: Literal["lmt", "lc-lmt"] = "lc-lmt",
         *,

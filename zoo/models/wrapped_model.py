@@ -1,20 +1,17 @@
 """The base class of models that wrap an ordinary Keras network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from zoo.bounds.graph import Constant, nodes_of
 from zoo.bounds.model_state import state_of
 from zoo.bounds.rules.rule import rule_for
 from zoo.bounds.rules.shape import UnchangedRule
 from zoo.models.base import CertifiedModel
+from zoo.models.byte_inputs import refuse_byte_inputs
 from zoo.typing import Tensor
-
-#: A first ``Rescaling`` layer with a smaller scale is meant for pixels in 0..255, not in [0, 1].
-LARGEST_BYTE_SCALE = 1 / 64
 
 
 class WrappedModel(CertifiedModel):
@@ -25,9 +22,11 @@ class WrappedModel(CertifiedModel):
 
     Args:
         network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits. It is
-            not copied. Or the serialised form of such a model, or a dictionary: ``name``, a key of
-            ``networks``, and the arguments of that function.
-        kwargs: arguments of ``keras.Model``.
+            not copied. Or the serialised form of such a model; or the name of a network, a key of
+            ``networks``; or a dictionary of this ``name`` and the arguments of that function.
+        image_shape: ``(height, width, channels)`` of a network that is given by name.
+        num_classes: number of logits of a network that is given by name.
+        kwargs: arguments of :class:`CertifiedModel` and ``keras.Model``.
 
     Raises:
         TypeError, ValueError: if the network is not such a model.
@@ -38,8 +37,15 @@ class WrappedModel(CertifiedModel):
     networks: dict[str, Callable[..., keras.Model]] = {}
     fixed = ("image_shape", "num_classes", "network")
 
-    def __init__(self, network: Any, **kwargs: Any) -> None:
-        network = network_from(network, self.networks)
+    def __init__(
+        self,
+        network: Any,
+        *,
+        image_shape: Sequence[int] | None = None,
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        network = network_from(network, self.networks, image_shape, num_classes)
         analysis = self.analyse(network)
         require_images_to_logits(network)
         super().__init__(network.input_shape[1:], network.output_shape[-1], **kwargs)
@@ -60,8 +66,12 @@ class WrappedModel(CertifiedModel):
         """What :meth:`analyse` returned for the network when it was last certified."""
         return self._analysis
 
+    def _symbolic(self) -> tuple[Any, Any]:
+        # The network's own tensors, so that its layers lie between them.
+        return self.network.inputs[0], self.network.outputs[0]
+
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        return self.network(self._pixels(inputs), training=training)
+        return self.network(self._pixels(inputs, training), training=training)
 
     def weights_state(self) -> Any:
         operands = [operand for node in nodes_of(self.network) for operand in node.operands]
@@ -121,27 +131,74 @@ class WrappedModel(CertifiedModel):
 
 
 def network_from(
-    network: keras.Model | dict[str, Any], known: Mapping[str, Callable[..., keras.Model]]
+    network: Any,
+    known: Mapping[str, Callable[..., keras.Model]],
+    image_shape: Sequence[int] | None = None,
+    num_classes: int | None = None,
 ) -> keras.Model:
     """Make a Keras model from its serialised form or by name; a model is returned as it is.
 
     Args:
-        network: a Keras model, its serialised form, or a dictionary: ``name``, a key of ``known``,
-            and the arguments of that function.
+        network: a Keras model, its serialised form, a key of ``known``, or a dictionary: ``name``,
+            a key of ``known``, and the arguments of that function.
         known: dictionary from name to a function that makes a model.
+        image_shape, num_classes: arguments of that function, if they are not None. A network that
+            is not made by name must have this shape and this number of logits.
 
     Raises:
-        ValueError: naming the known names, if the name is not one of them.
+        ValueError: naming the known names, if the name is not one of them; and for a shape that the
+            network cannot have.
     """
-    if isinstance(network, dict) and "class_name" in network:
-        return keras.saving.deserialize_keras_object(network)
+    size = {"image_shape": image_shape, "num_classes": num_classes}
+    size = {name: value for name, value in size.items() if value is not None}
+    if isinstance(network, str):
+        network = {"name": network}
+    if isinstance(network, dict) and "class_name" not in network:
+        return _named_network(network, known, size)
     if isinstance(network, dict):
-        options = dict(network)
-        name = options.pop("name", None)
-        if name not in known:
-            raise ValueError(f"network.name must be one of {', '.join(known)}, got {name!r}")
-        return known[name](**options)
+        network = keras.saving.deserialize_keras_object(network)
+    if size and isinstance(network, keras.Model):
+        own = {"image_shape": network.input_shape[1:], "num_classes": network.output_shape[-1]}
+        _require_equal(own, size)
     return network
+
+
+def _named_network(
+    options: Mapping[str, Any],
+    known: Mapping[str, Callable[..., keras.Model]],
+    size: Mapping[str, Any],
+) -> keras.Model:
+    options = dict(options)
+    name = options.pop("name", None)
+    if name not in known:
+        raise ValueError(f"network.name must be one of {', '.join(known)}, got {name!r}")
+    _require_equal(options, size)
+    options = {**options, **size}
+    missing = [key for key in ("image_shape", "num_classes") if key not in options]
+    if missing:
+        raise ValueError(
+            f"the network {name!r} needs {' and '.join(missing)}, as in image_shape=(64, 64, 3), "
+            "num_classes=10"
+        )
+    if len(tuple(options["image_shape"])) != 3:
+        raise ValueError(
+            f"image_shape must be (height, width, channels), got {options['image_shape']!r}"
+        )
+    return known[name](**options)
+
+
+def _require_equal(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise if an argument says other than the network itself about its size."""
+
+    def plain(value: Any) -> Any:
+        return tuple(value) if isinstance(value, (tuple, list)) else value
+
+    for name, value in given.items():
+        if name in own and plain(own[name]) != plain(value):
+            raise ValueError(
+                f"{name} is {plain(value)}, but the network's is {plain(own[name])}; the network "
+                f"tells its {name} itself, so leave the argument out"
+            )
 
 
 def require_images_to_logits(network: keras.Model) -> None:
@@ -155,13 +212,11 @@ def require_images_to_logits(network: keras.Model) -> None:
             "the network must take images (batch, height, width, channels) to logits (batch, "
             f"classes), but takes {network.input_shape} to {network.output_shape}"
         )
-    first = next(node.layer for node in nodes_of(network))
-    if type(first) is keras.layers.Rescaling and np.max(np.abs(first.scale)) < LARGEST_BYTE_SCALE:
-        raise ValueError(
-            f"the network begins with the layer {first.name!r}, which multiplies by {first.scale}, "
-            "so it takes pixels of 0 to 255; inside a model of the zoo it is given images in "
-            "[0, 1]. Leave that layer out: the model divides uint8 images by 255 itself"
-        )
+    refuse_byte_inputs(
+        network,
+        "inside a model of the zoo it is given images in [0, 1]. Leave that out: the model divides "
+        "uint8 images by 255 itself",
+    )
 
 
 def with_new_last_layer(

@@ -62,20 +62,42 @@ class UpSampling2DRule(MovedRule):
 @register_rule(
     keras.layers.ActivityRegularization,
     keras.layers.AlphaDropout,
+    keras.layers.AugMix,
+    keras.layers.CutMix,
     keras.layers.Dropout,
     keras.layers.GaussianDropout,
     keras.layers.GaussianNoise,
     keras.layers.Identity,
+    keras.layers.MixUp,
+    keras.layers.RandAugment,
     keras.layers.RandomBrightness,
+    keras.layers.RandomColorDegeneration,
+    keras.layers.RandomColorJitter,
     keras.layers.RandomContrast,
+    keras.layers.RandomElasticTransform,
+    keras.layers.RandomErasing,
     keras.layers.RandomFlip,
+    keras.layers.RandomGaussianBlur,
+    keras.layers.RandomGrayscale,
+    keras.layers.RandomHue,
+    keras.layers.RandomInvert,
+    keras.layers.RandomPerspective,
+    keras.layers.RandomPosterization,
     keras.layers.RandomRotation,
+    keras.layers.RandomSaturation,
+    keras.layers.RandomSharpness,
+    keras.layers.RandomShear,
     keras.layers.RandomTranslation,
     keras.layers.RandomZoom,
+    keras.layers.Solarization,
     keras.layers.SpatialDropout2D,
 )
 class UnchangedRule(MovedRule):
-    """A layer that does nothing at inference."""
+    """A layer that does nothing at inference, that is with ``training=False``.
+
+    Keras runs the layers of augmentation in training mode unless a caller says otherwise, so
+    ``model(x)`` augments; ``model.predict`` does not, and neither does whatever is certified.
+    """
 
     def check(self) -> None:
         self.keeps_order = True

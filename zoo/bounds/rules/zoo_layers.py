@@ -17,7 +17,8 @@ from zoo.bounds.rules.merge import WeightedSumRule
 from zoo.bounds.rules.rows import float64, products, sizes
 from zoo.bounds.rules.rule import Rule, refuse, register_rule
 from zoo.bounds.rules.scaling import BatchNormalizationRule, ScalingRule
-from zoo.bounds.rules.shape import MovedRule
+from zoo.bounds.rules.shape import MovedRule, UnchangedRule
+from zoo.layers.augmentation import Augmentation
 from zoo.layers.convex_residual import ConvexResidual
 from zoo.layers.equalized_dense import EqualizedDense
 from zoo.layers.flatten import Flatten
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from zoo.bounds.network_rules import Builder
 
 register_rule(Flatten)(MovedRule)
+register_rule(Augmentation)(UnchangedRule)
 
 
 class _NonexpansiveRule(Rule):

@@ -1,0 +1,62 @@
+"""Whether a network takes pixels of 0 to 255 instead of pixels in [0, 1]."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from zoo.bounds.graph import Node, nodes_of
+from zoo.bounds.rules.merge import OperatorRule
+from zoo.bounds.rules.rule import rule_for
+from zoo.bounds.rules.scaling import NormalizationRule, RescalingRule
+from zoo.bounds.rules.shape import MovedRule
+from zoo.errors import UnsupportedLayerError
+
+#: A network whose first layers multiply pixels by less is meant for pixels of 0 to 255.
+LARGEST_BYTE_SCALE = 1 / 64
+
+
+def refuse_byte_inputs(network: keras.Model, advice: str) -> None:
+    """Raise if a network's first layers show that it takes pixels of 0 to 255.
+
+    These are ``Rescaling(1 / 255)``, a ``Normalization`` by a large deviation, and the operators in
+    ``x / 255.0`` or ``(x - 127.5) / 127.5``; also behind layers that only move pixels or that do
+    nothing at inference, such as augmentation.
+
+    Args:
+        network: a ``keras.Sequential`` or functional model.
+        advice: end of the error's message: what to do.
+
+    Raises:
+        ValueError: naming the layer and its factor.
+    """
+    factor = 1.0
+    for place, node in enumerate(nodes_of(network)):
+        own = _factor(node) if node.inputs == (place,) else None
+        if own is None:
+            return
+        factor *= own
+        if 0 < factor < LARGEST_BYTE_SCALE:
+            kind = "layer" if isinstance(node.layer, keras.layers.Layer) else "operator"
+            raise ValueError(
+                f"the network begins with the {kind} {node.layer.name!r}, which multiplies by "
+                f"{own:.4g}, so it takes pixels of 0 to 255, not of [0, 1]; {advice}"
+            )
+
+
+def _factor(node: Node) -> float | None:
+    """The largest factor that a layer multiplies pixels by; None if it does more than that."""
+    kind: Any = rule_for(node.layer)
+    if kind is None:
+        return None
+    if issubclass(kind, MovedRule):
+        return 1.0
+    try:
+        if kind is OperatorRule:
+            return float(np.max(np.abs(OperatorRule(node, (0,)).factors()[0])))
+        if kind in (RescalingRule, NormalizationRule):
+            rule = kind(node.layer, (0,), node.input_shape)
+            return float(np.max(np.abs(rule.settings()[0])))
+    except UnsupportedLayerError:  # whoever needs its bounds says so
+        return None
+    return None
