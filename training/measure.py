@@ -160,7 +160,7 @@ def metrics_of(model, test, recipe, verbose=0) -> Measurement:
     report = evaluate(
         model,
         test.images,
-        test.labels,
+        test.required_labels(),
         eps=settings["eps"],
         attacks=attacks,
         params=parameters,

@@ -9,6 +9,7 @@ import pytest
 
 import zoo
 from zoo import evaluation
+from zoo.evaluation import plots
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_json(report):
 
 
 def test_plot(report, tmp_path):
-    report.plot(tmp_path / "curve.png")
+    plots.draw(tmp_path / "curve.png", report.plot)
     content = (tmp_path / "curve.png").read_bytes()
     assert content.startswith(b"\x89PNG")
     assert len(content) > 5000

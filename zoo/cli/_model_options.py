@@ -2,10 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from zoo.cli import _own_model
+from zoo.epsilon import Epsilon
 from zoo.hub import catalog
 from zoo.hub.records import Record
+from zoo.typing import ImageShape
 
 if TYPE_CHECKING:
     from zoo.data import ImageSet
@@ -19,9 +22,28 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
         parser: parser of the command.
         many: whether the command takes several models.
     """
-    model = "model name, hf://org/repo[@revision], or folder"
+    model = "model name, hf://org/repo[@revision], folder, or .keras file of any Keras model"
     parser.add_argument("name", nargs="+" if many else None, help=model)
-    parser.add_argument("--data", help="image set or .npz file (default: the model's test set)")
+    parser.add_argument(
+        "--data",
+        help="image set, image file, folder of images, folder with one folder for each class, or "
+        ".npz file (default: the model's test set)",
+    )
+    parser.add_argument(
+        "--resize", action="store_true", help="scale image files to the size that the model takes"
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="NAME,NAME,…",
+        help="names of the folders of the classes, in the order of the model's classes (default: "
+        "numbers, or else alphabetical order)",
+    )
+    parser.add_argument(
+        "--bytes",
+        action="store_true",
+        help="the Keras model takes pixels from 0 to 255, not from 0 to 1 (default: only if it "
+        "begins with a layer that divides by 255)",
+    )
     parser.add_argument("--n", type=int, help="only the first N images")
     parser.add_argument("--norm", choices=("linf", "l2"), help="norm of the perturbation")
     parser.add_argument(
@@ -44,6 +66,11 @@ def add_eps(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
     )
 
 
+def add_csv(parser: argparse.ArgumentParser) -> None:
+    """Add the option for a file with a row for each image to a command."""
+    parser.add_argument("--csv", metavar="FILE", help="write a row for each image into this file")
+
+
 def models_and_images(
     options: argparse.Namespace, names: Sequence[str]
 ) -> list[tuple["CertifiedModel", "ImageSet"]]:
@@ -63,7 +90,7 @@ def models_and_images(
         TypeError, ValueError, OSError, zoo.ZooError: naming the option that is wrong.
     """
     from zoo import data
-    from zoo.hub import download, loading
+    from zoo.hub import download
     from zoo.utils import checks
 
     if options.n is not None and options.n < 1:
@@ -71,14 +98,70 @@ def models_and_images(
     checks.positive_integer(options.batch_size, "--batch-size")
     sources = [options.data or _record(name, "--data").dataset for name in names]
     for name, source in zip(names, sources, strict=True):
-        download.check(name)
+        if _own_model.is_keras(name):
+            _own_model.check(name)
+        elif options.bytes:
+            raise ValueError(f"--bytes is for a Keras model, not for {name}")
+        else:
+            download.check(name)
+            _own_model.require_no_program(name)
         data.check(source)
-    images = {source: data.load(source, "test") for source in dict.fromkeys(sources)}
-    if options.n is not None:
-        images = {source: images[source].take(options.n) for source in images}
-    return [
-        (loading.load(name), images[source]) for name, source in zip(names, sources, strict=True)
-    ]
+    if not (options.data and data.is_own(options.data)):
+        for option in ("resize", "classes"):
+            if getattr(options, option):
+                raise ValueError(f"--{option} is for image files; give them with --data")
+    loaded: dict[tuple[str, ImageShape], "ImageSet"] = {}
+    found = []
+    for name, source in zip(names, sources, strict=True):
+        model, shape = _load(name)
+        if (source, shape) not in loaded:
+            loaded[source, shape] = _images(options, source, shape)
+        images = loaded[source, shape]
+        if images.images.shape[1:] != shape:
+            raise ValueError(f"{name} takes images {shape}, but {images.name} has others, "
+                             f"{images.images.shape[1:]}")
+        model = _own_model.classifier(model, images, takes_bytes=options.bytes)
+        _require_classes(name, model, images)
+        found.append((model, images))
+    return found
+
+
+def _load(name: str) -> tuple[Any, ImageShape]:
+    """A model, which may be no model of the zoo, and the shape of its images."""
+    from zoo.hub import loading
+
+    if not _own_model.is_keras(name):
+        model = loading.load(name)
+        return model, model.image_shape
+    model = _own_model.load(name)
+    return model, _own_model.image_shape(name, model)
+
+
+def _images(options: argparse.Namespace, source: str, shape: ImageShape) -> "ImageSet":
+    from zoo import data
+
+    form: dict[str, Any] = {}
+    if data.is_own(source):
+        classes = options.classes.split(",") if options.classes else None
+        form = {"image_shape": shape, "resize": options.resize, "class_names": classes}
+    images = data.load(source, "test", **form)
+    return images if options.n is None else images.take(options.n)
+
+
+def _require_classes(name: str, model: "CertifiedModel", images: "ImageSet") -> None:
+    """Raise if the names of the classes' folders cannot be those of the model's classes."""
+    if images.class_names is None:
+        return
+    numbers = [str(number) for number in range(images.num_classes)]
+    are_numbers = [str(int(c)) if c.isdecimal() else c for c in images.class_names] == numbers
+    if images.num_classes > model.num_classes or (
+        images.num_classes != model.num_classes and not are_numbers
+    ):
+        raise ValueError(
+            f"{name} has {model.num_classes} classes, {images.name} has {images.num_classes}: "
+            f"{', '.join(images.class_names)}; call the folders by the numbers of the classes, "
+            "from 0 on, or give the names of all classes with --classes"
+        )
 
 
 def measured_eps(name: str) -> list[str]:
@@ -90,12 +173,25 @@ def measured_eps(name: str) -> list[str]:
     measured = [result.eps for result in _record(name, "--eps").metrics.attacked]
     if not measured:
         raise ValueError(f"the catalog has no budget at which {name} was attacked; give --eps")
-    return measured
+    return list(dict.fromkeys(measured))
+
+
+def certified_eps(name: str, norm: str) -> list[Epsilon]:
+    """The budgets at which a model's certificates were measured, none for a model of one's own."""
+    if is_own(name):
+        return []
+    results = catalog.info(name).metrics.certified
+    return sorted({Epsilon(result.eps) for result in results if result.norm == norm}, key=float)
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of a file or folder or of a Hub repository, not of the catalog."""
+    from zoo.hub import download
+
+    return _own_model.is_keras(name) or download.is_outside_catalog(name)
 
 
 def _record(name: str, option: str) -> Record:
-    from zoo.hub import download
-
-    if download.is_outside_catalog(name):
+    if is_own(name):
         raise ValueError(f"{name} has no entry in the catalog to take defaults from; give {option}")
     return catalog.info(name)

@@ -152,7 +152,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     report = evaluate(
         model,
         images.images,
-        images.labels,
+        images.required_labels(),
         eps=request["eps"],
         norm=request["norm"],
         attacks=("fgsm", "pgd"),
@@ -165,7 +165,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     return {
         "n": report.n,
         "clean": report.clean,
-        "certified": {eps: found.accuracy(images.labels, eps) for eps in request["eps"]},
+        "certified": {eps: found.accuracy(images.required_labels(), eps) for eps in request["eps"]},
         "attacked": {row["eps"]: row["attacked"]["all"] for row in report.rows},
         "golden difference": None if expected is None else golden.difference(model, expected),
     }

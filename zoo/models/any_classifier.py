@@ -11,7 +11,7 @@ from zoo.certificates import CertifiedBatch
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.errors import UnsupportedLayerError
 from zoo.models.base import CertifiedModel
-from zoo.models.wrapped_model import require_images_to_logits
+from zoo.models.wrapped_model import LARGEST_BYTE_SCALE, require_images_to_logits
 
 # Rows of probabilities add up to 1 within this.
 _TOLERANCE = 1e-3
@@ -138,6 +138,42 @@ def as_classifier(model: Any, x: Any) -> CertifiedModel:
     classifier = known[1]
     _bring_up_to_date(model, classifier.network)
     return classifier
+
+
+def divides_by_255(model: Any) -> bool:
+    """Whether a Keras model begins with a layer that divides by 255, so that it takes bytes."""
+    if not _is_functional(model):
+        return False
+    layers = [
+        layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)
+    ]
+    first: Any = layers[0] if layers else None
+    return type(first) is keras.layers.Rescaling and bool(
+        np.max(np.abs(first.scale)) < LARGEST_BYTE_SCALE
+    )
+
+
+def from_unit_range(model: Any) -> Any:
+    """A Keras classifier of pixels in 0..255 as one of images in [0, 1], which are multiplied.
+
+    Args:
+        model: a ``keras.Sequential`` or functional model. A last softmax is left out.
+
+    Returns:
+        A functional model that shares the layers of the first one.
+
+    Raises:
+        ValueError: if it is another kind of model.
+    """
+    if not _is_functional(model):
+        raise ValueError(
+            "only a keras.Sequential or a functional model can be taken from bytes to [0, 1], got "
+            f"a {type(model).__name__}"
+        )
+    network = _without_softmax(model)
+    _bring_up_to_date(model, network)
+    inputs = keras.Input(model.input_shape[1:])
+    return keras.Model(inputs, network(keras.layers.Rescaling(255.0)(inputs)))
 
 
 def _classifier(model, x):
