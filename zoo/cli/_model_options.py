@@ -52,17 +52,23 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
-def add_eps(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
+def add_eps(
+    parser: argparse.ArgumentParser,
+    *,
+    many: bool = False,
+    default: str = "those the model was measured at",
+) -> None:
     """Add the option for the perturbation budget to a command.
 
     Args:
         parser: parser of the command.
         many: whether the command takes several budgets.
+        default: what the command does without the option, in words.
     """
     parser.add_argument(
         "--eps",
         nargs="+" if many else None,
-        help="perturbation budget, such as 0.1 or 8/255 (default: those the model was measured at)",
+        help=f"perturbation budget, such as 0.1 or 8/255 (default: {default})",
     )
 
 
@@ -118,8 +124,10 @@ def models_and_images(
             loaded[source, shape] = _images(options, source, shape)
         images = loaded[source, shape]
         if images.images.shape[1:] != shape:
-            raise ValueError(f"{name} takes images {shape}, but {images.name} has others, "
-                             f"{images.images.shape[1:]}")
+            raise ValueError(
+                f"{name} takes images {shape}, but {images.name} has others, "
+                f"{images.images.shape[1:]}"
+            )
         model = _own_model.classifier(model, images, takes_bytes=options.bytes)
         _require_classes(name, model, images)
         found.append((model, images))
@@ -162,6 +170,26 @@ def _require_classes(name: str, model: "CertifiedModel", images: "ImageSet") -> 
             f"{', '.join(images.class_names)}; call the folders by the numbers of the classes, "
             "from 0 on, or give the names of all classes with --classes"
         )
+
+
+def add_attacks(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add the option for the attacks of an evaluation to a command.
+
+    Args:
+        parser: parser of the command.
+        default: what stands for the option if it is not given.
+    """
+    parser.add_argument(
+        "--attacks",
+        default=default,
+        help="names of attacks, separated by commas, or none (default: %(default)s)",
+    )
+
+
+def attacks_from(options: argparse.Namespace) -> tuple[str, ...]:
+    """The names that ``--attacks`` gives."""
+    names = tuple(filter(None, (name.strip() for name in options.attacks.split(","))))
+    return () if names == ("none",) else names
 
 
 def measured_eps(name: str) -> list[str]:

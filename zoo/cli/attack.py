@@ -14,6 +14,7 @@ from zoo.cli._model_options import (
 )
 from zoo.cli._unfinished import Unfinished
 from zoo.epsilon import Epsilon
+from zoo.utils import checks
 from zoo.utils.table import Column, Table, yes_or_no
 from zoo.utils.whole_file import require_writable, write_whole
 
@@ -42,11 +43,12 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     if options.csv:
         require_writable(options.csv)
     ((model, images),) = models_and_images(options, [options.name])
+    x = checks.images(images.images, model.image_shape)
     # Without labels, the attack changes the model's own predictions.
-    before = np.argmax(model.logits(images.images, batch_size=options.batch_size), axis=1)
+    before = np.argmax(model.logits(x, batch_size=options.batch_size), axis=1)
     labels = before if images.labels is None else images.labels
     x_adv = model.attack(
-        images.images,
+        x,
         labels,
         attack,
         eps=eps,

@@ -144,9 +144,7 @@ def divides_by_255(model: Any) -> bool:
     """Whether a Keras model begins with a layer that divides by 255, so that it takes bytes."""
     if not _is_functional(model):
         return False
-    layers = [
-        layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)
-    ]
+    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     first: Any = layers[0] if layers else None
     return type(first) is keras.layers.Rescaling and bool(
         np.max(np.abs(first.scale)) < LARGEST_BYTE_SCALE
@@ -225,8 +223,14 @@ def _without_softmax(model):
     ):
         return keras.Model(model.inputs[0], last.input)
     if type(last) is keras.layers.Dense and last.activation is keras.activations.softmax:
+        # Keras would count up from the names that it gave in this process, which the layers of a
+        # model from a file need not be among.
         twin = keras.layers.Dense(
-            last.units, use_bias=last.use_bias, kernel_initializer="zeros", dtype=last.dtype_policy
+            last.units,
+            use_bias=last.use_bias,
+            kernel_initializer="zeros",
+            dtype=last.dtype_policy,
+            name=f"{last.name}_without_softmax",
         )
         return keras.Model(model.inputs[0], twin(last.input))
     return model
