@@ -116,7 +116,7 @@ def models_and_images(
         for option in ("resize", "classes"):
             if getattr(options, option):
                 raise ValueError(f"--{option} is for image files; give them with --data")
-    loaded: dict[tuple[str, ImageShape], "ImageSet"] = {}
+    loaded: dict[tuple[str, ImageShape], ImageSet] = {}
     found = []
     for name, source in zip(names, sources, strict=True):
         model, shape = _load(name)

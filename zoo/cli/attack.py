@@ -90,8 +90,10 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     )
     try:
         if options.save:
-            given = {} if images.labels is None else {"y_test": images.labels}
-            np.savez_compressed(options.save, x_test=x_adv, **given)
+            given: dict[str, Any] = {"x_test": x_adv}
+            if images.labels is not None:
+                given["y_test"] = images.labels
+            np.savez_compressed(options.save, **given)
         if options.csv:
             write_whole(options.csv, table.to_csv())
     except OSError as error:

@@ -140,7 +140,7 @@ class Table:
             ImportError: if pandas is not installed.
         """
         try:
-            import pandas
+            import pandas  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ImportError(
                 "a data frame needs pandas, which is not installed: pip install pandas"
