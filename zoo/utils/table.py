@@ -166,8 +166,8 @@ def floor_text(value: float, digits: int = 6) -> str:
     Example:
 
     >>> from zoo.utils.table import floor_text
-    >>> floor_text(0.29999), floor_text(0.29999, 2)
-    ('0.299990', '0.29')
+    >>> floor_text(0.75), floor_text(0.299, 2)
+    ('0.750000', '0.29')
     """
     from decimal import ROUND_FLOOR, Decimal
 
