@@ -14,7 +14,9 @@ from zoo.certificates import Certificate
 
 def make(prediction, radius):
     radius = np.asarray(radius, "float32")
-    return Certificate(np.asarray(prediction), radius, 2 * radius, "linf", "lipschitz", 10)
+    return Certificate(
+        np.asarray(prediction, np.int64), radius, 2 * radius, "linf", "lipschitz", 10
+    )
 
 
 def test_polarity():

@@ -195,3 +195,43 @@ def test_a_report_of_no_images_is_json(digits_model, digits):
     strict = json.loads(report.to_json(), parse_constant=pytest.fail)
     assert strict == report.to_dict()
     assert strict["clean"] is None
+
+
+def test_a_report_in_other_forms(report):
+    assert r"8/255 & " in report.to_latex()
+    assert report._repr_html_().count("<tr>") == 4
+    assert repr(report) == str(report)
+    table = report.per_image()
+    columns = {column.name: column.values for column in table.columns}
+    for row in report.rows:
+        fooled = columns[f"fooled by pgd at {row['eps']}"]
+        assert 1 - np.mean(fooled) == pytest.approx(row["attacked"]["pgd"])
+    assert len(table) == 100
+
+
+def test_a_comparison(report):
+    from matplotlib.figure import Figure
+
+    weaker = dataclasses.replace(
+        report,
+        certificate=dataclasses.replace(
+            report.certificate, radius=report.certificate.radius / np.float32(2)
+        ),
+        rows=[{**row, "certified": row["certified"] / 2} for row in report.rows],
+    )
+    compared = evaluation.Comparison({"weaker": weaker, "own": report})
+    table = compared.table()
+    assert list(table.columns[0].values) == ["own", "weaker"]
+    assert [c.name for c in table.columns][-2:] == ["attacked 0.2", "certified 0.2"]
+    ax = compared.plot(Figure().add_subplot())
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["weaker", "own"]
+    for change, message in (
+        ({"norm": "l2"}, "different norms cannot be compared: own has linf, other has l2"),
+        ({"rows": report.rows[:1]}, "different budgets"),
+        ({"labels": report.labels[::-1]}, "different images"),
+    ):
+        other = dataclasses.replace(report, **change)
+        with pytest.raises(ValueError, match=message):
+            evaluation.Comparison({"own": report, "other": other})
+    with pytest.raises(ValueError, match="no report"):
+        evaluation.Comparison({})
