@@ -172,7 +172,10 @@ def test_compare(capsys, folder):
         ("certify linf-dist-digits --resize", "--resize is for image files"),
         ("certify linf-dist-digits --data nowhere/", "no such folder of images: nowhere"),
         ("certify linf-dist-digits --data large.png", "expected 8 × 8; --resize"),
-        ("certify linf-dist-digits --data pets", "pets has 2 classes: cat, dog; call the folders"),
+        (
+            "certify linf-dist-digits --data pets",
+            "10 classes, pets has 2: cat, dog; call the folders",
+        ),
         ("certify linf-dist-digits --data flat --csv missing/x.csv", "no folder missing"),
         ("evaluate linf-dist-digits --data flat", "flat has no labels"),
         ("evaluate linf-dist-digits crt-digits --csv x.csv", "--csv writes the images of one"),
