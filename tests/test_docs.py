@@ -1,13 +1,18 @@
-"""Every example in a docstring or on a page runs."""
+"""Every example in a docstring or on a page runs, and so does every command of a console block."""
 
+import contextlib
 import doctest
 import importlib
+import io
 import pathlib
 import pkgutil
+import re
+import shlex
 
 import pytest
 
 import zoo
+from zoo.cli import main
 
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 MODULES = sorted(m.name for m in pkgutil.walk_packages(zoo.__path__, "zoo."))
@@ -29,11 +34,42 @@ def test_docstrings(name):
     assert result.failed == 0
 
 
+def command(line):
+    """Run a ``zoo`` command of a page, and print what a terminal would show."""
+    name, *arguments = shlex.split(line)
+    assert name == "zoo"
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        code = main([*arguments, "--quiet"] if arguments[0] != "list" else arguments)
+    if code:
+        print(errors.getvalue(), end="")
+
+
+def examples_of(page):
+    """The Python examples and the commands of a page, in their order."""
+    text = page.read_text(encoding="utf-8")
+    parser, found = doctest.DocTestParser(), []
+    start = 0
+    for block in re.finditer(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        found += parser.get_examples(text[start : block.start()])
+        for part in re.split(r"^\$ ", block[1], flags=re.MULTILINE)[1:]:
+            line, _, shown = part.partition("\n")
+            shown = re.sub(r"^$", "<BLANKLINE>", shown.rstrip("\n"), flags=re.MULTILINE) + "\n"
+            options = {doctest.ELLIPSIS: True, doctest.NORMALIZE_WHITESPACE: True}
+            found.append(doctest.Example(f"command({line!r})\n", shown, options=options))
+        start = block.end()
+    return [*found, *parser.get_examples(text[start:])]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_pages(page):
-    result = doctest.testfile(str(page), module_relative=False, verbose=False)
+def test_pages(page, tmp_path, monkeypatch):
+    examples = examples_of(page)
+    monkeypatch.chdir(tmp_path)  # pages may write files
+    test = doctest.DocTest(examples, {"command": command}, page.name, str(page), 0, "")
+    result = doctest.DocTestRunner(verbose=False).run(test)
     assert result.failed == 0
-    assert result.attempted > 0 or ">>>" not in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert result.attempted > 0 or not (">>>" in text or "```console" in text)
 
 
 def test_there_are_examples():

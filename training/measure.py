@@ -179,7 +179,7 @@ def metrics_of(model, test, recipe, verbose=0) -> Measurement:
     settings = recipe["measure"]
     test = test.take(settings.get("images", len(test)))
     report = _report(model, test, recipe, verbose)
-    norm, tightest = report.norm, report.certificate
+    norm, tightest, labels = report.norm, report.certificate, test.required_labels()
     if report.n < len(test):
         tightest = model.certify(test.images, norm=norm, method=report.method, verbose=verbose)
     certified = []
@@ -193,7 +193,7 @@ def metrics_of(model, test, recipe, verbose=0) -> Measurement:
                 eps=row["eps"],
                 norm=norm,
                 method=method,
-                accuracy=certificate.accuracy(test.labels, row["eps"]),
+                accuracy=certificate.accuracy(labels, row["eps"]),
                 n=len(test),
             )
             for row in report.rows
@@ -201,7 +201,7 @@ def metrics_of(model, test, recipe, verbose=0) -> Measurement:
     return Measurement(
         n=len(test),
         split="test",
-        clean=float(np.mean(tightest.prediction == test.labels)),
+        clean=float(np.mean(tightest.prediction == labels)),
         certified=certified,
         attacked=_attacked(report, recipe),
         nearest=_nearest(model, test, recipe, verbose),
@@ -232,7 +232,7 @@ def _report(model, test, recipe, verbose) -> RobustnessReport:
     return evaluate(
         model,
         test.images,
-        test.labels,
+        test.required_labels(),
         eps=recipe["measure"]["eps"],
         attacks=attacks.values(),
         spare_certified=[name for name in attacks if name == ENSEMBLE],
@@ -262,7 +262,7 @@ def _nearest(model, test, recipe, verbose) -> NearestFlips:
     report = evaluate(
         model,
         few.images,
-        few.labels,
+        few.required_labels(),
         eps=[],
         attacks=(),
         nearest=True,

@@ -68,6 +68,7 @@ def splits(recipe, data_file=None):
         data_file: an ``.npz`` file to use instead of the recipe's image set.
     """
     images = data.load(data_file or recipe["data"]["name"], "train")
+    images.required_labels()
     images = images.take(recipe["data"].get("images", len(images)))
     held_out = recipe["data"].get("validation", 0)
     if held_out >= len(images):
@@ -147,7 +148,7 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
     settings = recipe["training"]
     batches = Batches(
         training.images,
-        training.labels,
+        training.required_labels(),
         batch_size=settings["batch_size"],
         seed=recipe["seed"],
         share=workers.share(settings["batch_size"]),
@@ -159,7 +160,7 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
             f"{training.name} has images {training.images.shape[1:]}, the recipe "
             f"{model.image_shape}"
         )
-    checks.labels(training.labels, len(training), model.num_classes)
+    checks.labels(training.required_labels(), len(training), model.num_classes)
     clock = Clock(settings["epochs"], batches.steps_per_epoch, minutes)
     schedules = _schedules(recipe, model, clock)
     model.compile(optimizer=workers.averaging(_optimizer(settings, clock)), loss=_loss(settings))
@@ -280,6 +281,7 @@ def _monitors(recipe, model, data_file):
         return []
     images = data.load(data_file or recipe["data"]["name"], "test")
     images = images.take(recipe["monitor"]["images"])
+    images.required_labels()
     try:
         return [MarginMonitor(model, images)]
     except TypeError as error:

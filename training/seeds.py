@@ -44,12 +44,13 @@ def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Rec
     own = recipe["seed"]
     seeds = [own, *(seed for seed in range(count) if seed != own)][:count]
     test = data.load(data_file or recipe["data"]["name"], "test").take(record.metrics.n)
+    labels = test.required_labels()
     for seed in seeds[1:]:
         of_seed = folder.with_name(f"{folder.name}-seed-{seed}")
         model = train(recipe | {"seed": seed}, of_seed, data_file=data_file, verbose=int(verbose))
         certificate = model.certify(test.images)
-        clean = float(np.mean(certificate.prediction == test.labels))
-        rows.append([clean, *(certificate.accuracy(test.labels, eps) for eps in budgets)])
+        clean = float(np.mean(certificate.prediction == labels))
+        rows.append([clean, *(certificate.accuracy(labels, eps) for eps in budgets)])
     spreads = [
         Spread(eps=eps, mean=float(np.mean(column)), sd=float(np.std(column, ddof=1)))
         for eps, column in zip(["0", *budgets], zip(*rows, strict=True), strict=True)

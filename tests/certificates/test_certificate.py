@@ -1,5 +1,6 @@
 """The certificate object."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -13,7 +14,9 @@ from zoo.certificates import Certificate
 
 def make(prediction, radius):
     radius = np.asarray(radius, "float32")
-    return Certificate(np.asarray(prediction), radius, 2 * radius, "linf", "lipschitz", 10)
+    return Certificate(
+        np.asarray(prediction, np.int64), radius, 2 * radius, "linf", "lipschitz", 10
+    )
 
 
 def test_polarity():
@@ -69,3 +72,112 @@ def test_to_dict_is_json():
 def test_bad_eps_is_named():
     with pytest.raises(ValueError, match="eps must not be negative"):
         make([0], [1]).certified(-1)
+
+
+def with_nearest(count):
+    random = np.random.default_rng(0)
+    radius = random.uniform(size=count).astype("float32")
+    return make(np.arange(count) % 10, radius).with_nearest(radius + 0.1)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [slice(2, 7), slice(None, None, -1), np.arange(12) % 3 == 0, [4, 1, 1], -1, slice(0)],
+    ids=str,
+)
+def test_a_part_has_the_rows_that_numpy_takes(index):
+    whole = with_nearest(12)
+    part = whole[index]
+    for name in ("prediction", "radius", "margin", "nearest"):
+        expected = np.atleast_1d(getattr(whole, name)[index])
+        np.testing.assert_array_equal(getattr(part, name), expected)
+        assert getattr(part, name).dtype == getattr(whole, name).dtype
+    assert (part.norm, part.method, part.num_classes) == ("linf", "lipschitz", 10)
+
+
+@given(cuts=st.lists(st.integers(0, 12), max_size=4))
+def test_parts_are_the_whole_again(cuts):
+    whole = with_nearest(12)
+    ends = [0, *sorted(cuts), 12]
+    parts = [whole[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    again = Certificate.concatenate(parts)
+    assert again.to_dict() == whole.to_dict()
+
+
+def test_parts_that_do_not_fit_are_refused():
+    one = make([1], [0.1])
+    for change, message in (
+        ({"norm": "l2"}, "certificates of one norm can be concatenated, got 'linf' and 'l2'"),
+        ({"method": "crown"}, "of one method can"),
+        ({"num_classes": 3}, "of one num_classes can"),
+        ({"nearest": np.ones(1, "float32")}, "some of the certificates have nearest"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Certificate.concatenate([one, dataclasses.replace(one, **change)])
+    with pytest.raises(ValueError, match="no certificate to concatenate"):
+        Certificate.concatenate([])
+    with pytest.raises(TypeError, match="expected certificates, got int"):
+        Certificate.concatenate([one, 3])
+    for index in (5, "a", None, (0, 0)):
+        with pytest.raises(IndexError):
+            one[index]
+
+
+@pytest.mark.parametrize("certificate", [with_nearest(5), make([], []), make([3], [0.5])], ids=str)
+def test_a_file_holds_every_bit(certificate, tmp_path):
+    certificate.save(tmp_path / "own name")
+    again = Certificate.load(tmp_path / "own name")
+    assert again.to_dict() == certificate.to_dict()
+    assert again.radius.dtype == certificate.radius.dtype
+    assert [path.name for path in tmp_path.iterdir()] == ["own name"]
+
+
+def test_files_that_are_no_certificate_are_named(tmp_path):
+    path = tmp_path / "file.npz"
+    with pytest.raises(FileNotFoundError, match=r"no such file: .*file\.npz"):
+        Certificate.load(path)
+    path.write_text("<html>")
+    with pytest.raises(ValueError, match=r"file\.npz holds no certificate"):
+        Certificate.load(path)
+    np.savez(path, prediction=np.zeros(1, int))
+    with pytest.raises(ValueError, match="it has no 'radius"):
+        Certificate.load(path)
+    for change in (
+        {"radius": np.array([np.inf, 1], "float32")},
+        {"radius": np.array([-0.1, 1], "float32")},
+        {"radius": np.array([0.1], "float32")},
+        {"prediction": np.array([0, 10])},
+        {"norm": "l7"},
+    ):
+        dataclasses.replace(make([0, 1], [0.1, 0.2]), **change).save(path)
+        with pytest.raises(ValueError, match=r"file\.npz holds no certificate"):
+            Certificate.load(path)
+
+
+def test_the_table_does_not_round_a_radius_up():
+    radius = np.float32(0.1999999)
+    (line,) = str(make([1], [radius]).table([1], eps=[0.1])).splitlines()[1:]
+    assert line.split() == ["0", "1", "1", "0.199999", "0.400000", "yes"]
+
+
+def test_plots_return_titled_axes():
+    from matplotlib.figure import Figure
+
+    own = Figure().add_subplot()
+    certificate = make([0, 1], [0.1, 0.2])
+    assert certificate.plot(ax=own) is own
+    assert own.get_title() == "Certified predictions (ℓ∞, lipschitz), n = 2"
+    curve = own.get_lines()[0]
+    assert list(curve.get_ydata()) == [100, 50, 0]
+    accuracy = certificate.plot([0, 9], ax=Figure().add_subplot())
+    assert list(accuracy.get_lines()[0].get_ydata()) == [50, 0]
+    with pytest.raises(TypeError, match=r"plot\(\).figure.savefig\(path\) writes an image file"):
+        certificate.plot(ax="curve.png")
+    make([], []).plot(ax=Figure().add_subplot())
+
+
+def test_a_notebook_shows_the_first_images():
+    page = with_nearest(12)._repr_html_()
+    assert page.count("<tr>") == 11
+    assert "2 more images" in page
+    assert make([], [])._repr_html_()

@@ -9,6 +9,7 @@ import pytest
 
 import zoo
 from zoo import evaluation
+from zoo.evaluation import plots
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_json(report):
 
 
 def test_plot(report, tmp_path):
-    report.plot(tmp_path / "curve.png")
+    plots.draw(tmp_path / "curve.png", report.plot)
     content = (tmp_path / "curve.png").read_bytes()
     assert content.startswith(b"\x89PNG")
     assert len(content) > 5000
@@ -216,3 +217,43 @@ def test_an_attack_may_leave_out_what_is_certified(digits_model, digits):
     assert report.notes == ("Watch left out the certified images",)
     with pytest.raises(ValueError, match="spare_certified names .'pgd'., which are not among"):
         zoo.evaluate(digits_model, images, labels, **settings, spare_certified="pgd")
+
+
+def test_a_report_in_other_forms(report):
+    assert r"8/255 & " in report.to_latex()
+    assert report._repr_html_().count("<tr>") == 4
+    assert repr(report) == str(report)
+    table = report.per_image()
+    columns = {column.name: column.values for column in table.columns}
+    for row in report.rows:
+        fooled = columns[f"fooled by pgd at {row['eps']}"]
+        assert 1 - np.mean(fooled) == pytest.approx(row["attacked"]["pgd"])
+    assert len(table) == 100
+
+
+def test_a_comparison(report):
+    from matplotlib.figure import Figure
+
+    weaker = dataclasses.replace(
+        report,
+        certificate=dataclasses.replace(
+            report.certificate, radius=report.certificate.radius / np.float32(2)
+        ),
+        rows=[{**row, "certified": row["certified"] / 2} for row in report.rows],
+    )
+    compared = evaluation.Comparison({"weaker": weaker, "own": report})
+    table = compared.table()
+    assert list(table.columns[0].values) == ["own", "weaker"]
+    assert [c.name for c in table.columns][-2:] == ["attacked 0.2", "certified 0.2"]
+    ax = compared.plot(Figure().add_subplot())
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["weaker", "own"]
+    for change, message in (
+        ({"norm": "l2"}, "different norms cannot be compared: own has linf, other has l2"),
+        ({"rows": report.rows[:1]}, "different budgets"),
+        ({"labels": report.labels[::-1]}, "different images"),
+    ):
+        other = dataclasses.replace(report, **change)
+        with pytest.raises(ValueError, match=message):
+            evaluation.Comparison({"own": report, "other": other})
+    with pytest.raises(ValueError, match="no report"):
+        evaluation.Comparison({})

@@ -45,6 +45,46 @@ def test_listing_shows_accuracies():
     assert str(record).startswith("linf-dist-digits\n")
 
 
+def test_listing_fits_a_terminal_and_is_sorted():
+    records = zoo.list_models()
+    assert max(map(len, str(records).splitlines())) <= 80
+    assert [(r.dataset, r.norm) for r in records] == sorted((r.dataset, r.norm) for r in records)
+    (group,) = {tuple(r.name for r in zoo.list_models(dataset="cifar10", norm="linf"))}
+    at = [
+        max(c.accuracy for c in zoo.info(name).metrics.certified if c.eps == "8/255")
+        for name in group
+    ]
+    assert at == sorted(at, reverse=True)
+    assert len(at) == 3
+
+
+def test_a_listing_too_wide_leaves_out_budgets():
+    (record,) = zoo.list_models("linf-dist-digits")
+    first = record.metrics.certified[0]
+    many = [dataclasses.replace(first, eps=f"{i}/255", accuracy=1 / i) for i in range(1, 40)]
+    metrics = dataclasses.replace(record.metrics, certified=many)
+    wide = zoo.hub.records.Records([dataclasses.replace(record, metrics=metrics)])
+    lines = str(wide).splitlines()
+    assert 70 < max(map(len, lines)) <= 80
+    assert "39/255" in lines[1]
+    assert " 1/255" not in lines[1]
+    assert wide._repr_html_().count("/255") == 39
+
+
+def test_a_filter_that_nothing_has_names_what_there_is():
+    for key, known in (("dataset", "cifar10, digits"), ("norm", "l2, linf"), ("approach", "crt")):
+        with pytest.raises(ValueError, match=f"no model has {key}='nothing'; there are: {known}"):
+            zoo.list_models(**{key: "nothing"})
+
+
+def test_a_notebook_shows_tables():
+    page = zoo.list_models()._repr_html_()
+    assert page.count("<table>") == len({(r.dataset, r.norm) for r in zoo.list_models()})
+    record = zoo.info("linf-dist-digits")
+    assert f"{100 * record.metrics.clean:.2f}%" in record._repr_html_()
+    assert zoo.list_models("linf-dist-digits").to_latex().count("tabular") == 2
+
+
 def test_unknown_name():
     with pytest.raises(zoo.UnknownModelError, match="did you mean linf-dist-digits"):
         zoo.info("linf-dist-digts")

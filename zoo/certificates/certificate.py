@@ -1,14 +1,26 @@
 """The results of ``certify``."""
 
 import dataclasses
+import os
+import pathlib
+import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from zoo.epsilon import Epsilon
 from zoo.errors import SoundnessError
-from zoo.typing import Array, ArrayLike, Budget
+from zoo.typing import Array, ArrayLike, Budget, Path
 from zoo.utils import checks
+from zoo.utils.axes import axes_or_new, finish, symbol
+from zoo.utils.table import Column, Table, floor_text, percent, yes_or_no
+from zoo.utils.whole_file import whole_file
+
+# The fields with an entry for each image.
+_PER_IMAGE = ("prediction", "radius", "margin", "nearest")
+# Images that a notebook shows.
+_SHOWN = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,6 +68,11 @@ class Certificate:
     ...                    np.array([0.4, 0.1], "float32"), "linf", "lipschitz", 10)
     >>> cert.certified(0.1).tolist(), cert.accuracy([3, 1], eps=0.1)
     ([True, False], 0.5)
+
+    A certificate can be cut and joined like an array of images:
+
+    >>> len(cert[cert.certified(0.1)]), len(Certificate.concatenate([cert, cert[:1]]))
+    (1, 3)
     """
 
     prediction: Array
@@ -68,6 +85,71 @@ class Certificate:
 
     def __len__(self) -> int:
         return len(self.prediction)
+
+    def __getitem__(self, index: Any) -> "Certificate":
+        """The certificate of a part of the images.
+
+        Args:
+            index: as NumPy takes it for one axis: an integer, which gives a certificate of one
+                image, a slice, a bool array ``(n,)`` or an array of integers.
+
+        Returns:
+            :class:`Certificate`.
+
+        Raises:
+            IndexError: if there is no such image, or the index is of another type.
+        """
+        places = np.arange(len(self))[index]
+        if places.ndim > 1:
+            raise IndexError(
+                f"a certificate has one axis, the images; the index would give {places.ndim}"
+            )
+        return self._with_arrays(
+            {name: array[np.atleast_1d(places)] for name, array in self._arrays().items()}
+        )
+
+    @staticmethod
+    def concatenate(certificates: "Sequence[Certificate]") -> "Certificate":
+        """Join certificates of several parts of a set into one.
+
+        Args:
+            certificates: list of at least one :class:`Certificate`, all with the same norm, method
+                and number of classes, and all or none with ``nearest``.
+
+        Returns:
+            :class:`Certificate` of all images, in this order.
+
+        Raises:
+            TypeError, ValueError: naming what is wrong, or differs.
+        """
+        parts = list(certificates)
+        for part in parts:
+            if not isinstance(part, Certificate):
+                raise TypeError(f"expected certificates, got {type(part).__name__}")
+        if not parts:
+            raise ValueError("there is no certificate to concatenate")
+        for name in ("norm", "method", "num_classes"):
+            values = list(dict.fromkeys(getattr(part, name) for part in parts))
+            if len(values) > 1:
+                raise ValueError(
+                    f"certificates of one {name} can be concatenated, got {values[0]!r} and "
+                    f"{values[1]!r}"
+                )
+        if len({part.nearest is None for part in parts}) > 1:
+            raise ValueError("some of the certificates have nearest, and others have not")
+        return parts[0]._with_arrays(
+            {
+                name: np.concatenate([getattr(part, name) for part in parts])
+                for name in parts[0]._arrays()
+            }
+        )
+
+    def _arrays(self) -> dict[str, Array]:
+        found = {name: getattr(self, name) for name in _PER_IMAGE}
+        return {name: array for name, array in found.items() if array is not None}
+
+    def _with_arrays(self, arrays: dict[str, Any]) -> "Certificate":
+        return dataclasses.replace(self, **arrays)
 
     def __repr__(self) -> str:
         median = f"{np.median(self.radius):.4g}" if len(self) else "-"
@@ -152,6 +234,163 @@ class Certificate:
         if self.nearest is not None:  # JSON has no infinity
             fields["nearest"] = [float(d) if np.isfinite(d) else None for d in self.nearest]
         return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
+
+    def save(self, path: Path) -> None:
+        """Write the certificate to exactly this path, as an ``.npz`` file without pickled data.
+
+        The file is written completely or not at all.
+
+        Raises:
+            OSError: naming the path and the reason.
+
+        Example:
+
+        >>> import numpy as np, os, tempfile
+        >>> from zoo.certificates import Certificate
+        >>> cert = Certificate(np.array([3]), np.array([0.2], "float32"),
+        ...                    np.array([0.4], "float32"), "linf", "lipschitz", 10)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     cert.save(os.path.join(folder, "certificate.npz"))
+        ...     Certificate.load(os.path.join(folder, "certificate.npz"))
+        Certificate(n=1, linf, lipschitz, median radius 0.2)
+        """
+        with whole_file(path) as file:
+            fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+            found: dict[str, Any] = {k: v for k, v in fields.items() if v is not None}
+            np.savez_compressed(file, **found)
+
+    @classmethod
+    def load(cls, path: Path) -> "Certificate":
+        """Read a file that :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: naming the file, if it holds no such certificate.
+        """
+        path = pathlib.Path(os.fspath(path))
+        if not path.is_file():
+            raise FileNotFoundError(f"no such file: {path}")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                found = dict(file)
+            certificate = cls(
+                prediction=found["prediction"],
+                radius=found["radius"],
+                margin=found["margin"],
+                norm=str(found["norm"]),
+                method=str(found["method"]),
+                num_classes=int(found["num_classes"]),
+                nearest=found.get("nearest"),
+            )
+            certificate._require_whole()
+        except KeyError as error:
+            raise ValueError(f"{path} holds no certificate: it has no {error}") from error
+        except (AttributeError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} holds no certificate: {error}") from error
+        return certificate
+
+    def _require_whole(self) -> None:
+        """Raise a ValueError unless the fields are such as ``certify`` returns."""
+        if self.norm not in ("linf", "l2"):
+            raise ValueError(f"norm must be 'linf' or 'l2', got {self.norm!r}")
+        for name, array in self._arrays().items():
+            kind = "i" if name == "prediction" else "f"
+            if array.ndim != 1 or len(array) != len(self.prediction) or array.dtype.kind != kind:
+                raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}")
+        if not (np.all(self.radius >= 0) and np.all(np.isfinite(self.radius))):
+            raise ValueError("a radius is negative or not finite")
+        checks.labels(self.prediction, len(self), self.num_classes, "prediction")
+
+    def table(
+        self,
+        y: ArrayLike | None = None,
+        eps: Budget | Sequence[Budget] = (),
+    ) -> Table:
+        """A table with a row for each image.
+
+        Args:
+            y: integer labels ``(n,)``, or None for a table without them.
+            eps: budget or list of budgets; each gives a column, whether the prediction is
+                certified there.
+
+        Returns:
+            :class:`zoo.utils.table.Table`.
+        """
+        columns = [Column("image", np.arange(len(self)))]
+        if y is not None:
+            columns.append(Column("label", checks.labels(y, len(self), self.num_classes)))
+        columns.append(Column("prediction", self.prediction))
+        columns.append(Column("radius", self.radius, floor_text))
+        columns.append(Column("margin", self.margin, "{:.6f}".format))
+        if self.nearest is not None:
+            columns.append(Column("nearest", self.nearest, "{:.6f}".format))
+        budgets = list(eps) if isinstance(eps, (list, tuple)) else [eps]
+        for budget in map(Epsilon, budgets):
+            columns.append(Column(f"certified {budget}", self.certified(budget), yes_or_no))
+        return Table(columns)
+
+    def to_frame(
+        self,
+        y: ArrayLike | None = None,
+        eps: Budget | Sequence[Budget] = (),
+    ) -> Any:
+        """The table of :meth:`table` as a ``pandas.DataFrame``; this needs pandas."""
+        return self.table(y, eps).to_frame()
+
+    def to_latex(
+        self,
+        y: ArrayLike | None = None,
+        eps: Budget | Sequence[Budget] = (),
+    ) -> str:
+        r"""The table of :meth:`table` in LaTeX, which needs ``\usepackage{booktabs}``."""
+        return self.table(y, eps).to_latex()
+
+    def plot(self, y: ArrayLike | None = None, ax: Any = None) -> Any:
+        """Draw the share of certified images over the budget.
+
+        Args:
+            y: integer labels ``(n,)``: then the curve is the certified accuracy, the share of
+                images that are right, too.
+            ax: :class:`matplotlib.axes.Axes` to draw into; None makes a new pyplot figure, which a
+                notebook shows.
+
+        Returns:
+            The axes. ``certificate.plot().figure.savefig(path)`` writes an image file.
+
+        Example:
+
+        >>> import numpy as np
+        >>> from matplotlib.figure import Figure
+        >>> from zoo.certificates import Certificate
+        >>> cert = Certificate(np.array([3]), np.array([0.2], "float32"),
+        ...                    np.array([0.4], "float32"), "linf", "lipschitz", 10)
+        >>> cert.plot(ax=Figure().add_subplot()).get_title()
+        'Certified predictions (ℓ∞, lipschitz), n = 1'
+        """
+        ax = axes_or_new(ax)
+        eps, share = self.curve(self.prediction if y is None else y)
+        what = "certified predictions" if y is None else "certified accuracy"
+        ax.step(eps, 100 * share, where="post", label=self.method)
+        return finish(
+            ax,
+            norm=self.norm,
+            title=f"{what.capitalize()} ({symbol(self.norm)}, {self.method}), n = {len(self)}",
+            what=f"{what}, % of {len(self)} images",
+            reach=eps,
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the radii of the first images."""
+        proved = int(np.sum(self.radius > 0))
+        median = floor_text(float(np.median(self.radius)), 4) if len(self) else "-"
+        share = percent(proved / len(self)) if len(self) else "-"
+        more = len(self) - _SHOWN
+        return (
+            f"<p><b>Certificate</b> of {len(self)} images: {symbol(self.norm)}, {self.method}, "
+            f"median radius {median}, {share} with a radius above 0</p>"
+            + self.table().head(_SHOWN).to_html()
+            + (f"<p>… and {more} more images</p>" if more > 0 else "")
+        )
 
 
 def round_down(radius: ArrayLike) -> Array:

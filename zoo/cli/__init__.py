@@ -27,7 +27,7 @@ from zoo.utils.json_text import json_text
 from zoo.utils.terminal import print_any_character
 
 # The help lists these commands first, because a newcomer needs them first; the others are sorted.
-_FIRST = ("list", "info", "evaluate", "certify", "attack")
+_FIRST = ("list", "info", "evaluate", "certify", "attack", "compare")
 
 
 class Command(Protocol):

@@ -2,11 +2,13 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from zoo.cli import _own_model
 from zoo.epsilon import Epsilon
 from zoo.hub import catalog
 from zoo.hub.records import Record
+from zoo.typing import ImageShape
 
 if TYPE_CHECKING:
     from zoo.attacks import Attack
@@ -21,9 +23,28 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
         parser: parser of the command.
         many: whether the command takes several models.
     """
-    model = "model name, hf://org/repo[@revision], or folder"
+    model = "model name, hf://org/repo[@revision], folder, or .keras file of any Keras model"
     parser.add_argument("name", nargs="+" if many else None, help=model)
-    parser.add_argument("--data", help="image set or .npz file (default: the model's test set)")
+    parser.add_argument(
+        "--data",
+        help="image set, image file, folder of images, folder with one folder for each class, or "
+        ".npz file (default: the model's test set)",
+    )
+    parser.add_argument(
+        "--resize", action="store_true", help="scale image files to the size that the model takes"
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="NAME,NAME,…",
+        help="names of the folders of the classes, in the order of the model's classes (default: "
+        "numbers, or else alphabetical order)",
+    )
+    parser.add_argument(
+        "--bytes",
+        action="store_true",
+        help="the Keras model takes pixels from 0 to 255, not from 0 to 1 (default: only if it "
+        "begins with a layer that divides by 255)",
+    )
     parser.add_argument("--n", type=int, help="only the first N images")
     parser.add_argument(
         "--norm", type=str.lower, choices=("linf", "l2"), help="norm of the perturbation"
@@ -34,17 +55,23 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
-def add_eps(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
+def add_eps(
+    parser: argparse.ArgumentParser,
+    *,
+    many: bool = False,
+    default: str = "those the model was measured at",
+) -> None:
     """Add the option for the perturbation budget to a command.
 
     Args:
         parser: parser of the command.
         many: whether the command takes several budgets.
+        default: what the command does without the option, in words.
     """
     parser.add_argument(
         "--eps",
         nargs="+" if many else None,
-        help="perturbation budget, such as 0.1 or 8/255 (default: those the model was measured at)",
+        help=f"perturbation budget, such as 0.1 or 8/255 (default: {default})",
     )
 
 
@@ -60,7 +87,8 @@ def check(
     """Raise unless the models, the images and the settings fit together.
 
     No backend is imported, so that a mistake is reported at once. Models that are on the Hub alone
-    are fetched, after everything else has been checked.
+    are fetched, after everything else has been checked. What a Keras model's file or an image file
+    holds is seen only when it is loaded.
 
     Args:
         options: parsed options, among them those that :func:`add_model_and_images` added.
@@ -74,10 +102,8 @@ def check(
         TypeError, ValueError, OSError, zoo.ZooError: naming the option that is wrong.
     """
     from zoo import data
-    from zoo.attacks.registry import checked_attack, require_budget
-    from zoo.certificates.pairs import choose
-    from zoo.hub import download
-    from zoo.hub.outline import is_here, outline
+    from zoo.attacks.registry import checked_attack
+    from zoo.hub.outline import is_here
     from zoo.utils import checks
 
     if options.n is not None and options.n < 1:
@@ -85,38 +111,80 @@ def check(
     checks.positive_integer(options.batch_size, "--batch-size")
     sources = {name: options.data or _record(name, "--data").dataset for name in names}
     for name, source in sources.items():
-        download.check(name)
+        _check_name(options, name)
         data.check(source)
+    if not (options.data and data.is_own(options.data)):
+        for option in ("resize", "classes"):
+            if getattr(options, option):
+                raise ValueError(f"--{option} is for image files; give them with --data")
     for attack in attacks:
         checked_attack(attack, options.norm)
     files = {source for source in sources.values() if str(source).endswith(".npz")}
     read = {source: data.load(source, "test") for source in files}
-    for name in sorted(names, key=is_here, reverse=True):
-        model, source = outline(name), sources[name]
-        norm = options.norm
-        if model.certificates is not None:
-            norm, _ = choose(model.certificates, norm, method, model.kind)
-        for attack in attacks:
-            checked_attack(attack, norm)
-        if model.image_shape is None:
-            continue
-        if source in read:
-            images = read[source].images[: options.n]
-            checks.images(images, model.image_shape)
-        elif data.DATASETS[source].image_shape != model.image_shape:
-            raise ValueError(
-                f"{name} takes images {model.image_shape}, but those of {source} are "
-                f"{data.DATASETS[source].image_shape}"
-            )
-        for eps in (budgets or {}).get(name, ()) if norm else ():
-            require_budget(eps, norm, model.image_shape)
-        if model.num_classes is None:
-            continue
-        if source in read and budgets:
-            labels = read[source].labels[: options.n]
-            checks.labels(labels, len(labels), model.num_classes)
-        if target is not None:
-            checks.labels([target], 1, model.num_classes, "target")
+    zoo_models = [name for name in names if not _own_model.is_keras(name)]
+    for name in sorted(zoo_models, key=is_here, reverse=True):
+        source = sources[name]
+        of_model = (budgets or {}).get(name, ())
+        images = read[source].take(options.n) if source in read and options.n else read.get(source)
+        _check_model(name, source, images, options.norm, method, attacks, of_model, target)
+
+
+def _check_name(options: argparse.Namespace, name: str) -> None:
+    from zoo.hub import download
+
+    if _own_model.is_keras(name):
+        _own_model.check(name)
+    elif options.bytes:
+        raise ValueError(f"--bytes is for a Keras model, not for {name}")
+    else:
+        _own_model.require_no_program(name)
+        download.check(name)
+
+
+def _check_model(
+    name: str,
+    source: str,
+    images: "ImageSet | None",
+    norm: str | None,
+    method: str,
+    attacks: Sequence["Attack"],
+    budgets: Sequence[Epsilon],
+    target: int | None,
+) -> None:
+    """Check the settings against what the files of a checkpoint say about its model."""
+    from zoo import data
+    from zoo.attacks.registry import checked_attack, require_budget
+    from zoo.certificates.pairs import choose
+    from zoo.hub.outline import outline
+    from zoo.utils import checks
+
+    model = outline(name)
+    if model.certificates is not None:
+        norm, _ = choose(model.certificates, norm, method, model.kind)
+    for attack in attacks:
+        checked_attack(attack, norm)
+    if model.image_shape is None:
+        return
+    if images is not None:
+        checks.images(images.images, model.image_shape)
+    elif not data.is_own(source) and data.DATASETS[source].image_shape != model.image_shape:
+        raise ValueError(
+            f"{name} takes images {model.image_shape}, but those of {source} are "
+            f"{data.DATASETS[source].image_shape}"
+        )
+    for eps in budgets if norm else ():
+        require_budget(eps, norm, model.image_shape)
+    if model.num_classes is None:
+        return
+    if images is not None and images.labels is not None and budgets:
+        checks.labels(images.labels, len(images.labels), model.num_classes)
+    if target is not None:
+        checks.labels([target], 1, model.num_classes, "target")
+
+
+def add_csv(parser: argparse.ArgumentParser) -> None:
+    """Add the option for a file with a row for each image to a command."""
+    parser.add_argument("--csv", metavar="FILE", help="write a row for each image into this file")
 
 
 def models_and_images(
@@ -135,16 +203,82 @@ def models_and_images(
     Raises:
         TypeError, ValueError, OSError, zoo.ZooError: naming what cannot be loaded.
     """
-    from zoo import data
-    from zoo.hub import loading
 
     sources = [options.data or _record(name, "--data").dataset for name in names]
-    images = {source: data.load(source, "test") for source in dict.fromkeys(sources)}
-    if options.n is not None:
-        images = {source: images[source].take(options.n) for source in images}
-    return [
-        (loading.load(name), images[source]) for name, source in zip(names, sources, strict=True)
-    ]
+    loaded: dict[tuple[str, ImageShape], ImageSet] = {}
+    found = []
+    for name, source in zip(names, sources, strict=True):
+        model, shape = _load(name)
+        if (source, shape) not in loaded:
+            loaded[source, shape] = _images(options, source, shape)
+        images = loaded[source, shape]
+        if images.images.shape[1:] != shape:
+            raise ValueError(
+                f"{name} takes images {shape}, but {images.name} has others, "
+                f"{images.images.shape[1:]}"
+            )
+        model = _own_model.classifier(model, images, takes_bytes=options.bytes)
+        _require_classes(name, model, images)
+        found.append((model, images))
+    return found
+
+
+def _load(name: str) -> tuple[Any, ImageShape]:
+    """A model, which may be no model of the zoo, and the shape of its images."""
+    from zoo.hub import loading
+
+    if not _own_model.is_keras(name):
+        model = loading.load(name)
+        return model, model.image_shape
+    model = _own_model.load(name)
+    return model, _own_model.image_shape(name, model)
+
+
+def _images(options: argparse.Namespace, source: str, shape: ImageShape) -> "ImageSet":
+    from zoo import data
+
+    form: dict[str, Any] = {}
+    if data.is_own(source):
+        classes = options.classes.split(",") if options.classes else None
+        form = {"image_shape": shape, "resize": options.resize, "class_names": classes}
+    images = data.load(source, "test", **form)
+    return images if options.n is None else images.take(options.n)
+
+
+def _require_classes(name: str, model: "CertifiedModel", images: "ImageSet") -> None:
+    """Raise if the names of the classes' folders cannot be those of the model's classes."""
+    if images.class_names is None:
+        return
+    numbers = [str(number) for number in range(images.num_classes)]
+    are_numbers = [str(int(c)) if c.isdecimal() else c for c in images.class_names] == numbers
+    if images.num_classes > model.num_classes or (
+        images.num_classes != model.num_classes and not are_numbers
+    ):
+        raise ValueError(
+            f"{name} has {model.num_classes} classes, {images.name} has {images.num_classes}: "
+            f"{', '.join(images.class_names)}; call the folders by the numbers of the classes, "
+            "from 0 on, or give the names of all classes with --classes"
+        )
+
+
+def add_attacks(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add the option for the attacks of an evaluation to a command.
+
+    Args:
+        parser: parser of the command.
+        default: what stands for the option if it is not given.
+    """
+    parser.add_argument(
+        "--attacks",
+        default=default,
+        help="names of attacks, separated by commas, or none (default: %(default)s)",
+    )
+
+
+def attacks_from(options: argparse.Namespace) -> tuple[str, ...]:
+    """The names that ``--attacks`` gives."""
+    names = tuple(filter(None, (name.strip() for name in options.attacks.split(","))))
+    return () if names == ("none",) else names
 
 
 def measured_eps(name: str) -> list[str]:
@@ -156,12 +290,25 @@ def measured_eps(name: str) -> list[str]:
     measured = [result.eps for result in _record(name, "--eps").metrics.attacked]
     if not measured:
         raise ValueError(f"the catalog has no budget at which {name} was attacked; give --eps")
-    return measured
+    return list(dict.fromkeys(measured))
+
+
+def certified_eps(name: str, norm: str) -> list[Epsilon]:
+    """The budgets at which a model's certificates were measured, none for a model of one's own."""
+    if is_own(name):
+        return []
+    results = catalog.info(name).metrics.certified
+    return sorted({Epsilon(result.eps) for result in results if result.norm == norm}, key=float)
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of a file or folder or of a Hub repository, not of the catalog."""
+    from zoo.hub import download
+
+    return _own_model.is_keras(name) or download.is_outside_catalog(name)
 
 
 def _record(name: str, option: str) -> Record:
-    from zoo.hub import download
-
-    if download.is_outside_catalog(name):
+    if is_own(name):
         raise ValueError(f"{name} has no entry in the catalog to take defaults from; give {option}")
     return catalog.info(name)

@@ -5,7 +5,9 @@ from typing import Any
 
 from zoo.attacks.command_line import add_attack_flags, attack_from
 from zoo.attacks.registry import require_targeted
+from zoo.cli import _images_table
 from zoo.cli._model_options import (
+    add_csv,
     add_eps,
     add_model_and_images,
     check,
@@ -14,7 +16,9 @@ from zoo.cli._model_options import (
 )
 from zoo.cli._unfinished import Unfinished
 from zoo.epsilon import Epsilon
-from zoo.utils.whole_file import require_writable
+from zoo.utils import checks
+from zoo.utils.table import Column, Table, yes_or_no
+from zoo.utils.whole_file import require_writable, write_whole
 
 SUMMARY = "Attack each image."
 
@@ -26,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", type=int, help="class that the images are to be taken for (default: any other)"
     )
+    add_csv(parser)
     add_attack_flags(parser)
 
 
@@ -35,6 +40,8 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     if options.save:
         options.save = options.save.removesuffix(".npz") + ".npz"  # NumPy appends a missing .npz
         require_writable(options.save)
+    if options.csv:
+        require_writable(options.csv)
     if options.target is not None:
         require_targeted(attack)
     check(
@@ -47,9 +54,13 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     import numpy as np
 
     ((model, images),) = models_and_images(options, [options.name])
+    x = checks.images(images.images, model.image_shape)
+    # Without labels, the attack changes the model's own predictions.
+    before = np.argmax(model.logits(x, batch_size=options.batch_size), axis=1)
+    labels = before if images.labels is None else images.labels
     x_adv = model.attack(
-        images.images,
-        images.labels,
+        x,
+        labels,
         attack,
         eps=eps,
         norm=options.norm,
@@ -57,24 +68,45 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         batch_size=options.batch_size,
         verbose=not options.quiet,
     )
-    fooled = np.argmax(model.logits(x_adv), axis=1) != images.labels
-    accuracy = float(1 - fooled.mean()) if len(images) else None
+    after = np.argmax(model.logits(x_adv, batch_size=options.batch_size), axis=1)
+    fooled = after != labels
+    known = images.labels is not None
     result = {
         "model": options.name,
         "data": images.name,
         "attack": options.attack,
         "eps": str(eps),
         "n": len(images),
-        "accuracy": accuracy,
+        "accuracy": float(1 - fooled.mean()) if known and len(images) else None,
         "fooled": fooled.tolist(),
+        "prediction": before.tolist(),
+        "attacked": after.tolist(),
+        "label": labels.tolist() if known else None,
+        "file": images.files,
     }
+    table = Table(
+        [
+            Column("image", np.arange(len(images))),
+            *([Column("label", labels)] if known else []),
+            Column("prediction", before),
+            Column("attacked", after),
+            Column("fooled", fooled, yes_or_no),
+        ]
+    )
+    table = _images_table.with_names(table, images)
+    what = "misclassified" if known else "classified otherwise"
     text = (
         f"{options.name} on {images.name}: {fooled.sum()} of {len(images)} images "
-        f"misclassified under {options.attack} at eps {eps}"
+        f"{what} under {options.attack} at eps {eps}\n\n{_images_table.text(table)}"
     )
-    if options.save:
-        try:
-            np.savez_compressed(options.save, x_test=x_adv, y_test=images.labels)
-        except OSError as error:
-            raise Unfinished(result, text, error) from error
+    try:
+        if options.save:
+            given: dict[str, Any] = {"x_test": x_adv}
+            if images.labels is not None:
+                given["y_test"] = images.labels
+            np.savez_compressed(options.save, **given)
+        if options.csv:
+            write_whole(options.csv, table.to_csv())
+    except OSError as error:
+        raise Unfinished(result, text, error) from error
     return result, text

@@ -1,20 +1,46 @@
 """``zoo certify``."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zoo.cli._model_options import add_model_and_images, check, models_and_images
+from zoo.cli import _images_table
+from zoo.cli._model_options import (
+    add_csv,
+    add_eps,
+    add_model_and_images,
+    certified_eps,
+    check,
+    models_and_images,
+)
+from zoo.cli._unfinished import Unfinished
+from zoo.epsilon import Epsilon
+from zoo.utils.table import floor_text, percent
+from zoo.utils.whole_file import require_writable, write_whole
+
+if TYPE_CHECKING:
+    from zoo.certificates import Certificate
+    from zoo.data import ImageSet
 
 SUMMARY = "Prove a radius for each image."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_images(parser)
+    add_eps(parser, many=True, default="those the model was measured at, in the summary")
     parser.add_argument("--method", default="auto", help="method of the certificate")
+    parser.add_argument(
+        "--nearest",
+        action="store_true",
+        help="look for the nearest image that is classified otherwise, of each image",
+    )
+    add_csv(parser)
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
-    check(options, [options.name], method=options.method)
+    budgets = [Epsilon(eps) for eps in options.eps or []]
+    if options.csv:
+        require_writable(options.csv)
+    check(options, [options.name], method=options.method, budgets={options.name: budgets})
     ((model, images),) = models_and_images(options, [options.name])
     certificate = model.certify(
         images.images,
@@ -22,11 +48,63 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         method=options.method,
         batch_size=options.batch_size,
         verbose=not options.quiet,
+        nearest=options.nearest,
     )
-    result = {"model": options.name, "data": images.name, **certificate.to_dict()}
-    lines = ["image  label  prediction  radius"]
-    for i, (label, prediction, radius) in enumerate(
-        zip(images.labels, certificate.prediction, certificate.radius, strict=True)
-    ):
-        lines.append(f"{i:5}  {label:5}  {prediction:10}  {radius:.6f}")
-    return result, "\n".join(lines)
+    in_summary = budgets or certified_eps(options.name, certificate.norm)
+    summary = [_measured(certificate, images, eps) for eps in in_summary]
+    result = {
+        "model": options.name,
+        "data": images.name,
+        "n": len(certificate),
+        "clean": _clean(certificate, images),
+        "budgets": summary,
+        **certificate.to_dict(),
+        "label": None if images.labels is None else images.labels.tolist(),
+        "file": images.files,
+        "certified": {str(eps): certificate.certified(eps).tolist() for eps in budgets},
+    }
+    table = _images_table.with_names(certificate.table(images.labels, budgets), images)
+    heading = _summary(options.name, certificate, images, summary)
+    text = f"{heading}\n\n{_images_table.text(table)}"
+    if options.csv:
+        try:
+            write_whole(options.csv, table.to_csv())
+        except OSError as error:
+            raise Unfinished(result, text, error) from error
+    return result, text
+
+
+def _measured(certificate: "Certificate", images: "ImageSet", eps: Epsilon) -> dict[str, Any]:
+    labels = images.labels
+    return {
+        "eps": str(eps),
+        "certified_predictions": int(certificate.certified(eps).sum()),
+        "certified_accuracy": None if labels is None else certificate.accuracy(labels, eps),
+    }
+
+
+def _clean(certificate: "Certificate", images: "ImageSet") -> float | None:
+    if images.labels is None or not len(images):
+        return None
+    return float((certificate.prediction == images.labels).mean())
+
+
+def _summary(
+    name: str, certificate: "Certificate", images: "ImageSet", budgets: list[dict[str, Any]]
+) -> str:
+    import numpy as np
+
+    n = len(certificate)
+    lines = [f"{name} on {images.name}: n = {n}, {certificate.norm}, {certificate.method}"]
+    if not n:
+        return lines[0]
+    clean = _clean(certificate, images)
+    parts = [] if clean is None else [f"clean accuracy {percent(clean)}"]
+    parts.append(f"median radius {floor_text(float(np.median(certificate.radius)), 4)}")
+    lines.append(", ".join(parts))
+    for row in budgets:
+        line = f"at eps {row['eps']}: {row['certified_predictions']} of {n} predictions certified"
+        if row["certified_accuracy"] is not None:
+            line += f", certified accuracy {percent(row['certified_accuracy'])}"
+        lines.append(line)
+    return "\n".join(lines)

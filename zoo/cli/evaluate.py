@@ -4,15 +4,20 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli import _images_table
 from zoo.cli._model_options import (
+    add_attacks,
+    add_csv,
     add_eps,
     add_model_and_images,
+    attacks_from,
     check,
     measured_eps,
     models_and_images,
 )
 from zoo.cli._unfinished import Unfinished
 from zoo.epsilon import Epsilon
+from zoo.utils.whole_file import require_writable, write_whole
 
 if TYPE_CHECKING:
     from zoo.data import ImageSet
@@ -28,17 +33,14 @@ SUMMARY = "Measure clean ≥ attacked ≥ certified accuracy."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_images(parser, many=True)
     add_eps(parser, many=True)
-    parser.add_argument(
-        "--attacks",
-        default="fgsm,pgd",
-        help="names of attacks, separated by commas (default: %(default)s)",
-    )
+    add_attacks(parser, "fgsm,pgd")
     parser.add_argument(
         "--nearest",
         action="store_true",
         help="look for the nearest image that is classified otherwise, of each image",
     )
     parser.add_argument("--plot", help="draw the certified-accuracy curve into this file")
+    add_csv(parser)
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
@@ -62,6 +64,8 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
 
     if options.plot and len(options.name) > 1:
         raise ValueError("--plot draws the curve of one model; give one name")
+    if options.csv and len(options.name) > 1:
+        raise ValueError("--csv writes the images of one model; give one name")
     if options.ray is None and (options.task_cpus, options.task_gpus) != (None, None):
         raise ValueError("--task-cpus and --task-gpus are for --ray")
     if options.plot:
@@ -72,6 +76,8 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         from zoo.evaluation import scale_out
 
         scale_out.check_cluster(options.ray, **_for_each_task(options))
+    if options.csv:
+        require_writable(options.csv)
     settings = [_evaluation_settings(options, name) for name in options.name]
     check(
         options,
@@ -82,6 +88,8 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         },
     )
     loaded = models_and_images(options, options.name)
+    for _, images in loaded:
+        images.required_labels()
     jobs = [
         (name, model, images, of_model)
         for name, (model, images), of_model in zip(options.name, loaded, settings, strict=True)
@@ -92,13 +100,18 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     def measured() -> tuple[Any, str]:
         return results if len(options.name) > 1 else results[0], "\n\n".join(texts)
 
+    from zoo.evaluation.plots import draw
+
     reports = (_evaluate_on_ray if options.ray else _evaluate_here)(options, jobs)
     try:
         for (name, _, images, _), report in zip(jobs, reports, strict=True):
             results.append({"model": name, "data": images.name, **report.to_dict()})
             texts.append(f"{name} on {images.name}\n{report}")
             if options.plot:
-                report.plot(options.plot)
+                draw(options.plot, report.plot)
+            if options.csv:
+                table = _images_table.with_names(report.per_image(), images)
+                write_whole(options.csv, table.to_csv())
     except (Exception, KeyboardInterrupt) as error:
         if not results:
             raise
@@ -110,10 +123,10 @@ def _evaluate_here(options: argparse.Namespace, jobs: list[_Job]) -> Iterator["R
     from zoo import evaluation
 
     for _, model, images, settings in jobs:
-        evaluation.check(model, images.images, images.labels, **settings)
+        evaluation.check(model, images.images, images.required_labels(), **settings)
     for _, model, images, settings in jobs:
         yield evaluation.evaluate(
-            model, images.images, images.labels, **settings, verbose=not options.quiet
+            model, images.images, images.required_labels(), **settings, verbose=not options.quiet
         )
 
 
@@ -121,7 +134,7 @@ def _evaluate_on_ray(options: argparse.Namespace, jobs: list[_Job]) -> Iterator[
     from zoo.evaluation import scale_out
 
     of_cluster = [
-        scale_out.Job(name, model, images.images, images.labels, settings)
+        scale_out.Job(name, model, images.images, images.required_labels(), settings)
         for name, model, images, settings in jobs
     ]
     takes = _for_each_task(options)
@@ -137,7 +150,7 @@ def _evaluation_settings(options: argparse.Namespace, name: str) -> dict[str, An
     return {
         "eps": [Epsilon(eps) for eps in options.eps or measured_eps(name)],
         "norm": options.norm,
-        "attacks": tuple(filter(None, options.attacks.split(","))),
+        "attacks": attacks_from(options),
         "batch_size": options.batch_size,
         "nearest": options.nearest,
     }

@@ -8,10 +8,11 @@ import importlib
 import os
 import pathlib
 import pkgutil
+from collections.abc import Sequence
 
 import numpy as np
 
-from zoo.data import npz
+from zoo.data import image_files, npz
 from zoo.data.image_set import ImageSet
 from zoo.data.registry import DATASETS, Dataset, known_names, register
 from zoo.data.tfds import from_tfds
@@ -23,24 +24,45 @@ for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
 
-def load(name: str | os.PathLike[str], split: str = "test") -> ImageSet:
-    """Load one split of an image set.
+def load(
+    name: str | os.PathLike[str],
+    split: str = "test",
+    *,
+    image_shape: Sequence[int] | None = None,
+    resize: bool = False,
+    class_names: Sequence[str] | None = None,
+) -> ImageSet:
+    """Load one split of an image set, or your own images.
 
     ``"digits"`` ships with scikit-learn. The other sets come from tensorflow-datasets, which reads
     them from ``TFDS_DATA_DIR`` and downloads a set that is missing. An ``.npz`` file with the
     arrays ``x_train``, ``y_train``, ``x_test``, ``y_test`` (see :func:`save`) needs neither
-    library.
+    library; the labels may be missing.
+
+    Image files can be one image, a folder of images, or a folder with one folder for each class.
+    The labels of the last are the numbers that the folders are called by, or else the places of
+    the folders' names in alphabetical order, as Keras counts them. Where a folder has folders such
+    as ``train`` and ``test``, ``split`` names the one to read. An image of three channels that the
+    set needs as one becomes gray, and a gray one gets three equal channels.
 
     Args:
-        name: a key of ``zoo.data.DATASETS``, or the path of an ``.npz`` file.
+        name: a key of ``zoo.data.DATASETS``, or the path of an ``.npz`` file, of an image file, or
+            of a folder of image files. A folder with the name of a set is given with a separator,
+            such as ``"./digits"``.
         split: ``"train"``, ``"test"``, or another split that the set has.
+        image_shape: ``(height, width, channels)`` that image files have to have, as in
+            ``model.image_shape``; None takes the shape of the files, which must all be equal.
+        resize: whether image files of another height or width are scaled, instead of refused.
+        class_names: names of the folders of image files, in the order of the classes; a class may
+            have no folder.
 
     Returns:
         :class:`ImageSet`.
 
     Raises:
         TypeError: if the name is neither text nor a path.
-        ValueError: for an unknown set or split, or a file without the arrays.
+        ValueError: for an unknown set or split, a file without the arrays, and an image file that
+            cannot be read or has another shape, naming it.
         FileNotFoundError: if the file does not exist.
         RuntimeError: if the set is not on this machine and cannot be downloaded.
 
@@ -51,7 +73,16 @@ def load(name: str | os.PathLike[str], split: str = "test") -> ImageSet:
     (500, 8, 8, 1)
     """
     check(name)
-    if str(name).endswith(".npz"):
+    if _is_image_path(name):
+        shape = None if image_shape is None else tuple(int(n) for n in image_shape)
+        if shape is not None and len(shape) != 3:
+            raise ValueError(f"image_shape must be (height, width, channels), got {shape}")
+        form = image_files.Form(shape, resize, class_names)
+        return image_files.load(pathlib.Path(name), split, form)
+    for argument, given in {"resize": resize, "class_names": class_names}.items():
+        if given:
+            raise ValueError(f"{argument} is for image files, not for {name}")
+    if _is_npz(name):
         _require_split(split, npz.SPLITS)
         return npz.load(pathlib.Path(name), split)
     dataset = DATASETS[str(name)]
@@ -82,13 +113,38 @@ def check(name: str | os.PathLike[str]) -> None:
     if not isinstance(name, (str, os.PathLike)):
         raise TypeError(
             f"name must be that of an image set ({', '.join(known_names())}) or the path of an "
-            f".npz file, got {name!r}"
+            f".npz file, an image or a folder of images, got {name!r}"
         )
-    if str(name).endswith(".npz"):
+    if _is_npz(name) or image_files.is_image_file(pathlib.Path(name)):
         if not pathlib.Path(name).is_file():
             raise FileNotFoundError(f"no such data file: {name}")
-    elif name not in DATASETS:
-        raise ValueError(f"unknown image set {name!r}; known: {', '.join(known_names())}")
+    elif _is_path(name):
+        if not pathlib.Path(name).is_dir():
+            raise FileNotFoundError(f"no such folder of images: {name}")
+    elif name not in DATASETS and not pathlib.Path(name).is_dir():
+        raise ValueError(
+            f"unknown image set {name!r}; known: {', '.join(known_names())}; or give the path of "
+            "an .npz file, an image or a folder of images"
+        )
+
+
+def is_own(name: str | os.PathLike[str]) -> bool:
+    """Whether a name is the path of files, not the name of a registered set."""
+    return _is_npz(name) or _is_image_path(name)
+
+
+def _is_npz(name: str | os.PathLike[str]) -> bool:
+    return pathlib.Path(name).suffix.lower() == ".npz"
+
+
+def _is_path(name: str | os.PathLike[str]) -> bool:
+    """Whether a name cannot be that of a registered set."""
+    return isinstance(name, os.PathLike) or "/" in name or os.sep in name
+
+
+def _is_image_path(name: str | os.PathLike[str]) -> bool:
+    is_image = image_files.is_image_file(pathlib.Path(name))
+    return not _is_npz(name) and (is_image or _is_path(name) or name not in DATASETS)
 
 
 def save(path: str | os.PathLike[str], name: str) -> None:

@@ -1,6 +1,9 @@
 """The class of loaded image sets."""
 
+import base64
 import dataclasses
+import html
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,25 +11,53 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
+# A contact sheet shows this many images, enlarged to at least this many pixels.
+_SHOWN = 40
+_SIDE = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class ImageSet:
-    """Images and their labels.
+    """Images and, where they are known, their labels.
+
+    In a notebook, a set shows itself as a contact sheet of its first images.
 
     Attributes:
         name: name of the set and split, for example ``"mnist/test"``.
         images: float32 or uint8 array ``(n, height, width, channels)``; floats lie in [0, 1].
-        labels: int64 array ``(n,)``.
-        num_classes: number of classes.
+        labels: int64 array ``(n,)``, or None for files without labels.
+        num_classes: number of classes; 0 if there are no labels.
+        files: names of the files of the images; None if the set does not come from image files.
+        class_names: names of the classes, in their order; None if they have only numbers.
     """
 
     name: str
     images: np.ndarray
-    labels: np.ndarray
+    labels: np.ndarray | None
     num_classes: int
+    files: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        shape = " × ".join(map(str, self.images.shape[1:]))
+        classes = "no labels" if self.labels is None else f"{self.num_classes} classes"
+        return f"ImageSet({self.name!r}, {len(self)} images {shape} {self.images.dtype}, {classes})"
+
+    def required_labels(self) -> np.ndarray:
+        """The labels.
+
+        Raises:
+            ValueError: naming the set, if it has none.
+        """
+        if self.labels is None:
+            raise ValueError(
+                f"{self.name} has no labels; they come from folders named after the classes, or "
+                "from an array of an .npz file, such as y_test"
+            )
+        return self.labels
 
     def to_tf_data(
         self, batch_size: int, *, shuffle: bool = False, seed: int = 0
@@ -37,7 +68,7 @@ class ImageSet:
         from zoo.utils import checks
 
         images = checks.images(self.images, self.images.shape[1:])
-        dataset = tf.data.Dataset.from_tensor_slices((images, self.labels))
+        dataset = tf.data.Dataset.from_tensor_slices((images, self.required_labels()))
         if shuffle:
             dataset = dataset.shuffle(len(self), seed=seed)
         return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
@@ -45,4 +76,41 @@ class ImageSet:
     def take(self, first: int, last: int | None = None) -> "ImageSet":
         """The first ``first`` images; with ``last``, the images ``first`` to ``last − 1``."""
         chosen = slice(first) if last is None else slice(first, last)
-        return dataclasses.replace(self, images=self.images[chosen], labels=self.labels[chosen])
+        return dataclasses.replace(
+            self,
+            images=self.images[chosen],
+            labels=None if self.labels is None else self.labels[chosen],
+            files=None if self.files is None else self.files[chosen],
+        )
+
+    def caption(self, index: int) -> str:
+        """The label of an image as text: the name of its class if there is one."""
+        if self.labels is None:
+            return "" if self.files is None else self.files[index]
+        label = int(self.labels[index])
+        return str(label) if self.class_names is None else self.class_names[label]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first images with their labels."""
+        sheet = "".join(
+            '<figure style="display:inline-block;margin:2px;text-align:center">'
+            f'<img src="data:image/png;base64,{_png(self.images[i])}" '
+            f'style="image-rendering:pixelated;min-width:{_SIDE}px;min-height:{_SIDE}px">'
+            f"<figcaption>{html.escape(self.caption(i))}</figcaption></figure>"
+            for i in range(min(len(self), _SHOWN))
+        )
+        more = len(self) - _SHOWN
+        rest = f"<p>… and {more} more images</p>" if more > 0 else ""
+        return f"<p>{html.escape(repr(self))}</p><div>{sheet}</div>{rest}"
+
+
+def _png(image: np.ndarray) -> str:
+    """An image as a PNG file in base64; a channel that PNG does not know is not shown."""
+    from PIL import Image
+
+    pixels = image if image.dtype == np.uint8 else np.rint(255 * np.clip(image, 0, 1))
+    pixels = pixels.astype(np.uint8)
+    pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode("ascii")

@@ -11,9 +11,21 @@ from zoo.data.image_set import ImageSet
 #: Names of the splits that a file can hold.
 SPLITS = ("train", "validation", "test")
 
+# Names of the arrays of images and labels in files of other origin; the first are our own.
+_NAMES = (
+    ("x_{split}", "y_{split}"),
+    ("{split}_images", "{split}_labels"),
+    ("x", "y"),
+    ("images", "labels"),
+)
+
 
 def load(path: pathlib.Path, split: str) -> ImageSet:
     """Read one split from a file.
+
+    Images without an axis of channels are gray. A file need not have labels. Instead of ``x_test``
+    and ``y_test``, the arrays may be called ``test_images`` and ``test_labels``; and in a file of
+    one split, ``x`` and ``y``, or ``images`` and ``labels``.
 
     Args:
         path: path of the file.
@@ -27,19 +39,29 @@ def load(path: pathlib.Path, split: str) -> ImageSet:
         names = set(arrays.files)
     except (AttributeError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no .npz file of arrays: {error}") from error
+    pairs = [tuple(name.format(split=split) for name in pair) for pair in _NAMES]
     with arrays:
-        missing = {f"x_{split}", f"y_{split}"} - names
-        if missing:
-            raise ValueError(f"{path} lacks {', '.join(sorted(missing))}; it has {sorted(names)}")
-        images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        found = next((pair for pair in pairs if pair[0] in names), None)
+        if found is None:
+            raise ValueError(f"{path} lacks {pairs[0][0]}; it has {sorted(names)}")
+        try:
+            images = arrays[found[0]]
+            labels = arrays[found[1]] if found[1] in names else None
+        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
+    images = images[..., None] if images.ndim == 3 else images
+    if labels is not None and labels.shape == (len(images), 1):
+        labels = labels[:, 0]
+    if images.ndim != 4 or (labels is not None and labels.shape != images.shape[:1]):
+        raise ValueError(
+            f"{path}: expected images (n, height, width, channels) and labels (n,), "
+            f"got {images.shape} and {None if labels is None else labels.shape}"
+        )
+    if labels is None:
+        return ImageSet(f"{path.stem}/{split}", images, None, 0)
     if labels.dtype.kind not in "iu":
         raise ValueError(f"{path}: labels must be integers, got dtype {labels.dtype}")
     labels = labels.astype(np.int64)
-    if images.ndim != 4 or labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"{path}: expected images (n, height, width, channels) and labels (n,), "
-            f"got {images.shape} and {labels.shape}"
-        )
     return ImageSet(f"{path.stem}/{split}", images, labels, int(labels.max(initial=0)) + 1)
 
 
@@ -52,7 +74,7 @@ def save(path: pathlib.Path, splits: Mapping[str, ImageSet]) -> None:
     """
     arrays = {}
     for split, part in splits.items():
-        arrays[f"x_{split}"], arrays[f"y_{split}"] = part.images, part.labels
+        arrays[f"x_{split}"], arrays[f"y_{split}"] = part.images, part.required_labels()
     partial = path.with_name(path.name + ".partial")
     with open(partial, "wb") as file:
         np.savez_compressed(file, **arrays)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zoo.evaluation.comparison import Comparison
 from zoo.evaluation.outcome import Outcome, joined, outcome_of
 from zoo.evaluation.report import RobustnessReport, report_of
 from zoo.typing import Array, ArrayLike, Budget, NormLike
@@ -12,7 +13,16 @@ if TYPE_CHECKING:
     from zoo.attacks import Attack
     from zoo.models import CertifiedModel
 
-__all__ = ["Outcome", "RobustnessReport", "check", "evaluate", "joined", "outcome_of", "report_of"]
+__all__ = [
+    "Comparison",
+    "Outcome",
+    "RobustnessReport",
+    "check",
+    "evaluate",
+    "joined",
+    "outcome_of",
+    "report_of",
+]
 
 
 def evaluate(

@@ -146,23 +146,15 @@ def joined(outcomes: Sequence[Outcome]) -> Outcome:
     Returns:
         :class:`Outcome`.
     """
-    certificates = [outcome.certificate for outcome in outcomes]
-
-    def together(arrays: list[Any]) -> Any:
-        return None if arrays[0] is None else np.concatenate(arrays)
-
-    certificate = dataclasses.replace(
-        certificates[0],
-        **{
-            name: together([getattr(part, name) for part in certificates])
-            for name in ("prediction", "radius", "margin", "nearest")
-        },
-    )
+    certificate = Certificate.concatenate([outcome.certificate for outcome in outcomes])
     fooled = [
-        (budget, {name: together([o.fooled[i][1][name] for o in outcomes]) for name in by_attack})
+        (
+            budget,
+            {name: np.concatenate([o.fooled[i][1][name] for o in outcomes]) for name in by_attack},
+        )
         for i, (budget, by_attack) in enumerate(outcomes[0].fooled)
     ]
-    labels = together([outcome.labels for outcome in outcomes])
+    labels = np.concatenate([outcome.labels for outcome in outcomes])
     return Outcome(certificate, labels, fooled, outcomes[0].notes, outcomes[0].nearest)
 
 

@@ -1,19 +1,24 @@
 """Clean, attacked and certified accuracy in one report."""
 
 import dataclasses
+import html
 from typing import Any
 
 import numpy as np
 
 from zoo.certificates.certificate import Certificate
+from zoo.epsilon import Epsilon
 from zoo.evaluation.outcome import Outcome, require_sound
-from zoo.typing import Array, Path
+from zoo.typing import Array
 from zoo.utils.json_text import json_text, json_value
+from zoo.utils.table import Column, Table, percent, yes_or_no
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RobustnessReport:
     """Clean, attacked and certified accuracy of a model; it prints as a table.
+
+    A notebook shows the table, too.
 
     Attributes:
         n: number of images.
@@ -24,6 +29,8 @@ class RobustnessReport:
             images that none of them fooled.
         certificate: the :class:`zoo.certificates.Certificate` of the images.
         labels: int64 array ``(n,)``.
+        fooled: per budget a pair of the :class:`zoo.epsilon.Epsilon` and a dictionary of attack to
+            bool array ``(n,)``: where the attacked image is classified other than its label.
         notes: what a reader of the numbers has to know, such as a loss that was replaced.
         nearest_over_radius: median of the nearest known flip over the certified radius, of all
             images with a radius; ``inf`` if no flip is known for half of them, NaN if there is no
@@ -37,6 +44,7 @@ class RobustnessReport:
     rows: list[dict[str, Any]]
     certificate: Certificate
     labels: Array
+    fooled: list[tuple[Epsilon, dict[str, Array]]] = dataclasses.field(default_factory=list)
     notes: tuple[str, ...] = ()
     nearest_over_radius: float | None = None
 
@@ -58,30 +66,72 @@ class RobustnessReport:
         """The numbers as JSON text."""
         return json_text(self.to_dict(), indent=1)
 
-    def plot(self, path: Path) -> None:
-        """Draw the certified-accuracy curve, with the attacks as points, into an image file."""
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the certified-accuracy curve, with the accuracies under attack as points.
+
+        Args:
+            ax: :class:`matplotlib.axes.Axes` to draw into; None makes a new pyplot figure, which a
+                notebook shows.
+
+        Returns:
+            The axes. ``report.plot().figure.savefig(path)`` writes an image file.
+        """
         from zoo.evaluation.plots import certified_accuracy
 
-        certified_accuracy(self, path)
+        return certified_accuracy(self, ax)
+
+    def table(self) -> Table:
+        """A table of the accuracies with a row for each budget."""
+        attacks = list(self.rows[0]["attacked"]) if self.rows else []
+        columns = [
+            Column("eps", [row["eps"] for row in self.rows]),
+            Column("clean", [self.clean] * len(self.rows), percent),
+            *(
+                Column(attack, [row["attacked"][attack] for row in self.rows], percent)
+                for attack in attacks
+            ),
+            Column("certified", [row["certified"] for row in self.rows], percent),
+        ]
+        return Table(columns)
+
+    def per_image(self) -> Table:
+        """A table with a row for each image: its certificate, and whether an attack fooled it."""
+        budgets = [budget for budget, _ in self.fooled]
+        columns = [
+            Column(f"fooled by {attack} at {budget}", fooled, yes_or_no)
+            for budget, by_attack in self.fooled
+            for attack, fooled in by_attack.items()
+        ]
+        return Table([*self.certificate.table(self.labels, budgets).columns, *columns])
+
+    def to_frame(self) -> Any:
+        """The table of :meth:`table` as a ``pandas.DataFrame``, which needs pandas.
+
+        ``report.per_image().to_frame()`` has a row for each image.
+        """
+        return self.table().to_frame()
+
+    def to_latex(self) -> str:
+        r"""The table of :meth:`table` in LaTeX, which needs ``\usepackage{booktabs}``."""
+        return self.table().to_latex()
 
     def __str__(self) -> str:
-        attacks = list(self.rows[0]["attacked"]) if self.rows else []
-        header = ["eps", "clean", *attacks, "certified"]
-        lines = [
-            [row["eps"], self.clean, *row["attacked"].values(), row["certified"]]
-            for row in self.rows
-        ]
-        cells = [[v if isinstance(v, str) else f"{100 * v:.2f}%" for v in row] for row in lines]
-        widths = [max(len(row[i]) for row in [header, *cells]) for i in range(len(header))]
-        table = [
-            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-            for row in [header, *cells]
-        ]
-        first = f"n = {self.n}, {self.norm}, certificate: {self.method}"
-        last = [*self.notes]
-        if self.nearest_over_radius is not None:
-            last.insert(0, f"nearest known flip / radius, median: {self.nearest_over_radius:.3g}")
-        return "\n".join([first, *table, *last])
+        return "\n".join([self._heading(), str(self.table()), *self._remarks()])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        remarks = "".join(f"<p>{html.escape(remark)}</p>" for remark in self._remarks())
+        return f"<p>{html.escape(self._heading())}</p>{self.table().to_html()}{remarks}"
+
+    def _heading(self) -> str:
+        return f"n = {self.n}, {self.norm}, certificate: {self.method}"
+
+    def _remarks(self) -> list[str]:
+        if self.nearest_over_radius is None:
+            return [*self.notes]
+        ratio = f"nearest known flip / radius, median: {self.nearest_over_radius:.3g}"
+        return [ratio, *self.notes]
 
 
 def report_of(outcome: Outcome) -> RobustnessReport:
@@ -118,6 +168,7 @@ def report_of(outcome: Outcome) -> RobustnessReport:
         rows=rows,
         certificate=certificate,
         labels=y,
+        fooled=outcome.fooled,
         notes=outcome.notes,
         nearest_over_radius=_nearest_over_radius(certificate) if outcome.nearest else None,
     )

@@ -7,7 +7,7 @@ import pathlib
 from typing import Any
 
 from zoo.errors import UnknownModelError
-from zoo.hub.records import Record, Records
+from zoo.hub.records import Record, Records, ranked
 from zoo.typing import NormLike
 from zoo.utils.norms import norm_of
 from zoo.utils.whole_file import write_whole
@@ -47,10 +47,12 @@ def list_models(
             for those that have to be trained first; None for all.
 
     Returns:
-        List of :class:`Record` that prints as a table.
+        List of :class:`Record` that prints as a table, sorted by data set, norm and certified
+        accuracy, the best first.
 
     Raises:
-        TypeError, ValueError: naming the argument that is wrong.
+        TypeError: naming the argument that is of the wrong type.
+        ValueError: for a data set, norm or approach that no checkpoint has, naming those they have.
 
     Example:
 
@@ -67,9 +69,14 @@ def list_models(
     if not isinstance(available, (bool, type(None))):
         raise TypeError(f"available must be True, False or None, got {available!r}")
     wanted["norm"] = None if norm is None else norm_of(norm)
-    return Records(
+    records = _records()
+    for key, value in wanted.items():
+        known = sorted({str(getattr(record, key)) for record in records})
+        if value is not None and value not in known:
+            raise ValueError(f"no model has {key}={value!r}; there are: {', '.join(known)}")
+    return ranked(
         record
-        for record in _records()
+        for record in records
         if fnmatch.fnmatchcase(record.name, pattern)
         and available in (None, record.available != "train it")
         and all(value in (None, getattr(record, key)) for key, value in wanted.items())

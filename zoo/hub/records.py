@@ -1,11 +1,16 @@
 """Dataclasses for the entries of ``weights_manifest.json``, and the conversion in both ways."""
 
 import dataclasses
+import html
 from collections.abc import Iterable
 from typing import Any
 
+from zoo.epsilon import Epsilon
+from zoo.utils.table import Column, Table, percent
 from zoo.utils.wilson import wilson
 
+# A terminal of the usual width.
+_COLUMNS = 80
 # Keys that an entry lacks when their value is None; every other key is always written.
 _OPTIONAL = frozenset({"cost", "minutes", "nearest", "seeds"})
 
@@ -321,40 +326,156 @@ class Record:
             self.name,
             f"  {self.architecture}, {self.parameters:,} parameters, {self.size / 1e6:.1f} MB",
             f"  {self.approach} on {self.dataset}, {self.norm}; {self.paper}",
-            *(f"  {what:<24}{_percent(value):>7}  {how}" for what, value, how in measured),
+            *(f"  {what:<24}{percent(value):>7}  {how}" for what, value, how in measured),
             f"  trained: {run.epochs} epochs, {run.seconds} s, {run.hardware}",
         ]
         return "\n".join([*lines, f"  {self.notes}"] if self.notes else lines)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what is known, and a table of the accuracies."""
+        metrics, run = self.metrics, self.training
+        results = [*metrics.attacked, *metrics.certified]
+        rows: list[tuple[Any, ...]] = [("clean", "", "", metrics.clean, metrics.n)]
+        for result in results:
+            how = result.attack if isinstance(result, AttackResult) else result.method
+            kind = "attacked" if isinstance(result, AttackResult) else "certified"
+            rows.append((f"{kind}: {how}", result.norm, result.eps, result.accuracy, result.n))
+        what, norms, budgets, accuracies, counts = zip(*rows, strict=True)
+        table = Table(
+            [
+                Column("measured", what, left=True),
+                Column("norm", norms, left=True),
+                Column("eps", budgets),
+                Column("accuracy", accuracies, percent),
+                Column("images", counts),
+            ]
+        )
+        lines = [
+            f"{self.architecture}, {self.parameters:,} parameters, {self.size / 1e6:.1f} MB",
+            f"{self.approach} on {self.dataset}, {self.norm}; {self.paper}",
+            f"trained: {run.epochs} epochs, {run.seconds} s, {run.hardware}",
+            *([self.notes] if self.notes else []),
+        ]
+        text = "<br>".join(map(html.escape, lines))
+        return f"<p><b>{html.escape(self.name)}</b><br>{text}</p>{table.to_html()}"
+
 
 class Records(list[Record]):
-    """A list of records that prints as a table of the models and their accuracies."""
+    """A list of records that prints as tables of the models and their certified accuracies.
+
+    There is one table for each data set and norm, with a column for each budget. The tables fit
+    into a terminal of 80 columns: budgets that do not are left out, those that the fewest models
+    were measured at first. ``zoo info NAME`` shows all of them.
+    """
 
     def __str__(self) -> str:
-        header = ("name", "available", "dataset", "norm", "MB", "clean", "certified accuracy")
-        rows = [
-            (
-                record.name,
-                record.available,
-                record.dataset,
-                record.norm,
-                f"{record.size / 1e6:.1f}",
-                _percent(record.metrics.clean),
-                ", ".join(
-                    f"{_percent(result.accuracy)} at {result.eps}"
-                    for result in record.metrics.best_certified()
-                ),
-            )
-            for record in self
-        ]
-        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in [header, *rows]
-        ]
-        return "\n".join(lines)
+        return "\n\n".join(f"{title}\n{table}" for title, table in self._tables(_COLUMNS))
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return "".join(
+            f"<p><b>{html.escape(title)}</b></p>{table.to_html()}"
+            for title, table in self._tables()
+        )
+
+    def to_latex(self) -> str:
+        r"""The tables in LaTeX, one below the other; they need ``\\usepackage{booktabs}``."""
+        return "\n\n".join(f"% {title}\n{table.to_latex()}" for title, table in self._tables())
+
+    def to_frame(self) -> Any:
+        """All records as one ``pandas.DataFrame``, with a row for each model; needs pandas.
+
+        The columns ``certified EPS`` have the best certified accuracy at a budget, and no number
+        where the model was not measured there.
+        """
+        keys = ("name", "approach", "dataset", "norm", "architecture", "parameters")
+        columns = [Column(key, [getattr(record, key) for record in self]) for key in keys]
+        columns.append(Column("bytes", [record.size for record in self]))
+        columns.append(Column("available", [record.available for record in self]))
+        columns.append(Column("n", [record.metrics.n for record in self]))
+        columns.append(Column("clean", [record.metrics.clean for record in self]))
+        columns += [_certified(self, eps) for eps in _budgets(self)]
+        return Table(columns).to_frame()
+
+    def _tables(self, width: int | None = None) -> list[tuple[str, Table]]:
+        """Pairs of a title and a table for each data set and norm, in the order of the records."""
+        groups: dict[tuple[str, str], list[Record]] = {}
+        for record in self:
+            groups.setdefault((record.dataset, record.norm), []).append(record)
+        return [
+            (f"{dataset}, {norm}: certified accuracy at each budget", _group(records, width))
+            for (dataset, norm), records in groups.items()
+        ]
+
+
+def ranked(records: Iterable[Record]) -> Records:
+    """Sort records by data set, norm and certified accuracy, the best first.
+
+    The certified accuracies are compared at the largest budget at which all models of the data set
+    and norm were measured; without one, at the budget of the most models. Where they are equal, the
+    other budgets decide in the same order.
+    """
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.dataset, record.norm), []).append(record)
+    found = Records()
+    for _, group in sorted(groups.items()):
+        budgets = sorted(_budgets(group), key=lambda eps: (-_count(group, eps), -float(eps)))
+        accuracies = [_certified(group, eps).values for eps in budgets]
+
+        def rank(place: int, accuracies: Any = accuracies, group: Any = group) -> Any:
+            own = [-1.0 if column[place] is None else column[place] for column in accuracies]
+            return [-accuracy for accuracy in own], group[place].name
+
+        found += [group[place] for place in sorted(range(len(group)), key=rank)]
+    return found
+
+
+def _group(records: list[Record], width: int | None) -> Table:
+    """The table of the models of one data set and norm, not wider than ``width`` if possible."""
+    columns = [Column("name", [record.name for record in records], left=True)]
+    if any(record.available != "here" for record in records):
+        columns.append(Column("where", [record.available for record in records], left=True))
+    columns += [
+        Column("MB", [record.size / 1e6 for record in records], "{:.1f}".format),
+        Column("clean", [record.metrics.clean for record in records], percent),
+    ]
+    budgets = _budgets(records)
+    while True:
+        table = Table([*columns, *(_certified(records, eps, str(eps)) for eps in budgets)])
+        if width is None or table.width <= width or len(budgets) < 2:
+            return table
+        budgets.remove(min(budgets, key=lambda eps: (_count(records, eps), float(eps))))
+
+
+def _certified(records: list[Record], eps: Epsilon, name: str | None = None) -> Column:
+    """The best certified accuracy of each record at a budget, None where there is none."""
+    found = [
+        max((r.accuracy for r in record.metrics.certified if _is_at(record, r, eps)), default=None)
+        for record in records
+    ]
+    return Column(name or f"certified {eps}", found, percent)
+
+
+def _is_at(record: Record, result: CertifiedResult, eps: Epsilon) -> bool:
+    return result.norm == record.norm and Epsilon(result.eps) == eps
+
+
+def _budgets(records: Iterable[Record]) -> list[Epsilon]:
+    """The budgets at which any of the models was certified, in ascending order."""
+    found = {
+        Epsilon(result.eps)
+        for record in records
+        for result in record.metrics.certified
+        if result.norm == record.norm
+    }
+    return sorted(found, key=float)
+
+
+def _count(records: list[Record], eps: Epsilon) -> int:
+    """The number of models that were certified at a budget."""
+    return sum(value is not None for value in _certified(records, eps).values)
 
 
 def _seeds_from(entry: dict[str, Any]) -> Seeds:
@@ -369,7 +490,3 @@ def _without_unset(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 def _budget(kind: str, result: CertifiedResult | AttackResult) -> str:
     return f"{kind} {result.norm} {result.eps}"
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f}%"

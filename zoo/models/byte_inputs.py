@@ -30,18 +30,57 @@ def refuse_byte_inputs(network: keras.Model, advice: str) -> None:
     Raises:
         ValueError: naming the layer and its factor.
     """
+    found = _byte_scaling(network)
+    if found is not None:
+        node, factor = found
+        kind = "layer" if isinstance(node.layer, keras.layers.Layer) else "operator"
+        raise ValueError(
+            f"the network begins with the {kind} {node.layer.name!r}, which multiplies by "
+            f"{factor:.4g}, so it takes pixels of 0 to 255, not of [0, 1]; {advice}"
+        )
+
+
+def takes_bytes(network: Any) -> bool:
+    """Whether a network's first layers show that it takes pixels of 0 to 255.
+
+    Args:
+        network: any object. Only a ``keras.Sequential`` or functional model can show it.
+    """
+    return bool(getattr(network, "inputs", None)) and _byte_scaling(network) is not None
+
+
+def from_unit_range(model: Any) -> keras.Model:
+    """A Keras model of pixels in 0..255 as one of images in [0, 1], which are multiplied by 255.
+
+    Args:
+        model: a ``keras.Sequential`` or functional model.
+
+    Returns:
+        A functional model that shares the layers of the first one.
+
+    Raises:
+        ValueError: if it is another kind of model.
+    """
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            "only a keras.Sequential or a functional model can be taken from bytes to [0, 1], got "
+            f"a {type(model).__name__}"
+        )
+    inputs = keras.Input(model.input_shape[1:])
+    return keras.Model(inputs, model(keras.layers.Rescaling(255.0)(inputs)))
+
+
+def _byte_scaling(network: keras.Model) -> tuple[Node, float] | None:
+    """The first layer or operator after which pixels are scaled as bytes are, and its factor."""
     factor = 1.0
     for place, node in enumerate(nodes_of(network)):
         own = _factor(node) if node.inputs == (place,) else None
         if own is None:
-            return
+            return None
         factor *= own
         if 0 < factor < LARGEST_BYTE_SCALE:
-            kind = "layer" if isinstance(node.layer, keras.layers.Layer) else "operator"
-            raise ValueError(
-                f"the network begins with the {kind} {node.layer.name!r}, which multiplies by "
-                f"{own:.4g}, so it takes pixels of 0 to 255, not of [0, 1]; {advice}"
-            )
+            return node, own
+    return None
 
 
 def _factor(node: Node) -> float | None:

@@ -88,7 +88,9 @@ def _made(model: keras.Model) -> LogitNetwork:
     network, left_off = cut
     if left_off == "sigmoid":
         zero_and_itself = keras.initializers.Constant(np.array([[0.0, 1.0]], "float32"))
-        both = keras.layers.Dense(2, use_bias=False, kernel_initializer=zero_and_itself)
+        both = keras.layers.Dense(
+            2, use_bias=False, kernel_initializer=zero_and_itself, name="logits_of_two_classes"
+        )
         network = keras.Model(network.inputs[0], both(network.outputs[0]))
     return LogitNetwork(network, left_off, tuple(twins))
 
@@ -117,8 +119,14 @@ def _cut(model: keras.Model, twins: list[tuple[Any, Any]]) -> tuple[Any, str] | 
         return keras.Model(inputs, before[0]), left_off
     if last.lora_enabled or last.quantization_mode:
         return None
+    # Keras would count up from the names that it gave in this process, which the layers of a model
+    # from a file need not be among.
     twin = keras.layers.Dense(
-        last.units, use_bias=last.use_bias, kernel_initializer="zeros", dtype=last.dtype_policy
+        last.units,
+        use_bias=last.use_bias,
+        kernel_initializer="zeros",
+        dtype=last.dtype_policy,
+        name=f"{last.name}_logits",
     )
     logits = twin(before[0])
     twins.append((last, twin))

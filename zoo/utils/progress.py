@@ -1,7 +1,10 @@
 """Progress bars that show the remaining time."""
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+import datetime
+import html
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -15,9 +18,87 @@ from rich.progress import (
 
 Item = TypeVar("Item")
 
+# Seconds between two updates of a bar in a notebook, which are messages to the browser.
+_PAUSE = 0.2
 
-def bar(show: bool | int = True) -> Progress:
-    """A progress display on standard error, as a context manager."""
+
+class NotebookProgress:
+    """A progress display in the output of a notebook's cell, as a context manager.
+
+    It has the methods of :class:`rich.progress.Progress` that this package uses. Rich itself needs
+    the package ipywidgets in a notebook; this one needs nothing but IPython.
+    """
+
+    def __init__(self) -> None:
+        self._bars: list[_NotebookBar] = []
+
+    def __enter__(self) -> "NotebookProgress":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        for bar in self._bars:
+            bar.show()
+
+    def add_task(self, description: str, total: int) -> int:
+        """Show another bar; returns its number."""
+        self._bars.append(_NotebookBar(description, total))
+        return len(self._bars) - 1
+
+    def advance(self, task: int) -> None:
+        """Move a bar on by one step."""
+        self._bars[task].advance()
+
+    def track(self, items: Iterable[Item], description: str) -> Iterator[Item]:
+        """Yield the items of a list, and advance a bar with each."""
+        items = list(items)
+        task = self.add_task(description, len(items))
+        for item in items:
+            yield item
+            self.advance(task)
+
+
+class _NotebookBar:
+    def __init__(self, description: str, total: int) -> None:
+        from IPython.display import display  # pyright: ignore[reportMissingImports]
+
+        self.description, self.total, self.done = description, total, 0
+        self.start = self.shown = time.monotonic()
+        self.handle: Any = display(self._content(), raw=True, display_id=True)
+
+    def advance(self) -> None:
+        self.done += 1
+        if time.monotonic() - self.shown >= _PAUSE:
+            self.show()
+
+    def show(self) -> None:
+        self.shown = time.monotonic()
+        self.handle.update(self._content(), raw=True)
+
+    def _content(self) -> dict[str, str]:
+        elapsed = time.monotonic() - self.start
+        text = f"{self.description} {self.done}/{self.total} {_clock(elapsed)}"
+        if 0 < self.done < self.total:
+            text += f", left {_clock(elapsed / self.done * (self.total - self.done))}"
+        bar = f'<progress value="{self.done}" max="{max(1, self.total)}"></progress>'
+        return {"text/plain": text, "text/html": f"{bar} {html.escape(text)}"}
+
+
+def _clock(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=round(seconds)))
+
+
+def bar(show: bool | int = True) -> Any:
+    """A progress display, as a context manager: on standard error, or in a notebook's cell.
+
+    Args:
+        show: whether anything is shown.
+
+    Returns:
+        :class:`rich.progress.Progress`, or in a notebook a :class:`NotebookProgress`.
+    """
+    console = Console(stderr=True)
+    if show and console.is_jupyter:
+        return NotebookProgress()
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -25,7 +106,7 @@ def bar(show: bool | int = True) -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         disable=not show,
     )
 

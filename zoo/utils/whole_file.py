@@ -1,8 +1,10 @@
-"""Write a text file completely or not at all, and check whether a file can be written."""
+"""Write a file completely or not at all, and check whether a file can be written."""
 
 import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
+from typing import IO
 
 from zoo.typing import Path
 
@@ -27,12 +29,28 @@ def write_whole(path: Path, text: str) -> None:
     ...     pathlib.Path(folder, "new", "page.html").read_text(encoding="utf-8")
     'all of it'
     """
+    with whole_file(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A context with a binary file that gets its name once it is complete.
+
+    Args:
+        path: path of the file; an existing file is replaced. Missing folders are created.
+
+    Raises:
+        OSError: as :func:`write_whole`. After any exception in the context, too, no partial file or
+            new folder is left behind, and an existing file is unchanged.
+    """
     path = pathlib.Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     made = _missing(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        with open(partial, "wb") as file:
+            yield file
         partial.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):

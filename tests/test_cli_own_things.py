@@ -1,0 +1,199 @@
+"""The command line on one's own images and models."""
+
+import csv
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import zoo
+from tests.test_cli import run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, digits):
+    """Twelve digits: as a folder for each class, as a folder without labels, and as arrays."""
+    folder = tmp_path_factory.mktemp("own")
+    pixels = np.rint(digits.images[:12, ..., 0] * 255).astype(np.uint8)
+    for i, (image, label) in enumerate(zip(pixels, digits.labels[:12], strict=True)):
+        for path in (folder / "classes" / str(label), folder / "flat"):
+            path.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path / f"{i:02}.png")
+    np.savez(folder / "arrays.npz", x=pixels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def keras_model(folder):
+    """An ordinary classifier of bytes with a softmax, saved as a file and as a folder."""
+    import keras
+
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(8, activation="relu", name="hidden"),
+            # This is what Keras itself calls the first dense layer of another process.
+            keras.layers.Dense(10, activation="softmax", name="dense"),
+        ]
+    )
+    model.save(folder / "own.keras")
+    model.save(folder / "own", zipped=False)
+    return model
+
+
+def result_of(capsys, *arguments):
+    code, out, err = run(capsys, *map(str, arguments), "--json", "--quiet")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_images_in_every_form_have_the_same_radii(capsys, folder):
+    for data in ("classes", "flat", "arrays.npz", "flat/00.png"):
+        found = result_of(
+            capsys, "certify", "linf-dist-digits", "--data", folder / data, "--eps", "0.1"
+        )
+        names = found["file"] or [f"{i:02}.png" for i in range(12)]
+        images = [np.asarray(Image.open(folder / "flat" / pathlib.Path(n).name)) for n in names]
+        expected = zoo.load("linf-dist-digits").certify(np.stack(images)[..., None])
+        assert found["radius"] == expected.radius.tolist()
+        assert found["certified"] == {"0.1": expected.certified(0.1).tolist()}
+        (row,) = found["budgets"]
+        assert row["certified_predictions"] == expected.certified(0.1).sum()
+        if data == "classes":
+            assert found["label"] == [int(pathlib.Path(name).parent.name) for name in names]
+            assert row["certified_accuracy"] == expected.accuracy(found["label"], 0.1)
+        else:
+            assert (found["label"], found["clean"], row["certified_accuracy"]) == (None,) * 3
+
+
+def test_the_summary_comes_first_and_the_file_has_all_images(capsys, folder):
+    path = folder / "radii.csv"
+    code, out, _ = run(
+        capsys, "certify", "linf-dist-digits", "--n", "25", "--eps", "0.1", "8/255", "--quiet",
+        "--csv", str(path),
+    )  # fmt: skip
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "linf-dist-digits on digits/test: n = 25, linf, interval"
+    assert lines[2].startswith("at eps 0.1: ")
+    assert lines[3].startswith("at eps 8/255: ")
+    assert lines[-1] == "… and 5 more; --csv FILE writes all"
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    certificate = zoo.load("linf-dist-digits").certify(zoo.data.load("digits").images[:25])
+    assert [float(row["radius"]) for row in rows] == certificate.radius.tolist()
+    assert [row["certified 8/255"] for row in rows] == [
+        str(yes) for yes in certificate.certified("8/255").tolist()
+    ]
+
+
+def test_nearest(capsys, folder):
+    found = result_of(
+        capsys, "certify", "linf-dist-digits", "--data", folder / "flat/00.png", "--nearest"
+    )
+    assert found["nearest"][0] >= found["radius"][0]
+
+
+def test_a_keras_model_in_a_file_or_folder(capsys, folder, keras_model):
+    images = np.stack([np.asarray(Image.open(p)) for p in sorted((folder / "flat").iterdir())])
+    predicted = np.argmax(keras_model.predict(images[..., None].astype(float), verbose=0), axis=1)
+    radii = []
+    for name in ("own.keras", "own"):
+        found = result_of(
+            capsys, "certify", folder / name, "--data", folder / "flat", "--norm", "l2"
+        )
+        assert found["prediction"] == predicted.tolist()
+        assert (found["norm"], found["method"], found["budgets"]) == ("l2", "crown", [])
+        radii.append(found["radius"])
+    assert radii[0] == radii[1]
+    logits = zoo.models.any_classifier._without_softmax(keras_model)
+    zoo.models.any_classifier._bring_up_to_date(keras_model, logits)
+    # In units of a byte, by the way that knows nothing of [0, 1].
+    bytes_ = zoo.certify(logits, images[..., None], norm="l2", clip=(0, 255)).radius
+    np.testing.assert_allclose(np.array(radii[0]) * 255, bytes_, rtol=1e-3)
+
+
+def test_evaluate_and_attack_take_them_too(capsys, folder, keras_model):
+    model, data = folder / "own.keras", folder / "classes"
+    path = folder / "images.csv"
+    found = result_of(
+        capsys, "evaluate", model, "--data", data, "--eps", "0.02", "--attacks", "fgsm",
+        "--csv", path,
+    )  # fmt: skip
+    (row,) = found["rows"]
+    assert found["clean"] >= row["attacked"]["fgsm"] >= row["certified"]
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    fooled = [row["fooled by fgsm at 0.02"] == "True" for row in rows]
+    assert 1 - np.mean(fooled) == pytest.approx(row["attacked"]["fgsm"])
+    found = result_of(
+        capsys, "evaluate", model, "--data", data, "--eps", "0.02", "--attacks", "none"
+    )
+    assert found["rows"] == [{"eps": "0.02", "attacked": {}, "certified": row["certified"]}]
+    found = result_of(
+        capsys, "attack", model, "--data", folder / "flat", "--eps", "0.5", "--attack", "fgsm",
+        "--save", folder / "attacked.npz",
+    )  # fmt: skip
+    changed = np.array(found["prediction"]) != np.array(found["attacked"])
+    assert found["fooled"] == changed.tolist()
+    assert changed.any()
+    assert found["accuracy"] is None
+    assert zoo.data.load(folder / "attacked.npz").labels is None
+
+
+def test_compare(capsys, folder):
+    names = ["double-backprop-digits", "linf-dist-digits"]
+    plot = folder / "curves.png"
+    command = ["compare", *names, "--n", "20", "--eps", "0.1", "--plot", str(plot), "--quiet"]
+    code, out, err = run(capsys, *command)
+    assert code == 0, err
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    rows = [line.split() for line in out.splitlines()[2:]]
+    assert [row[0] for row in rows] == names[::-1]
+    for row in rows:
+        test = zoo.data.load("digits").take(20)
+        certificate = zoo.load(row[0]).certify(test.images)
+        assert row[-1] == f"{100 * certificate.accuracy(test.labels, 0.1):.2f}%"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("compare crt-digits linf-dist-digits", "linf-dist-digits certifies linf"),
+        ("compare crt-digits crt-mnist", "crt-digits is of digits, crt-mnist is of mnist"),
+        ("compare crt-digits ./own.keras", "own.keras has no entry in the catalog"),
+        ("certify own.keras", "give --data"),
+        ("certify missing.keras --data flat", "no such model file: missing.keras"),
+        ("certify broken.keras --data flat", "broken.keras cannot be loaded as a Keras model"),
+        ("certify program/ --data flat", "is a SavedModel, a program whose layers are not known"),
+        ("certify linf-dist-digits --data flat --bytes", "--bytes is for a Keras model"),
+        ("certify linf-dist-digits --resize", "--resize is for image files"),
+        ("certify linf-dist-digits --data nowhere/", "no such folder of images: nowhere"),
+        ("certify linf-dist-digits --data large.png", "expected 8 × 8; --resize"),
+        (
+            "certify linf-dist-digits --data pets",
+            "10 classes, pets has 2: cat, dog; call the folders",
+        ),
+        ("certify linf-dist-digits --data flat --csv missing/x.csv", "no folder missing"),
+        ("evaluate linf-dist-digits --data flat", "flat has no labels"),
+        ("evaluate linf-dist-digits crt-digits --csv x.csv", "--csv writes the images of one"),
+        ("list --dataset mnits", "there are: cifar10, digits"),
+    ],
+)
+def test_mistakes_are_named_in_one_line(
+    capsys, monkeypatch, folder, keras_model, arguments, message
+):
+    monkeypatch.chdir(folder)
+    (folder / "broken.keras").write_text("<html>")
+    (folder / "program").mkdir(exist_ok=True)
+    (folder / "program" / "saved_model.pb").touch()
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save("large.png")
+    for name in ("cat", "dog"):
+        (folder / "pets" / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "pets" / name / "1.png")
+    code, out, err = run(capsys, *arguments.split())
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+    assert message in err

@@ -1,0 +1,103 @@
+"""Ordinary Keras models in files, as the commands take them."""
+
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import CheckpointError
+from zoo.typing import ImageShape
+
+if TYPE_CHECKING:
+    from zoo.data import ImageSet
+    from zoo.models import CertifiedModel
+
+# Endings of the files that Keras saves whole models in.
+_ENDINGS = (".keras", ".h5", ".hdf5")
+# The file that Keras writes into a folder in which it saves a whole model.
+_METADATA = "metadata.json"
+
+
+def is_keras(name: str) -> bool:
+    """Whether a name is the path of a model that Keras saved, a file or a folder."""
+    path = pathlib.Path(name)
+    return path.suffix.lower() in _ENDINGS or (path / _METADATA).is_file()
+
+
+def check(name: str) -> None:
+    """Raise if there is no such file; nothing is loaded.
+
+    Raises:
+        zoo.CheckpointError: naming the file.
+    """
+    if not pathlib.Path(name).exists():
+        raise CheckpointError(f"no such model file: {name}")
+
+
+def require_no_program(name: str) -> None:
+    """Raise for a folder with a SavedModel, which has no layers that could be certified.
+
+    Raises:
+        zoo.CheckpointError: naming the folder.
+    """
+    if (pathlib.Path(name) / "saved_model.pb").is_file():
+        raise CheckpointError(
+            f"{name} is a SavedModel, a program whose layers are not known any more; save the "
+            "model with model.save() as a .keras file"
+        )
+
+
+def load(name: str) -> Any:
+    """Load a Keras model from its file or folder, without running any code that it contains.
+
+    Raises:
+        zoo.CheckpointError: naming the file and the reason.
+    """
+    import keras
+
+    import zoo.models  # noqa: F401  registers the classes
+    from zoo.utils.backend import require_backend
+
+    require_backend()
+    try:
+        return keras.saving.load_model(name, compile=False, safe_mode=True)
+    except Exception as error:  # Keras and h5py raise many types of errors
+        raise CheckpointError(f"{name} cannot be loaded as a Keras model: {error}") from error
+
+
+def image_shape(name: str, model: Any) -> ImageShape:
+    """``(height, width, channels)`` of the images that a Keras model takes.
+
+    Raises:
+        ValueError: naming the model, if it does not take images of one size.
+    """
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+        raise ValueError(
+            f"{name} must take images (batch, height, width, channels) of one size, but takes "
+            f"{shape}"
+        )
+    return shape[1], shape[2], shape[3]
+
+
+def classifier(model: Any, images: "ImageSet", *, takes_bytes: bool) -> "CertifiedModel":
+    """A Keras classifier with the methods of the models of the zoo.
+
+    Args:
+        model: Keras model, as :func:`load` returns it.
+        images: a few images that it takes.
+        takes_bytes: whether it takes pixels in 0..255 rather than in [0, 1]. A model whose first
+            layer divides by 255 does so anyway.
+
+    Returns:
+        :class:`zoo.models.CertifiedModel` for images in [0, 1].
+
+    Raises:
+        TypeError, ValueError: if it takes no images, or does not return one output for each class.
+    """
+    from zoo.models import byte_inputs
+    from zoo.models.any_classifier import as_classifier
+    from zoo.utils import checks
+
+    if takes_bytes or byte_inputs.takes_bytes(model):
+        model = byte_inputs.from_unit_range(model)
+    few = images.take(8).images
+    return as_classifier(model, checks.images(few, few.shape[1:]))
