@@ -5,6 +5,7 @@ import importlib
 import pathlib
 import pkgutil
 
+import numpy as np
 import pytest
 
 import zoo
@@ -29,8 +30,27 @@ def test_docstrings(name):
     assert result.failed == 0
 
 
+@pytest.fixture
+def own_images(tmp_path, monkeypatch):
+    """The folder of pictures that the page about one's own images is about."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for part, count in (("train", 24), ("test", 8)):
+        for kind, bright in (("cats", slice(0, 10)), ("dogs", slice(10, 20))):
+            folder = tmp_path / "images" / part / kind
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = random.integers(0, 100, (24, 20, 3))
+                pixels[:, bright] += 140
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index:03d}.png")
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_pages(page):
+def test_pages(page, request):
+    if page.name == "own_images.md":
+        request.getfixturevalue("own_images")
     result = doctest.testfile(str(page), module_relative=False, verbose=False)
     assert result.failed == 0
     assert result.attempted > 0 or ">>>" not in page.read_text(encoding="utf-8")

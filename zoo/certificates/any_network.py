@@ -15,7 +15,7 @@ from zoo.models.base import CertifiedModel
 from zoo.models.wrapped_model import LARGEST_BYTE_SCALE
 from zoo.ops.precision import require_float32
 from zoo.typing import Array, ArrayLike
-from zoo.utils import checks
+from zoo.utils import checks, inputs
 from zoo.utils.backend import require_backend
 from zoo.utils.process import require_own_process
 from zoo.utils.progress import track
@@ -47,7 +47,8 @@ def certify(
         x: inputs ``(n, *input_shape)``, as ``model.predict`` takes them: floats within the bounds
             that ``clip`` gives. They are rounded to float32, and so is every perturbed input that
             the radius covers. Integers are accepted if ``clip`` is a pair or False, and are not
-            rescaled: Keras does not divide bytes by 255, and neither does this function.
+            rescaled: Keras does not divide bytes by 255, and neither does this function. Or a data
+            set, as for :meth:`zoo.models.CertifiedModel.certify`.
         norm: norm of the perturbation, ``"linf"`` or ``"l2"``.
         method: one of :data:`zoo.certificates.network_bounds.METHODS`, or ``"auto"``, which takes
             ``"crown"``; ``"crown-interval"`` if more than 4,096 hidden activations would make that
@@ -104,8 +105,9 @@ def certify(
     method = bounds.methods[0] if method == "auto" else method
     bounds.require(method)
     limits = _bounds_of(clip)
+    x, y = inputs.read(x, rank=len(model.input_shape) - 1)
     if clip is True:
-        _refuse_bytes(bounds.rules, np.asarray(x))
+        _refuse_bytes(bounds.rules, x)
     x = checks.images(x, model.input_shape[1:], limits, integers="numbers")
     batch_size = checks.positive_integer(batch_size, "batch_size")
     require_float32(model)
@@ -127,6 +129,7 @@ def certify(
         norm=norm,
         method=method,
         num_classes=classes,
+        labels=y,
     )
     if not nearest:
         return certificate

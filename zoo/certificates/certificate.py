@@ -47,6 +47,8 @@ class Certificate:
             always within [0, 1], that the certificate takes for one of another class; ``inf`` where
             it met none. Of ``certify(…, nearest=True)``, whatever the method: the distance of the
             nearest known image in [0, 1] that the model classifies otherwise. None otherwise.
+        labels: array of the images' labels as the data set gave them that was certified; None if
+            the images came without labels.
 
     Example:
 
@@ -65,6 +67,7 @@ class Certificate:
     method: str
     num_classes: int
     nearest: Array | None = None
+    labels: Array | None = None
 
     def __len__(self) -> int:
         return len(self.prediction)
@@ -84,12 +87,18 @@ class Certificate:
         """
         return self.radius > np.float32(Epsilon(eps).above)
 
-    def accuracy(self, y: ArrayLike, eps: Budget) -> float:
+    def accuracy(self, y: ArrayLike | None = None, eps: Budget | None = None) -> float:
         """Fraction of images both classified as ``y`` and certified at ``eps``.
 
         It is a lower bound of the accuracy under any attack with that budget; NaN for no images.
+
+        Args:
+            y: labels ``(n,)`` or ``(n, 1)``, or one-hot rows; None for the certificate's own.
+            eps: budget, as for :meth:`certified`.
         """
-        y = checks.labels(y, len(self), self.num_classes)
+        y = self._labels(y)
+        if eps is None:
+            raise ValueError("eps must be given, a number or a string like '8/255'")
         if not len(self):
             return float("nan")
         return float(np.mean((self.prediction == y) & self.certified(eps)))
@@ -133,18 +142,27 @@ class Certificate:
             return None
         return (self.radius > 0) & (self.nearest <= 1.01 * self.radius)
 
-    def curve(self, y: ArrayLike) -> tuple[Array, Array]:
+    def curve(self, y: ArrayLike | None = None) -> tuple[Array, Array]:
         """Certified accuracy as a function of the budget.
+
+        Args:
+            y: labels, as for :meth:`accuracy`.
 
         Returns:
             ``(eps, accuracy)``: float arrays. The accuracy is a right-continuous step function;
             ``eps`` holds 0 and then the budgets at which it changes.
         """
-        y = checks.labels(y, len(self), self.num_classes)
+        y = self._labels(y)
         radii = np.sort(self.radius[(self.prediction == y) & (self.radius > 0)].astype(np.float64))
         eps = np.unique(np.concatenate([[0.0], radii]))
         above = len(radii) - np.searchsorted(radii, eps, side="right")
         return eps, above / max(1, len(self))
+
+    def _labels(self, y: ArrayLike | None) -> Array:
+        y = self.labels if y is None else y
+        if y is None:
+            raise ValueError("y must be given, because the certified images had no labels")
+        return checks.labels(y, len(self), self.num_classes)
 
     def to_dict(self) -> dict[str, Any]:
         """The certificate as a dictionary of JSON's types."""
