@@ -121,7 +121,7 @@ def fell(best: float, last: float, count: int) -> bool:
 
 def advice(model: Any) -> str:
     """A sentence about the budget that a model trains for; empty if it has none."""
-    epsilon = getattr(model, "epsilon", None)
+    epsilon = getattr(model, "training_budget", None)
     if epsilon is None:
         return ""
     return (

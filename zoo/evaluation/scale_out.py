@@ -10,8 +10,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from zoo import evaluation
 from zoo.errors import ClusterError, ZooError
 from zoo.evaluation import Outcome, RobustnessReport

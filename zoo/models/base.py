@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from zoo.bounds.model_state import require_own_methods, state_of
+from zoo.callbacks.inherited_budget import InheritedBudget, some_images
 from zoo.certificates import Certificate, CertifiedBatch, LogitCertificate
 from zoo.certificates.lipschitz import margin
 from zoo.errors import UnsupportedLayerError
@@ -69,6 +70,10 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     #: The layer that computes the logits and that :meth:`with_new_head` replaces; None if there is
     #: no such layer. A subclass sets it, or overrides :attr:`head_layer`.
     head: Any = None
+    #: Whether the budget of the loss is that of the images that the features were trained on.
+    #: ``zoo.load(name, num_classes=…)`` sets it if no ``epsilon`` was given; ``fit`` then warns if
+    #: few images are certified at this budget.
+    inherits_epsilon: bool = False
 
     def __init__(self, image_shape: Sequence[int], num_classes: int, **kwargs: Any) -> None:
         require_backend()
@@ -203,8 +208,27 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             one = isinstance(callbacks, keras.callbacks.Callback)
             callbacks = [callbacks] if one else list(callbacks or [])
-            options["callbacks"] = [*self.default_callbacks(callbacks), *callbacks]
+            added = [*self.default_callbacks(callbacks), *self._budget_watch(options)]
+            options["callbacks"] = [*added, *callbacks]
         return super().fit(**options)
+
+    def _budget_watch(self, options: dict[str, Any]) -> list[Any]:
+        """A callback that warns if the images do not allow a budget that nobody chose for them."""
+        has_budget = getattr(self, "_has_default_loss", False)
+        trained_for = self.training_budget if has_budget else None
+        if not self.inherits_epsilon or trained_for is None:
+            return []
+        validation = options.get("validation_data")
+        pair = validation[:2] if isinstance(validation, (tuple, list)) else (validation, None)
+        if validation is None:
+            pair = options.get("x"), options.get("y")
+        images = some_images(*pair)
+        return [] if images is None else [InheritedBudget(*images)]
+
+    @property
+    def training_budget(self) -> Any:
+        """The perturbation budget that the default loss trains for, or None if it has none."""
+        return getattr(self, "epsilon", None)
 
     def training_objective(
         self, x: Tensor, y: Tensor, y_pred: Tensor, loss_of: Callable[[Tensor], Tensor]
@@ -263,11 +287,11 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         """Prove for each image a radius within which no perturbation changes the prediction.
 
         Args:
-            x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8: an array of NumPy,
-                TensorFlow, JAX or torch, a list, a PIL image or a list of them. Or a data set: a
-                ``tf.data.Dataset``, a ``keras.utils.PyDataset``, a generator, or another iterable
-                of batches or single images, with labels or without. A data set is read once, into
-                memory, and must have an end.
+            x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8, as an array of
+                NumPy, TensorFlow, JAX or torch, a list, a PIL image or a list of them. Or a data
+                set: a ``tf.data.Dataset``, a ``keras.utils.PyDataset``, a generator, or another
+                iterable of batches or single images, with labels or without. A data set is read
+                once, into memory, and must have an end.
             norm: norm of the perturbation; by default the first one in ``model.certificates``.
             method: a method that ``model.certificates`` lists for the norm, or ``"auto"`` for the
                 first of them.

@@ -107,6 +107,10 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         """A one-line description of the model, for listings."""
         return f"curvature-bounded {self.network.name}"
 
+    @property
+    def training_budget(self) -> Any:
+        return self.epsilon if self.adversarial else None
+
     def default_loss(self) -> Any:
         """The cross-entropy of labels and logits."""
 
