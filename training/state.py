@@ -91,7 +91,9 @@ class RunState(keras.callbacks.Callback):
     def start(self, last):
         """What a run does that is about to train up to an epoch, in words, after a restore."""
         if self.clock.epoch >= last:
-            return f"nothing is left to train after {self._words(*self._saved)}"
+            return (
+                f"nothing is left to train after {self._words(self.clock.epoch, self.clock.batch)}"
+            )
         if self._saved is None:
             return "no saved state: starts from the beginning"
         text = f"goes on from {self._words(*self._saved)}"

@@ -212,14 +212,12 @@ def test_a_budget_that_cannot_be_met_is_warned_of(small_images):
         with pytest.warns(UserWarning, match=r"100% are classified rightly, and 0% are certified"):
             model.fit(**arguments, verbose=0)
     model.inherits_epsilon = False
-    modest = inheriting(0.0001)
-    modest.set_weights([*model.get_weights()[:-1], modest.get_weights()[-1]])
-    lossy = inheriting(3)
+    modest, lossy = inheriting(0.0001), inheriting(3)
     lossy.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         for calm in (model, modest, lossy):
-            calm.fit(small_images, own, verbose=0)
+            calm.fit(small_images, calm.certify(small_images).prediction, verbose=0)
 
 
 def test_who_inherits_a_budget():

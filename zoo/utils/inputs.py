@@ -199,7 +199,9 @@ def _joined(batches: list[Array]) -> Array:
 
 def _require_end(x: Any) -> None:
     """Raise for a data set that says of itself that it repeats without end."""
-    cardinality = getattr(x, "cardinality", None)  # of a tf.data.Dataset; -1 stands for infinite
+    cardinality: Any = getattr(
+        x, "cardinality", None
+    )  # of a tf.data.Dataset; -1 stands for infinite
     endless = int(cardinality()) == -1 if callable(cardinality) else False
     if endless or getattr(x, "num_batches", 1) is None:
         raise ValueError(
