@@ -59,9 +59,9 @@ class RunState(keras.callbacks.Callback):
             yield  # only the main thread may handle signals
             return
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        if None in before.values():
-            yield  # handlers that were not installed by Python could not be put back
-            return
+        # A handler that Python did not install could not be put back (None). A signal that is
+        # ignored, as Ctrl-C is by a job in the background, remains ignored.
+        before = {n: old for n, old in before.items() if old not in (None, signal.SIG_IGN)}
 
         def note(number, frame):
             if self._interrupted:

@@ -25,6 +25,15 @@ def recipe(tmp_path):
     return recipes.load(tmp_path / "tiny-digits.toml")
 
 
+@pytest.fixture(autouse=True)
+def _handlers():
+    """Those of a program in the foreground, wherever the tests run."""
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder of two epochs, of 11 batches each, that nothing interrupted."""
@@ -83,6 +92,13 @@ def test_a_second_signal_ends_at_once(recipe, tmp_path, monkeypatch, capsys):
     assert main([path, "--out", str(tmp_path / "run"), "--quiet"]) == 130
     assert "no saved state; the same command starts from the beginning" in capsys.readouterr().err
     assert not list((tmp_path / "run").glob("*.h5"))
+
+
+def test_a_job_that_ignores_ctrl_c_goes_on_ignoring_it(recipe, tmp_path, monkeypatch):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    monkeypatch.setattr("training.run.Clock", signals((3, signal.SIGINT)))
+    train(recipe, tmp_path / "run", epochs=1, verbose=0)
+    assert (tmp_path / "run" / "run.json").exists()
 
 
 def test_the_first_epoch_leaves_a_state(recipe, tmp_path, monkeypatch, capsys):
