@@ -112,7 +112,7 @@ def test_images_without_labels(small_model, small_images):
         certificate.accuracy(eps=0.1)
     with pytest.raises(ValueError, match="eps must be given"):
         certificate.accuracy(LABELS)
-    with pytest.raises(ValueError, match="y must be given: an evaluation needs labels"):
+    with pytest.raises(TypeError, match="y must be given: an evaluation needs labels"):
         small_model.evaluate_robustness(iter(data), eps=0.1)
     assert small_model.attack(iter(data), eps=0.1, attack="fgsm").shape == (20, 4, 4, 1)
     # Images that are yielded one by one, without labels.

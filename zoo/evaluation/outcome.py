@@ -133,7 +133,7 @@ def outcome_of(
 def required_labels(y: Any) -> Any:
     """Labels that an evaluation was given; an error if there are none."""
     if y is None:
-        raise ValueError("y must be given: an evaluation needs labels, and x gives none")
+        raise TypeError("y must be given: an evaluation needs labels, and x gives none")
     return y
 
 

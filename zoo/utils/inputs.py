@@ -199,10 +199,8 @@ def _joined(batches: list[Array]) -> Array:
 
 def _require_end(x: Any) -> None:
     """Raise for a data set that says of itself that it repeats without end."""
-    cardinality: Any = getattr(
-        x, "cardinality", None
-    )  # of a tf.data.Dataset; -1 stands for infinite
-    endless = int(cardinality()) == -1 if callable(cardinality) else False
+    # A tf.data.Dataset says -1 if it repeats for ever.
+    endless = hasattr(x, "cardinality") and int(x.cardinality()) == -1
     if endless or getattr(x, "num_batches", 1) is None:
         raise ValueError(
             f"x is a {type(x).__name__} without end; let it end, as by take(n) of a tf.data.Dataset"
