@@ -1,8 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # The tests of code that depends on the backend, which run on both backends.
-BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses bounds callbacks certificates models attacks \
-	test_export.py hub/test_loading.py test_memory.py) \
+BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses metrics bounds callbacks certificates models attacks \
+	utils/test_inputs.py test_export.py hub/test_loading.py test_memory.py) \
 	tests/training/test_schedules.py
 
 .PHONY: demo test test-jax test-scale test-slow lint format bench docs clean

@@ -9,6 +9,7 @@ import pkgutil
 import re
 import shlex
 
+import numpy as np
 import pytest
 
 import zoo
@@ -61,10 +62,28 @@ def examples_of(page):
     return [*found, *parser.get_examples(text[start:])]
 
 
+@pytest.fixture
+def own_images(tmp_path):
+    """The folder of pictures that the page about one's own images is about."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for part, count in (("train", 24), ("test", 8)):
+        for kind, bright in (("cats", slice(0, 10)), ("dogs", slice(10, 20))):
+            folder = tmp_path / "images" / part / kind
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = random.integers(0, 100, (24, 20, 3))
+                pixels[:, bright] += 140
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index:03d}.png")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_pages(page, tmp_path, monkeypatch):
+def test_pages(page, request, tmp_path, monkeypatch):
     examples = examples_of(page)
     monkeypatch.chdir(tmp_path)  # pages may write files
+    if page.name == "own_images.md":
+        request.getfixturevalue("own_images")
     test = doctest.DocTest(examples, {"command": command}, page.name, str(page), 0, "")
     result = doctest.DocTestRunner(verbose=False).run(test)
     assert result.failed == 0

@@ -13,8 +13,8 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m training",
         description="Train the checkpoint of a recipe. The state of a run is saved every two "
-        "minutes, and the same command continues an interrupted run. If TF_CONFIG is set, this "
-        "process trains as one of several workers.",
+        "minutes and on Ctrl-C, and the same command continues an interrupted run. If TF_CONFIG is "
+        "set, this process trains as one of several workers.",
     )
     parser.add_argument("recipe", help="name of a recipe, or the path of a .toml file")
     parser.add_argument("--data", help="an .npz file with x_train, y_train, x_test, y_test")
@@ -118,8 +118,9 @@ def main(arguments=None):
             from training.measure import measure
 
             print(measure(recipe, folder, data_file=options.data, verbose=verbose))
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last saved state", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        where = str(interruption) or "the same command goes on from the last saved state, if any"
+        print(f"interrupted; {where}", file=sys.stderr)
         return 130
     except (ZooError, ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)

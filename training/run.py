@@ -1,5 +1,6 @@
 """Train the model of a recipe."""
 
+import contextlib
 import importlib
 import json
 import sys
@@ -111,6 +112,8 @@ def train(
         The trained model, as the checkpoint stores it.
 
     Raises:
+        KeyboardInterrupt: after Ctrl-C or a request to terminate; the state was saved first, unless
+            the signal came twice. Its text says where the next call goes on.
         ValueError: if the folder holds a run of another recipe, or with another time limit; if
             several workers cannot share the recipe's batches; if several workers are given a time
             limit or early stopping, on which each of them would decide for itself.
@@ -175,27 +178,35 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
         last = min(clock.epoch, last)
     if clock.epoch < last:
         (folder / "run.json").unlink(missing_ok=True)  # it describes a run with fewer epochs
+    if verbose:
+        print(f"{recipe['name']}: {state.start(last)}", file=sys.stderr, flush=True)
     progress = TrainingProgress(clock, last)
     callbacks = [clock, batches.follow(clock), *schedules, *workers.callbacks()]
     callbacks += _monitors(recipe, model, data_file) + [state]
     callbacks += [stopping] if stopping else []
     callbacks += [progress] if verbose else []
+    # Workers wait for each other in every batch, so that one of them cannot complete it alone.
+    guard = state.interruptible() if workers.count == 1 else contextlib.nullcontext()
     try:
-        # Keras counts the batches of an epoch only once in each fit. A run that was interrupted
-        # within an epoch therefore needs one fit for the rest of that epoch and one for the others.
-        for end in (min(clock.epoch + 1, last), last) if clock.batch else (last,):
-            if clock.epoch >= end or clock.is_over or (stopping and stopping.is_due):
-                break
-            batches.start(clock.epoch, clock.batch)
-            model.fit(
-                batches,
-                initial_epoch=clock.epoch,
-                epochs=end,
-                shuffle=False,  # `batches` shuffles the images itself, reproducibly
-                verbose=0,
-                callbacks=callbacks,
-                **(_validation(model, validation, settings) if stopping else {}),
-            )
+        with guard:
+            # Keras counts the batches of an epoch only once in each fit. A run that was interrupted
+            # within an epoch therefore needs one fit for the rest of that epoch and one for the
+            # others.
+            for end in (min(clock.epoch + 1, last), last) if clock.batch else (last,):
+                if clock.epoch >= end or clock.is_over or (stopping and stopping.is_due):
+                    break
+                batches.start(clock.epoch, clock.batch)
+                model.fit(
+                    batches,
+                    initial_epoch=clock.epoch,
+                    epochs=end,
+                    shuffle=False,  # `batches` shuffles the images itself, reproducibly
+                    verbose=0,
+                    callbacks=callbacks,
+                    **(_validation(model, validation, settings) if stopping else {}),
+                )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(state.place()) from None
     finally:
         progress.close()
     checkpoint.save(model, folder, float16=recipe.get("float16", False))

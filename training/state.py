@@ -1,10 +1,14 @@
 """The state of a run on disk, from which an interrupted run can be resumed."""
 
+import contextlib
 import json
 import math
 import os
 import pathlib
 import re
+import signal
+import sys
+import threading
 
 import keras
 
@@ -20,12 +24,14 @@ class RunState(keras.callbacks.Callback):
 
     A state is written under a temporary name and renamed once it is complete. A run that is killed
     at any moment therefore resumes from the last state, even in the middle of an epoch, and its
-    result is that of an uninterrupted run.
+    result is that of an uninterrupted run. The first state is saved after the first epoch at the
+    latest. Ctrl-C and a request to terminate save one too: see :meth:`interruptible`.
 
     Args:
         folder: folder of the run.
         clock: :class:`training.clock.Clock`, a callback that must come before this one.
-        interval: seconds between two states. A state is always saved at the end of a call.
+        interval: seconds between two states. A state is always saved at the end of a call, and
+            when the user interrupts the training.
     """
 
     def __init__(self, folder, clock, interval=120.0):
@@ -39,6 +45,66 @@ class RunState(keras.callbacks.Callback):
         self._begun = None
         self._logs = {}
         self._saved, self._saved_at = None, 0.0
+        self._interrupted = False
+
+    @contextlib.contextmanager
+    def interruptible(self):
+        """A context in which Ctrl-C or a request to terminate saves a state, then ends the run.
+
+        Weights are those of a whole number of batches only between two batches. The batch is
+        therefore completed first, and KeyboardInterrupt is raised after the state is saved. A
+        second signal raises it at once.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may handle signals
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        # A handler that Python did not install could not be put back (None). A signal that is
+        # ignored, as Ctrl-C is by a job in the background, remains ignored.
+        before = {n: old for n, old in before.items() if old not in (None, signal.SIG_IGN)}
+
+        def note(number, frame):
+            if self._interrupted:
+                raise KeyboardInterrupt
+            self._interrupted = True
+            print(
+                "interrupted: the state is saved after this batch; once more ends at once",
+                file=sys.stderr,
+                flush=True,
+            )
+
+        for number in before:
+            signal.signal(number, note)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        self._stop_if_interrupted()
+
+    def place(self):
+        """Where the saved state is, in words: what the same command goes on from."""
+        if self._saved is None:
+            return "there is no saved state; the same command starts from the beginning"
+        return f"the same command goes on from {self._words(*self._saved)}"
+
+    def start(self, last):
+        """What a run does that is about to train up to an epoch, in words, after a restore."""
+        if self.clock.epoch >= last:
+            return (
+                f"nothing is left to train after {self._words(self.clock.epoch, self.clock.batch)}"
+            )
+        if self._saved is None:
+            return "no saved state: starts from the beginning"
+        text = f"goes on from {self._words(*self._saved)}"
+        if self._lost:
+            text += f"; what was trained after it, up to the end of epoch {self._lost}, was lost"
+        return text
+
+    def _words(self, epoch, batch):
+        if batch:
+            return f"epoch {epoch + 1}, after batch {batch} of {self.clock.steps_per_epoch}"
+        return f"the end of epoch {epoch}"
 
     @property
     def records(self):
@@ -47,12 +113,15 @@ class RunState(keras.callbacks.Callback):
 
     def restore(self, model):
         """Load the newest state, if there is one, into a compiled model, and set the clock."""
+        self._lost = 0
         (epoch, batch), path = max(self._states(), default=((0, 0), None))
         if path is not None:
             model.optimizer.build(model.trainable_variables)
             model.load_weights(path)
             record = json.loads((self.folder / "history.json").read_text(encoding="utf-8"))
             self.history = record["epochs"][:epoch]
+            # The history may go on after the state, if the run was killed.
+            self._lost = len(record["epochs"]) if len(record["epochs"]) > epoch else 0
             if batch:
                 place = {"epoch": epoch + 1, "batches": batch}
                 self._begun = next(p for p in record["parts"] if place.items() <= p.items())
@@ -65,23 +134,30 @@ class RunState(keras.callbacks.Callback):
         self._logs = logs or {}
         if self.clock.batch and self._is_due():
             self._save()
+        if self.clock.batch:
+            self._stop_if_interrupted()
 
     def on_epoch_end(self, epoch, logs=None):
         if self.clock.batch:  # the time limit has ended the training within the epoch
             return
         self.history.append(self._record(epoch, self.clock.steps_per_epoch, logs or {}))
         self._begun = None
-        if self._is_due():
+        if self._saved is None or self._is_due():
             self._save()
         else:
             self._write_history()
+        self._stop_if_interrupted()
 
     def on_train_end(self, logs=None):
         if self._saved != (self.clock.epoch, self.clock.batch):
             self._save()
 
     def _is_due(self):
-        return self.clock.seconds - self._saved_at >= self.interval
+        return self._interrupted or self.clock.seconds - self._saved_at >= self.interval
+
+    def _stop_if_interrupted(self):
+        if self._interrupted:
+            raise KeyboardInterrupt
 
     def _save(self):
         epoch, batch = self.clock.epoch, self.clock.batch

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zoo import hub as hub
     from zoo import layers as layers
     from zoo import losses as losses
+    from zoo import metrics as metrics
     from zoo import models as models
     from zoo import ops as ops
     from zoo.certificates import Certificate as Certificate
@@ -75,6 +76,7 @@ _PACKAGES = (
     "hub",
     "layers",
     "losses",
+    "metrics",
     "models",
     "ops",
 )

@@ -1,6 +1,7 @@
 """The callbacks of a plain ``fit``, and what it learns with them."""
 
 import math
+import warnings
 
 import keras
 import numpy as np
@@ -94,8 +95,7 @@ def test_fine_tuning_without_settings_learns(digits, name, eps, clean, certified
 
 def test_certified_accuracy_is_in_the_logs_and_stops_the_training(small_images):
     labels = np.arange(20) % 3
-    parts = [keras.layers.Flatten(), keras.layers.Dense(3)]
-    model = zoo.models.LipschitzMarginNet(keras.Sequential([keras.Input((4, 4, 1)), *parts]))
+    model = zoo.models.LipschitzMarginNet(dense_network())
     model.compile(keras.optimizers.Adam(0.0))
     certified = zoo.callbacks.CertifiedAccuracy((small_images, labels), [0.01, "8/255"])
     stop = keras.callbacks.EarlyStopping("val_certified_8/255", mode="max", patience=1)
@@ -108,8 +108,127 @@ def test_certified_accuracy_is_in_the_logs_and_stops_the_training(small_images):
     assert history["val_certified_0.01"] == [certificate.accuracy(labels, 0.01)] * 2
 
 
-def test_certified_accuracy_checks_its_arguments():
-    with pytest.raises(TypeError, match="pair of images and labels, got ndarray"):
+def dense_network():
+    layers = [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
+    return keras.Sequential(layers)
+
+
+def test_certified_accuracy_checks_its_arguments(small_model, small_images):
+    with pytest.raises(TypeError, match="pair of images and labels or a data set.*got ndarray"):
         zoo.callbacks.CertifiedAccuracy(np.zeros(3), 0.1)
     with pytest.raises(ValueError, match="eps must be"):
         zoo.callbacks.CertifiedAccuracy((np.zeros(3), np.zeros(3)), "much")
+    with pytest.raises(ValueError, match="data must give labels too"):
+        zoo.callbacks.CertifiedAccuracy(iter([small_images]), 0.1)
+    # What the model does not take shows before the first epoch.
+    small_model.compile()
+    for data, options, message in [
+        ((small_images * 255, np.zeros(20, int)), {}, "divide pixels"),
+        ((small_images, np.full(20, 3)), {}, r"y must lie in 0\.\.2"),
+        ((small_images, np.zeros(20, int)), {"norm": "l2"}, "no certificate for norm='l2'"),
+    ]:
+        certified = zoo.callbacks.CertifiedAccuracy(data, 0.1, **options)
+        certified.set_model(small_model)
+        with pytest.raises(ValueError, match=message):
+            certified.on_train_begin()
+
+
+@pytest.mark.parametrize("ordinary", [False, True])
+def test_a_data_set_is_certified_in_one_pass_and_names_files(small_images, tmp_path, ordinary):
+    """For an ordinary Keras model too; the fraction may be part of the name of a file."""
+    model = dense_network()
+    own = model.predict(small_images, verbose=0).argmax(axis=1)
+    if ordinary:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    else:
+        model, loss = zoo.models.LipschitzMarginNet(model), None
+    order = np.random.default_rng(1).permutation(20)
+    batches = ((small_images[part], own[part]) for part in np.split(order, 4))
+    certified = zoo.callbacks.CertifiedAccuracy(batches, "1/100", norm="l2")
+    model.compile(keras.optimizers.SGD(0.0), loss)
+    keep = keras.callbacks.ModelCheckpoint(str(tmp_path / "{val_certified_1/100:.3f}.keras"))
+    history = model.fit(small_images, own, verbose=0, callbacks=[certified, keep]).history
+    expected = zoo.certify(model, small_images, norm="l2").accuracy(own, "1/100")
+    assert expected > 0
+    assert history["val_certified_1/100"] == [expected]
+    assert [file.name for file in tmp_path.iterdir()] == [f"{expected:.3f}.keras"]
+
+
+def test_tensorboard_has_the_certified_accuracy(small_images, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    import tensorflow as tf
+
+    model, labels = zoo.models.LipschitzMarginNet(dense_network()), np.arange(20) % 3
+    model.compile(keras.optimizers.SGD(0.0))
+    certified = zoo.callbacks.CertifiedAccuracy((small_images, labels), "8/255")
+    board = keras.callbacks.TensorBoard(tmp_path)
+    history = model.fit(
+        small_images, labels, verbose=0, epochs=2, callbacks=[certified, board]
+    ).history
+    events = accumulator.EventAccumulator(str(tmp_path / "validation"), {"tensors": 0}).Reload()
+    found = [
+        tf.make_ndarray(event.tensor_proto) for event in events.Tensors("epoch_certified_8/255")
+    ]
+    np.testing.assert_allclose(found, history["val_certified_8/255"], rtol=1e-6)
+
+
+def test_a_fall_while_training_is_warned_of(small_images):
+    model = zoo.models.LipschitzMarginNet(dense_network(), epsilon="7/8")
+    own = model.certify(small_images).prediction
+    certified = zoo.callbacks.CertifiedAccuracy((small_images, own), [0, 0.0001])
+    certified.set_model(model)
+    good = model.get_weights()
+    for last, warned in ((good, False), ([-w for w in good], True)):
+        model.set_weights(good)
+        certified.on_train_begin()
+        certified.on_epoch_end(0)
+        model.set_weights(last)
+        certified.on_epoch_end(1)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            certified.on_train_end()
+        assert len(found) == (2 if warned else 0)
+    assert "val_certified_0 was 100.0% after epoch 1" in str(found[0].message)
+    assert "The loss trains for epsilon=7/8" in str(found[0].message)
+
+
+def inheriting(epsilon):
+    model = zoo.models.LipschitzMarginNet(dense_network(), epsilon=epsilon)
+    model.inherits_epsilon = True
+    model.compile(keras.optimizers.SGD(0.0))
+    return model
+
+
+def test_a_budget_that_cannot_be_met_is_warned_of(small_images):
+    import tensorflow as tf
+
+    model = inheriting(3)
+    own = model.certify(small_images).prediction
+    data = tf.data.Dataset.from_tensor_slices((small_images, own)).batch(8)
+    for arguments in (
+        {"x": small_images, "y": own},
+        {"x": data},
+        {"x": data, "validation_data": (small_images, np.eye(3)[own])},
+    ):
+        with pytest.warns(UserWarning, match=r"100% are classified rightly, and 0% are certified"):
+            model.fit(**arguments, verbose=0)
+    model.inherits_epsilon = False
+    modest, lossy = inheriting(0.0001), inheriting(3)
+    lossy.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        for calm in (model, modest, lossy):
+            calm.fit(small_images, calm.certify(small_images).prediction, verbose=0)
+
+
+def test_who_inherits_a_budget():
+    assert zoo.load("lc-lmt-digits", num_classes=5).inherits_epsilon
+    assert not zoo.load("lc-lmt-digits", num_classes=5, epsilon=0.2).inherits_epsilon
+    assert not zoo.load("lc-lmt-digits").inherits_epsilon
+
+
+@pytest.mark.parametrize("name", ["linf-dist-digits", "lc-lmt-digits", "crt-digits"])
+def test_the_chosen_budget_is_that_of_the_loss(name):
+    model = zoo.load(name, num_classes=5, epsilon="1/8")
+    assert model.training_epsilon == float(model.epsilon) == 1 / 8
+    assert model.training_budget == zoo.epsilon.Epsilon("1/8")

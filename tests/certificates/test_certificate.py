@@ -181,3 +181,24 @@ def test_a_notebook_shows_the_first_images():
     assert page.count("<tr>") == 11
     assert "2 more images" in page
     assert make([], [])._repr_html_()
+
+
+def test_labels_stay_with_their_images(tmp_path):
+    """They are cut, joined and saved with the certificate; labels of other images are refused."""
+    radius = np.array([0.3, 0.2, 0.1], "float32")
+    whole = Certificate(
+        np.array([1, 2, 0]), radius, radius, "linf", "interval", 3, labels=np.array([1, 0, 0])
+    )
+    parts = [whole[:1], whole[1:]]
+    joined = Certificate.concatenate(parts)
+    joined.save(tmp_path / "certificate.npz")
+    for certificate in (joined, Certificate.load(tmp_path / "certificate.npz")):
+        assert certificate.labels.tolist() == [1, 0, 0]
+        assert certificate.accuracy(eps=0.05) == whole.accuracy([1, 0, 0], 0.05) == 2 / 3
+    assert whole[[2]].accuracy(eps=0.05) == 1
+    without = dataclasses.replace(whole, labels=None)
+    with pytest.raises(ValueError, match="some of the certificates have labels"):
+        Certificate.concatenate([whole, without])
+    dataclasses.replace(whole, labels=np.array([1, 0])).save(tmp_path / "short.npz")
+    with pytest.raises(ValueError, match="short.npz holds no certificate"):
+        Certificate.load(tmp_path / "short.npz")

@@ -140,22 +140,47 @@ def test_a_data_set_is_read_once_and_every_batch_is_checked(models):
         model.fit(data.batch(2), verbose=0)
 
 
-@pytest.mark.parametrize("name", make_models())
-def test_labels_without_a_class_from_a_generator_make_the_loss_nan(name):
-    """A generator cannot be checked before it is used, so the loss tells."""
-    model, x = make_models()[name], np.full((4, *IMAGE), 0.5, "float32")
-    model.compile(keras.optimizers.SGD(0.0), run_eagerly=False)
+def batches_of(images, labels):
+    """A generator without end, as image loaders give them."""
+    while True:
+        for first in range(0, len(images), 4):
+            yield images[first : first + 4], labels[first : first + 4]
 
-    def batches():
-        while True:
-            yield x, np.array([0, 1, 2, 7])
 
-    try:
-        history = model.fit(batches(), steps_per_epoch=1, verbose=0).history
-    except Exception as error:
-        assert "label" in str(error)  # noqa: PT017  TensorFlow refuses some labels by itself
-    else:
-        assert not np.isfinite(history["loss"][0])
+@pytest.mark.parametrize(
+    ("bright", "labels", "message"),
+    [
+        (200.0, LABELS, "divide pixels in 0..255 by 255"),
+        (0.5, np.where(np.arange(8) < 7, LABELS, 3), r"y must lie in 0\.\.2"),
+        (0.5, np.full((8, 3), 1 / 3), "rows that are not one-hot"),
+    ],
+)
+def test_every_batch_of_python_code_is_checked(bright, labels, message):
+    """The mistake is in the second batch, which Keras reads while it trains."""
+    model, images = make_models()["lmt"], np.full((8, *IMAGE), 0.5, "float32")
+    images[4:] = bright
+    model.compile(keras.optimizers.SGD(0.0))
+    before = model.get_weights()
+    for data in (batches_of(images, labels), Batches(images, labels)):
+        with pytest.raises(ValueError, match=message):
+            model.fit(data, steps_per_epoch=2, verbose=0)
+    for old, new in zip(before[:1], model.get_weights()[:1], strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_wrapped_py_dataset_remains_the_users_own():
+    """Its own methods are called, with its own settings."""
+    told = []
+
+    class Mine(Batches):
+        def on_epoch_end(self):
+            told.append(self)
+
+    model, data = make_models()["lmt"], Mine(np.full((8, *IMAGE), 0.5, "float32"), LABELS)
+    data.workers = 2
+    model.compile(keras.optimizers.SGD(0.0))
+    model.fit(data, epochs=2, verbose=0)
+    assert set(told) == {data}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int8"])
@@ -179,26 +204,38 @@ def test_data_sets_are_checked(models):
     for data in data_sets(dark, LABELS + 3):
         with pytest.raises(ValueError, match="y must lie in"):
             model.fit(data, verbose=0)
-    for data in data_sets(dark, np.eye(3)[LABELS]):
+    for data in data_sets(dark, np.eye(3)[LABELS] * 0.9 + 0.1 / 3):
         with pytest.raises(ValueError, match="one-hot"):
             model.fit(data, verbose=0)
 
 
 @pytest.mark.parametrize("name", make_models())
-def test_one_hot_labels_and_labels_without_a_class(models, name):
+def test_labels_without_a_class_are_refused(models, name):
     model, x = models[name], np.full((8, *IMAGE), 0.5, "float32")
     for call in (
         lambda y, n: model.fit(x[:n], y[:n], batch_size=1, verbose=0),
-        lambda y, n: model.fit(x[:n], y[:n], verbose=0),
         lambda y, n: model.evaluate(x[:n], y[:n], verbose=0),
         lambda y, n: model.train_on_batch(x[:n], y[:n]),
     ):
         for count in (1, 8):
-            with pytest.raises(ValueError, match="one integer label per image.*one-hot"):
-                call(np.eye(3, dtype="float32")[LABELS], count)
-        for label in (-1, 3):
-            with pytest.raises(ValueError, match=r"y must lie in 0\.\.2"):
-                call(np.full(8, label), 8)
+            for label in (-1, 3):
+                with pytest.raises(ValueError, match=r"y must lie in 0\.\.2"):
+                    call(np.full(8, label), count)
+            with pytest.raises(ValueError, match="one integer label per image"):
+                call(np.zeros((8, 4)), count)
+
+
+@pytest.mark.parametrize("loss", [None, "zoo"])
+def test_one_hot_labels_are_labels_for_every_loss_of_the_zoo(loss):
+    model = make_models()["linf"]
+    x = np.random.default_rng(0).uniform(size=(8, *IMAGE)).astype("float32")
+    model.compile(keras.optimizers.SGD(0.0), loss and zoo.losses.WorstCaseHinge(0.1))
+    found = []
+    for y in (LABELS, LABELS[:, None], np.eye(3, dtype="float32")[LABELS]):
+        found.append(model.evaluate(x, y, batch_size=4, verbose=0))
+        found += [model.evaluate(data, verbose=0) for data in data_sets(x, y)]
+    for one in found[1:]:
+        np.testing.assert_allclose(one, found[0], rtol=1e-5)
 
 
 def test_labels_of_shape_batch_by_one_are_labels():

@@ -99,6 +99,14 @@ def weights(folder):
     return zoo.load(folder).get_weights()
 
 
+def place_of(state):
+    """Where a state is from, in the words of the messages, by the name of its file."""
+    epoch, batch = re.fullmatch(r"epoch-(\d+)(?:-batch-(\d+))?\.weights\.h5", state).groups()
+    if batch is None:
+        return f"the end of epoch {int(epoch)}"
+    return f"epoch {int(epoch) + 1}, after batch {int(batch)} of 11"
+
+
 def assert_same_end(folder, other):
     for a, b in zip(weights(folder), weights(other), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -308,7 +316,7 @@ def test_a_run_without_limit_gets_none_later(recipe, tmp_path):
         train(recipe, tmp_path / "run", minutes=1, verbose=0)
 
 
-def test_killed_and_resumed_is_uninterrupted(recipe, whole, recipe_file, tmp_path):
+def test_killed_and_resumed_is_uninterrupted(recipe, whole, recipe_file, tmp_path, capsys):
     """The process is killed outright, some time after a state within an epoch was saved."""
     program = textwrap.dedent("""
         import sys
@@ -324,7 +332,10 @@ def test_killed_and_resumed_is_uninterrupted(recipe, whole, recipe_file, tmp_pat
     child.wait()
     assert list((tmp_path / "killed").glob("epoch-*.h5"))
     assert not (tmp_path / "killed" / "run.json").exists(), "it was killed too late to tell"
-    train(recipe, tmp_path / "killed", verbose=0)
+    newest = max(path.name for path in (tmp_path / "killed").glob("epoch-*.h5"))
+    capsys.readouterr()
+    train(recipe, tmp_path / "killed", verbose=1)
+    assert f"goes on from {place_of(newest)}" in capsys.readouterr().err
     assert_same_end(whole, tmp_path / "killed")
 
 

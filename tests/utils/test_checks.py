@@ -19,11 +19,12 @@ BAD_IMAGES = [
 ]
 BAD_LABELS = [
     (np.zeros(2, int), ValueError, r"y must have shape \(3,\).*got \(2,\)"),
-    (np.zeros((3, 1), int), ValueError, r"got \(3, 1\)"),
-    (np.zeros((3, 3)), ValueError, "one integer label per image"),
+    (np.zeros((3, 2), int), ValueError, r"got \(3, 2\)"),
+    (np.full((3, 3), 1 / 3), ValueError, "rows that are not one-hot"),
+    (np.ones((3, 3)), ValueError, "rows that are not one-hot"),
     (np.array([0, 1, 3]), ValueError, r"y must lie in 0\.\.2, but ranges over \[0, 3\]"),
     (np.array([-1, 0, 1]), ValueError, r"ranges over \[-1, 1\]"),
-    (np.array([0.0, 1.0, 2.0]), ValueError, "integer labels, got dtype float64"),
+    (np.array([0.0, 1.5, 2.0]), ValueError, "integer labels, got dtype float64"),
     (["a", "b", "c"], TypeError, "y must be a numeric array"),
 ]
 OPTIONS = [

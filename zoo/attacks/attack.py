@@ -10,14 +10,14 @@ from zoo.attacks.ball import project
 from zoo.attacks.base import Attack
 from zoo.attacks.registry import checked_attack, require_budget, require_targeted
 from zoo.epsilon import Epsilon
-from zoo.utils import checks
+from zoo.utils import checks, inputs
 from zoo.utils.norms import norm_of
 
 
 def attack(
     model,
     x,
-    y,
+    y=None,
     attack: "str | Attack" = "pgd",
     *,
     eps,
@@ -37,8 +37,10 @@ def attack(
             [0, 1] to logits or probabilities: a ``keras.Sequential``, a functional model, or one of
             your own class that can be called with images. A last softmax is left out. Where
             outputs are probabilities in another way, their logarithms stand for the logits.
-        x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
-        y: integer labels ``(n,)``; None attacks the model's own predictions.
+        x: images as :meth:`zoo.models.CertifiedModel.certify` takes them: an array, or a data set,
+            which may give the labels too.
+        y: labels ``(n,)`` or ``(n, 1)``, or one-hot rows ``(n, classes)``. None takes those that
+            ``x`` gives, and if it gives none, attacks the model's own predictions.
         attack: name of the attack, a key of ``zoo.attacks.ATTACKS``; or a
             :class:`zoo.attacks.Attack`, such as ``zoo.attacks.PGD(steps=50)``.
         eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``. At most
@@ -86,6 +88,7 @@ def attack(
     from zoo.ops.precision import require_float32
     from zoo.utils.progress import track
 
+    x, y = inputs.read(x, y)
     model = as_classifier(model, x)
     if norm is None and not model.certificates:
         raise ValueError(f"norm must be given, as a {type(model).__name__} certifies none")

@@ -7,7 +7,7 @@ from zoo.attacks.methods.fab_t import FABT
 from zoo.attacks.methods.fmn import FMN
 from zoo.attacks.registry import checked_attack
 from zoo.epsilon import Epsilon
-from zoo.utils import checks
+from zoo.utils import checks, inputs
 from zoo.utils.norms import norm_of
 
 
@@ -32,8 +32,7 @@ def nearest(
     Args:
         model: a :class:`zoo.models.CertifiedModel`, or a Keras classifier as for
             :func:`zoo.attacks.attack`.
-        x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
-        y: integer labels ``(n,)``; None stands for the model's own predictions.
+        x, y: images and labels, as for :func:`zoo.attacks.attack`.
         norm: ``"linf"`` or ``"l2"``; by default the first that the model certifies.
         steps: gradient steps of each attack.
         targets: classes that ``fab-t`` looks towards.
@@ -60,6 +59,7 @@ def nearest(
     from zoo.ops.precision import require_float32
     from zoo.utils.progress import track
 
+    x, y = inputs.read(x, y)
     model = as_classifier(model, x)
     norm = _norm_of(model, norm)
     attacks = [FMN(steps=steps), FABT(steps=steps, targets=targets)]

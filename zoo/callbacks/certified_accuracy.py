@@ -1,12 +1,14 @@
 """Certified accuracy on validation images, after each epoch."""
 
+import math
+import warnings
 from typing import Any
 
 import keras
 
 from zoo.epsilon import Epsilon
 from zoo.typing import NormLike
-from zoo.utils import checks
+from zoo.utils import checks, inputs
 from zoo.utils.norms import norm_of
 
 
@@ -15,17 +17,26 @@ class CertifiedAccuracy(keras.callbacks.Callback):
 
     The entry is named ``val_certified_<eps>``, for example ``val_certified_8/255``, so that
     ``EarlyStopping(monitor="val_certified_8/255", mode="max")``, ``ModelCheckpoint`` and
-    ``TensorBoard`` can use it if they come later in the list of callbacks.
+    ``TensorBoard`` can use it. They must come later in the list of callbacks. The name of a file
+    may have it too, as in ``"{epoch}-{val_certified_8/255:.3f}.keras"``; write the budget as a
+    fraction then, because a template takes the point of ``0.1`` for something else.
+
+    It certifies as :func:`zoo.certify` does: any model of the zoo, and any other Keras classifier
+    whose layers have bounds. At the end of the training it warns if the certified accuracy has
+    fallen since its best epoch.
 
     Args:
-        data: pair of images and labels, as ``model.certify`` takes them.
+        data: pair of images and labels, or a data set of both, as
+            :meth:`zoo.models.CertifiedModel.certify` takes them. It is read once.
         eps: budget, or a list of budgets: numbers or texts such as ``"8/255"``.
-        norm, method: as for :meth:`zoo.models.CertifiedModel.certify`.
+        norm, method: as for :meth:`zoo.models.CertifiedModel.certify`; the norm must be given for a
+            model that is not of the zoo.
         batch_size: number of images that are certified at a time.
         prefix: beginning of the names of the entries.
 
     Raises:
-        TypeError, ValueError: naming the argument that is wrong.
+        TypeError, ValueError: naming the argument that is wrong; when the training begins, also
+            for images, labels or a norm that the model does not take.
 
     Example:
 
@@ -50,21 +61,73 @@ class CertifiedAccuracy(keras.callbacks.Callback):
         prefix: str = "val_",
     ) -> None:
         super().__init__()
-        if not isinstance(data, (tuple, list)) or len(data) != 2:
-            raise TypeError(f"data must be a pair of images and labels, got {type(data).__name__}")
-        self.images, self.labels = data
+        pair = isinstance(data, (tuple, list)) and len(data) == 2
+        if not pair and not inputs.is_data_set(data):
+            raise TypeError(
+                "data must be a pair of images and labels or a data set of both, got "
+                f"{type(data).__name__}"
+            )
+        self.images, self.labels = inputs.read(*data) if pair else inputs.read(data)
+        if self.labels is None:
+            raise ValueError("data must give labels too, pairs (images, labels)")
         several = isinstance(eps, (list, tuple))
         self.budgets = [Epsilon(one) for one in (eps if several else [eps])]
         self.norm = None if norm is None else norm_of(norm)
         self.method, self.prefix = method, prefix
         self.batch_size = checks.positive_integer(batch_size, "batch_size")
+        self._seen: dict[str, list[float]] = {}
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._seen = {}
+        # Whatever is wrong shows now, and not after an epoch. One image is enough for that.
+        self._certify(self.images[:1])
+        checks.labels(self.labels, len(self.images), self.model.output_shape[-1])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        certificate = self._certify(self.images)
+        for eps in self.budgets:
+            name = f"{self.prefix}certified_{eps}"
+            found = certificate.accuracy(self.labels, eps)
+            self._seen.setdefault(name, []).append(found)
+            if logs is not None:
+                logs[name] = found
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        for name, seen in self._seen.items():
+            best = max(seen)
+            if fell(best, seen[-1], len(self.images)):
+                warnings.warn(
+                    f"{name} was {best:.1%} after epoch {seen.index(best) + 1} of this training "
+                    f"and is {seen[-1]:.1%} at its end.{advice(self.model)} EarlyStopping with "
+                    "restore_best_weights=True keeps the best epoch",
+                    UserWarning,
+                    stacklevel=2,
+                )
+
+    def _certify(self, images: Any) -> Any:
+        from zoo.certificates.any_network import certify
+
         # Between two batches, Keras keeps the weights outside of the model on JAX.
-        self.model.sync_jax_state()
-        certificate = self.model.certify(
-            self.images, norm=self.norm, method=self.method, batch_size=self.batch_size
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        norm: Any = self.norm
+        return certify(
+            self.model, images, norm=norm, method=self.method, batch_size=self.batch_size
         )
-        if logs is not None:
-            for eps in self.budgets:
-                logs[f"{self.prefix}certified_{eps}"] = certificate.accuracy(self.labels, eps)
+
+
+def fell(best: float, last: float, count: int) -> bool:
+    """Whether an accuracy is lower than another one by more than chance and a twentieth."""
+    deviation = math.sqrt(max(best * (1.0 - best), 0.25 / count) / count)
+    return last < best - max(0.05, 2.0 * deviation)
+
+
+def advice(model: Any) -> str:
+    """A sentence about the budget that a model trains for; empty if it has none."""
+    epsilon = getattr(model, "training_budget", None)
+    if epsilon is None:
+        return ""
+    return (
+        f" The loss trains for epsilon={epsilon}; if these images do not allow so large a budget, "
+        "choose a smaller one, as by zoo.load(name, epsilon=…)."
+    )

@@ -16,7 +16,7 @@ from zoo.models.byte_inputs import refuse_byte_inputs
 from zoo.models.logit_network import logit_network
 from zoo.ops.precision import require_float32
 from zoo.typing import Array, ArrayLike, NormLike
-from zoo.utils import checks
+from zoo.utils import checks, inputs
 from zoo.utils.backend import require_backend
 from zoo.utils.norms import norm_of
 from zoo.utils.process import require_own_process
@@ -51,7 +51,8 @@ def certify(
         x: inputs ``(n, *input_shape)``, as ``model.predict`` takes them: floats in ``valid_range``.
             They are rounded to float32, and so is every perturbed input that the radius covers.
             Integers are accepted for another range than [0, 1], and are not rescaled: Keras does
-            not divide bytes by 255, and neither does this function.
+            not divide bytes by 255, and neither does this function. Or a data set, as for
+            :meth:`zoo.models.CertifiedModel.certify`.
         norm: norm of the perturbation, ``"linf"`` or ``"l2"``; ``np.inf``, ``2`` and any case are
             accepted too.
         method: one of :data:`zoo.certificates.pairs.METHODS`, or ``"auto"``, which takes
@@ -123,8 +124,9 @@ def certify(
     bounds.require(method)
     shape = model.input_shape[1:]
     limits = valid_range_of(valid_range, shape)
+    x, y = inputs.read(x, rank=len(shape))
     if unit_range:
-        _refuse_bytes(model, np.asarray(x))
+        _refuse_bytes(model, x)
     ends = numbers_of(limits)
     x = checks.images(x, shape, ends, integers="numbers")
     if limits is not None and ends is None:
@@ -155,6 +157,7 @@ def certify(
         norm=norm,
         method=method,
         num_classes=logits[0].shape[1],
+        labels=y,
     )
     if not nearest:
         return certificate

@@ -18,7 +18,7 @@ from zoo.utils.table import Column, Table, floor_text, percent, yes_or_no
 from zoo.utils.whole_file import whole_file
 
 # The fields with an entry for each image.
-_PER_IMAGE = ("prediction", "radius", "margin", "nearest")
+_PER_IMAGE = ("prediction", "radius", "margin", "nearest", "labels")
 # Images that a notebook shows.
 _SHOWN = 10
 
@@ -59,6 +59,8 @@ class Certificate:
             always within [0, 1], that the certificate takes for one of another class; ``inf`` where
             it met none. Of ``certify(…, nearest=True)``, whatever the method: the distance of the
             nearest known image in [0, 1] that the model classifies otherwise. None otherwise.
+        labels: array of the images' labels as the data set gave them that was certified; None if
+            the images came without labels.
 
     Example:
 
@@ -82,6 +84,7 @@ class Certificate:
     method: str
     num_classes: int
     nearest: Array | None = None
+    labels: Array | None = None
 
     def __len__(self) -> int:
         return len(self.prediction)
@@ -114,7 +117,7 @@ class Certificate:
 
         Args:
             certificates: list of at least one :class:`Certificate`, all with the same norm, method
-                and number of classes, and all or none with ``nearest``.
+                and number of classes, and all or none with ``nearest`` and with ``labels``.
 
         Returns:
             :class:`Certificate` of all images, in this order.
@@ -135,8 +138,9 @@ class Certificate:
                     f"certificates of one {name} can be concatenated, got {values[0]!r} and "
                     f"{values[1]!r}"
                 )
-        if len({part.nearest is None for part in parts}) > 1:
-            raise ValueError("some of the certificates have nearest, and others have not")
+        for name in ("nearest", "labels"):
+            if len({getattr(part, name) is None for part in parts}) > 1:
+                raise ValueError(f"some of the certificates have {name}, and others have not")
         return parts[0]._with_arrays(
             {
                 name: np.concatenate([getattr(part, name) for part in parts])
@@ -166,12 +170,18 @@ class Certificate:
         """
         return self.radius > np.float32(Epsilon(eps).above)
 
-    def accuracy(self, y: ArrayLike, eps: Budget) -> float:
+    def accuracy(self, y: ArrayLike | None = None, eps: Budget | None = None) -> float:
         """Fraction of images both classified as ``y`` and certified at ``eps``.
 
         It is a lower bound of the accuracy under any attack with that budget; NaN for no images.
+
+        Args:
+            y: labels ``(n,)`` or ``(n, 1)``, or one-hot rows; None for the certificate's own.
+            eps: budget, as for :meth:`certified`.
         """
-        y = checks.labels(y, len(self), self.num_classes)
+        y = self._labels(y)
+        if eps is None:
+            raise ValueError("eps must be given, a number or a string like '8/255'")
         if not len(self):
             return float("nan")
         return float(np.mean((self.prediction == y) & self.certified(eps)))
@@ -215,18 +225,27 @@ class Certificate:
             return None
         return (self.radius > 0) & (self.nearest <= 1.01 * self.radius)
 
-    def curve(self, y: ArrayLike) -> tuple[Array, Array]:
+    def curve(self, y: ArrayLike | None = None) -> tuple[Array, Array]:
         """Certified accuracy as a function of the budget.
+
+        Args:
+            y: labels, as for :meth:`accuracy`.
 
         Returns:
             ``(eps, accuracy)``: float arrays. The accuracy is a right-continuous step function;
             ``eps`` holds 0 and then the budgets at which it changes.
         """
-        y = checks.labels(y, len(self), self.num_classes)
+        y = self._labels(y)
         radii = np.sort(self.radius[(self.prediction == y) & (self.radius > 0)].astype(np.float64))
         eps = np.unique(np.concatenate([[0.0], radii]))
         above = len(radii) - np.searchsorted(radii, eps, side="right")
         return eps, above / max(1, len(self))
+
+    def _labels(self, y: ArrayLike | None) -> Array:
+        y = self.labels if y is None else y
+        if y is None:
+            raise ValueError("y must be given, because the certified images had no labels")
+        return checks.labels(y, len(self), self.num_classes)
 
     def to_dict(self) -> dict[str, Any]:
         """The certificate as a dictionary of JSON's types."""
@@ -281,6 +300,7 @@ class Certificate:
                 method=str(found["method"]),
                 num_classes=int(found["num_classes"]),
                 nearest=found.get("nearest"),
+                labels=found.get("labels"),
             )
             certificate._require_whole()
         except KeyError as error:
@@ -294,6 +314,9 @@ class Certificate:
         if self.norm not in ("linf", "l2"):
             raise ValueError(f"norm must be 'linf' or 'l2', got {self.norm!r}")
         for name, array in self._arrays().items():
+            if name == "labels":
+                self._labels(None)
+                continue
             kind = "i" if name == "prediction" else "f"
             if array.ndim != 1 or len(array) != len(self.prediction) or array.dtype.kind != kind:
                 raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}")

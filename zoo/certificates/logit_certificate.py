@@ -8,8 +8,10 @@ import numpy as np
 
 from zoo.certificates.certificate import round_down
 from zoo.certificates.lipschitz import lipschitz_radius, pairwise_radius
-from zoo.typing import Array, ArrayLike, Numbers, Path
+from zoo.epsilon import Epsilon
+from zoo.typing import Array, ArrayLike, Budget, Numbers, Path
 from zoo.utils import checks
+from zoo.utils.float64 import SLACK
 from zoo.utils.norms import norm_of
 
 
@@ -93,6 +95,38 @@ class LogitCertificate:
         error = self._error(logits, x, radius)
         radius = pairwise_radius(logits, self.kernel, self.lipschitz, error)
         return round_down(np.minimum(radius, diameter))
+
+    def required_gaps(self, eps: Budget) -> Array:
+        """By how much a predicted logit must exceed the others for a radius above a budget.
+
+        :meth:`radius` of logits without their images is above ``eps`` where ``f_c − f_j`` exceeds
+        entry ``[c, j]`` for the predicted class c and every other class j.
+
+        Args:
+            eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``.
+
+        Returns:
+            float64 array ``(classes, classes)``; the diagonal has no meaning. ``inf`` where no
+            logits are certified.
+
+        Raises:
+            ValueError: if the certificate does not know the number of classes.
+        """
+        kernel, budget = self.kernel, Epsilon(eps).above
+        if kernel is None:
+            if self.num_classes is None:
+                raise ValueError("this certificate does not know the number of classes")
+            steepness = np.full((self.num_classes, self.num_classes), 2.0 * self.lipschitz)
+        else:
+            columns = kernel.T.astype(np.float64)
+            distances = [np.linalg.norm(columns - own, axis=1) for own in columns]
+            steepness = self.lipschitz * np.array(distances) * (1.0 + SLACK)
+            # No two images in [0, 1] are farther apart than this, and no radius is larger.
+            if budget >= math.sqrt(math.prod(self.image_shape)):
+                steepness[:] = np.inf
+        with np.errstate(invalid="ignore", over="ignore"):
+            gaps = budget * steepness + 4.0 * self._error(steepness, None, 0.0)
+        return np.where(np.isfinite(steepness).all() & np.isfinite(gaps), gaps, np.inf)
 
     def _error(self, logits: Array, x: Array | None, reach: Numbers) -> Numbers:
         # `size` bounds ‖x − mean‖₂ of the perturbed image, first for any image in [0, 1], then from

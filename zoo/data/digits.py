@@ -15,7 +15,7 @@ def load(split: str) -> tuple[np.ndarray, np.ndarray]:
     images, labels = load_digits(return_X_y=True)
     images = (images / 16.0).astype(np.float32).reshape(-1, 8, 8, 1)
     chosen = slice(-_TEST, None) if split == "test" else slice(-_TEST)
-    return images[chosen], labels[chosen]
+    return images[chosen], np.asarray(labels)[chosen]
 
 
 register(Dataset(name="digits", image_shape=(8, 8, 1), num_classes=10, load=load))

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.evaluation.comparison import Comparison
-from zoo.evaluation.outcome import Outcome, joined, outcome_of
+from zoo.evaluation.outcome import Outcome, joined, outcome_of, required_labels
 from zoo.evaluation.report import RobustnessReport, report_of
 from zoo.typing import Array, ArrayLike, Budget, NormLike
-from zoo.utils import checks
+from zoo.utils import checks, inputs
 
 if TYPE_CHECKING:
     from zoo.attacks import Attack
@@ -28,7 +28,7 @@ __all__ = [
 def evaluate(
     model: "CertifiedModel",
     x: ArrayLike,
-    y: ArrayLike,
+    y: ArrayLike | None = None,
     *,
     eps: Budget | Sequence[Budget] | Array,
     norm: NormLike | None = None,
@@ -48,8 +48,10 @@ def evaluate(
     Args:
         model: a :class:`zoo.models.CertifiedModel`; or another Keras classifier that
             :func:`zoo.certify` takes, of images in [0, 1], which may end in a softmax.
-        x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
-        y: integer labels ``(n,)``.
+        x: images as :meth:`zoo.models.CertifiedModel.certify` takes them: an array, or a data set,
+            which gives the labels too.
+        y: labels ``(n,)`` or ``(n, 1)``, or one-hot rows ``(n, classes)``. None if ``x`` gives
+            them.
         eps: budget or list of budgets: numbers, or strings such as ``"8/255"``.
         norm: norm of the perturbation; by default the first one that the model certifies.
         attacks: name of an attack or list of names, keys of ``zoo.attacks.ATTACKS``; an empty list
@@ -91,22 +93,25 @@ def evaluate(
     )
 
 
-def check(model: "CertifiedModel", x: ArrayLike, y: ArrayLike, **settings: Any) -> None:
+def check(
+    model: "CertifiedModel", x: ArrayLike, y: ArrayLike | None = None, **settings: Any
+) -> None:
     """Raise the errors that :func:`evaluate` raises for wrong arguments, but measure nothing.
 
     A program that measures several models calls this for all of them first. Otherwise a wrong
     argument for the last model would show only after all other models have been measured.
 
     Args:
-        model, x, y, settings: as for :func:`evaluate`.
+        model, x, y, settings: as for :func:`evaluate`. A generator is used up by this.
 
     Raises:
         TypeError, ValueError: naming the argument that is wrong.
     """
     from zoo.models.any_classifier import as_classifier
 
+    x, y = inputs.read(x, y)
     model = as_classifier(model, x)
     x = checks.images(x, model.image_shape)
-    y = checks.labels(y, len(x), model.num_classes)
+    y = checks.labels(required_labels(y), len(x), model.num_classes)
     # With no images, outcome_of() does nothing but check the other arguments.
     outcome_of(model, x[:0], y[:0], **settings)

@@ -11,7 +11,7 @@ from zoo.certificates.certificate import Certificate
 from zoo.epsilon import Epsilon
 from zoo.errors import SoundnessError
 from zoo.typing import Array, ArrayLike, Budget, NormLike
-from zoo.utils import checks
+from zoo.utils import checks, inputs
 from zoo.utils.norms import norm_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Outcome:
 def outcome_of(
     model: "CertifiedModel",
     x: ArrayLike,
-    y: ArrayLike,
+    y: ArrayLike | None = None,
     *,
     eps: Budget | Sequence[Budget] | Array,
     norm: NormLike | None = None,
@@ -78,9 +78,10 @@ def outcome_of(
     from zoo.attacks.registry import checked_attack, require_budget
     from zoo.models.any_classifier import as_classifier
 
+    x, y = inputs.read(x, y)
     model = as_classifier(model, x)
     x = checks.images(x, model.image_shape)
-    y = checks.labels(y, len(x), model.num_classes)
+    y = checks.labels(required_labels(y), len(x), model.num_classes)
     checks.true_or_false(nearest, "nearest")
     budgets = _budgets(eps)
     norm = None if norm is None else norm_of(norm)
@@ -134,6 +135,13 @@ def outcome_of(
         fooled.append((budget, by_attack))
     certificate = certificate.with_nearest(distances) if nearest else certificate
     return Outcome(certificate, y, fooled, tuple(notes), nearest)
+
+
+def required_labels(y: Any) -> Any:
+    """Labels that an evaluation was given; an error if there are none."""
+    if y is None:
+        raise TypeError("y must be given: an evaluation needs labels, and x gives none")
+    return y
 
 
 def joined(outcomes: Sequence[Outcome]) -> Outcome:

@@ -11,15 +11,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from zoo import evaluation
 from zoo.errors import ClusterError, ZooError
 from zoo.evaluation import Outcome, RobustnessReport
 from zoo.evaluation.outcome import attacks_of
 from zoo.hub import checkpoint
 from zoo.typing import Array
-from zoo.utils import checks
+from zoo.utils import checks, inputs
 from zoo.utils.progress import bar
 
 if TYPE_CHECKING:
@@ -44,8 +42,8 @@ class Job:
 
     name: str
     model: "CertifiedModel"
-    x: Array
-    y: Array
+    x: Any
+    y: Any
     settings: Mapping[str, Any]
 
 
@@ -161,7 +159,7 @@ def check_cluster(address: str, *, cpus: float = 1, gpus: float = 0) -> None:
 def _checked(jobs: Any) -> list[Job]:
     """The jobs as a list, after a check of all their arguments."""
     jobs = list(jobs) if isinstance(jobs, Iterable) else [jobs]
-    for job in jobs:
+    for place, job in enumerate(jobs):
         if not isinstance(job, Job):
             raise TypeError(
                 f"jobs must be a list of zoo.evaluation.scale_out.Job, got {type(job).__name__}"
@@ -169,7 +167,9 @@ def _checked(jobs: Any) -> list[Job]:
         if not isinstance(job.settings, Mapping) or "eps" not in job.settings:
             raise TypeError(f"{job.name}: settings must be a dictionary with eps at least")
         _require_model(job)
-        evaluation.check(job.model, job.x, job.y, **job.settings)
+        x, y = inputs.read(job.x, job.y)
+        jobs[place] = dataclasses.replace(job, x=x, y=y)
+        evaluation.check(job.model, x, y, **job.settings)
     return jobs
 
 
@@ -255,7 +255,7 @@ def _submit(ray: Any, task: Any, job: Job) -> dict[int, Any]:
         settings["attacks"] = attacks_of(settings["attacks"], settings.pop("params", None))
     size = checks.positive_integer(settings.get("batch_size", 256), "batch_size")
     # Images are sent as they are: uint8 is a quarter of the size of float32.
-    x = np.asarray(job.x)
+    x = job.x
     count = len(checks.images(x, job.model.image_shape))
     y = checks.labels(job.y, count, job.model.num_classes)
     files = ray.put(_packed(job.model))

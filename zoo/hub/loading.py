@@ -39,7 +39,9 @@ def load(
         weights: whether to load the weights; with False they are freshly initialised.
         num_classes: number of classes of a new, untrained head on the pretrained features, for
             fine-tuning; the certificate stays valid. None keeps the pretrained head.
-        overrides: constructor arguments of the model that replace the stored ones.
+        overrides: constructor arguments of the model that replace the stored ones. ``epsilon`` is
+            the budget that ``fit`` trains for: choose it for your images, because the stored one
+            was chosen for others. ``fit`` warns if it certifies few of them.
 
     Returns:
         A :class:`zoo.models.CertifiedModel`, which is a :class:`keras.Model`.
@@ -74,4 +76,8 @@ def load(
     if name is not None:
         overrides["name"] = name
     model = checkpoints.load(folder, weights=weights, **overrides)
-    return model if num_classes is None else model.with_new_head(num_classes)
+    if num_classes is None:
+        return model
+    model = model.with_new_head(num_classes)
+    model.inherits_epsilon = "epsilon" not in overrides
+    return model

@@ -133,7 +133,6 @@ def as_classifier(model: Any, x: Any = None) -> CertifiedModel:
             "model must be a model of the zoo, a zoo.models.CertifiedModel, or another Keras model "
             f"from images to logits or probabilities, got {type(model).__name__}"
         )
-    x = None if x is None else np.asarray(x)
     if x is not None and x.dtype.kind != "f":
         raise ValueError(
             f"x has dtype {x.dtype}; an ordinary Keras model is attacked with images in [0, 1], so "

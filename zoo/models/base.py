@@ -11,15 +11,17 @@ import numpy as np
 from keras import ops
 
 from zoo.bounds.model_state import require_own_methods, state_of
+from zoo.callbacks.inherited_budget import InheritedBudget, some_images
 from zoo.certificates import Certificate, CertifiedBatch, LogitCertificate
 from zoo.certificates.lipschitz import margin
 from zoo.certificates.pairs import choose
 from zoo.errors import UnsupportedLayerError
 from zoo.layers.augmentation import Augmentation
+from zoo.metrics.certified_accuracy import certified_metrics
 from zoo.models.checked_calls import CheckedCalls
 from zoo.ops.precision import require_float32
 from zoo.typing import Array, ArrayLike, Budget, ImageShape, Norm, NormLike, Path, Tensor
-from zoo.utils import checks
+from zoo.utils import checks, inputs
 from zoo.utils.backend import require_backend
 from zoo.utils.fixed_settings import FixedSettings
 from zoo.utils.norms import norm_of
@@ -75,6 +77,10 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     #: The layer that computes the logits and that :meth:`with_new_head` replaces; None if there is
     #: no such layer. A subclass sets it, or overrides :attr:`head_layer`.
     head: Any = None
+    #: Whether the budget of the loss is that of the images that the features were trained on.
+    #: ``zoo.load(name, num_classes=…)`` sets it if no ``epsilon`` was given; ``fit`` then warns if
+    #: few images are certified at this budget.
+    inherits_epsilon: bool = False
 
     def __init__(
         self,
@@ -192,12 +198,30 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         Args:
             optimizer: None for :meth:`default_optimizer`.
             loss: None for :meth:`default_loss`.
-            metrics: names or objects, as Keras takes them.
+            metrics: names or objects, as Keras takes them; among them may be a
+                :class:`zoo.metrics.CertifiedAccuracy`.
             kwargs: passed on to Keras.
+
+        Raises:
+            ValueError: for a ``CertifiedAccuracy`` if the certificate takes more than logits.
         """
+        certified = certified_metrics([metrics, kwargs.get("weighted_metrics")])
+        # Set past Keras's tracking, which would count these metrics twice.
+        object.__setattr__(self, "_certified_metrics", certified)
+        for metric in certified:
+            if type(self).logit_certificate is CertifiedModel.logit_certificate:
+                raise ValueError(
+                    f"the certificate of a {type(self).__name__} takes more than logits, so that "
+                    f"{metric.name!r} cannot be a metric; give fit the callback "
+                    "zoo.callbacks.CertifiedAccuracy(data, eps) instead"
+                )
+            metric.prepare(self.num_classes)
         optimizer = self.default_optimizer() if optimizer is None else optimizer
         loss = of_this_model(self.default_loss()) if loss is None else loss
         self._has_default_loss = getattr(loss, "of_this_model", False)
+        # Those of the zoo take integer labels; any other loss may take what it likes.
+        ours = type(loss).__module__.startswith("zoo.losses")
+        self._takes_class_numbers = self._has_default_loss or ours
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def default_optimizer(self) -> Any:
@@ -222,8 +246,27 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             one = isinstance(callbacks, keras.callbacks.Callback)
             callbacks = [callbacks] if one else list(callbacks or [])
-            options["callbacks"] = [*self.default_callbacks(callbacks), *callbacks]
+            added = [*self.default_callbacks(callbacks), *self._budget_watch(options)]
+            options["callbacks"] = [*added, *callbacks]
         return super().fit(**options)
+
+    def _budget_watch(self, options: dict[str, Any]) -> list[Any]:
+        """A callback that warns if the images do not allow a budget that nobody chose for them."""
+        has_budget = getattr(self, "_has_default_loss", False)
+        trained_for = self.training_budget if has_budget else None
+        if not self.inherits_epsilon or trained_for is None:
+            return []
+        validation = options.get("validation_data")
+        pair = validation[:2] if isinstance(validation, (tuple, list)) else (validation, None)
+        if validation is None:
+            pair = options.get("x"), options.get("y")
+        images = some_images(*pair)
+        return [] if images is None else [InheritedBudget(*images)]
+
+    @property
+    def training_budget(self) -> Any:
+        """The perturbation budget that the default loss trains for, or None if it has none."""
+        return getattr(self, "epsilon", None)
 
     def training_objective(
         self, x: Tensor, y: Tensor, y_pred: Tensor, loss_of: Callable[[Tensor], Tensor]
@@ -282,7 +325,11 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         """Prove for each image a radius within which no perturbation changes the prediction.
 
         Args:
-            x: images ``(n, height, width, channels)``: floats in [0, 1], or uint8.
+            x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8, as an array of
+                NumPy, TensorFlow, JAX or torch, a list, a PIL image or a list of them. Or a data
+                set: a ``tf.data.Dataset``, a ``keras.utils.PyDataset``, a generator, or another
+                iterable of batches or single images, with labels or without. A data set is read
+                once, into memory, and must have an end.
             norm: norm of the perturbation, ``"linf"`` or ``"l2"`` (``np.inf``, ``2`` and any case
                 are accepted too); by default the first one in ``model.certificates``.
             method: a method that ``model.certificates`` lists for the norm, or ``"auto"`` for the
@@ -294,13 +341,15 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
                 see :func:`zoo.attacks.nearest`. Its distance is the certificate's ``nearest``.
 
         Returns:
-            :class:`zoo.certificates.Certificate` with ``n`` entries.
+            :class:`zoo.certificates.Certificate` with ``n`` entries. If ``x`` is a data set that
+            gives labels, they are the certificate's ``labels``.
 
         Raises:
             TypeError, ValueError: for images or a (norm, method) the model does not accept, and
                 for a model that computes in less than float32.
             zoo.SoundnessError: if an image that is classified otherwise is within a radius.
         """
+        x, y = inputs.read(x)
         x = checks.images(x, self.image_shape)
         batch_size = checks.positive_integer(batch_size, "batch_size")
         norm, method = self._choose_certificate(norm, method)
@@ -322,6 +371,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             method=method,
             num_classes=self.num_classes,
             nearest=_joined(of_method, np.float32) if of_method else None,
+            labels=y,
         )
         if not nearest:
             return certificate
@@ -399,7 +449,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     def attack(
         self,
         x: ArrayLike,
-        y: ArrayLike | None,
+        y: ArrayLike | None = None,
         attack: Any = "pgd",
         *,
         eps: Budget,
@@ -414,7 +464,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     def evaluate_robustness(
         self,
         x: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         *,
         eps: Budget | Sequence[Budget] | Array,
         norm: NormLike | None = None,

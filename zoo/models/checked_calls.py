@@ -1,6 +1,7 @@
 """Checks of the images and labels that are passed to ``fit``, ``evaluate``, ``predict``, …"""
 
 import contextlib
+import types
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +9,12 @@ import keras
 import numpy as np
 
 from zoo.bounds.model_state import drop_outdated_program
-from zoo.typing import Array
-from zoo.utils import checks
+from zoo.metrics.certified_accuracy import (
+    is_training_step,
+    training_step,
+)
+from zoo.typing import ImageShape
+from zoo.utils import checks, inputs
 
 # Models inherit from this mixin and from keras.Model, whose methods the mixin calls. Type checkers
 # see a subclass of keras.Model.
@@ -19,45 +24,71 @@ _Model: Any = keras.Model if TYPE_CHECKING else object
 class CheckedCalls(_Model):
     """Mixin of :class:`zoo.models.CertifiedModel`: methods of Keras that check their inputs first.
 
-    Images must be floats in [0, 1] or uint8. Arrays are checked completely, a ``tf.data.Dataset``
-    batch by batch while it is read, and a ``PyDataset`` by its first batch. For a Python generator,
-    and for a direct call ``model(x)``, only dtype and shape are checked.
+    Images must be floats in [0, 1] or uint8. Arrays are checked at once; a ``tf.data.Dataset``, a
+    ``PyDataset`` and a generator batch by batch while they are read; other data sets by their first
+    batch. For a direct call ``model(x)``, only dtype and shape are checked. Labels for a loss of
+    the zoo may be integers or one-hot rows, and reach the loss as integers.
     """
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Check the images and labels, then call :meth:`keras.Model.fit`."""
-        x = self._checked(x, y)
+        failures: list[ValueError] = []
+        x, y = self._checked(x, y, failures)
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
-            self._checked(*validation[:2])
+            checked = self._checked(*validation[:2], failures=failures)
+            kwargs["validation_data"] = (*checked[: len(validation)], *validation[2:])
         elif validation is not None:
-            kwargs["validation_data"] = self._checked(validation)
-        with _value_errors(self):
+            kwargs["validation_data"], _ = self._checked(validation, failures=failures)
+        with _value_errors(self, failures):
             return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Check the images and labels, then call :meth:`keras.Model.evaluate`."""
-        x = self._checked(x, y)
-        with _value_errors(self):
+        failures: list[ValueError] = []
+        x, y = self._checked(x, y, failures)
+        self._update_certificates()
+        with _value_errors(self, failures):
             return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Check the images, then call :meth:`keras.Model.predict`."""
-        x = self._checked(x)
-        with _value_errors(self):
+        failures: list[ValueError] = []
+        x, _ = self._checked(x, failures=failures)
+        with _value_errors(self, failures):
             return super().predict(x, *args, **kwargs)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Check the images and labels, then call :meth:`keras.Model.train_on_batch`."""
-        return super().train_on_batch(self._checked(x, y), y, *args, **kwargs)
+        return super().train_on_batch(*self._checked(x, y), *args, **kwargs)
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Check the images and labels, then call :meth:`keras.Model.test_on_batch`."""
-        return super().test_on_batch(self._checked(x, y), y, *args, **kwargs)
+        x, y = self._checked(x, y)
+        self._update_certificates()
+        return super().test_on_batch(x, y, *args, **kwargs)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Check the images, then call :meth:`keras.Model.predict_on_batch`."""
-        return super().predict_on_batch(self._checked(x))
+        return super().predict_on_batch(self._checked(x)[0])
+
+    def train_step(self, *args: Any, **kwargs: Any) -> Any:
+        with training_step():
+            return super().train_step(*args, **kwargs)
+
+    def get_metrics_result(self) -> Any:
+        """As Keras's; a training step has no certified accuracy."""
+        results = super().get_metrics_result()
+        if is_training_step():
+            for metric in self.__dict__.get("_certified_metrics", ()):
+                results.pop(metric.name, None)
+        return results
+
+    def _update_certificates(self) -> None:
+        """Give metrics of certified accuracy the certificate of the weights as they are."""
+        for metric in self.__dict__.get("_certified_metrics", ()):
+            self.sync_jax_state()
+            metric.use(self.logit_certificate())
 
     def make_train_function(self, force: bool = False) -> Any:
         drop_outdated_program(self, "train_function")
@@ -85,35 +116,52 @@ class CheckedCalls(_Model):
                 "keras.config.set_floatx('float32')"
             )
 
-    def _checked(self, x: Any, y: Any = None) -> Any:
-        """Check images and labels and return ``x``; a ``tf.data.Dataset`` is checked when read."""
+    def _checked(
+        self, x: Any, y: Any = None, failures: list[ValueError] | None = None
+    ) -> tuple[Any, Any]:
+        """``x`` and ``y`` after their check, or with a check that runs while they are read.
+
+        Args:
+            x, y: what a method of Keras was given.
+            failures: list that takes up the errors of batches which are checked while Keras reads
+                them.
+        """
         self.require_float32_policy()
+        # Labels are checked for the zoo's losses only: another loss may take other labels.
+        classes = self.num_classes if getattr(self, "_takes_class_numbers", False) else None
+        check = BatchCheck(self.image_shape, classes, [] if failures is None else failures)
         if hasattr(x, "element_spec") and hasattr(x, "map"):
-            return self._checked_data_set(x)
-        data = x
-        if isinstance(x, keras.utils.PyDataset) and len(x):
-            batch = x[0]
-            x, y = (*batch, None)[:2] if isinstance(batch, (tuple, list)) else (batch, None)
-        if _is_array(x):
-            checks.require_images(np.asarray(x), self.image_shape)
-        # Labels are checked for the default loss only: another loss may take other labels.
-        if _is_array(y) and getattr(self, "_has_default_loss", False):
-            checks.labels(_class_numbers(np.asarray(y)), len(y), self.num_classes)
-        return data
+            return self._checked_data_set(x), y
+        if isinstance(x, keras.utils.PyDataset):
+            return CheckedPyDataset(x, check), y
+        if isinstance(x, types.GeneratorType):
+            return (check(batch) for batch in x), y
+        if inputs.is_data_set(x):
+            # Keras knows this class, such as a DataLoader of torch, which we cannot wrap.
+            check(next(iter(x), ()))
+            return x, y
+        if inputs.is_array(x):
+            x = inputs.array(x, "x")
+            checks.require_images(x, self.image_shape)
+        if classes is not None and inputs.is_array(y):
+            y = inputs.array(y, "y")
+            y = checks.labels(y, len(y), classes)
+        return x, y
 
     def _checked_data_set(self, data: Any) -> Any:
         """The data set with a check that runs for each batch when it is read."""
         import tensorflow as tf
 
-        with_labels = getattr(self, "_has_default_loss", False)
+        classes, with_labels = self.num_classes, getattr(self, "_takes_class_numbers", False)
         if isinstance(data.element_spec, tuple):
             x, *y = data.element_spec[:2]
         else:
             x, y = data.element_spec, []
         if not isinstance(x, tf.TensorSpec):
             return data  # Keras reports what is wrong with it.
-        if with_labels and y and y[0].shape.rank == 2 and y[0].shape[1] not in (1, None):
-            checks.labels(np.zeros((0, y[0].shape[1]), int), 0, self.num_classes)
+        one_hot = with_labels and bool(y) and y[0].shape.rank == 2 and y[0].shape[1] == classes
+        if with_labels and y and y[0].shape.rank == 2 and y[0].shape[1] not in (1, None, classes):
+            checks.labels(np.zeros((0, y[0].shape[1]), int), 0, classes)
 
         def checked(x: Any, *rest: Any) -> Any:
             tests = []
@@ -121,9 +169,15 @@ class CheckedCalls(_Model):
                 within = tf.reduce_all((x >= 0) & (x <= 1))
                 tests.append(tf.debugging.Assert(within, [_IMAGES]))
             if with_labels and rest:
-                labels = tf.cast(rest[0], tf.int64)
-                within = tf.reduce_all((labels >= 0) & (labels < self.num_classes))
+                given = tf.cast(rest[0], tf.float64)
+                given = given if one_hot else tf.reshape(given, (-1,))
+                labels = tf.argmax(given, axis=1) if one_hot else tf.cast(given, tf.int64)
+                back = tf.one_hot(labels, classes, dtype=tf.float64) if one_hot else labels
+                # Nothing may be lost in the conversion: labels that are smoothed are no classes.
+                same = tf.reduce_all(tf.cast(back, tf.float64) == given)
+                within = same & tf.reduce_all((labels >= 0) & (labels < classes))
                 tests.append(tf.debugging.Assert(within, [_LABELS]))
+                rest = (labels, *rest[1:])
             with tf.control_dependencies([test for test in tests if test is not None]):
                 x = tf.identity(x)
             return (x, *rest) if rest else x
@@ -131,23 +185,86 @@ class CheckedCalls(_Model):
         return data.map(checked, num_parallel_calls=tf.data.AUTOTUNE)
 
 
+class BatchCheck:
+    """The check of a batch that Python code gives, while Keras reads it.
+
+    Args:
+        image_shape: ``(height, width, channels)``.
+        num_classes: number of classes; None leaves the labels as they are.
+        failures: list that takes up the errors. A backend may hide an error behind one of its own.
+    """
+
+    def __init__(
+        self, image_shape: ImageShape, num_classes: int | None, failures: list[ValueError]
+    ) -> None:
+        self.image_shape, self.num_classes, self.failures = image_shape, num_classes, failures
+
+    def __call__(self, batch: Any) -> Any:
+        if isinstance(batch, dict):
+            return batch  # Keras reports what is wrong with it.
+        try:
+            x, *rest = inputs.parts_of(batch)
+            x = inputs.array(x, "x")
+            checks.require_images(x, self.image_shape)
+            if rest and self.num_classes is not None:
+                rest[0] = checks.labels(rest[0], len(x), self.num_classes)
+        except ValueError as error:
+            self.failures.append(error)
+            raise
+        return (x, *rest)
+
+
+class CheckedPyDataset(keras.utils.PyDataset):
+    """A ``PyDataset`` whose batches are checked when they are read.
+
+    Args:
+        data: the data set itself.
+        check: the check of a batch.
+    """
+
+    def __init__(self, data: Any, check: BatchCheck) -> None:
+        super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
+        self.data, self.check = data, check
+
+    @property
+    def num_batches(self) -> int | None:
+        return self.data.num_batches
+
+    def __getitem__(self, index: int) -> Any:
+        return self.check(self.data[index])
+
+    def on_epoch_begin(self) -> None:
+        self.data.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self.data.on_epoch_end()
+
+
 _IMAGES = (
     "x must lie in [0, 1], but a batch of the data set does not; divide pixels in 0..255 by 255, "
-    "or let the data set give uint8"
+    "as data.map(lambda x, y: (x / 255, y)) does, or let the data set give uint8"
 )
-_LABELS = "y must lie in the range of the classes, but a batch of the data set does not"
+_LABELS = (
+    "y must lie in the range of the classes, as integers or one-hot rows, but a batch of the data "
+    "set does not"
+)
 
 
 @contextlib.contextmanager
-def _value_errors(model: Any) -> Iterator[None]:
-    """Turn the backend's error for a batch that failed the checks into a ValueError."""
+def _value_errors(model: Any, failures: list[ValueError]) -> Iterator[None]:
+    """Turn the backend's error for a batch that failed the checks into a ValueError.
+
+    Args:
+        model: the model that reads the batches.
+        failures: errors that a :class:`BatchCheck` noted.
+    """
     variables = [*model.variables, *getattr(getattr(model, "optimizer", None), "variables", ())]
     values = [(variable, getattr(variable, "_value", None)) for variable in variables]
     try:
         yield
     except Exception as error:  # TensorFlow's error, or JAX's error that contains it
         message = next((m for m in (_IMAGES, _LABELS) if m in str(error)), None)
-        if message is None:
+        if message is None and not failures:
             raise
         # On JAX, Keras takes the weights out of the model while `fit` runs, and puts them back only
         # after the first batch. After an error before that, we have to put them back.
@@ -155,17 +272,4 @@ def _value_errors(model: Any) -> Iterator[None]:
         for variable, value in values:
             if getattr(variable, "_value", value) is None:
                 variable._value = value
-        raise ValueError(message) from None
-
-
-def _class_numbers(y: Array) -> Array:
-    """Labels as a vector of integers, if they are class indices in another dtype or a column."""
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.dtype.kind == "b" or (y.dtype.kind == "f" and (y == np.round(y)).all()):
-        y = y.astype(np.int64)
-    return y
-
-
-def _is_array(value: object) -> bool:
-    return isinstance(value, list) or hasattr(value, "__array__")
+        raise (failures[0] if failures else ValueError(message)) from None

@@ -23,7 +23,7 @@ from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.models.wrapped_model import WrappedModel
 from zoo.ops.gradients import input_gradient
 from zoo.typing import Array, ArrayLike, Budget, Norm, Tensor
-from zoo.utils import checks
+from zoo.utils import checks, inputs
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -107,6 +107,10 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         """A one-line description of the model, for listings."""
         return f"curvature-bounded {self.network.name}"
 
+    @property
+    def training_budget(self) -> Any:
+        return self.epsilon if self.adversarial else None
+
     def default_loss(self) -> Any:
         """The cross-entropy of labels and logits."""
 
@@ -147,13 +151,13 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         return loss_of(y_pred) + self.penalty_weight * ops.mean(curvature)
 
     def worst_points(
-        self, x: ArrayLike, y: ArrayLike, eps: Budget, steps: int = 30
+        self, x: ArrayLike, y: ArrayLike | None, eps: Budget, steps: int = 30
     ) -> tuple[Array, Array]:
         """Solve the attack problem: minimise the label's lead over its strongest rival in a ball.
 
         Args:
             x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8.
-            y: integer labels ``(n,)``.
+            y: labels ``(n,)``; None if ``x`` is a data set that gives them.
             eps: radius of the L2 ball, a number or a string. The ball is not cut off at [0, 1].
             steps: number of steps of the search.
 
@@ -166,6 +170,7 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         Reference:
             Singla, Feizi, ICML 2020, section 4: the attack problem.
         """
+        x, y = inputs.read(x, y)
         x = checks.images(x, self.image_shape)
         y = checks.labels(y, len(x), self.num_classes)
         eps = Epsilon(eps).below

@@ -144,6 +144,10 @@ class L2NonexpansiveNet(CertifiedModel):
             z = layer(z)
         return self.head(z)
 
+    @property
+    def training_budget(self) -> Any:
+        return self.epsilon if self.loss_name == "cross_entropy" else None
+
     def default_loss(self) -> Any:
         """The loss that was chosen in the constructor, with the scales of this model."""
         if self.loss_name == "confidence_gap":

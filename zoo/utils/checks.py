@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zoo.typing import Array, ArrayLike
+from zoo.utils import inputs
 
 
 def images(
@@ -19,7 +20,8 @@ def images(
     """Check images, or the inputs of another model, and convert them to a float32 array.
 
     Args:
-        x: array-like ``(n, *shape)``.
+        x: array-like ``(n, *shape)``, or another form of images that :func:`zoo.utils.inputs.read`
+            takes.
         shape: shape of one input: ``(height, width, channels)`` for images.
         bounds: ``(low, high)``, the range that all values must lie in; None allows any finite
             values.
@@ -33,7 +35,7 @@ def images(
         TypeError: if ``x`` is not a numeric array.
         ValueError: naming what was expected and what was found.
     """
-    array = _array(x, "x")
+    array, _ = inputs.read(x, rank=len(shape))
     require_images(array, shape, bounds, integers)
     if array.dtype == np.uint8 and integers == "bytes":
         return array.astype(np.float32) / np.float32(255)
@@ -57,6 +59,8 @@ def require_images(
     expected = f"(n, {', '.join(map(str, shape))})"
     if x.shape[1:] != tuple(shape) or x.ndim != len(shape) + 1:
         hint = "; for a single image pass x[None]" if x.shape == tuple(shape) else ""
+        if len(shape) == 3 and x.shape[1:] == (shape[2], *shape[:2]):
+            hint = "; the channels come last: x.transpose(0, 2, 3, 1), or in torch x.movedim(1, -1)"
         raise ValueError(f"x must have shape {expected}, got {x.shape}{hint}")
     if integers == "bytes":
         if x.dtype == np.uint8:
@@ -87,22 +91,32 @@ def _outside(low: float, high: float, least: float, most: float) -> str:
         )
     advice = ""
     if (least, most) == (0, 1) and low >= 0:
-        advice = "; divide pixels in 0..255 by 255, or pass them as uint8"
+        advice = (
+            "; divide pixels in 0..255 by 255, or pass them as uint8; in a tf.data.Dataset, "
+            "data.map(lambda x, y: (x / 255, y)) does it"
+        )
     return f"x must lie in {wanted}, but ranges over [{low:g}, {high:g}]{advice}"
 
 
-def labels(y: ArrayLike, count: int, num_classes: int, name: str = "y") -> Array:
+def labels(y: Any, count: int, num_classes: int, name: str = "y") -> Array:
     """``y`` as an int64 array of ``count`` labels in ``0 … num_classes − 1``.
+
+    Args:
+        y: integers, or whole floats, ``(count,)`` or ``(count, 1)``; or one-hot rows
+            ``(count, num_classes)``. As an array of any library, or a list.
+        count: number of images.
+        num_classes: number of classes.
+        name: of the argument, for errors.
 
     Raises:
         TypeError: if ``y`` is not a numeric array.
         ValueError: naming what was expected and what was found.
     """
-    y = _array(y, name)
+    y = inputs.class_numbers(inputs.array(y, name), num_classes, name)
     if y.shape != (count,):
-        hint = "; y.argmax(axis=1) turns one-hot rows into labels" if y.ndim == 2 else ""
         raise ValueError(
-            f"{name} must have shape ({count},), one integer label per image, got {y.shape}{hint}"
+            f"{name} must have shape ({count},), one integer label per image, or be one-hot rows "
+            f"({count}, {num_classes}), got {y.shape}"
         )
     if y.dtype.kind not in "iu" and y.size:
         raise ValueError(f"{name} must be integer labels, got dtype {y.dtype}")
@@ -272,15 +286,3 @@ def pair(value: Any, name: str) -> tuple[int, int]:
     if len(values) != 2:
         raise ValueError(f"{name} must be a positive integer or a pair of them, got {value!r}")
     return positive_integer(values[0], name), positive_integer(values[1], name)
-
-
-def _array(value: Any, name: str) -> Array:
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be an array, got {type(value).__name__}") from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"{name} must be a numeric array, got {type(value).__name__} of dtype {array.dtype}"
-        )
-    return array

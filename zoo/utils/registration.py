@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from typing import Any
 
-_PACKAGES = ("zoo.constraints", "zoo.layers", "zoo.losses", "zoo.models")
+_PACKAGES = ("zoo.constraints", "zoo.layers", "zoo.losses", "zoo.metrics", "zoo.models")
 
 
 def register() -> None:
