@@ -135,9 +135,9 @@ def test_images_of_pil(digits_model):
         [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
     )
     colour = Image.fromarray(np.stack([grey[0]] * 3, axis=-1))
-    with pytest.raises(ValueError, match="clip=\\(0, 255\\)"):
+    with pytest.raises(ValueError, match="valid_range=\\(0, 255\\)"):
         zoo.certify(network, colour, norm="l2")
-    by_bytes = zoo.certify(network, colour.convert("P"), norm="l2", clip=(0, 255))
+    by_bytes = zoo.certify(network, colour.convert("P"), norm="l2", valid_range=(0, 255))
     assert len(by_bytes) == 1
     for picture, message in [
         (colour.convert("RGBA"), r'mode RGBA; image.convert\("RGB"\)'),

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.bounds.graph import Node, nodes_of
+from zoo.bounds.graph import Node, is_graph, nodes_of
 from zoo.bounds.rules.merge import OperatorRule
 from zoo.bounds.rules.rule import rule_for
 from zoo.bounds.rules.scaling import NormalizationRule, RescalingRule
@@ -46,7 +46,7 @@ def takes_bytes(network: Any) -> bool:
     Args:
         network: any object. Only a ``keras.Sequential`` or functional model can show it.
     """
-    return bool(getattr(network, "inputs", None)) and _byte_scaling(network) is not None
+    return is_graph(network) and _byte_scaling(network) is not None
 
 
 def from_unit_range(model: Any) -> keras.Model:
@@ -61,7 +61,7 @@ def from_unit_range(model: Any) -> keras.Model:
     Raises:
         ValueError: if it is another kind of model.
     """
-    if not getattr(model, "inputs", None):
+    if not is_graph(model):
         raise ValueError(
             "only a keras.Sequential or a functional model can be taken from bytes to [0, 1], got "
             f"a {type(model).__name__}"
