@@ -1,6 +1,7 @@
 """Progress bars that show the remaining time."""
 
-from collections.abc import Iterator, Sequence
+import contextvars
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from rich.console import Console
@@ -14,6 +15,10 @@ from rich.progress import (
 )
 
 Item = TypeVar("Item")
+
+# The display that `track` shows at present. A terminal has room for one display only, so the parts
+# of an item add their bars to it.
+_SHOWN: contextvars.ContextVar[Progress | None] = contextvars.ContextVar("shown", default=None)
 
 
 def bar(show: bool | int = True) -> Progress:
@@ -33,4 +38,32 @@ def bar(show: bool | int = True) -> Progress:
 def track(items: Sequence[Item], description: str, *, show: bool | int = True) -> Iterator[Item]:
     """Yield the items of a list, and advance a progress bar with each."""
     with bar(show) as progress:
-        yield from progress.track(items, description=description)
+        outer = _SHOWN.get()
+        _SHOWN.set(progress)
+        try:
+            yield from progress.track(items, description=description)
+        finally:
+            _SHOWN.set(outer)
+
+
+def track_part(items: Iterable[Item], description: str, *, total: int) -> Iterator[Item]:
+    """Yield the parts of the work on one item, with a bar of their own below that of the items.
+
+    Nothing is shown unless :func:`track` shows a progress bar at present.
+
+    Args:
+        items: the parts.
+        description: what they are.
+        total: their number.
+    """
+    progress = _SHOWN.get()
+    if progress is None:
+        yield from items
+        return
+    task = progress.add_task(description, total=total)
+    try:
+        for item in items:
+            yield item
+            progress.advance(task)
+    finally:
+        progress.remove_task(task)
