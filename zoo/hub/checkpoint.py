@@ -11,6 +11,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import CheckpointError
+from zoo.hub import overriding
 from zoo.typing import Path
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
 
     Raises:
         CheckpointError: naming the file and what is wrong with it.
+        TypeError: naming an override that the model does not have.
     """
     import keras
 
@@ -108,11 +110,13 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
             f"{folder / CONFIG} names the class {config['class']!r}, which this version of zoo "
             f"({zoo.__version__}) does not have"
         )
+    overriding.require_arguments(kind, config["config"], overrides)
     try:
         model = kind.from_config({**_without_automatic_name(kind, config["config"]), **overrides})
     except (TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{folder / CONFIG} does not describe a {kind.__name__}: {error}"
+            f"{folder / CONFIG} does not describe a {kind.__name__}: "
+            f"{overriding.in_one_line(error)}"
         ) from error
     if weights:
         path = folder / WEIGHTS
@@ -121,7 +125,9 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
         try:
             model.load_weights(path)
         except Exception as error:  # h5py and Keras raise many types of errors for a damaged file
-            raise CheckpointError(f"{path} does not hold this model's weights: {error}") from error
+            raise CheckpointError(
+                overriding.why_weights_do_not_fit(path, config["config"], overrides, error)
+            ) from error
         model.on_config_override(overrides)
     return model
 

@@ -7,9 +7,10 @@ import pathlib
 import re
 from collections.abc import Iterable
 
-from zoo.errors import CheckpointError, DownloadError, IntegrityError
+from zoo.errors import CheckpointError, DownloadError, IntegrityError, UnknownModelError
 from zoo.hub import catalog
 from zoo.hub.checkpoint import CONFIG, WEIGHTS
+from zoo.hub.keras_file import SUFFIX
 from zoo.hub.records import File
 from zoo.typing import Path
 
@@ -42,7 +43,8 @@ def fetch(
             is removed from the cache, so the next call fetches it again.
 
     Returns:
-        :class:`pathlib.Path` of a folder that holds ``config.json`` and ``model.weights.h5``.
+        :class:`pathlib.Path` of a folder that holds ``config.json`` and ``model.weights.h5``, or of
+        a ``.keras`` file if the name is that of one.
 
     Raises:
         TypeError: naming the argument that has the wrong type.
@@ -115,10 +117,24 @@ def check(name: Path) -> None:
         return
     if text.startswith("hf://"):
         raise ValueError(f"a Hub name reads hf://org/repo or hf://org/repo@revision, got {name!r}")
+    path = pathlib.Path(text)
     if not is_outside_catalog(name):
-        catalog.info(text)
-    elif not pathlib.Path(text).is_dir():
-        raise CheckpointError(f"no such folder: {text}")
+        try:
+            catalog.info(text)
+        except UnknownModelError as error:
+            if not (path.is_dir() or _is_keras_file(path)):
+                raise
+            kind = "folder" if path.is_dir() else "file"
+            raise UnknownModelError(
+                f"the catalog has no model {text!r}, but there is a {kind} of that name here: its "
+                f"name is {os.path.join(os.curdir, text)!r}"
+            ) from error
+    elif not (path.is_dir() or _is_keras_file(path)):
+        raise CheckpointError(f"no such folder or {SUFFIX} file: {text}")
+
+
+def _is_keras_file(path: pathlib.Path) -> bool:
+    return path.suffix == SUFFIX and path.is_file()
 
 
 def digest(path: Path) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from zoo.hub import checkpoint, download
+from zoo.hub import checkpoint, download, keras_file
 from zoo.typing import Path
 from zoo.utils import checks
 from zoo.utils.backend import require_backend
@@ -26,8 +26,10 @@ def load(
     """Load a pretrained model.
 
     Args:
-        name: a catalog name (see :func:`zoo.list_models`), ``hf://org/repo[@revision]``, or a
-            checkpoint folder.
+        name: a catalog name (see :func:`zoo.list_models`), ``hf://org/repo[@revision]``, a
+            checkpoint folder, or a ``.keras`` file that ``model.save`` wrote. A folder or file is
+            given as a :class:`pathlib.Path`, or as text with a separator (``"./mine"``), so that it
+            cannot be mistaken for a catalog name.
         revision: revision of the Hub repository to use instead of the pinned one.
         cache_dir: folder to use instead of huggingface_hub's cache folder.
         local_files_only: whether to use no network.
@@ -67,5 +69,8 @@ def load(
     )
     require_backend()
     require_own_process()
-    model = checkpoint.load(folder, weights=weights, **overrides)
+    stored_as = (
+        keras_file if folder.suffix == keras_file.SUFFIX and folder.is_file() else checkpoint
+    )
+    model = stored_as.load(folder, weights=weights, **overrides)
     return model if num_classes is None else model.with_new_head(num_classes)
