@@ -66,7 +66,8 @@ class GlobalCurvature:
         Returns:
             :class:`Curvature`, with NaN for pairs that were never needed.
         """
-        lower, upper = self._found.lower, self._found.upper
+        found = self._found  # another thread may replace it meanwhile
+        lower, upper = found.lower, found.upper
         wanted, count = {int(c) for c in classes}, len(lower)
         pairs = [
             (own, other)
@@ -74,7 +75,7 @@ class GlobalCurvature:
             if (own in wanted or other in wanted) and np.isnan(lower[own, other])
         ]
         if not pairs:
-            return self._found
+            return found
         network, head = self.network, self.network.kernels[-1]
         ranges = [
             ((0.0, activation.steepest), activation.bend) for activation in network.activations
@@ -92,8 +93,8 @@ class GlobalCurvature:
         for (own, other), (low, high) in zip(pairs, bounds, strict=True):
             lower[own, other], upper[own, other] = low, high
             lower[other, own], upper[other, own] = -high, -low
-        self._found = Curvature(lower, upper)
-        return self._found
+        self._found = found = Curvature(lower, upper)
+        return found
 
     def of_all(self) -> Curvature:
         """The bounds of all pairs of classes, as :class:`Curvature`."""

@@ -128,7 +128,8 @@ def _factorises(matrix: Array, pivots: Array) -> bool:
     shifted = np.negative(matrix)
     np.fill_diagonal(shifted, pivots)
     # LAPACK reads columns: the transposed array of a symmetric matrix is not copied.
-    factor, info = scipy.linalg.lapack.dpotrf(shifted.T, lower=1, clean=0, overwrite_a=1)
+    (factorise,) = scipy.linalg.get_lapack_funcs(("potrf",), (shifted,))
+    factor, info = factorise(shifted.T, lower=1, clean=0, overwrite_a=1)
     # Some libraries do not notice a NaN pivot, which an overflow may have caused.
     roots = np.diagonal(factor)
     return info == 0 and bool((np.isfinite(roots) & (roots > 0.0)).all())
