@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 import zoo
-from zoo.bounds.curvature import global_curvature
+from zoo.bounds.curvature import GlobalCurvature
 from zoo.bounds.smooth_network import SmoothNetwork, values_and_slopes
 from zoo.certificates import curvature as curvatures
 from zoo.certificates.curvature import radii
@@ -69,7 +69,7 @@ def hessian(smooth, x, own, other, step=1e-5):
 def test_no_sampled_hessian_exceeds_the_bounds(seed, hidden, activation):
     random = np.random.default_rng(seed)
     smooth = prepared(network(random, 4, hidden, activation))
-    bounds = global_curvature(smooth)
+    bounds = GlobalCurvature(smooth).of_all()
     largest = 0.0
     for own, other in itertools.permutations(range(3), 2):
         low, high = bounds.lower[own, other], bounds.upper[own, other]
@@ -101,7 +101,7 @@ def test_a_convolution_is_its_matrix():
     logits = keras.ops.convert_to_numpy(model(x))
     values, _ = difference(smooth, x.reshape(6, -1).astype("float64"), 0, 2)
     np.testing.assert_allclose(values, logits[:, 0] - logits[:, 2], rtol=1e-4, atol=1e-4)
-    bounds = global_curvature(smooth)
+    bounds = GlobalCurvature(smooth).of_all()
     for image in x[:3].reshape(3, -1):
         eigenvalues = np.linalg.eigvalsh(hessian(smooth, image.astype("float64"), 0, 1))
         assert bounds.lower[0, 1] - 1e-3 <= eigenvalues[0]
@@ -121,7 +121,7 @@ def test_two_pixels_against_brute_force(seed, hidden, activation):
     x = random.uniform(size=(4, 2)).astype("float32")
     predicted = np.argmax(keras.ops.convert_to_numpy(model(x)), axis=1)
     smooth = prepared(model)
-    found = radii(smooth, global_curvature(smooth), x, predicted)
+    found = radii(smooth, GlobalCurvature(smooth).of_all(), x, predicted)
     grid = np.stack(np.meshgrid(*[np.linspace(-3, 4, 281)] * 2), axis=-1).reshape(-1, 2)
     classes = np.argmax(keras.ops.convert_to_numpy(model(grid.astype("float32"))), axis=1)
     for i in range(len(x)):
@@ -306,7 +306,7 @@ def test_activations_may_differ_from_layer_to_layer():
     for weight in model.weights:
         weight.assign(random.normal(size=weight.shape))
     smooth = prepared(model)
-    bounds = global_curvature(smooth)
+    bounds = GlobalCurvature(smooth).of_all()
     for x in random.normal(size=(30, 4)):
         eigenvalues = np.linalg.eigvalsh(hessian(smooth, x, 0, 1))
         assert bounds.lower[0, 1] - 1e-4 <= eigenvalues[0]
@@ -321,7 +321,7 @@ def certified(kernel, bias, head, head_bias, x):
     smooth = prepared(model)
     x = np.array([x], "float32")
     classes = np.argmax(keras.ops.convert_to_numpy(model(x)), axis=1)
-    return radii(smooth, global_curvature(smooth), x, classes).radius.min()
+    return radii(smooth, GlobalCurvature(smooth).of_all(), x, classes).radius.min()
 
 
 def test_what_overflows_within_reach_proves_nothing():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.certificates.test_curvature import ACTIVATIONS, hessian, network, prepared
 from zoo.bounds.activations import known_activation
-from zoo.bounds.curvature import eigenvalue_bounds, global_curvature
+from zoo.bounds.curvature import GlobalCurvature, eigenvalue_bounds
 from zoo.bounds.local_curvature import within
 from zoo.certificates.curvature import radii
 from zoo.certificates.local_curvature import enlarged
@@ -58,7 +58,7 @@ def test_no_hessian_in_the_ball_exceeds_its_bounds(seed, hidden, activation, bal
     center = random.uniform(size=4)
     combination = head[:, 0] - head[:, 1]
     low, high = eigenvalue_bounds(smooth, norms, combination, within(smooth, center, ball, norms))
-    bounds = global_curvature(smooth)
+    bounds = GlobalCurvature(smooth).of_all()
     assert bounds.lower[0, 1] - 1e-6 <= low <= 0 <= high <= bounds.upper[0, 1] + 1e-6
     directions = random.normal(size=(20, 4))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -80,7 +80,7 @@ def test_two_pixels_against_brute_force(seed, hidden, activation):
     x = random.uniform(size=(4, 2)).astype("float32")
     predicted = np.argmax(keras.ops.convert_to_numpy(model(x)), axis=1)
     smooth = prepared(model)
-    found = radii(smooth, global_curvature(smooth), x, predicted)
+    found = radii(smooth, GlobalCurvature(smooth).of_all(), x, predicted)
     more = enlarged(smooth, x, predicted, found)
     assert (more.radius >= found.radius).all()
     assert (more.radius <= more.nearest).all()
@@ -98,11 +98,14 @@ def test_a_strongly_bent_network_gains():
     x = random.uniform(size=(8, 6)).astype("float32")
     predicted = np.argmax(keras.ops.convert_to_numpy(model(x)), axis=1)
     smooth = prepared(model)
-    found = radii(smooth, global_curvature(smooth), x, predicted)
+    found = radii(smooth, GlobalCurvature(smooth).of_all(), x, predicted)
     more = enlarged(smooth, x, predicted, found)
     assert more.radius.min(axis=1).mean() > 1.1 * found.radius.min(axis=1).mean()
     # Together, or one by one: the same.
     alone = enlarged(
-        smooth, x[:1], predicted[:1], radii(smooth, global_curvature(smooth), x[:1], predicted[:1])
+        smooth,
+        x[:1],
+        predicted[:1],
+        radii(smooth, GlobalCurvature(smooth).of_all(), x[:1], predicted[:1]),
     )
     np.testing.assert_allclose(alone.radius.min(), more.radius[0].min(), rtol=1e-2)

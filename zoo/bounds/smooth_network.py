@@ -1,11 +1,13 @@
 """A network as a chain of affine maps and smooth activations, as curvature bounds need it."""
 
 import dataclasses
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import keras
 import numpy as np
+import scipy.sparse
 from keras import ops
 
 from zoo.bounds.activations.derivatives import Derivatives
@@ -86,6 +88,8 @@ class SmoothNetwork:
                 "curvature",
             )
         self.maps: list[AffineMap] = []
+        self._derived: dict[str, Any] = {}
+        self._lock = threading.RLock()
 
     def _add_affine(self, rule: AffineRule) -> None:
         group = self.groups[-1]
@@ -126,13 +130,48 @@ class SmoothNetwork:
             if not (np.isfinite(part.sizes).all() and np.isfinite(part.bias_sizes).all()):
                 name = group[-1].layer.name
                 raise ValueError(f"layer {name!r} has NaN or infinite weights")
-        self.maps, self._norms = maps, None
+        self.maps, self._derived = maps, {}
 
     def norms(self) -> list[float]:
         """Upper bounds of the L2 norms of all affine maps except the last one."""
-        if self._norms is None:
-            self._norms = [dense_norm(part.kernel) for part in self.maps[:-1]]
-        return self._norms
+        return self._once("norms", lambda: [dense_norm(part.kernel) for part in self.maps[:-1]])
+
+    def signed_kernels(self, index: int) -> tuple[Array, Array]:
+        """The positive and the negative entries of a kernel, each with zeros for the others."""
+        kernel = self.kernels[index]
+        return self._once(
+            f"signed {index}", lambda: (np.maximum(kernel, 0.0), np.minimum(kernel, 0.0))
+        )
+
+    def gram(self, index: int) -> Array | None:
+        """``WᵀW`` of a kernel ``W (inputs, outputs)``; None if there are far more outputs."""
+        kernel = self.kernels[index]
+        if kernel.shape[1] > 2 * kernel.shape[0]:
+            return None
+        return self._once(f"gram {index}", lambda: kernel.T @ kernel)
+
+    def weighted(self, index: int, diagonal: Array) -> Array:
+        """``W diag(d) Wᵀ`` of a kernel ``W (inputs, outputs)``, for ``d (outputs,)``."""
+        kernel = self.kernels[index]
+        # The matrix of a convolution has few entries.
+        sparse = self._once(f"sparse {index}", lambda: _sparse(kernel))
+        if sparse is None:
+            return (kernel * diagonal) @ kernel.T
+        return (sparse.multiply(diagonal[None]).tocsr() @ sparse.T).toarray()
+
+    def _once(self, name: str, compute: Callable[[], Any]) -> Any:
+        """The result of a function of the weights, which is kept until they are read again."""
+        with self._lock:
+            if name not in self._derived:
+                self._derived[name] = compute()
+            return self._derived[name]
+
+
+def _sparse(kernel: Array) -> Any:
+    """A kernel as a sparse matrix, or None if it has too many entries."""
+    if np.count_nonzero(kernel) > 0.1 * kernel.size:
+        return None
+    return scipy.sparse.csr_array(kernel)
 
 
 def values_and_slopes(
@@ -167,6 +206,8 @@ def values_and_slopes(
 
 def _matrix(group: Sequence[AffineRule]) -> AffineMap:
     """The :class:`AffineMap` that a chain of rules computes."""
+    if len(group) == 1 and type(group[0]) is DenseRule and len(group[0].input_shape) == 1:
+        return _matrix_of_dense(group[0])
     shape = group[0].input_shape
     inputs = int(np.prod(shape))
     impulses = ops.convert_to_tensor(np.eye(inputs).reshape(-1, *shape), "float64")
@@ -187,3 +228,19 @@ def _matrix(group: Sequence[AffineRule]) -> AffineMap:
         for part in (bias, bias_sizes)
     )
     return AffineMap(kernel, bias, sizes, bias_sizes, roundings, stretch, peak)
+
+
+def _matrix_of_dense(rule: DenseRule) -> AffineMap:
+    """As :func:`_matrix`, without the products of the kernel and an identity matrix."""
+    rule.prepare()
+    kernel, sizes, bias = map(ops.convert_to_numpy, (rule.kernel, rule.kernel_sizes, rule.offset))
+    bias = np.broadcast_to(bias, kernel.shape[1:])
+    return AffineMap(
+        kernel,
+        bias,
+        sizes,
+        np.abs(bias),
+        rule.roundings,
+        stretch=max(1.0, float(sizes.sum(axis=0).max())),
+        peak=float(np.abs(bias).max()),
+    )

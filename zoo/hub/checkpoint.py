@@ -11,6 +11,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import CheckpointError
+from zoo.hub import overriding
 from zoo.typing import Path
 
 if TYPE_CHECKING:
@@ -110,15 +111,18 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
             f"{folder / CONFIG} names the class {config['class']!r}, which this version of zoo "
             f"({zoo.__version__}) does not have"
         )
+    overriding.require_arguments(kind, config["config"], overrides)
     stored = _without_automatic_name(kind, config["config"])
     try:
         model = kind.from_config({**stored, **overrides})
     except (TypeError, ValueError) as error:
         if overrides and _loads(kind, stored):
             blamed = TypeError if isinstance(error, TypeError) else ValueError
-            raise blamed(f"{_written(overrides)} does not fit: {error}") from error
+            reason = overriding.in_one_line(error)
+            raise blamed(f"{overriding.written(overrides)} does not fit: {reason}") from error
         raise CheckpointError(
-            f"{folder / CONFIG} does not describe a {kind.__name__}: {error}"
+            f"{folder / CONFIG} does not describe a {kind.__name__}: "
+            f"{overriding.in_one_line(error)}"
         ) from error
     if weights:
         path = folder / WEIGHTS
@@ -128,20 +132,12 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
             model.load_weights(path)
         except Exception as error:  # h5py and Keras raise many types of errors for a damaged file
             if overrides and _loads(kind, stored, path):
-                changed = {k: v for k, v in overrides.items() if stored.get(k, v) != v}
-                own = {name: stored[name] for name in changed}
-                raise ValueError(
-                    f"{_written(changed or overrides)} does not fit the weights in {folder}, which "
-                    f"are those of {_written(own) or 'other settings'}; weights=False makes the "
-                    "model without them"
-                ) from error
-            raise CheckpointError(f"{path} does not hold this model's weights: {error}") from error
+                raise ValueError(overriding.does_not_fit(path, stored, overrides)) from error
+            raise CheckpointError(
+                f"{path} does not hold this model's weights: {overriding.in_one_line(error)}"
+            ) from error
         model.on_config_override(overrides)
     return model
-
-
-def _written(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in settings.items())
 
 
 def _loads(kind: Any, config: dict[str, Any], weights: pathlib.Path | None = None) -> bool:

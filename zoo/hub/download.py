@@ -8,9 +8,10 @@ import re
 import urllib.parse
 from collections.abc import Iterable
 
-from zoo.errors import CheckpointError, DownloadError, IntegrityError
+from zoo.errors import CheckpointError, DownloadError, IntegrityError, UnknownModelError
 from zoo.hub import catalog
 from zoo.hub.checkpoint import CONFIG, WEIGHTS
+from zoo.hub.keras_file import SUFFIX
 from zoo.hub.records import File
 from zoo.typing import Path
 
@@ -53,7 +54,8 @@ def fetch(
             is removed from the cache, so the next call fetches it again.
 
     Returns:
-        :class:`pathlib.Path` of a folder that holds ``config.json`` and ``model.weights.h5``.
+        :class:`pathlib.Path` of a folder that holds ``config.json`` and ``model.weights.h5``, or of
+        a ``.keras`` file if the name is that of one.
 
     Raises:
         TypeError: naming the argument that has the wrong type.
@@ -146,10 +148,24 @@ def check(name: Path) -> None:
             "a Hub name reads hf://org/repo, hf://org/repo@revision or "
             f"https://huggingface.co/org/repo, got {name!r}"
         )
+    path = pathlib.Path(os.path.expanduser(text))  # an unknown ~user stays as it is
     if not is_outside_catalog(name):
-        catalog.info(text)
-    elif not pathlib.Path(text).expanduser().is_dir():
-        raise CheckpointError(f"no such folder: {text}")
+        try:
+            catalog.info(text)
+        except UnknownModelError as error:
+            if not (path.is_dir() or _is_keras_file(path)):
+                raise
+            kind = "folder" if path.is_dir() else "file"
+            raise UnknownModelError(
+                f"the catalog has no model {text!r}, but there is a {kind} of that name here: its "
+                f"name is {os.path.join(os.curdir, text)!r}"
+            ) from error
+    elif not (path.is_dir() or _is_keras_file(path)):
+        raise CheckpointError(f"no such folder or {SUFFIX} file: {text}")
+
+
+def _is_keras_file(path: pathlib.Path) -> bool:
+    return path.suffix == SUFFIX and path.is_file()
 
 
 def digest(path: Path) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from zoo.hub import checkpoint as checkpoints
-from zoo.hub import download
+from zoo.hub import download, keras_file
 from zoo.typing import Path
 from zoo.utils import checks
 from zoo.utils.backend import require_backend
@@ -30,7 +30,10 @@ def load(
 
     Args:
         checkpoint: a catalog name (see :func:`zoo.list_models`), ``hf://org/repo[@revision]``, the
-            repository's address as in ``https://huggingface.co/org/repo``, or a folder.
+            repository's address as in ``https://huggingface.co/org/repo``, a checkpoint folder, or
+            a ``.keras`` file that ``model.save`` wrote. A folder or file is given as a
+            :class:`pathlib.Path`, or as text with a separator (``"./mine"``), so that it cannot be
+            mistaken for a catalog name.
         name: name of the Keras model; None lets Keras make one up.
         revision: revision of the Hub repository to use instead of the pinned one.
         cache_dir: folder to use instead of huggingface_hub's cache folder.
@@ -75,7 +78,10 @@ def load(
     require_own_process()
     if name is not None:
         overrides["name"] = name
-    model = checkpoints.load(folder, weights=weights, **overrides)
+    stored_as = (
+        keras_file if folder.suffix == keras_file.SUFFIX and folder.is_file() else checkpoints
+    )
+    model = stored_as.load(folder, weights=weights, **overrides)
     if num_classes is None:
         return model
     model = model.with_new_head(num_classes)

@@ -19,7 +19,7 @@ _SMALLEST = 1e-12
 class PairCurvature:
     """Estimates of upper bounds of the curvature of ``f_c − f_j``, for all pairs of classes.
 
-    They estimate the upper bounds of :func:`zoo.bounds.curvature.global_curvature`: power
+    They estimate the upper bounds of :func:`zoo.bounds.curvature.GlobalCurvature`: power
     iteration replaces the exact eigenvalues and norms, and gradients flow to the weights.
 
     Args:

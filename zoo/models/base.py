@@ -19,6 +19,7 @@ from zoo.errors import UnsupportedLayerError
 from zoo.layers.augmentation import Augmentation
 from zoo.metrics.certified_accuracy import certified_metrics
 from zoo.models.checked_calls import CheckedCalls
+from zoo.ops.cores import undivided_linear_algebra
 from zoo.ops.precision import require_float32
 from zoo.typing import Array, ArrayLike, Budget, ImageShape, Norm, NormLike, Path, Tensor
 from zoo.utils import checks, inputs
@@ -440,7 +441,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             return current[id(self)]
         state = self.weights_state()
         if getattr(self, "_derived", (None, None))[0] != state:
-            self._derived = (state, derive())
+            with undivided_linear_algebra():
+                self._derived = (state, derive())
         found = self._derived[1]
         if current is not None:
             current[id(self)] = found

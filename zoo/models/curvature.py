@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.bounds.curvature import Curvature, global_curvature
+from zoo.bounds.curvature import Curvature, GlobalCurvature
 from zoo.bounds.smooth_network import SmoothNetwork
 from zoo.certificates import CertifiedBatch, round_down
 from zoo.certificates.curvature import radii
@@ -185,17 +185,17 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
     def curvature(self) -> Curvature:
         """:class:`zoo.bounds.curvature.Curvature` of the current weights; it is cached."""
         _, curvature = self.derived()
-        return curvature
+        return curvature.of_all()
 
-    def derive_from(self, analysis: SmoothNetwork) -> Curvature:
+    def derive_from(self, analysis: SmoothNetwork) -> GlobalCurvature:
         analysis.prepare()
-        return global_curvature(analysis)
+        return GlobalCurvature(analysis)
 
     def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
         logits = ops.convert_to_numpy(self(x, training=False))
         smooth, curvature = self.derived()
         flat, classes = x.reshape(len(x), -1), np.argmax(logits, axis=1)
-        found = radii(smooth, curvature, flat, classes)
+        found = radii(smooth, curvature.of(np.unique(classes)), flat, classes)
         if method == "curvature-local":
             found = enlarged(smooth, flat, classes, found)
         diameter = math.sqrt(math.prod(self.image_shape))

@@ -1,16 +1,21 @@
 """Heavy NumPy work on all cores, with a whole task for each core."""
 
 import concurrent.futures
+import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-# `threadpool_limits` changes a setting of the whole process. The lock keeps one thread from
-# restoring the setting while another one relies on it.
-_LIMIT = threading.Lock()
+from zoo.utils.progress import track_part
+
+# `threadpool_limits` changes a setting of the whole process. So the first context that needs the
+# limit sets it, and the last one that ends restores the setting.
+_LOCK = threading.Lock()
+_limit: Any = None
+_users = 0
 _Result = TypeVar("_Result")
 
 
@@ -21,19 +26,45 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def on_all_cores(function: Callable[..., _Result], *arguments: Iterable[Any]) -> list[_Result]:
+@contextlib.contextmanager
+def undivided_linear_algebra() -> Iterator[None]:
+    """A context in which NumPy and SciPy do not divide one operation among several threads.
+
+    Such threads wait for each other, even for minutes if another program uses one of the cores.
+    """
+    global _limit, _users
+    with _LOCK:
+        if not _users:
+            _limit = threadpool_limits(1, user_api="blas")
+        _users += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _users -= 1
+            if not _users:
+                _limit.restore_original_limits()
+
+
+def on_all_cores(
+    function: Callable[..., _Result], *arguments: Iterable[Any], description: str | None = None
+) -> list[_Result]:
     """``list(map(function, *arguments))``, with as many tasks at once as there are cores.
 
-    Linear algebra uses one core for each task. If it divided a task among threads, these would wait
-    for each other, even for seconds if another program uses one of the cores.
+    Linear algebra uses one core for each task: see :func:`undivided_linear_algebra`.
 
     Args:
         function: function of NumPy arrays that mostly runs without holding the interpreter's lock.
         arguments: iterables, one for each argument of the function.
+        description: what a progress bar calls the tasks, if the caller shows one (see
+            :func:`zoo.utils.progress.track`); None shows none.
     """
+    columns = [list(argument) for argument in arguments]
     with (
-        _LIMIT,
-        threadpool_limits(1, user_api="blas"),
+        undivided_linear_algebra(),
         concurrent.futures.ThreadPoolExecutor(cores()) as pool,
     ):
-        return list(pool.map(function, *arguments))
+        results = pool.map(function, *columns)
+        if description is None:
+            return list(results)
+        return list(track_part(results, description, total=min(map(len, columns))))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
+from zoo.ops.largest_eigenvalue import UNIT_ROUNDOFF64, gram_error, largest_eigenvalue
 from zoo.ops.windows import Windows
 from zoo.typing import Array, ArrayLike, Padding, Tensor
 from zoo.utils.float64 import SLACK
@@ -50,13 +51,14 @@ def gram_row_sums(matrix: Tensor) -> tuple[Tensor, ...]:
 
 
 def dense_norm(kernel: ArrayLike) -> float:
-    """Upper bound of ``‖W‖₂`` by a float64 singular value decomposition.
+    """Upper bound of ``‖W‖₂``, proven by a Cholesky factorisation in float64.
 
     Args:
         kernel: array ``(inputs, units)``.
 
     Returns:
-        float, which exceeds the norm by a factor of at most ``1 + 2e-9``.
+        float, which usually exceeds the norm by a factor of less than ``1 + 2e-9``, and by one of
+        ``1 + 1e-7`` if the norm is hard to estimate.
 
     Example:
 
@@ -65,7 +67,19 @@ def dense_norm(kernel: ArrayLike) -> float:
     >>> round(dense_norm(np.array([[3.0, 0.0], [0.0, 4.0]])), 6)
     4.0
     """
-    return float(np.linalg.norm(_float64(kernel, 2), 2)) * (1.0 + SLACK)
+    kernel = _float64(kernel, 2)
+    largest = np.abs(kernel).max(initial=0.0)
+    if largest == 0.0:
+        return 0.0
+    # The scale is a power of two, so that no square of a large entry overflows and no rounding is
+    # added. What small entries lose by underflow is far below the rounding of the largest one.
+    exponent = int(np.frexp(largest)[1])
+    scaled = np.ldexp(kernel, -exponent)
+    rows = scaled if scaled.shape[0] <= scaled.shape[1] else scaled.T
+    gram = rows @ rows.T
+    error = gram_error(float(np.trace(gram)), sum(rows.shape))
+    norm = np.sqrt(largest_eigenvalue(gram, error)) * (1.0 + 4.0 * UNIT_ROUNDOFF64)
+    return float(np.ldexp(norm, exponent))
 
 
 def convolution_norm(

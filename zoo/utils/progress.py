@@ -1,5 +1,6 @@
 """Progress bars that show the remaining time."""
 
+import contextvars
 import datetime
 import html
 import time
@@ -20,6 +21,9 @@ Item = TypeVar("Item")
 
 # Seconds between two updates of a bar in a notebook, which are messages to the browser.
 _PAUSE = 0.2
+# The display that `track` shows at present. A terminal has room for one display only, so the parts
+# of an item add their bars to it.
+_SHOWN: contextvars.ContextVar[Any] = contextvars.ContextVar("shown", default=None)
 
 
 class NotebookProgress:
@@ -47,6 +51,10 @@ class NotebookProgress:
     def advance(self, task: int) -> None:
         """Move a bar on by one step."""
         self._bars[task].advance()
+
+    def remove_task(self, task: int) -> None:
+        """Leave a bar as it is at its end: a cell has room for it."""
+        self._bars[task].show()
 
     def track(self, items: Iterable[Item], description: str) -> Iterator[Item]:
         """Yield the items of a list, and advance a bar with each."""
@@ -114,4 +122,32 @@ def bar(show: bool | int = True) -> Any:
 def track(items: Sequence[Item], description: str, *, show: bool | int = True) -> Iterator[Item]:
     """Yield the items of a list, and advance a progress bar with each."""
     with bar(show) as progress:
-        yield from progress.track(items, description=description)
+        outer = _SHOWN.get()
+        _SHOWN.set(progress)
+        try:
+            yield from progress.track(items, description=description)
+        finally:
+            _SHOWN.set(outer)
+
+
+def track_part(items: Iterable[Item], description: str, *, total: int) -> Iterator[Item]:
+    """Yield the parts of the work on one item, with a bar of their own below that of the items.
+
+    Nothing is shown unless :func:`track` shows a progress bar at present.
+
+    Args:
+        items: the parts.
+        description: what they are.
+        total: their number.
+    """
+    progress = _SHOWN.get()
+    if progress is None:
+        yield from items
+        return
+    task = progress.add_task(description, total=total)
+    try:
+        for item in items:
+            yield item
+            progress.advance(task)
+    finally:
+        progress.remove_task(task)
