@@ -160,6 +160,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         optimizer = self.default_optimizer() if optimizer is None else optimizer
         loss = of_this_model(self.default_loss()) if loss is None else loss
         self._has_default_loss = getattr(loss, "of_this_model", False)
+        # Older versions of Keras take a tuple for a single metric.
+        metrics = list(metrics) if isinstance(metrics, tuple) else metrics
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def default_optimizer(self) -> Any:

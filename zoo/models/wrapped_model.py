@@ -1,5 +1,6 @@
 """The base class of models that wrap an ordinary Keras network."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,11 +40,16 @@ class WrappedModel(CertifiedModel):
     fixed = ("image_shape", "num_classes", "network")
 
     def __init__(self, network: Any, **kwargs: Any) -> None:
+        by_name = is_by_name(network)
+        arguments = json.dumps(network, default=_plain) if by_name else None
         network = network_from(network, self.networks)
         analysis = self.analyse(network)
         require_images_to_logits(network)
         super().__init__(network.input_shape[1:], network.output_shape[-1], **kwargs)
         self.network = network
+        # Both are texts, because Keras would track dictionaries as parts of the model.
+        self._arguments = arguments
+        self._as_made = json.dumps(_serialised(network), default=_plain) if by_name else None
         self._analysis = analysis
 
     @staticmethod
@@ -110,14 +116,52 @@ class WrappedModel(CertifiedModel):
         Raises:
             ValueError: if the last layer is not a dense one without activation.
         """
-        network = with_new_last_layer(self.network, self.head_layer, num_classes)
-        return type(self).from_config({**self.get_config(), "network": network})
+        config = self.get_config()
+        last, network = self.head_layer, config["network"]
+        if is_by_name(network) and "num_classes" in network:
+            _require_head(last)
+            model = type(self).from_config(
+                {**config, "network": {**network, "num_classes": num_classes}}
+            )
+            copy_weights(self.network, model.network, last)
+            return model
+        network = with_new_last_layer(self.network, last, num_classes)
+        return type(self).from_config({**config, "network": network})
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         # The network's own configuration contains these two.
         del config["image_shape"], config["num_classes"]
-        return {**config, "network": keras.saving.serialize_keras_object(self.network)}
+        return {**config, "network": self._network_config()}
+
+    def _network_config(self) -> dict[str, Any]:
+        """The name and the arguments of the network, or its serialised form.
+
+        A name stands for the network only as long as its layers are as they were made: the user may
+        have frozen one, or set another activation.
+        """
+        serialised = _serialised(self.network)
+        if self._arguments is None or json.dumps(serialised, default=_plain) != self._as_made:
+            return serialised
+        return json.loads(self._arguments)
+
+
+def is_by_name(network: Any) -> bool:
+    """Whether a network is given as a dictionary of its name and its arguments."""
+    return isinstance(network, dict) and "class_name" not in network
+
+
+def _serialised(network: keras.Model) -> dict[str, Any]:
+    """The serialised form of a network, without the optimizer and the loss it was compiled with."""
+    config = keras.saving.serialize_keras_object(network)
+    return {key: value for key, value in config.items() if key != "compile_config"}
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number or array as Python numbers, which JSON can hold."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise TypeError(f"an argument of a network must be numbers or text, got {value!r}")
 
 
 def network_from(
@@ -133,15 +177,13 @@ def network_from(
     Raises:
         ValueError: naming the known names, if the name is not one of them.
     """
-    if isinstance(network, dict) and "class_name" in network:
-        return keras.saving.deserialize_keras_object(network)
-    if isinstance(network, dict):
+    if is_by_name(network):
         options = dict(network)
         name = options.pop("name", None)
         if name not in known:
             raise ValueError(f"network.name must be one of {', '.join(known)}, got {name!r}")
         return known[name](**options)
-    return network
+    return keras.saving.deserialize_keras_object(network) if isinstance(network, dict) else network
 
 
 def require_images_to_logits(network: keras.Model) -> None:
@@ -186,15 +228,25 @@ def with_new_last_layer(
         )
 
     copy = keras.models.clone_model(network, clone_function=resized, recursive=True)
-    pairs = zip(
-        copy._flatten_layers(include_self=False, recursive=True),
-        network._flatten_layers(include_self=False, recursive=True),
-        strict=True,
-    )
-    for new, old in pairs:
+    copy_weights(network, copy, last)
+    return copy
+
+
+def copy_weights(
+    source: keras.Model, target: keras.Model, last: keras.layers.Dense | None = None
+) -> None:
+    """Copy the weights of a network to another one with the same layers.
+
+    Args:
+        source, target: the two networks.
+        last: a layer of ``source`` whose weights are not copied.
+    """
+    networks = [
+        network._flatten_layers(include_self=False, recursive=True) for network in (source, target)
+    ]
+    for old, new in zip(*networks, strict=True):
         if old is not last and not isinstance(old, (keras.Sequential, keras.Model)):
             new.set_weights(old.get_weights())
-    return copy
 
 
 def layers_under(last: keras.layers.Dense | None, network: keras.Model) -> list[keras.layers.Layer]:
