@@ -76,7 +76,9 @@ def _require_allowed_object(value: dict[str, Any]) -> dict[str, type]:
 
 def _class_of(value: dict[str, Any]) -> Any:
     """The class that Keras would find for an object, or None."""
-    name, module, registered = (value.get(key) for key in ("class_name", "module", "registered_name"))
+    name, module, registered = (
+        value.get(key) for key in ("class_name", "module", "registered_name")
+    )
     # Without a module, Keras takes the object for one of an old version and goes other ways.
     if not (isinstance(name, str) and isinstance(module, str)):
         return None

@@ -13,7 +13,7 @@ from zoo.models import CertifiedModel
 from zoo.models.wrapped_model import WrappedModel, network_from
 from zoo.typing import Shape
 
-# The arguments that make a layer or more for each number up to a count, or for each entry of a list.
+# The arguments that make a layer or more for each number up to them, or for each of their entries.
 _LAYERS = ("depth", "filters", "hidden")
 # No tensor in a network may have more entries for one image: 1 GiB of float32.
 _LARGEST_TENSOR = 2**28
@@ -54,7 +54,11 @@ def require_fit(
                 )
     if issubclass(kind, WrappedModel):
         # The constructor computes with the network, so the network is looked at first.
-        _require_in(stored, _without_memory(lambda: _weights_of_network(kind, network), registered))
+        shapes, tensors = _without_memory(lambda: _network_shapes(kind, network), registered)
+        _require_in(stored, shapes)
+        for tensor in tensors:
+            if math.prod(tensor) > _LARGEST_TENSOR:
+                raise ValueError(f"a layer takes tensors of the shape {tensor}")
     try:
         shapes = _without_memory(lambda: _shapes_of(kind.from_config(arguments)), registered)
     except Exception:
@@ -90,12 +94,10 @@ def _without_memory(make: Callable[[], _Result], registered: Mapping[str, type])
     return results[0]
 
 
-def _weights_of_network(kind: type[WrappedModel], network: Any) -> list[Shape]:
+def _network_shapes(kind: type[WrappedModel], network: Any) -> tuple[list[Shape], list[Shape]]:
+    """The shapes of the weights of a network, and of the tensors that its layers take."""
     model = network_from(network, kind.networks)
-    for node in nodes_of(model):
-        if math.prod(node.input_shape or ()) > _LARGEST_TENSOR:
-            raise ValueError(f"{node.layer.name!r} takes tensors of the shape {node.input_shape}")
-    return _shapes_of(model)
+    return _shapes_of(model), [tuple(node.input_shape or ()) for node in nodes_of(model)]
 
 
 def _shapes_of(model: keras.Model) -> list[Shape]:

@@ -36,7 +36,9 @@ def _dense(
 ) -> keras.Sequential:
     names = LayerNames()
     layers.append(keras.layers.Flatten(data_format="channels_last", name="flatten"))
-    layers += [keras.layers.Dense(units, activation="relu", name=names("dense")) for units in hidden]
+    layers += [
+        keras.layers.Dense(units, activation="relu", name=names("dense")) for units in hidden
+    ]
     return keras.Sequential([*layers, keras.layers.Dense(num_classes, name="head")], name=name)
 
 

@@ -1,5 +1,6 @@
 """The base class of models that wrap an ordinary Keras network."""
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -42,7 +43,7 @@ class WrappedModel(CertifiedModel):
     def __init__(self, network: Any, **kwargs: Any) -> None:
         by_name = is_by_name(network)
         arguments = json.dumps(network, default=_plain) if by_name else None
-        network = network_from(network, self.networks)
+        network = network_from(json.loads(arguments) if arguments else network, self.networks)
         analysis = self.analyse(network)
         require_images_to_logits(network)
         super().__init__(network.input_shape[1:], network.output_shape[-1], **kwargs)
@@ -183,7 +184,10 @@ def network_from(
         if name not in known:
             raise ValueError(f"network.name must be one of {', '.join(known)}, got {name!r}")
         return known[name](**options)
-    return keras.saving.deserialize_keras_object(network) if isinstance(network, dict) else network
+    if isinstance(network, dict):
+        # Keras takes entries out of the dictionary that it reads.
+        return keras.saving.deserialize_keras_object(copy.deepcopy(network))
+    return network
 
 
 def require_images_to_logits(network: keras.Model) -> None:
@@ -227,9 +231,9 @@ def with_new_last_layer(
             {**config, "units": num_classes} if layer is last else config
         )
 
-    copy = keras.models.clone_model(network, clone_function=resized, recursive=True)
-    copy_weights(network, copy, last)
-    return copy
+    resized_copy = keras.models.clone_model(network, clone_function=resized, recursive=True)
+    copy_weights(network, resized_copy, last)
+    return resized_copy
 
 
 def copy_weights(
