@@ -3,7 +3,7 @@
 import math
 import os
 import pathlib
-from typing import Any
+from typing import Any, cast
 
 from zoo.typing import Shape
 
@@ -39,7 +39,7 @@ def shapes_in(path: pathlib.Path) -> list[Shape]:
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                     raise ValueError(f"{inner} is a link, which a checkpoint may not hold")
                 node = group[name]
-                address = h5py.h5o.get_info(node.id).addr
+                address = cast(Any, h5py).h5o.get_info(node.id).addr
                 if address in seen:
                     raise ValueError(f"{inner} is in the file under another name as well")
                 seen.add(address)
