@@ -4,8 +4,12 @@ BIN := .venv/bin
 BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses metrics bounds callbacks certificates models attacks \
 	utils/test_inputs.py test_export.py hub/test_loading.py test_memory.py) \
 	tests/training/test_schedules.py
+# The public interface, which runs with the lowest versions of the dependencies too.
+LOWEST := .venv-lowest/bin
+PUBLIC := $(addprefix tests/,test_import.py hub/test_loading.py hub/test_checkpoint_safety.py \
+	hub/test_published_numbers.py hub/test_every_checkpoint.py models/test_checked_calls.py)
 
-.PHONY: demo test test-jax test-scale test-slow lint format bench docs clean
+.PHONY: demo test test-jax test-lowest test-scale test-slow lint format bench docs clean
 
 # Targets that need .venv set it up first; a change of pyproject.toml renews it.
 .venv/installed: pyproject.toml
@@ -15,14 +19,28 @@ BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses metrics bounds
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
+# The lowest versions that pyproject.toml declares of what zoo itself depends on, and so the oldest
+# ones that a user can have.
+.venv-lowest/installed: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-lowest
+	$(LOWEST)/python -m pip install --quiet uv
+	$(LOWEST)/uv pip compile --quiet --python $(LOWEST)/python --resolution lowest-direct \
+		--extra jax --extra test --output-file .venv-lowest/requirements.txt pyproject.toml
+	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --no-deps \
+		--requirement .venv-lowest/requirements.txt --editable .
+	touch $@
+
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not scale'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not scale and not lowest'
 
 test-jax: .venv/installed
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not scale' $(BOTH_BACKENDS)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not scale and not lowest' $(BOTH_BACKENDS)
+
+test-lowest: .venv-lowest/installed
+	$(LOWEST)/python -m pytest -n 2 --dist worksteal -m 'not slow and not scale' $(PUBLIC)
 
 test-scale: .venv/installed
 	$(BIN)/python -m pytest -m scale
@@ -46,4 +64,4 @@ docs: .venv/installed
 	$(BIN)/mkdocs build --strict --quiet --site-dir build/docs
 
 clean:
-	rm -rf .venv demo build dist
+	rm -rf .venv .venv-lowest demo build dist

@@ -130,7 +130,8 @@ def is_graph(model: object) -> bool:
 def _functional() -> type:
     """The class of functional models, for which Keras has no public name."""
     inputs = keras.Input((1,))
-    return type(keras.Model(inputs, inputs))
+    # Older versions of Keras refuse a model without a layer between its inputs and outputs.
+    return type(keras.Model(inputs, keras.layers.Identity()(inputs)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,9 @@
 """Save a model as a checkpoint folder, and load it from one.
 
-The folder holds ``config.json`` and ``model.weights.h5``.
+The folder holds ``config.json`` and ``model.weights.h5``. The first is a small table: the class of
+the model, and the arguments of its constructor, with a network of the zoo by its name. It has no
+detail of a version of Keras, unless the model wraps a network of the user's own, which is stored in
+Keras's serialised form.
 """
 
 import json
@@ -8,11 +11,12 @@ import os
 import pathlib
 import re
 import tempfile
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import CheckpointError
-from zoo.hub import overriding
-from zoo.typing import Path
+from zoo.hub import overriding, weights_file
+from zoo.typing import Path, Shape
 
 if TYPE_CHECKING:
     from zoo.models import CertifiedModel
@@ -38,7 +42,8 @@ def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> Non
     Raises:
         TypeError: if ``model`` is not a model of the zoo.
         ValueError: if the model's class is not registered with Keras, so that the folder could not
-            be loaded, or if a weight is too large for half precision.
+            be loaded, if it wraps a network with objects that a checkpoint may not use, or if a
+            weight is too large for half precision.
 
     Example:
 
@@ -52,6 +57,7 @@ def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> Non
     import keras
 
     import zoo
+    from zoo.hub import allowed_classes
 
     if not isinstance(model, zoo.models.CertifiedModel):
         raise TypeError(
@@ -66,14 +72,18 @@ def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> Non
         )
     folder = pathlib.Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
+    arguments = model.get_config()
+    try:
+        allowed_classes.require_allowed(arguments)
+    except ValueError as error:
+        raise ValueError(f"the model could not be loaded from a checkpoint: {error}") from None
     config = {
         "format": FORMAT,
         "class": name,
-        "config": {k: v for k, v in model.get_config().items() if k not in ("dtype", "trainable")},
+        "config": _stored(type(model), arguments),
         "zoo_version": zoo.__version__,
-        "keras_version": keras.__version__,
     }
-    bare = type(model).from_config(model.get_config())
+    bare = type(model).from_config(arguments)
     bare.set_weights(model.get_weights())
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
         partial = pathlib.Path(partial)
@@ -102,6 +112,7 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
     import keras
 
     import zoo.models  # registers the classes
+    from zoo.hub import sizes
 
     folder = pathlib.Path(folder)
     config = read_config(folder)
@@ -111,12 +122,24 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
             f"{folder / CONFIG} names the class {config['class']!r}, which this version of zoo "
             f"({zoo.__version__}) does not have"
         )
-    overriding.require_arguments(kind, config["config"], overrides)
-    stored = _without_automatic_name(kind, config["config"])
+    stored = config["config"]
+    overriding.require_arguments(kind, stored, overrides)
+    arguments = {**stored, **overrides}
+    path = folder / WEIGHTS
+    registered = _registered(folder, kind, stored)
     try:
-        model = kind.from_config({**stored, **overrides})
-    except (TypeError, ValueError) as error:
-        if overrides and _loads(kind, stored):
+        # Overrides without weights describe a model of another size.
+        if weights or (path.is_file() and not overrides):
+            sizes.require_fit(kind, arguments, _shapes_in(path), registered)
+        model = kind.from_config(arguments)
+    except CheckpointError:
+        raise
+    except sizes.UnlikeFile as error:
+        if overrides and _fits(kind, stored, path, registered):
+            raise ValueError(overriding.does_not_fit(path, stored, overrides)) from error
+        raise CheckpointError(f"{path} does not hold this model's weights: {error}") from error
+    except Exception as error:  # whatever Keras and the backend raise for an unfit argument
+        if overrides and _fits(kind, stored, path, registered):
             blamed = TypeError if isinstance(error, TypeError) else ValueError
             reason = overriding.in_one_line(error)
             raise blamed(f"{overriding.written(overrides)} does not fit: {reason}") from error
@@ -125,14 +148,9 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
             f"{overriding.in_one_line(error)}"
         ) from error
     if weights:
-        path = folder / WEIGHTS
-        if not path.is_file():
-            raise CheckpointError(f"{folder} has no {WEIGHTS}")
         try:
             model.load_weights(path)
         except Exception as error:  # h5py and Keras raise many types of errors for a damaged file
-            if overrides and _loads(kind, stored, path):
-                raise ValueError(overriding.does_not_fit(path, stored, overrides)) from error
             raise CheckpointError(
                 f"{path} does not hold this model's weights: {overriding.in_one_line(error)}"
             ) from error
@@ -140,27 +158,58 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
     return model
 
 
-def _loads(kind: Any, config: dict[str, Any], weights: pathlib.Path | None = None) -> bool:
-    """Whether a checkpoint is a model as it is stored, so that a mistake is in the overrides."""
+def _registered(
+    folder: pathlib.Path, kind: type["CertifiedModel"], stored: dict[str, Any]
+) -> Mapping[str, type]:
+    """The classes that a configuration names, which must all be allowed."""
+    from zoo.hub import allowed_classes
+
     try:
-        model = kind.from_config(config)
-        if weights is not None:
-            model.load_weights(weights)
-    except Exception:  # h5py and Keras raise many types of errors
+        return allowed_classes.require_allowed(stored)
+    except Exception as error:  # whatever Keras raises for what it cannot read
+        raise CheckpointError(
+            f"{folder / CONFIG} does not describe a {kind.__name__}: "
+            f"{overriding.in_one_line(error)}"
+        ) from error
+
+
+def _fits(
+    kind: type["CertifiedModel"],
+    stored: dict[str, Any],
+    path: pathlib.Path,
+    registered: Mapping[str, type],
+) -> bool:
+    """Whether a checkpoint is a model as it is stored, so that a mistake is in the overrides."""
+    from zoo.hub import sizes
+
+    try:
+        sizes.require_fit(kind, stored, _shapes_in(path), registered)
+    except Exception:  # whatever Keras and h5py raise
         return False
     return True
 
 
-def _without_automatic_name(kind: type, config: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a model, without its name if Keras had made that up.
+def _shapes_in(path: pathlib.Path) -> list[Shape]:
+    if not path.is_file():
+        raise CheckpointError(f"{path.parent} has no {WEIGHTS}")
+    try:
+        return weights_file.shapes_in(path)
+    except Exception as error:  # h5py raises many types of errors for a damaged file
+        raise CheckpointError(f"{path} does not hold this model's weights: {error}") from error
 
-    Keras then makes up a new name. Otherwise two models from the same checkpoint would have the
-    same name, and could not both be layers of a third model.
+
+def _stored(kind: type, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that a checkpoint stores.
+
+    A name that Keras made up is left out, so that a loaded model gets a new one. Otherwise two
+    models from the same checkpoint would have the same name, and could not both be layers of a
+    third model.
     """
-    name = str(config.get("name", ""))
+    left_out = {"dtype", "trainable"}
+    name = str(arguments.get("name", ""))
     if re.fullmatch(kind.__name__.lower() + r"\d*", name.replace("_", "")):
-        return {key: value for key, value in config.items() if key != "name"}
-    return config
+        left_out.add("name")
+    return {key: value for key, value in arguments.items() if key not in left_out}
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -174,7 +223,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is no checkpoint: it has no {CONFIG}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if not isinstance(config, dict) or not {"format", "class", "config"} <= set(config):
         raise CheckpointError(f"{path} lacks one of the entries format, class, config")

@@ -223,6 +223,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         # Those of the zoo take integer labels; any other loss may take what it likes.
         ours = type(loss).__module__.startswith("zoo.losses")
         self._takes_class_numbers = self._has_default_loss or ours
+        # Older versions of Keras take a tuple for a single metric.
+        metrics = list(metrics) if isinstance(metrics, tuple) else metrics
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def default_optimizer(self) -> Any:

@@ -5,6 +5,8 @@ from typing import Literal
 
 import keras
 
+from zoo.models.layer_names import LayerNames
+
 
 def mlp(
     image_shape: Sequence[int],
@@ -23,8 +25,12 @@ def mlp(
     Returns:
         ``keras.Sequential``.
     """
-    layers = [keras.Input(tuple(image_shape)), keras.layers.Flatten(data_format="channels_last")]
-    layers += [keras.layers.Dense(units, activation) for units in hidden]
+    names = LayerNames()
+    layers = [
+        keras.Input(tuple(image_shape), name="input_layer"),
+        keras.layers.Flatten(data_format="channels_last", name="flatten"),
+    ]
+    layers += [keras.layers.Dense(units, activation, name=names("dense")) for units in hidden]
     return keras.Sequential([*layers, keras.layers.Dense(num_classes, name="head")], name="mlp")
 
 
@@ -46,7 +52,7 @@ def convnet(
         ``keras.Sequential``.
     """
     layers = [
-        keras.Input(tuple(image_shape)),
+        keras.Input(tuple(image_shape), name="input_layer"),
         keras.layers.Conv2D(
             filters,
             kernel_size,
@@ -54,8 +60,9 @@ def convnet(
             "same",
             data_format="channels_last",
             activation=activation,
+            name="conv2d",
         ),
-        keras.layers.Flatten(data_format="channels_last"),
+        keras.layers.Flatten(data_format="channels_last", name="flatten"),
         keras.layers.Dense(num_classes, name="head"),
     ]
     return keras.Sequential(layers, name="convnet")

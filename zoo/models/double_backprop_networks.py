@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import keras
 
+from zoo.models.layer_names import LayerNames
+
 
 def _convolutional(
     name: str,
@@ -12,11 +14,18 @@ def _convolutional(
     image_shape: Sequence[int],
     num_classes: int,
 ) -> keras.Sequential:
-    layers = [keras.Input(tuple(image_shape))]
+    names = LayerNames()
+    layers = [keras.Input(tuple(image_shape), name="input_layer")]
     for filters, size, strides, padding in settings:
         layers.append(
             keras.layers.Conv2D(
-                filters, size, strides, padding, data_format="channels_last", activation="relu"
+                filters,
+                size,
+                strides,
+                padding,
+                data_format="channels_last",
+                activation="relu",
+                name=names("conv2d"),
             )
         )
     return _dense(name, layers, hidden, num_classes)
@@ -25,8 +34,11 @@ def _convolutional(
 def _dense(
     name: str, layers: list[keras.layers.Layer], hidden: Sequence[int], num_classes: int
 ) -> keras.Sequential:
-    layers.append(keras.layers.Flatten(data_format="channels_last"))
-    layers += [keras.layers.Dense(units, activation="relu") for units in hidden]
+    names = LayerNames()
+    layers.append(keras.layers.Flatten(data_format="channels_last", name="flatten"))
+    layers += [
+        keras.layers.Dense(units, activation="relu", name=names("dense")) for units in hidden
+    ]
     return keras.Sequential([*layers, keras.layers.Dense(num_classes, name="head")], name=name)
 
 
@@ -63,7 +75,8 @@ def model_c(
         image_shape, num_classes: as for :func:`model_a`.
         hidden: number of units of each hidden layer.
     """
-    return _dense("model_c", [keras.Input(tuple(image_shape))], hidden, num_classes)
+    layers = [keras.Input(tuple(image_shape), name="input_layer")]
+    return _dense("model_c", layers, hidden, num_classes)
 
 
 #: The networks by name: functions of the image shape and the number of classes.

@@ -1,11 +1,12 @@
 """Networks of the Lipschitz-margin papers, as ordinary Keras models."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 
 from zoo.layers import MaxMin
+from zoo.models.layer_names import LayerNames
 from zoo.typing import Tensor
 from zoo.utils import checks
 
@@ -27,10 +28,14 @@ def mlp(
     Returns:
         ``keras.Sequential``.
     """
-    layers = [keras.Input(tuple(image_shape)), keras.layers.Flatten(data_format="channels_last")]
+    names = LayerNames()
+    layers = [
+        keras.Input(tuple(image_shape), name="input_layer"),
+        keras.layers.Flatten(data_format="channels_last", name="flatten"),
+    ]
     for units in hidden:
-        layers += [_dense(units), _activation(activation)]
-    return keras.Sequential([*layers, _dense(num_classes, name="head")], name="mlp")
+        layers += [_dense(units, names("dense")), _activation(activation, names)]
+    return keras.Sequential([*layers, _dense(num_classes, "head")], name="mlp")
 
 
 def convnet(
@@ -52,7 +57,8 @@ def convnet(
     Returns:
         ``keras.Sequential``.
     """
-    layers = [keras.Input(tuple(image_shape))]
+    names = LayerNames()
+    layers = [keras.Input(tuple(image_shape), name="input_layer")]
     for count in filters:
         layers += [
             keras.layers.Conv2D(
@@ -62,13 +68,14 @@ def convnet(
                 "same",
                 data_format="channels_last",
                 kernel_initializer="orthogonal",
+                name=names("conv2d"),
             ),
-            _activation(activation),
+            _activation(activation, names),
         ]
-    layers.append(keras.layers.Flatten(data_format="channels_last"))
+    layers.append(keras.layers.Flatten(data_format="channels_last", name="flatten"))
     for units in hidden:
-        layers += [_dense(units), _activation(activation)]
-    return keras.Sequential([*layers, _dense(num_classes, name="head")], name="convnet")
+        layers += [_dense(units, names("dense")), _activation(activation, names)]
+    return keras.Sequential([*layers, _dense(num_classes, "head")], name="convnet")
 
 
 def wide_resnet(
@@ -98,6 +105,7 @@ def wide_resnet(
     blocks, rest = divmod(checks.positive_integer(depth, "depth") - 4, 6)
     if rest or blocks < 1:
         raise ValueError(f"depth must be 6 n + 4 for some n, got {depth}")
+    names = LayerNames()
 
     def convolution(
         inputs: Tensor, filters: int, kernel_size: int | Sequence[int] = 3, strides: int = 1
@@ -110,13 +118,16 @@ def wide_resnet(
             data_format="channels_last",
             use_bias=False,
             kernel_initializer="he_normal",
+            name=names("conv2d"),
         )(inputs)
 
     def normalised(inputs: Tensor) -> Tensor:
         # Training estimates the bound with the moving variance, so that must follow quickly.
-        return keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(inputs))
+        name = names("batch_normalization")
+        normalisation = keras.layers.BatchNormalization(momentum=0.9, name=name)
+        return keras.layers.ReLU(name=names("re_lu"))(normalisation(inputs))
 
-    inputs = keras.Input(tuple(image_shape))
+    inputs = keras.Input(tuple(image_shape), name="input_layer")
     z = convolution(inputs, 16)
     for stage, published in enumerate((16, 32, 64)):
         filters = checks.positive_integer(published * width, "width")
@@ -124,25 +135,29 @@ def wide_resnet(
             strides = 2 if stage and not block else 1
             before = normalised(z)
             branch = normalised(convolution(before, filters, strides=strides))
-            branch = convolution(keras.layers.Dropout(dropout)(branch), filters)
+            branch = keras.layers.Dropout(dropout, name=names("dropout"))(branch)
+            branch = convolution(branch, filters)
             same = z.shape[-1] == filters and strides == 1
             shortcut = z if same else convolution(before, filters, 1, strides)
-            z = keras.layers.Add()([branch, shortcut])
-    z = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(normalised(z))
+            z = keras.layers.Add(name=names("add"))([branch, shortcut])
+    z = keras.layers.GlobalAveragePooling2D(
+        data_format="channels_last", name="global_average_pooling2d"
+    )(normalised(z))
     name = f"wide_resnet_{depth}_{width}"
     return keras.Model(inputs, keras.layers.Dense(num_classes, name="head")(z), name=name)
 
 
-def _dense(units: int, **options: Any) -> keras.layers.Dense:
-    return keras.layers.Dense(units, kernel_initializer="orthogonal", **options)
+def _dense(units: int, name: str) -> keras.layers.Dense:
+    return keras.layers.Dense(units, kernel_initializer="orthogonal", name=name)
 
 
-def _activation(name: str) -> keras.layers.Layer:
-    known = {"relu": keras.layers.ReLU, "max_min": MaxMin}
-    if name not in known:
-        names = ", ".join(map(repr, known))
-        raise ValueError(f"activation must be one of {names}, got {name!r}")
-    return known[name]()
+def _activation(activation: str, names: LayerNames) -> keras.layers.Layer:
+    known = {"relu": (keras.layers.ReLU, "re_lu"), "max_min": (MaxMin, "max_min")}
+    if activation not in known:
+        allowed = ", ".join(map(repr, known))
+        raise ValueError(f"activation must be one of {allowed}, got {activation!r}")
+    kind, name = known[activation]
+    return kind(name=names(name))
 
 
 #: The networks by name: functions of the image shape, the number of classes and options.

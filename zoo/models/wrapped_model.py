@@ -1,9 +1,12 @@
 """The base class of models that wrap an ordinary Keras network."""
 
+import copy
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from zoo.bounds.graph import Constant, nodes_of
 from zoo.bounds.model_state import state_of
@@ -45,11 +48,19 @@ class WrappedModel(CertifiedModel):
         num_classes: int | None = None,
         **kwargs: Any,
     ) -> None:
+        arguments = None
+        if isinstance(network, str) or is_by_name(network):
+            options = named_options(network, self.networks, image_shape, num_classes)
+            arguments = json.dumps(options, default=_plain)
+            network, image_shape, num_classes = json.loads(arguments), None, None
         network = network_from(network, self.networks, image_shape, num_classes)
         analysis = self.analyse(network)
         require_images_to_logits(network)
         super().__init__(network.input_shape[1:], network.output_shape[-1], **kwargs)
         self.network = network
+        # Both are texts, because Keras would track dictionaries as parts of the model.
+        self._arguments = arguments
+        self._as_made = json.dumps(_serialised(network), default=_plain) if arguments else None
         self._analysis = analysis
 
     @staticmethod
@@ -120,14 +131,52 @@ class WrappedModel(CertifiedModel):
         Raises:
             ValueError: if the last layer is not a dense one without activation.
         """
-        network = with_new_last_layer(self.network, self.head_layer, num_classes)
-        return type(self).from_config({**self.get_config(), "network": network})
+        config = self.get_config()
+        last, network = self.head_layer, config["network"]
+        if is_by_name(network) and "num_classes" in network:
+            _require_head(last)
+            model = type(self).from_config(
+                {**config, "network": {**network, "num_classes": num_classes}}
+            )
+            copy_weights(self.network, model.network, last)
+            return model
+        network = with_new_last_layer(self.network, last, num_classes)
+        return type(self).from_config({**config, "network": network})
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         # The network's own configuration contains these two.
         del config["image_shape"], config["num_classes"]
-        return {**config, "network": keras.saving.serialize_keras_object(self.network)}
+        return {**config, "network": self._network_config()}
+
+    def _network_config(self) -> dict[str, Any]:
+        """The name and the arguments of the network, or its serialised form.
+
+        A name stands for the network only as long as its layers are as they were made: the user may
+        have frozen one, or set another activation.
+        """
+        serialised = _serialised(self.network)
+        if self._arguments is None or json.dumps(serialised, default=_plain) != self._as_made:
+            return serialised
+        return json.loads(self._arguments)
+
+
+def is_by_name(network: Any) -> bool:
+    """Whether a network is given as a dictionary of its name and its arguments."""
+    return isinstance(network, dict) and "class_name" not in network
+
+
+def _serialised(network: keras.Model) -> dict[str, Any]:
+    """The serialised form of a network, without the optimizer and the loss it was compiled with."""
+    config = keras.saving.serialize_keras_object(network)
+    return {key: value for key, value in config.items() if key != "compile_config"}
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number or array as Python numbers, which JSON can hold."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise TypeError(f"an argument of a network must be numbers or text, got {value!r}")
 
 
 def network_from(
@@ -149,29 +198,41 @@ def network_from(
         ValueError: naming the known names, if the name is not one of them; and for a shape that the
             network cannot have.
     """
-    size = {"image_shape": image_shape, "num_classes": num_classes}
-    size = {name: value for name, value in size.items() if value is not None}
-    if isinstance(network, str):
-        network = {"name": network}
-    if isinstance(network, dict) and "class_name" not in network:
-        return _named_network(network, known, size)
+    if isinstance(network, str) or is_by_name(network):
+        options = named_options(network, known, image_shape, num_classes)
+        return known[options.pop("name")](**options)
     if isinstance(network, dict):
-        network = keras.saving.deserialize_keras_object(network)
+        # Keras takes entries out of the dictionary that it reads.
+        network = keras.saving.deserialize_keras_object(copy.deepcopy(network))
+    size = _given(image_shape, num_classes)
     if size and isinstance(network, keras.Model):
         own = {"image_shape": network.input_shape[1:], "num_classes": network.output_shape[-1]}
         _require_equal(own, size)
     return network
 
 
-def _named_network(
-    options: Mapping[str, Any],
+def named_options(
+    network: str | Mapping[str, Any],
     known: Mapping[str, Callable[..., keras.Model]],
-    size: Mapping[str, Any],
-) -> keras.Model:
-    options = dict(options)
-    name = options.pop("name", None)
+    image_shape: Sequence[int] | None = None,
+    num_classes: int | None = None,
+) -> dict[str, Any]:
+    """The name and all arguments of a network that is given by name.
+
+    Args:
+        network, known, image_shape, num_classes: as for :func:`network_from`.
+
+    Returns:
+        A dictionary of ``name`` and the arguments of the function ``known[name]``.
+
+    Raises:
+        ValueError: naming the known names, or the argument that is missing or wrong.
+    """
+    options = {"name": network} if isinstance(network, str) else dict(network)
+    name = options.get("name")
     if name not in known:
         raise ValueError(f"network.name must be one of {', '.join(known)}, got {name!r}")
+    size = _given(image_shape, num_classes)
     _require_equal(options, size)
     options = {**options, **size}
     missing = [key for key in ("image_shape", "num_classes") if key not in options]
@@ -184,7 +245,12 @@ def _named_network(
         raise ValueError(
             f"image_shape must be (height, width, channels), got {options['image_shape']!r}"
         )
-    return known[name](**options)
+    return options
+
+
+def _given(image_shape: Any, num_classes: Any) -> dict[str, Any]:
+    size = {"image_shape": image_shape, "num_classes": num_classes}
+    return {name: value for name, value in size.items() if value is not None}
 
 
 def _require_equal(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
@@ -240,16 +306,26 @@ def with_new_last_layer(
             {**config, "units": num_classes} if layer is last else config
         )
 
-    copy = keras.models.clone_model(network, clone_function=resized, recursive=True)
-    pairs = zip(
-        copy._flatten_layers(include_self=False, recursive=True),
-        network._flatten_layers(include_self=False, recursive=True),
-        strict=True,
-    )
-    for new, old in pairs:
+    resized_copy = keras.models.clone_model(network, clone_function=resized, recursive=True)
+    copy_weights(network, resized_copy, last)
+    return resized_copy
+
+
+def copy_weights(
+    source: keras.Model, target: keras.Model, last: keras.layers.Dense | None = None
+) -> None:
+    """Copy the weights of a network to another one with the same layers.
+
+    Args:
+        source, target: the two networks.
+        last: a layer of ``source`` whose weights are not copied.
+    """
+    networks = [
+        network._flatten_layers(include_self=False, recursive=True) for network in (source, target)
+    ]
+    for old, new in zip(*networks, strict=True):
         if old is not last and not isinstance(old, (keras.Sequential, keras.Model)):
             new.set_weights(old.get_weights())
-    return copy
 
 
 def layers_under(last: keras.layers.Dense | None, network: keras.Model) -> list[keras.layers.Layer]:

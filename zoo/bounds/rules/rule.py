@@ -75,7 +75,12 @@ def register_rule(*layer_types: type) -> Callable[[_Class], _Class]:
 
 def rule_for(layer: keras.layers.Layer) -> "type[Rule] | None":
     """The class of the rule for a layer, or None if its type has no rule."""
-    return _rules.get(type(layer))
+    return rule_for_type(type(layer))
+
+
+def rule_for_type(kind: type) -> "type[Rule] | None":
+    """The class of the rule for a type of layers or operations, or None if it has no rule."""
+    return _rules.get(kind)
 
 
 def supported(bound: Bound) -> dict[str, str]:

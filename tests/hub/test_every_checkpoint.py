@@ -1,0 +1,27 @@
+"""Every shipped checkpoint certifies and compiles, with the lowest declared versions as well."""
+
+import numpy as np
+import pytest
+
+import zoo
+from zoo.hub import catalog, golden
+
+RECORDS = [pytest.param(record, id=record.name) for record in catalog.list_models(available=True)]
+
+
+@pytest.mark.lowest
+@pytest.mark.parametrize("record", RECORDS)
+def test_it_certifies_what_an_attack_does_not_break(record):
+    model = zoo.load(record.name)
+    x = golden.images(model.image_shape)
+    certificate = model.certify(x)
+    np.testing.assert_array_equal(certificate.prediction, np.argmax(record.golden, axis=1))
+    assert np.isfinite(certificate.radius).all()
+    assert certificate.radius.max() > 0
+    for image, label, radius in zip(x, certificate.prediction, certificate.radius, strict=True):
+        if radius > 0:
+            found = model.attack(
+                image[None], [label], "pgd", eps=float(radius), norm=certificate.norm, steps=5
+            )
+            np.testing.assert_array_equal(model.predict(found, verbose=0).argmax(axis=1), [label])
+    model.compile()
