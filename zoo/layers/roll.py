@@ -52,8 +52,7 @@ class Roll(FixedSettings, NonexpansiveOperation):
     def build(self, input_shape: BatchShape) -> None:
         if len(input_shape) != 4:
             raise ValueError(
-                "inputs must have shape (batch, height, width, channels), "
-                f"got {tuple(input_shape)}"
+                f"inputs must have shape (batch, height, width, channels), got {tuple(input_shape)}"
             )
 
     def call(self, inputs: Tensor) -> Tensor:
