@@ -84,6 +84,19 @@ def test_convolutions_of_distances(tmp_path):
         np.testing.assert_allclose(run_saved_model(path, x), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", FORMATS if BACKEND == "tensorflow" else ["tf_saved_model"])
+def test_maps_of_windows(kind, tmp_path):
+    """A program of any batch size, of a network that moves pixels to channels and rolls images."""
+    model = zoo.models.L2NonexpansiveNet(
+        (10, 10, 2), 3, network="shifted_windows", width=0.2, parametrization="orthogonal"
+    )
+    file, run = FORMATS[kind]
+    model.export(str(tmp_path / file), format=kind, verbose=False)
+    for count in (1, 5):
+        x = images_for(model, count)
+        np.testing.assert_allclose(run(str(tmp_path / file), x), model.logits(x), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["lc-lmt-digits", "l2nnn-digits", "linf-dist-digits"])
 def test_the_stored_certificate_never_says_more(name, digits):
     model = zoo.load(name)

@@ -39,6 +39,11 @@ AFFINE = {
     "flatten": lambda: layers.Flatten(),
     "dropout": lambda: layers.Dropout(0.5),
     "equalized dense": lambda: zoo.layers.EqualizedDense(3),
+    "pixel unshuffle": lambda: zoo.layers.PixelUnshuffle(2),
+    "pixel unshuffle with zeros": lambda: zoo.layers.PixelUnshuffle(4),
+    "pixel shuffle": lambda: zoo.layers.PixelShuffle(1),
+    "roll": lambda: zoo.layers.Roll(1),
+    "nonexpansive dense": lambda: zoo.layers.NonexpansiveDense(3, parametrization="free"),
 }
 OTHERS = {
     "relu": lambda: layers.ReLU(),

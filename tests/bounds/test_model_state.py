@@ -243,6 +243,9 @@ def test_settings_that_other_constants_were_made_from_are_fixed():
     for layer, names in (
         (pooling, ("pool_size", "strides", "padding", "repeats")),
         (convolution, ("image_shape", "kernel_size", "strides", "padding")),
+        (zoo.layers.PixelUnshuffle(2), ("block_size",)),
+        (zoo.layers.PixelShuffle(1), ("block_size",)),
+        (zoo.layers.Roll(1), ("shift",)),
     ):
         layer.build((None, 8, 8, 2))
         for name in names:

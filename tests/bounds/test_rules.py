@@ -171,6 +171,10 @@ NETWORKS = {
         zoo.layers.NonexpansiveConv2D(4, 3), zoo.layers.MaxMin(), zoo.layers.Flatten(),
         zoo.layers.ConvexResidual([zoo.layers.NonexpansiveDense(64), zoo.layers.MaxMin()]),
         zoo.layers.NonexpansiveDense(3)],
+    "shifted windows": lambda: [
+        zoo.layers.PixelUnshuffle(), zoo.layers.NonexpansiveDense(8), zoo.layers.PixelShuffle(),
+        zoo.layers.MaxMin(), zoo.layers.Roll(1), zoo.layers.PixelUnshuffle(3),
+        zoo.layers.NonexpansiveDense(6), zoo.layers.MaxMin(), layers.Flatten(), layers.Dense(3)],
     "equalized": lambda: [layers.Flatten(), zoo.layers.EqualizedDense(8), layers.ReLU(),
                           zoo.layers.EqualizedDense(3)],
 }  # fmt: skip
@@ -238,6 +242,10 @@ def test_branches_that_meet(merge, norm, small_images):
         lambda: layers.AveragePooling2D(2, data_format="channels_first"),
         lambda: layers.Flatten(data_format="channels_first"),
         lambda: zoo.layers.EqualizedDense(3),
+        lambda: zoo.layers.PixelUnshuffle(3),
+        lambda: zoo.layers.PixelShuffle(1),
+        lambda: zoo.layers.Roll(1),
+        lambda: zoo.layers.NonexpansiveDense(3),
     ],
 )
 def test_bounds_of_affine_networks_are_exact(hidden, small_images):
@@ -428,6 +436,8 @@ def test_models_accept_a_layer_of_ones_own(small_images):
         lambda: [zoo.layers.NonexpansiveConv2D(4, 2, parametrization="almost_orthogonal"),
                  zoo.layers.NormPooling2D(2), layers.Flatten(),
                  zoo.layers.ConvexResidual([zoo.layers.NonexpansiveDense(16)])],
+        lambda: [zoo.layers.PixelUnshuffle(3), zoo.layers.NonexpansiveDense(4), zoo.layers.MaxMin(),
+                 zoo.layers.PixelShuffle(), zoo.layers.Roll(-1), layers.Flatten()],
         lambda: [layers.Conv2DTranspose(3, 3, 2), layers.BatchNormalization(), layers.PReLU(),
                  layers.SeparableConv2D(4, 3), layers.GlobalAveragePooling2D()],
         lambda: [layers.DepthwiseConv2D(3, depth_multiplier=4), layers.BatchNormalization(),
@@ -508,13 +518,20 @@ def test_squares_that_overflow_prove_nothing():
         (lambda: layers.ELU(1e39), "alpha 1e"),
         (lambda: layers.Normalization(mean=-3.3e38, variance=1.0), "float32 cannot hold"),
         (lambda: zoo.layers.EqualizedDense(3, gain=1e-42), "factor"),
-        (lambda: zoo.layers.NonexpansiveDense(3), "every position"),
         (lambda: layers.Rescaling(np.ones((2, 1, 1, 1, 1))), "scale of shape"),
     ],
 )
 def test_settings_that_float32_or_a_rule_cannot_hold_are_refused(layer, complaint, small_images):
     model = keras.Sequential([keras.Input((4, 4, 1)), layer()])
     with pytest.raises(zoo.UnsupportedLayerError, match=complaint):
+        zoo.bounds.rules_of(model)
+
+
+def test_a_dense_layer_is_not_bounded_at_more_pixels_than_it_was_built_for():
+    layer = zoo.layers.NonexpansiveDense(2)
+    image = keras.Input((4, 4, 2))
+    model = keras.Model(image, layer(layers.UpSampling2D(2)(layer(image))))
+    with pytest.raises(zoo.UnsupportedLayerError, match=r"built for \(4, 4, 2\).*\(8, 8, 2\)"):
         zoo.bounds.rules_of(model)
 
 

@@ -303,7 +303,7 @@ def test_a_tilde_is_the_home_folder(small_model, small_images, tmp_path, monkeyp
     assert (tmp_path / "net" / "config.json").is_file()
     found = zoo.load("~/net").certify(small_images).radius
     np.testing.assert_array_equal(found, small_model.certify(small_images).radius)
-    with pytest.raises(zoo.CheckpointError, match="no such folder: ~other"):
+    with pytest.raises(zoo.CheckpointError, match="no such folder or .keras file: ~other"):
         zoo.load("~other")
 
 

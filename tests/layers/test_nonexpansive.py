@@ -15,6 +15,9 @@ from zoo.layers import (
     NonexpansiveConv2D,
     NonexpansiveDense,
     NormPooling2D,
+    PixelShuffle,
+    PixelUnshuffle,
+    Roll,
     TwoSidedReLU,
 )
 from zoo.losses import RowSumRegularizer
@@ -37,6 +40,38 @@ def test_dense(tmp_path, parametrization, use_bias):
         non_trainable=0,
     )
     assert_survives_saving(model, x, tmp_path)
+
+
+@pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
+def test_dense_at_every_pixel(tmp_path, parametrization):
+    config = {"units": 3, "parametrization": parametrization}
+    model, x = run_layer_test(
+        NonexpansiveDense, config, (4, 5, 6, 7), output_shape=(4, 5, 6, 3), trainable=2,
+        non_trainable=0,
+    )  # fmt: skip
+    assert_survives_saving(model, x, tmp_path)
+    layer = model.layers[-1]
+    layer.bias.assign([1.0, -2.0, 3.0])
+    computed = keras.ops.convert_to_numpy(layer(x))
+    expected = x.astype("float64") @ keras.ops.convert_to_numpy(layer.effective_kernel())
+    expected += [1.0, -2.0, 3.0]
+    np.testing.assert_allclose(computed, expected, atol=1e-5)
+    # The bias is added at each of the 30 pixels.
+    norms = np.linalg.norm(x.reshape(4, -1).astype("float64"), axis=1)
+    size, error = layer.rounding(norms, 0.0)
+    assert (np.linalg.norm(expected.reshape(4, -1), axis=1) <= size).all()
+    assert (np.linalg.norm((computed - expected).reshape(4, -1), axis=1) <= error).all()
+    bias_alone, _ = layer.rounding(0.0, 0.0)
+    assert bias_alone == pytest.approx(np.sqrt(30 * 14))
+
+
+def test_dense_on_images_of_unknown_size_has_no_error_bound():
+    layer = NonexpansiveDense(3)
+    outputs = layer(keras.Input((None, None, 7)))
+    assert outputs.shape == (None, None, None, 3)
+    assert layer(np.zeros((2, 4, 5, 7))).shape == (2, 4, 5, 3)
+    with pytest.raises(ValueError, match="unknown shape"):
+        layer.rounding(1.0, 0.0)
 
 
 @pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
@@ -71,6 +106,11 @@ def test_convolution(tmp_path, parametrization, padding, strides, side):
         (NormPooling2D, {"pool_size": [2, 2]}, (3, 3, 3, 4)),
         (NormPooling2D, {"pool_size": [3, 3], "strides": [2, 2], "padding": "same"}, (3, 3, 3, 4)),
         (NormPooling2D, {"pool_size": [6, 6]}, (3, 1, 1, 4)),
+        (PixelUnshuffle, {"block_size": 2}, (3, 3, 3, 16)),
+        (PixelUnshuffle, {"block_size": 4}, (3, 2, 2, 64)),
+        (PixelShuffle, {"block_size": 2}, (3, 12, 12, 1)),
+        (Roll, {"shift": 1}, (3, 6, 6, 4)),
+        (Roll, {"shift": -8}, (3, 6, 6, 4)),
     ],
 )
 def test_layers_without_weights(tmp_path, layer_class, config, output_shape):
@@ -240,6 +280,34 @@ def test_pooling_a_constant_image_has_a_gradient():
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
+@given(
+    seed=st.integers(0, 10_000),
+    side=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    channels=st.integers(1, 3),
+    size=st.integers(1, 3),
+)
+def test_a_pixel_of_the_unshuffled_image_is_a_block(seed, side, channels, size):
+    x = np.random.default_rng(seed).normal(size=(2, *side, channels)).astype("float32")
+    rows, columns = (-(-n // size) for n in side)
+    padded = np.zeros((2, rows * size, columns * size, channels), "float32")
+    padded[:, : side[0], : side[1]] = x
+    blocks = keras.ops.convert_to_numpy(PixelUnshuffle(size)(x))
+    assert blocks.shape == (2, rows, columns, size * size * channels)
+    for row, column in np.ndindex(rows, columns):
+        block = padded[:, row * size :, column * size :][:, :size, :size]
+        np.testing.assert_array_equal(blocks[:, row, column], block.reshape(2, -1))
+    back = keras.ops.convert_to_numpy(PixelShuffle(size)(blocks))
+    np.testing.assert_array_equal(back, padded)
+
+
+@given(shift=st.integers(-9, 9), side=st.tuples(st.integers(1, 6), st.integers(1, 6)))
+def test_rolling_moves_pixels_down_and_to_the_right(shift, side):
+    x = np.random.default_rng(0).normal(size=(2, *side, 3)).astype("float32")
+    rolled = keras.ops.convert_to_numpy(Roll(shift)(x))
+    rows, columns = ((np.arange(n) - shift) % n for n in side)
+    np.testing.assert_array_equal(rolled, x[:, rows][:, :, columns])
+
+
 def residual_block():
     return ConvexResidual(
         [
@@ -281,6 +349,11 @@ def test_residual(tmp_path):
         (lambda: NonexpansiveConv2D(3, 3).build((None, None, 6, 1)), ValueError, "batch known"),
         (lambda: MaxMin().build((None, 5)), ValueError, "even number"),
         (lambda: NormPooling2D(2, padding="full"), ValueError, "'full'"),
+        (lambda: PixelUnshuffle(0), ValueError, "block_size must be a positive integer"),
+        (lambda: PixelUnshuffle(2).build((None, 4, None, 3)), ValueError, "batch known"),
+        (lambda: PixelShuffle(2).build((None, 4, 4, 6)), ValueError, "a multiple of 4"),
+        (lambda: Roll(0.5), ValueError, "shift must be an integer"),
+        (lambda: Roll().build((None, 6)), ValueError, "height, width, channels"),
         (lambda: ConvexResidual([]), ValueError, "at least one layer"),
         (lambda: ConvexResidual([keras.layers.ReLU()]), TypeError, "ReLU has none"),
         (

@@ -77,6 +77,40 @@ def test_published_sizes():
     ]
 
 
+def test_shifted_windows_keep_distances_until_channels_are_dropped():
+    """At any size of the image, also where zeros are added to fill the last windows."""
+    random = np.random.default_rng(0)
+    for shape in [(8, 8, 3), (7, 6, 2)]:
+        model = L2NonexpansiveNet(
+            shape, 3, network="shifted_windows", width=0.4, activation="max_min",
+            parametrization="orthogonal",
+        )  # fmt: skip
+        kinds = [type(layer).__name__ for layer in model.hidden]
+        assert kinds.count("Roll") == 3
+        # In the first stage nothing is dropped: 12 or 8 channels of a block go to 12.
+        first_stage = model.hidden[: kinds.index("Roll") + 5]
+        z = random.normal(size=(6, *shape)).astype("float32")
+        expected = np.linalg.norm(z.reshape(6, -1), axis=1)
+        for layer in first_stage:
+            z = layer(z)
+        found = np.linalg.norm(keras.ops.convert_to_numpy(z).reshape(6, -1), axis=1)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_pixels_on_both_sides_of_a_windows_edge_come_together():
+    """Without the shift, the maps of one stage would never mix two windows."""
+    model = L2NonexpansiveNet((16, 16, 1), 3, network="shifted_windows", width=0.25)
+    kinds = [type(layer).__name__ for layer in model.hidden]
+    stage = model.hidden[: kinds.index("PixelUnshuffle", kinds.index("Roll") + 2)]
+    z = np.zeros((2, 16, 16, 1), "float32")
+    z[1, 8, 8, 0] = 1.0
+    for layer in stage:
+        z = layer(z)
+    changed = np.abs(np.diff(keras.ops.convert_to_numpy(z), axis=0)[0]).sum(axis=-1) > 1e-6
+    rows = np.flatnonzero(changed.any(axis=1))
+    assert len(rows) == 4
+
+
 @pytest.mark.parametrize(
     ("parametrization", "learning_rate"), [("almost_orthogonal", 0.01), ("free", 0.01)]
 )
@@ -236,7 +270,7 @@ def test_uint8_images_are_accepted():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"network": "vgg"}, "network must be one of 'convnet', 'resnet20', 'dense', got 'vgg'"),
+        ({"network": "vgg"}, "network must be one of 'convnet', .*'shifted_windows', got 'vgg'"),
         ({"activation": "relu"}, "activation must be one of"),
         ({"loss": "hinge"}, "loss must be one of"),
         ({"width": 0}, "width must be a positive number"),

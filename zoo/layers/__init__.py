@@ -11,6 +11,8 @@ from zoo.layers.mean_shift import MeanShift
 from zoo.layers.nonexpansive_conv import NonexpansiveConv2D
 from zoo.layers.nonexpansive_dense import NonexpansiveDense
 from zoo.layers.norm_pooling import NormPooling2D
+from zoo.layers.pixel_shuffle import PixelShuffle, PixelUnshuffle
+from zoo.layers.roll import Roll
 from zoo.layers.two_sided_relu import TwoSidedReLU
 
 __all__ = [
@@ -27,5 +29,8 @@ __all__ = [
     "NonexpansiveConv2D",
     "NonexpansiveDense",
     "NormPooling2D",
+    "PixelShuffle",
+    "PixelUnshuffle",
+    "Roll",
     "TwoSidedReLU",
 ]

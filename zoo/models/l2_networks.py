@@ -13,6 +13,9 @@ from zoo.layers import (
     NonexpansiveConv2D,
     NonexpansiveDense,
     NormPooling2D,
+    PixelShuffle,
+    PixelUnshuffle,
+    Roll,
     TwoSidedReLU,
 )
 from zoo.losses import RowSumRegularizer
@@ -112,7 +115,36 @@ def resnet20(image_shape: Sequence[int], settings: Settings) -> list[keras.layer
     return [*layers, settings.nonlinearity(), NormPooling2D(side, padding="same"), Flatten()]
 
 
+def shifted_windows(image_shape: Sequence[int], settings: Settings) -> list[keras.layers.Layer]:
+    """Dense maps of windows of 2 × 2 pixels, and two dense layers of 512 units.
+
+    With orthogonal kernels each map of windows preserves distances, whatever the size of the image,
+    since windows do not overlap. Between two maps the image is shifted by one pixel, so that
+    pixels on both sides of a window's edge come into one window. Images become smaller only by
+    moving pixels to channels.
+    """
+    layers: list[keras.layers.Layer] = []
+    for published, maps in ((32, 2), (96, 3)):
+        channels = settings.scaled(published)
+        layers += [PixelUnshuffle(), settings.dense(channels), settings.nonlinearity()]
+        for index in range(maps):
+            # Every other shift goes back, so that the image stays where it was.
+            layers += [Roll(1 if index % 2 else -1)] if index else []
+            layers += [PixelUnshuffle(), settings.dense(4 * channels), PixelShuffle()]
+            layers += [settings.nonlinearity()]
+    layers += [PixelUnshuffle(), settings.dense(settings.scaled(256)), settings.nonlinearity()]
+    layers += [Flatten()]
+    for _ in range(2):
+        layers += [settings.dense(settings.scaled(512)), settings.nonlinearity()]
+    return layers
+
+
 #: The architectures by name: functions of the image shape and the settings.
-NETWORKS = {"convnet": convnet, "resnet20": resnet20, "dense": dense}
+NETWORKS = {
+    "convnet": convnet,
+    "resnet20": resnet20,
+    "dense": dense,
+    "shifted_windows": shifted_windows,
+}
 
 ACTIVATIONS = {"two_sided_relu": TwoSidedReLU, "max_min": MaxMin}

@@ -35,8 +35,9 @@ class L2NonexpansiveNet(CertifiedModel):
     Args:
         image_shape: ``(height, width, channels)``.
         num_classes: number of classes, at least 2.
-        network: ``"convnet"`` or ``"resnet20"``, the published ones, or ``"dense"``, three layers
-            of 1,024 units: see :mod:`zoo.models.l2_networks`.
+        network: ``"convnet"`` or ``"resnet20"``, the published ones; ``"dense"``, three layers of
+            1,024 units; or ``"shifted_windows"``, dense maps of windows of 2 × 2 pixels: see
+            :mod:`zoo.models.l2_networks`.
         width: factor by which the published numbers of filters and units are multiplied.
         activation: ``"two_sided_relu"`` or ``"max_min"``.
         parametrization: parametrization of all kernels, see :class:`zoo.layers.NonexpansiveDense`.
@@ -72,7 +73,7 @@ class L2NonexpansiveNet(CertifiedModel):
         image_shape: Sequence[int],
         num_classes: int,
         *,
-        network: Literal["convnet", "resnet20", "dense"] = "convnet",
+        network: Literal["convnet", "resnet20", "dense", "shifted_windows"] = "convnet",
         width: float = 1.0,
         activation: Literal["two_sided_relu", "max_min"] = "two_sided_relu",
         parametrization: Parametrization = "row_sum",

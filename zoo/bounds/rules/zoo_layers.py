@@ -29,6 +29,8 @@ from zoo.layers.mean_shift import MeanShift
 from zoo.layers.nonexpansive_conv import NonexpansiveConv2D
 from zoo.layers.nonexpansive_dense import NonexpansiveDense
 from zoo.layers.norm_pooling import NormPooling2D
+from zoo.layers.pixel_shuffle import PixelShuffle, PixelUnshuffle
+from zoo.layers.roll import Roll
 from zoo.layers.two_sided_relu import TwoSidedReLU
 from zoo.ops import linf_interval, linf_interval_conv
 from zoo.ops.float32 import LARGEST, SMALLEST_NORMAL, UNIT_ROUNDOFF, sum_rounding
@@ -39,7 +41,7 @@ from zoo.typing import Array, Box, Line, Tensor
 if TYPE_CHECKING:
     from zoo.bounds.network_rules import Builder
 
-register_rule(Flatten)(MovedRule)
+register_rule(Flatten, PixelShuffle, PixelUnshuffle, Roll)(MovedRule)
 register_rule(Augmentation)(UnchangedRule)
 
 
@@ -188,11 +190,11 @@ class _EffectiveKernelRule(KernelRule):
 
 @register_rule(NonexpansiveDense)
 class NonexpansiveDenseRule(_EffectiveKernelRule):
-    limits = "of flat inputs"
-
     def check(self) -> None:
-        if len(self.input_shape) != 1:
-            refuse(self.layer, f"is applied at every position of {self.input_shape}")
+        # The layer bounds its error for the number of positions that it was built for.
+        if self.input_shape[:-1] != self.layer._positions_shape:
+            built = (*self.layer._positions_shape, self.input_shape[-1])
+            refuse(self.layer, f"was built for {built}, but is applied to {self.input_shape}")
 
     def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         return ops.matmul(tensor, kernel)
