@@ -7,7 +7,8 @@ import zipfile
 import numpy as np
 
 from zoo.certificates.certificate import round_down
-from zoo.certificates.lipschitz import lipschitz_radius, pairwise_radius
+from zoo.certificates.lipschitz import lipschitz_radius, steepness_radius
+from zoo.ops.pair_distances import pair_distances
 from zoo.typing import Array, ArrayLike, Numbers, Path
 from zoo.utils import checks
 
@@ -23,6 +24,9 @@ class LogitCertificate:
             that go into the last layer; otherwise of each logit.
         kernel: float32 array ``(features, classes)``, the kernel of the last layer; None if each
             logit is bounded by itself.
+        steepness: float64 array ``(classes, classes)``, upper bounds of the Lipschitz constants of
+            the differences of logits, which take the place of ``lipschitz`` and ``kernel``; None if
+            those two are used.
         mean: what the model subtracts from the pixels: one number, or one for each channel.
         error, error_per_size: float32's error in a logit is at most ``error + error_per_size ·
             ‖x − mean‖₂``. This covers sums of products in any order, but not convolutions by
@@ -46,6 +50,7 @@ class LogitCertificate:
     error: float = 0.0
     error_per_size: float = 0.0
     num_classes: int | None = None
+    steepness: Array | None = None
 
     def radius(self, logits: ArrayLike, x: ArrayLike | None = None) -> Array:
         """Certified radii.
@@ -69,7 +74,8 @@ class LogitCertificate:
                 f"logits must be float32 or float64, got {logits.dtype}: the certificate does not "
                 "account for rounding to this type"
             )
-        classes = self.num_classes if self.kernel is None else self.kernel.shape[1]
+        steepness = self._steepness()
+        classes = self.num_classes if steepness is None else len(steepness)
         if logits.ndim != 2 or logits.shape[1] < 2 or classes not in (None, logits.shape[1]):
             raise ValueError(
                 f"expected logits (n, {classes or 'classes'}), got shape {logits.shape}"
@@ -79,15 +85,22 @@ class LogitCertificate:
             x = checks.images(x, self.image_shape)
             if len(x) != len(logits):
                 raise ValueError(f"expected {len(logits)} images, one per row, got {len(x)}")
-        if self.kernel is None:
+        if steepness is None:
             error = self._error(logits, None, 0.0)
             return round_down(lipschitz_radius(logits, self.lipschitz, error))
         # No two images in [0, 1] are farther apart than this.
         diameter = math.sqrt(math.prod(self.image_shape))
-        radius = np.minimum(pairwise_radius(logits, self.kernel, self.lipschitz), diameter)
+        radius = np.minimum(steepness_radius(logits, steepness), diameter)
         error = self._error(logits, x, radius)
-        radius = pairwise_radius(logits, self.kernel, self.lipschitz, error)
+        radius = steepness_radius(logits, steepness, error)
         return round_down(np.minimum(radius, diameter))
+
+    def _steepness(self) -> Array | None:
+        """The constants of the pairs of classes; None if each logit is bounded by itself."""
+        if self.steepness is not None or self.kernel is None:
+            return self.steepness
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self.lipschitz * pair_distances(self.kernel)
 
     def _error(self, logits: Array, x: Array | None, reach: Numbers) -> Numbers:
         # `size` bounds ‖x − mean‖₂ of the perturbed image, first for any image in [0, 1], then from
@@ -126,6 +139,7 @@ class LogitCertificate:
                 error=float(found["error"]),
                 error_per_size=float(found["error_per_size"]),
                 num_classes=int(found["num_classes"]) if "num_classes" in found else None,
+                steepness=found.get("steepness"),
             )
         except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} holds no certificate of logits: {error}") from error
