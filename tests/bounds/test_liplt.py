@@ -198,7 +198,6 @@ def test_other_networks_are_refused():
     refused = {
         "MaxMin": sequential(zoo.layers.MaxMin()),
         "PReLU": sequential(layers.PReLU()),
-        "LeakyReLU": sequential(layers.LeakyReLU(-0.1)),
         "silu|Activation": sequential(layers.Activation("silu")),
         "MaxPooling2D": sequential(layers.MaxPooling2D(2)),
         "Conv2D|Add": keras.Model(image, layers.Dense(3)(layers.Flatten()(branch))),

@@ -20,9 +20,9 @@ def loss_of(value, epsilon=2.0, **options):
 def test_radii_below_the_budget_are_enlarged(logits, labels, epsilon, sharpness, seed):
     pairs = np.random.default_rng(seed).uniform(0.5, 2, size=(4, 4))
     pairs = pairs + pairs.T
-    options = {"weight": 7.0, "sharpness": sharpness, "reduction": None}
+    options = {"weight": 7.0, "sharpness": sharpness, "scale": 3.0, "reduction": None}
     found = per_image(loss_of(pairs, epsilon, **options), labels, logits)
-    expected = cross_entropy(logits, labels)
+    expected = cross_entropy(3.0 * logits, labels)
     unsure = np.zeros(len(labels), bool)
     for row, (f, y) in enumerate(zip(logits.astype("float64"), labels, strict=True)):
         radii = np.array([(f[y] - f[j]) / pairs[y, j] for j in range(4) if j != y])
@@ -43,7 +43,12 @@ def test_a_sharp_term_is_the_certified_radius(logits, seed):
 
 
 def test_bad_arguments_are_named():
-    for change in ({"weight": -1.0}, {"sharpness": 0.0}, {"sharpness": float("inf")}):
+    for change in (
+        {"weight": -1.0},
+        {"sharpness": 0.0},
+        {"sharpness": float("inf")},
+        {"scale": 0.0},
+    ):
         with pytest.raises(ValueError, match=next(iter(change))):
             loss_of(1.0, **change)
     again = CertifiedRadiusMaximization.from_config(loss_of(1.0, weight=3.0).get_config())

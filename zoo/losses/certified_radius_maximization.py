@@ -18,7 +18,7 @@ _FAR = 1e6
 
 @keras.saving.register_keras_serializable(package="zoo")
 class CertifiedRadiusMaximization(LipschitzLoss):
-    """``CE + (λ/t) · logsumexp_j(−t r_j)``, with the second term where the radius is below ε.
+    """``CE(s f) + (λ/t) · logsumexp_j(−t r_j)``, with the second term where the radius is below ε.
 
     ``r_j = (f_y − f_j) / L_j`` is the distance that is certified against the class ``j ≠ y``,
     negative if that class has the larger logit; ``L_j`` is the Lipschitz constant of ``f_y − f_j``.
@@ -31,6 +31,8 @@ class CertifiedRadiusMaximization(LipschitzLoss):
             budget to certify. A number, or a scalar variable for a schedule to change.
         weight: λ, not negative.
         sharpness: t, positive. Larger values bring the smooth minimum closer to the minimum.
+        scale: s, positive, the factor on the logits in the cross-entropy. It matters where the
+            network cannot scale its logits itself.
         reduction, name: as for every Keras loss.
 
     Call arguments:
@@ -61,6 +63,7 @@ class CertifiedRadiusMaximization(LipschitzLoss):
         epsilon: Scalar,
         weight: float = 30.0,
         sharpness: float = 5.0,
+        scale: float = 1.0,
         reduction: str | None = "sum_over_batch_size",
         name: str = "certified_radius_maximization",
     ) -> None:
@@ -69,7 +72,9 @@ class CertifiedRadiusMaximization(LipschitzLoss):
             raise ValueError(f"weight must be finite and not negative, got {weight!r}")
         if not 0 < sharpness < math.inf:
             raise ValueError(f"sharpness must be finite and positive, got {sharpness!r}")
-        self.weight, self.sharpness = weight, sharpness
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale must be finite and positive, got {scale!r}")
+        self.weight, self.sharpness, self.scale = weight, sharpness, scale
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         own = own_class(y_true, y_pred)
@@ -79,8 +84,14 @@ class CertifiedRadiusMaximization(LipschitzLoss):
         distances = gap / steepness + _FAR * own
         small = ops.cast(ops.min(distances, axis=-1) < self.epsilon, y_pred.dtype)
         smooth = ops.logsumexp(-self.sharpness * distances, axis=-1) / self.sharpness
-        entropy = keras.losses.categorical_crossentropy(own, y_pred, from_logits=True)
+        scaled = y_pred * self.scale
+        entropy = keras.losses.categorical_crossentropy(own, scaled, from_logits=True)
         return entropy + self.weight * small * smooth
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "weight": self.weight, "sharpness": self.sharpness}
+        return {
+            **super().get_config(),
+            "weight": self.weight,
+            "sharpness": self.sharpness,
+            "scale": self.scale,
+        }
