@@ -102,20 +102,21 @@ class LipLTNetwork(LipschitzNetwork):
             return product
         with double_precision():
             maps = [self._float64_maps(group) for group in self.groups]
+            absolute = self._absolutes(bounds)
             rows = float64(cast(AffineRule, self.groups[-1][-1].rule).layer.kernel).T
             size = np.linalg.norm(rows, axis=1)
             # What float64 may get wrong of a row, relative to the row's terms.
             slack = SLACK * (size[:, None] + size[None])
             shape = cast(AffineRule, self.groups[-1][-1].rule).input_shape
             rows = self._pulled_back(maps[-1][:-1], rows, self._group_shape(len(maps) - 1), shape)
-            slack = slack * math.prod(self._absolute(step) for step in self.groups[-1][:-1])
+            slack = slack * math.prod(absolute[id(step)] for step in self.groups[-1][:-1])
             total, factor = np.zeros_like(product), 1.0
             for index in reversed(range(len(self.ends))):
                 factor *= self.halves[index]
                 total += factor * (_distances(rows) + slack) * gains[self.ends[index]]
                 shape = self.steps[self.ends[index]].rule.input_shape
                 rows = self._pulled_back(maps[index], rows, self._group_shape(index), shape)
-                slack = slack * math.prod(self._absolute(step) for step in self.groups[index])
+                slack = slack * math.prod(absolute[id(step)] for step in self.groups[index])
             total += factor * (_distances(rows) + slack)
         return np.minimum(product, total * (1.0 + SLACK))
 
@@ -133,6 +134,7 @@ class LipLTNetwork(LipschitzNetwork):
         norms = {}
         with double_precision():
             maps = [self._float64_maps(group) for group in self.groups]
+            absolute = self._absolutes(bounds)
             for length in range(1, len(self.groups) + 1):
                 for first, last in self._segments(len(self.groups)):
                     if last - first + 1 != length:
@@ -145,7 +147,9 @@ class LipLTNetwork(LipschitzNetwork):
                             norms[first, cut] * norms[cut + 1, last] for cut in range(first, last)
                         )
                     if math.isfinite(norm):
-                        norm = min(norm, self._matrix_norm(maps, first, last))
+                        steps = (s for group in self.groups[first : last + 1] for s in group)
+                        size = math.prod(absolute[id(step)] for step in steps)
+                        norm = min(norm, self._matrix_norm(maps, first, last, size))
                     norms[first, last] = norm
         return norms
 
@@ -217,13 +221,16 @@ class LipLTNetwork(LipschitzNetwork):
         """The linear parts of steps, as functions of float64 tensors."""
         return [_float64_map(step) for step in steps]
 
-    @staticmethod
-    def _absolute(step: Step) -> float:
-        """Upper bound of the L2 norm of a step with absolute factors."""
-        rule = cast(AffineRule, step.rule)
-        if isinstance(rule, KernelRule):
-            return rule.norm(np.abs(_folded_kernel(step)))
-        return rule.norms()[1]
+    def _absolutes(self, bounds: Sequence[LipschitzBound]) -> dict[int, float]:
+        """Upper bounds of the L2 norms of affine steps with absolute factors, by the steps' ids."""
+        found = {}
+        for step, bound in zip(self.steps, bounds, strict=True):
+            rule = step.rule
+            if isinstance(rule, KernelRule):
+                found[id(step)] = bound.sum_per_size * float(np.abs(_scale(step)).max())
+            elif isinstance(rule, AffineRule):
+                found[id(step)] = rule.norms()[1]
+        return found
 
     @staticmethod
     def _pulled_back(
@@ -241,9 +248,19 @@ class LipLTNetwork(LipschitzNetwork):
         return ops.convert_to_numpy(found).reshape(len(rows), -1)
 
     def _matrix_norm(
-        self, maps: Sequence[Sequence[Callable[[Tensor], Tensor]]], first: int, last: int
+        self,
+        maps: Sequence[Sequence[Callable[[Tensor], Tensor]]],
+        first: int,
+        last: int,
+        size: float,
     ) -> float:
-        """Upper bound of the norm of a composition from its matrix; infinite if that is large."""
+        """Upper bound of the norm of a composition from its matrix; infinite if that is large.
+
+        Args:
+            maps: for each group, the linear parts of its steps.
+            first, last: the first and the last group of the composition.
+            size: upper bound of the norm of the composition with absolute factors.
+        """
         parts = [linear for group in maps[first : last + 1] for linear in group]
         steps = [step for group in self.groups[first : last + 1] for step in group]
         if not steps:
@@ -270,18 +287,22 @@ class LipLTNetwork(LipschitzNetwork):
         # wrong of the entries is relative to the matrix of absolute factors.
         largest = float(np.linalg.eigvalsh(matrix @ matrix.T)[-1])
         squares = max(largest, 0.0) + SLACK * float(np.sum(np.square(matrix)))
-        lost = SLACK * math.prod(self._absolute(step) for step in steps)
-        return (math.sqrt(squares) + lost) * (1.0 + SLACK)
+        return (math.sqrt(squares) + SLACK * size) * (1.0 + SLACK)
 
 
 def _folded_kernel(step: Step) -> Array:
     """The float64 kernel of a step, with its batch normalisation folded into it."""
     rule = cast(KernelRule, step.rule)
     kernel, _ = rule.weights()
+    return kernel if step.normalization is None else rule.scaled(kernel, _scale(step))
+
+
+def _scale(step: Step) -> Array:
+    """The factors of the batch normalisation that is folded into a step, or a single 1."""
     if step.normalization is None:
-        return kernel
-    scale, _, _ = step.normalization.scale_and_errors(rule.output_shape)
-    return rule.scaled(kernel, scale)
+        return np.ones(1)
+    scale, _, _ = step.normalization.scale_and_errors(step.rule.output_shape)
+    return scale
 
 
 def _float64_map(step: Step) -> Callable[[Tensor], Tensor]:
