@@ -282,3 +282,21 @@ def test_uint8_images_are_accepted():
 def test_bad_arguments_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         L2NonexpansiveNet((8, 8, 1), 3, **{**SETTINGS, **change})
+
+
+def test_the_radius_maximising_loss_enlarges_the_certified_radii(digits):
+    """Its constants are those of the certificate, so radii grow where it alone trains."""
+    options = {"network": "dense", "width": 0.03, "parametrization": "almost_orthogonal"}
+    model = L2NonexpansiveNet((8, 8, 1), 10, loss="crm", epsilon=2.0, scale=4.0, **options)
+    loss = model.default_loss()
+    assert (loss.epsilon, loss.scale) == (2.0, 4.0)
+    kernel = keras.ops.convert_to_numpy(model.head.effective_kernel())
+    expected = np.linalg.norm(kernel[:, :, None] - kernel[:, None, :], axis=0)
+    found = keras.ops.convert_to_numpy(loss.lipschitz().value)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    x, y = digits.images[:200], digits.labels[:200]
+    before = model.certify(x).accuracy(y, 0.2)
+    model.compile(keras.optimizers.Adam(0.01))
+    model.fit(x, y, epochs=15, verbose=0)
+    assert model.certify(x).accuracy(y, 0.2) > max(0.5, before)
+    assert type(model).from_config(model.get_config()).loss_name == "crm"

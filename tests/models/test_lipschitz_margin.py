@@ -150,7 +150,7 @@ def test_a_new_head_keeps_the_features():
         LipschitzMarginNet(headless_network()).with_new_head(5)
 
 
-@pytest.mark.parametrize("variant", ["lmt", "lc-lmt"])
+@pytest.mark.parametrize("variant", ["lmt", "lc-lmt", "calibrated"])
 @pytest.mark.parametrize("margin", ["global", "pairwise"])
 def test_plain_compile_and_fit_train_for_a_margin(variant, margin):
     train, test = zoo.data.load("digits", "train"), zoo.data.load("digits", "test")

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
@@ -10,14 +11,19 @@ import numpy as np
 from keras import ops
 
 from zoo.bounds.network_rules import rules_of
-from zoo.bounds.rules.affine import KernelRule
+from zoo.bounds.rules.affine import AffineRule, KernelRule
 from zoo.bounds.rules.dense import DenseRule
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
+from zoo.bounds.rules.rows import float64
 from zoo.bounds.rules.rule import Rule
 from zoo.bounds.rules.scaling import BatchNormalizationRule
 from zoo.ops.float32 import LARGEST, UNIT_ROUNDOFF
-from zoo.ops.norm_estimate import power_iteration
-from zoo.typing import Array, Tensor
+from zoo.ops.norm_estimate import NormEstimate, power_iteration
+from zoo.ops.pair_distances import pair_distances
+from zoo.typing import Array, Shape, Tensor
+
+# The distance between two equal columns has no gradient, so distances are at least this.
+_SMALLEST = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,15 +54,16 @@ class Step:
         outputs = self.rule.compute(tensors)
         return outputs if self.normalization is None else self.normalization.compute([outputs])
 
+    def trained(self, tensor: Tensor) -> Tensor:
+        """The linear part of an affine step with the current weights, which receive gradients."""
+        outputs = cast(AffineRule, self.rule).trained(tensor)
+        if self.normalization is None:
+            return outputs
+        return outputs * self.normalization.trained_scale()
+
     def estimate(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """One step of power iteration: ``(estimate of the L2 norm, next vector)``."""
-        rule, normalization = cast(KernelRule, self.rule), self.normalization
-
-        def linear(tensor: Tensor) -> Tensor:
-            outputs = rule.trained(tensor)
-            return outputs if normalization is None else outputs * normalization.trained_scale()
-
-        estimate, vector = power_iteration(linear, vector)
+        estimate, vector = power_iteration(self.trained, vector)
         return estimate.value, vector
 
 
@@ -104,6 +111,15 @@ class LipschitzNetwork:
         return [step for step in self.steps if step.rule.has_norm]
 
     @property
+    def vector_shapes(self) -> dict[str, Shape]:
+        """Shapes of the vectors with which training estimates norms, without the batch, by name."""
+        return {
+            f"{step.rule.layer.name}_vector_{index}": step.rule.input_shape
+            for index, step in enumerate(self.steps)
+            if step.rule.has_norm
+        }
+
+    @property
     def head(self) -> Step | None:
         """The last step, if it is a dense layer without activation on flat features; else None."""
         last = self.steps[-1] if self.steps else None
@@ -126,12 +142,51 @@ class LipschitzNetwork:
             gains.append(bound.lipschitz * inputs)
         return gains
 
+    def steepness(self, bounds: Sequence[LipschitzBound], gains: Sequence[float]) -> Array:
+        """Upper bounds of the Lipschitz constants of differences of logits.
+
+        Args:
+            bounds, gains: as :meth:`bounds` and :meth:`gains` return them.
+
+        Returns:
+            float64 array ``(classes, classes)``.
+        """
+        head = self.head
+        if head is None:
+            # Without a dense head, the network's outputs count as features with a unit kernel.
+            return gains[-1] * pair_distances(np.eye(self.steps[-1].rule.output_shape[0]))
+        with np.errstate(invalid="ignore", over="ignore"):
+            return gains[head.inputs[0]] * pair_distances(float64(head.rule.layer.kernel))
+
     def by_layer(self, bounds: Sequence[LipschitzBound]) -> dict[str, float]:
         """Upper bounds of the layers' Lipschitz constants by name, in the order of the layers."""
         found = {}
         for step, bound in zip(self.steps, bounds, strict=True):
             found[step.name] = found.get(step.name, 1.0) * bound.lipschitz
         return found
+
+    def estimate(
+        self, vectors: Iterable[Tensor], *, pairwise: bool
+    ) -> tuple[NormEstimate, list[Tensor]]:
+        """Estimate from below how fast two logits can move apart, for training.
+
+        Args:
+            vectors: for each of :attr:`vector_shapes`, a tensor ``(1, *shape)`` from which the
+                power iteration continues.
+            pairwise: whether to estimate one constant for each pair of classes, as
+                :meth:`steepness` bounds them, instead of ``√2`` times that of all logits together.
+                Without a dense head there is only the latter.
+
+        Returns:
+            ``(estimate, vectors)``: a :class:`zoo.ops.NormEstimate` of a scalar or of a tensor
+            ``(classes, classes)``, and the vectors for the next call.
+        """
+        gains, vectors = self.estimates(vectors)
+        if not pairwise or self.head is None:
+            return NormEstimate(math.sqrt(2.0) * gains[-1], gains[-1]), vectors
+        features = gains[self.head.inputs[0]]
+        rows = ops.transpose(ops.convert_to_tensor(self.head.rule.layer.kernel))
+        return NormEstimate(features * trained_distances(rows), features), vectors
 
     def estimates(self, vectors: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Estimates of the bounds that :meth:`gains` gives, from below, for training.
@@ -193,6 +248,17 @@ class LipschitzNetwork:
                 held = held & (inputs < bound.largest_input)
                 errors.append(error + np.where(held, added, np.inf))
         return errors[-1]
+
+
+def trained_distances(rows: Tensor) -> Tensor:
+    """L2 distances of the rows of a tensor ``(classes, …)``, with gradients, for training.
+
+    Returns:
+        Tensor ``(classes, classes)``; its diagonal is tiny, not 0.
+    """
+    rows = ops.reshape(rows, (rows.shape[0], -1))
+    squares = ops.sum(ops.square(rows[:, None] - rows[None]), axis=-1)
+    return ops.sqrt(ops.maximum(squares, _SMALLEST**2))
 
 
 def lengths(tensor: Tensor) -> Array:

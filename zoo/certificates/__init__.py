@@ -2,7 +2,12 @@
 
 from zoo.certificates.bisection import largest_certified
 from zoo.certificates.certificate import Certificate, CertifiedBatch, round_down
-from zoo.certificates.lipschitz import lipschitz_radius, margin, pairwise_radius
+from zoo.certificates.lipschitz import (
+    lipschitz_radius,
+    margin,
+    pairwise_radius,
+    steepness_radius,
+)
 from zoo.certificates.logit_certificate import LogitCertificate
 
 __all__ = [
@@ -14,4 +19,5 @@ __all__ = [
     "margin",
     "pairwise_radius",
     "round_down",
+    "steepness_radius",
 ]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from zoo.ops.pair_distances import pair_distances
 from zoo.typing import Array, ArrayLike, Numbers
-from zoo.utils.float64 import SLACK
 
 
 def lipschitz_radius(logits: ArrayLike, lipschitz: float = 1.0, error: Numbers = 0.0) -> Array:
@@ -65,19 +65,41 @@ def pairwise_radius(
         Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training, NeurIPS 2018, proposition 2 and
         section 3.2 (the last layer's weights).
     """
-    logits, kernel = np.asarray(logits, np.float64), np.asarray(kernel, np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        steepness = lipschitz * pair_distances(kernel)
+    return steepness_radius(logits, steepness, error)
+
+
+def steepness_radius(logits: ArrayLike, steepness: ArrayLike, error: Numbers = 0.0) -> Array:
+    """Radius of a classifier, given the Lipschitz constants of the differences of its logits.
+
+    Args:
+        logits: array ``(n, classes)``.
+        steepness: array ``(classes, classes)``: upper bounds of the Lipschitz constants of
+            ``f_c − f_j``, in the norm of the radius. The diagonal is not used.
+        error: as in :func:`lipschitz_radius`; a number, or an array ``(n,)``.
+
+    Returns:
+        float64 array ``(n,)``; 0 if the gap to a class is at most ``4 · error``, or not finite;
+        ``inf`` if no other class can ever overtake.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from zoo.certificates import steepness_radius
+    >>> steepness_radius(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0], [2.0, 0.0]])).tolist()
+    [0.5]
+    """
+    logits, steepness = np.asarray(logits, np.float64), np.asarray(steepness, np.float64)
     own = np.argmax(logits, axis=1)
     radius, error = np.zeros(len(logits)), np.broadcast_to(error, len(logits))
     for c in np.unique(own):
         rows = own == c
-        # The slack covers float64's rounding of the norms.
         with np.errstate(invalid="ignore", divide="ignore"):
-            distances = np.linalg.norm(kernel[:, [c]] - kernel, axis=0)
-            steepness = lipschitz * distances * (1.0 + SLACK)
             gap = logits[rows, c][:, None] - logits[rows] - 4.0 * error[rows, None]
-            meets = np.where(gap > 0, gap / steepness, 0.0)
+            meets = np.where(gap > 0, gap / steepness[c], 0.0)
         meets[:, c] = np.inf
-        proved = np.isfinite(logits[rows]).all(axis=1) & np.isfinite(steepness).all()
+        proved = np.isfinite(logits[rows]).all(axis=1) & np.isfinite(steepness[c]).all()
         radius[rows] = np.where(proved, meets.min(axis=1), 0.0)
     return radius
 

@@ -7,11 +7,11 @@ import zipfile
 import numpy as np
 
 from zoo.certificates.certificate import round_down
-from zoo.certificates.lipschitz import lipschitz_radius, pairwise_radius
+from zoo.certificates.lipschitz import lipschitz_radius, steepness_radius
 from zoo.epsilon import Epsilon
+from zoo.ops.pair_distances import pair_distances
 from zoo.typing import Array, ArrayLike, Budget, Numbers, Path
 from zoo.utils import checks
-from zoo.utils.float64 import SLACK
 from zoo.utils.norms import norm_of
 
 
@@ -26,6 +26,9 @@ class LogitCertificate:
             that go into the last layer; otherwise of each logit.
         kernel: float32 array ``(features, classes)``, the kernel of the last layer; None if each
             logit is bounded by itself.
+        steepness: float64 array ``(classes, classes)``, upper bounds of the Lipschitz constants of
+            the differences of logits, which take the place of ``lipschitz`` and ``kernel``; None if
+            those two are used.
         mean: what the model subtracts from the pixels: one number, or one for each channel.
         error, error_per_size: float32's error in a logit is at most ``error + error_per_size ·
             ‖x − mean‖₂``. This covers sums of products in any order, but not convolutions by
@@ -49,6 +52,7 @@ class LogitCertificate:
     error: float = 0.0
     error_per_size: float = 0.0
     num_classes: int | None = None
+    steepness: Array | None = None
 
     def __post_init__(self) -> None:
         # A frozen dataclass can set its own fields only in this way.
@@ -76,7 +80,8 @@ class LogitCertificate:
                 f"logits must be float32 or float64, got {logits.dtype}: the certificate does not "
                 "account for rounding to this type"
             )
-        classes = self.num_classes if self.kernel is None else self.kernel.shape[1]
+        steepness = self._steepness()
+        classes = self.num_classes if steepness is None else len(steepness)
         if logits.ndim != 2 or logits.shape[1] < 2 or classes not in (None, logits.shape[1]):
             raise ValueError(
                 f"expected logits (n, {classes or 'classes'}), got shape {logits.shape}"
@@ -86,14 +91,14 @@ class LogitCertificate:
             x = checks.images(x, self.image_shape)
             if len(x) != len(logits):
                 raise ValueError(f"expected {len(logits)} images, one per row, got {len(x)}")
-        if self.kernel is None:
+        if steepness is None:
             error = self._error(logits, None, 0.0)
             return round_down(lipschitz_radius(logits, self.lipschitz, error))
         # No two images in [0, 1] are farther apart than this.
         diameter = math.sqrt(math.prod(self.image_shape))
-        radius = np.minimum(pairwise_radius(logits, self.kernel, self.lipschitz), diameter)
+        radius = np.minimum(steepness_radius(logits, steepness), diameter)
         error = self._error(logits, x, radius)
-        radius = pairwise_radius(logits, self.kernel, self.lipschitz, error)
+        radius = steepness_radius(logits, steepness, error)
         return round_down(np.minimum(radius, diameter))
 
     def required_gaps(self, eps: Budget) -> Array:
@@ -112,21 +117,24 @@ class LogitCertificate:
         Raises:
             ValueError: if the certificate does not know the number of classes.
         """
-        kernel, budget = self.kernel, Epsilon(eps).above
-        if kernel is None:
+        budget, steepness = Epsilon(eps).above, self._steepness()
+        if steepness is None:
             if self.num_classes is None:
                 raise ValueError("this certificate does not know the number of classes")
             steepness = np.full((self.num_classes, self.num_classes), 2.0 * self.lipschitz)
-        else:
-            columns = kernel.T.astype(np.float64)
-            distances = [np.linalg.norm(columns - own, axis=1) for own in columns]
-            steepness = self.lipschitz * np.array(distances) * (1.0 + SLACK)
+        elif budget >= math.sqrt(math.prod(self.image_shape)):
             # No two images in [0, 1] are farther apart than this, and no radius is larger.
-            if budget >= math.sqrt(math.prod(self.image_shape)):
-                steepness[:] = np.inf
+            steepness = np.full_like(steepness, np.inf)
         with np.errstate(invalid="ignore", over="ignore"):
             gaps = budget * steepness + 4.0 * self._error(steepness, None, 0.0)
         return np.where(np.isfinite(steepness).all() & np.isfinite(gaps), gaps, np.inf)
+
+    def _steepness(self) -> Array | None:
+        """The constants of the pairs of classes; None if each logit is bounded by itself."""
+        if self.steepness is not None or self.kernel is None:
+            return self.steepness
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self.lipschitz * pair_distances(self.kernel)
 
     def _error(self, logits: Array, x: Array | None, reach: Numbers) -> Numbers:
         # `size` bounds ‖x − mean‖₂ of the perturbed image, first for any image in [0, 1], then from
@@ -165,6 +173,7 @@ class LogitCertificate:
                 error=float(found["error"]),
                 error_per_size=float(found["error_per_size"]),
                 num_classes=int(found["num_classes"]) if "num_classes" in found else None,
+                steepness=found.get("steepness"),
             )
         except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} holds no certificate of logits: {error}") from error

@@ -1,5 +1,7 @@
 """The losses that the papers introduce."""
 
+from zoo.losses.calibrated_margin import CalibratedMargin
+from zoo.losses.certified_radius_maximization import CertifiedRadiusMaximization
 from zoo.losses.clipped_hinge import ClippedHinge
 from zoo.losses.clipped_hinge_mixture import ClippedHingeMixture
 from zoo.losses.confidence_gap import ConfidenceGap
@@ -10,6 +12,8 @@ from zoo.losses.worst_case_cross_entropy import WorstCaseCrossEntropy
 from zoo.losses.worst_case_hinge import WorstCaseHinge
 
 __all__ = [
+    "CalibratedMargin",
+    "CertifiedRadiusMaximization",
     "ClippedHinge",
     "ClippedHingeMixture",
     "ConfidenceGap",

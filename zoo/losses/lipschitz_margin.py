@@ -6,7 +6,8 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from zoo.losses.worst_case import as_number, checked_epsilon, own_class
+from zoo.losses.lipschitz_loss import LipschitzLoss
+from zoo.losses.worst_case import own_class
 from zoo.ops.norm_estimate import NormEstimate
 from zoo.typing import Scalar, Tensor
 
@@ -15,7 +16,7 @@ VARIANTS = ("lmt", "lc-lmt")
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class LipschitzMargin(keras.losses.Loss):
+class LipschitzMargin(LipschitzLoss):
     """Cross-entropy after other logits were raised by as much as a perturbation might raise them.
 
     ``"lmt"`` raises every logit except the label's. ``"lc-lmt"`` raises only the one that would
@@ -23,14 +24,7 @@ class LipschitzMargin(keras.losses.Loss):
     large ε from the first epoch.
 
     Args:
-        lipschitz: function without arguments that returns a :class:`zoo.ops.NormEstimate` of the
-            Lipschitz constant of differences of logits: a scalar, ``√2`` times the network's
-            Lipschitz constant, or a tensor ``(classes, classes)`` with one constant for each pair
-            of classes. Gradients flow through it. With None, the
-            :class:`zoo.models.LipschitzMarginNet` that is compiled with the loss gives its own
-            estimate. A loaded loss has None, because a function cannot be stored.
-        epsilon: positive, the L2 budget in units of the [0, 1] image; a number, or a scalar
-            variable for a schedule to change.
+        lipschitz, epsilon: as for every :class:`zoo.losses.lipschitz_loss.LipschitzLoss`.
         variant: ``"lmt"`` or ``"lc-lmt"``.
         reduction, name: as for every Keras loss.
 
@@ -64,13 +58,9 @@ class LipschitzMargin(keras.losses.Loss):
         reduction: str | None = "sum_over_batch_size",
         name: str = "lipschitz_margin",
     ) -> None:
-        super().__init__(reduction=reduction, name=name)
-        if lipschitz is not None and not callable(lipschitz):
-            raise TypeError(f"lipschitz must be a function, got {type(lipschitz).__name__}")
+        super().__init__(lipschitz, epsilon, reduction, name)
         if variant not in VARIANTS:
             raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}")
-        self.lipschitz = lipschitz
-        self.epsilon = checked_epsilon(epsilon)
         self.variant = variant
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -81,20 +71,8 @@ class LipschitzMargin(keras.losses.Loss):
 
     def raised(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The raised logits, which go into the cross-entropy: tensor ``(batch, classes)``."""
-        if self.lipschitz is None:
-            raise ValueError(
-                "this LipschitzMargin has no estimate of a Lipschitz constant; compile a "
-                "LipschitzMarginNet with it, or assign a function to loss.lipschitz"
-            )
-        estimate = self.lipschitz()
-        if not isinstance(estimate, NormEstimate):
-            raise TypeError(
-                f"lipschitz must return a zoo.ops.NormEstimate, got {type(estimate).__name__}"
-            )
         own = own_class(y_true, y_pred)
-        steepness = ops.convert_to_tensor(estimate.value, y_pred.dtype)
-        if len(steepness.shape) == 2:
-            steepness = ops.matmul(own, steepness)
+        steepness = self.of_labels(self.estimated(), own)
         others = y_pred + (1.0 - own) * steepness * self.epsilon
         if self.variant == "lmt":
             return others
@@ -105,10 +83,4 @@ class LipschitzMargin(keras.losses.Loss):
         return y_pred + rival * (others - y_pred)
 
     def get_config(self) -> dict[str, Any]:
-        # A function cannot be stored. A loaded model gives its own estimate to the loss.
-        return {
-            **super().get_config(),
-            "lipschitz": None,
-            "epsilon": as_number(self.epsilon),
-            "variant": self.variant,
-        }
+        return {**super().get_config(), "variant": self.variant}

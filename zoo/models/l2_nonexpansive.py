@@ -8,18 +8,20 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.bounds.lipschitz import trained_distances
 from zoo.certificates import CertifiedBatch, LogitCertificate
 from zoo.certificates.pairs import PAIRS
 from zoo.epsilon import Epsilon
-from zoo.losses import ConfidenceGap, WorstCaseCrossEntropy
+from zoo.losses import CertifiedRadiusMaximization, ConfidenceGap, WorstCaseCrossEntropy
 from zoo.models import l2_networks
 from zoo.models.base import CertifiedModel, of_this_model
+from zoo.ops import NormEstimate
 from zoo.ops.float32 import sum_rounding
 from zoo.ops.parametrizations import Parametrization
 from zoo.typing import Array, ArrayLike, BatchShape, Budget, Norm, Tensor
 from zoo.utils import checks
 
-_LOSSES = ("confidence_gap", "cross_entropy")
+_LOSSES = ("confidence_gap", "cross_entropy", "crm")
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -45,11 +47,13 @@ class L2NonexpansiveNet(CertifiedModel):
         regularization: weight of :class:`zoo.losses.RowSumRegularizer` on every kernel.
         mean: pixel mean, a number or one per channel, which is subtracted from the image.
         loss: ``"confidence_gap"`` (:class:`zoo.losses.ConfidenceGap`, with trainable scales per
-            class as well) or ``"cross_entropy"`` (:class:`zoo.losses.WorstCaseCrossEntropy`).
+            class as well), ``"cross_entropy"`` (:class:`zoo.losses.WorstCaseCrossEntropy`) or
+            ``"crm"`` (:class:`zoo.losses.CertifiedRadiusMaximization`).
         scale: factor on the logits in the loss; ``"confidence_gap"`` trains it, starting from this
             value. A smaller scale favours large margins over accuracy.
         omega: weight of the third term of ``"confidence_gap"``.
-        epsilon: L2 budget that ``"cross_entropy"`` trains for.
+        epsilon: L2 budget that ``"cross_entropy"`` trains for, and up to which ``"crm"`` enlarges
+            radii.
 
     Example:
 
@@ -80,7 +84,7 @@ class L2NonexpansiveNet(CertifiedModel):
         divide_before_convolution: bool = True,
         regularization: float = 0.0,
         mean: ArrayLike = 0.0,
-        loss: Literal["confidence_gap", "cross_entropy"] = "confidence_gap",
+        loss: Literal["confidence_gap", "cross_entropy", "crm"] = "confidence_gap",
         scale: float = 1.0,
         omega: float = 0.1,
         epsilon: Budget = 0.5,
@@ -154,10 +158,19 @@ class L2NonexpansiveNet(CertifiedModel):
         if self.loss_name == "confidence_gap":
             loss = ConfidenceGap(self._class_scales, self._scale, omega=self.omega)
             return of_this_model(loss)
+        if self.loss_name == "crm":
+            loss = CertifiedRadiusMaximization(
+                self._estimate, float(self.epsilon), scale=self.scale
+            )
+            return of_this_model(loss)
         # The loss assumes that two logits move apart by at most twice its budget. Within an L2
         # distance of ε, logits of a nonexpansive network move apart by √2 ε = 2 · (ε / √2).
         loss = WorstCaseCrossEntropy(float(self.epsilon) / math.sqrt(2.0), self._scale)
         return of_this_model(loss)
+
+    def _estimate(self) -> NormEstimate:
+        """How fast two logits can move apart, if no hidden layer increases distances."""
+        return NormEstimate(trained_distances(ops.transpose(self.head.effective_kernel())))
 
     def lipschitz(self) -> dict[str, float]:
         """Upper bounds of the L2 Lipschitz constants of all layers, computed in float64.

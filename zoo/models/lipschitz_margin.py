@@ -1,19 +1,21 @@
-"""Lipschitz-margin training of ordinary Keras networks: LMT and LC-LMT."""
+"""Lipschitz-margin training of ordinary Keras networks."""
 
+import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from zoo.bounds.liplt import LipLTNetwork
 from zoo.bounds.lipschitz import LipschitzNetwork, lengths
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
-from zoo.certificates import CertifiedBatch, LogitCertificate, pairwise_radius, round_down
+from zoo.certificates import CertifiedBatch, LogitCertificate, round_down, steepness_radius
 from zoo.certificates.pairs import PAIRS
-from zoo.losses import LipschitzMargin
-from zoo.losses.lipschitz_margin import VARIANTS
+from zoo.losses import CalibratedMargin, CertifiedRadiusMaximization, LipschitzMargin
+from zoo.losses.lipschitz_loss import LipschitzLoss
 from zoo.models.base import of_this_model
 from zoo.models.lipschitz_margin_networks import NETWORKS
 from zoo.models.training_epsilon import TrainingEpsilon
@@ -25,8 +27,43 @@ from zoo.typing import Array, Budget, Norm
 #: The Lipschitz constants from which the margin that training demands can be computed: that of
 #: all logits together, or that of the difference of two logits for each pair of classes.
 MARGINS = ("global", "pairwise")
-# The distance between two equal columns has no gradient, so distances are at least this.
-_SMALLEST = 1e-12
+#: How the Lipschitz constant is bounded: by the product of the layers' constants, or by LipLT.
+CONSTANTS = {"product": LipschitzNetwork, "liplt": LipLTNetwork}
+
+
+class _Variant(NamedTuple):
+    title: str
+    loss: Callable[..., LipschitzLoss]
+    paper: str
+
+
+#: The losses that the model can choose by default.
+VARIANTS = {
+    "lmt": _Variant(
+        "LMT",
+        functools.partial(LipschitzMargin, variant="lmt"),
+        "Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training: Scalable Certification of "
+        "Perturbation Invariance for Deep Neural Networks, NeurIPS 2018",
+    ),
+    "lc-lmt": _Variant(
+        "LC-LMT",
+        functools.partial(LipschitzMargin, variant="lc-lmt"),
+        "Ono, Takahashi, Kakizaki: Lightweight Lipschitz Margin Training for Certified Defense "
+        "against Adversarial Examples, 2018",
+    ),
+    "calibrated": _Variant(
+        "calibrated Lipschitz margin",
+        CalibratedMargin,
+        "Losch, Stutz, Schiele, Fritz: Certified Robust Models with Slack Control and Large "
+        "Lipschitz Constants, GCPR 2023",
+    ),
+    "crm": _Variant(
+        "certified radius maximisation",
+        CertifiedRadiusMaximization,
+        "Fazlyab, Entesari, Roy, Chellappa: Certified Robustness via Dynamic Margin Maximization "
+        "and Improved Lipschitz Regularization, NeurIPS 2023",
+    ),
+}
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -47,11 +84,17 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             ``"wide_resnet"``), with the keywords ``image_shape=(height, width, channels)`` and
             ``num_classes``; or a dictionary of the ``name`` and arguments of that function.
         epsilon: L2 budget that the default loss trains for.
-        variant: ``"lmt"`` or ``"lc-lmt"``, see :class:`zoo.losses.LipschitzMargin`.
+        variant: the default loss. ``"lmt"`` or ``"lc-lmt"``: :class:`zoo.losses.LipschitzMargin`.
+            ``"calibrated"``: :class:`zoo.losses.CalibratedMargin`. ``"crm"``:
+            :class:`zoo.losses.CertifiedRadiusMaximization`.
         margin: the margin that training demands. ``"global"``, as published: ``√2 ε`` times the
             Lipschitz constant of the whole network. ``"pairwise"``, as in the certificate: for each
             pair of classes, ε times the Lipschitz constant of the difference of their logits, which
             is smaller.
+        constant: how the Lipschitz constant is bounded, in training and in the certificate.
+            ``"product"``: the product of the layers' constants. ``"liplt"``: a smaller bound for
+            chains with increasing activations, see :class:`zoo.bounds.liplt.LipLTNetwork`.
+        loss_options: further arguments of the default loss, by name; None for its defaults.
 
     Raises:
         TypeError, ValueError: if the network is not such a model, or an argument is out of range.
@@ -77,50 +120,55 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
     certificates = PAIRS["LipschitzMarginNet"]
 
     networks = NETWORKS
-    analyse = staticmethod(LipschitzNetwork)
 
     def __init__(
         self,
         network: keras.Model | dict[str, Any] | str = "mlp",
         epsilon: Budget = 0.5,
-        variant: Literal["lmt", "lc-lmt"] = "lc-lmt",
+        variant: Literal["lmt", "lc-lmt", "calibrated", "crm"] = "lc-lmt",
         *,
         margin: Literal["global", "pairwise"] = "global",
+        constant: Literal["product", "liplt"] = "product",
+        loss_options: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(network, **kwargs)
         for value, argument, known in (
             (variant, "variant", VARIANTS),
             (margin, "margin", MARGINS),
+            (constant, "constant", CONSTANTS),
         ):
             if value not in known:
-                raise ValueError(f"{argument} must be one of {known}, got {value!r}")
+                raise ValueError(f"{argument} must be one of {tuple(known)}, got {value!r}")
+        # The base class analyses the network, which depends on this setting.
+        self._constant = constant
+        super().__init__(network, **kwargs)
         self.variant, self.margin = variant, margin
+        self.loss_options = dict(loss_options or {})
         self._vectors = [
             self.add_weight(
-                name=f"{step.rule.layer.name}_vector_{index}",
-                shape=(1, *step.rule.input_shape),
+                name=name,
+                shape=(1, *shape),
                 initializer="random_normal",
                 trainable=False,
                 aggregation="mean",
             )
-            for index, step in enumerate(self.analysis.steps)
-            if step.rule.has_norm
+            for name, shape in self.analysis.vector_shapes.items()
         ]
         self.add_epsilon(epsilon)
         self.built = True
+        self._own_loss()  # It raises if an option is wrong.
+
+    def analyse(self, network: Any, /) -> LipschitzNetwork:
+        return CONSTANTS[self._constant](network)
+
+    @property
+    def constant(self) -> str:
+        """How the Lipschitz constant is bounded: a key of :data:`CONSTANTS`."""
+        return self._constant
 
     @property
     def paper(self) -> str:
-        if self.variant == "lmt":
-            return (
-                "Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training: Scalable Certification of "
-                "Perturbation Invariance for Deep Neural Networks, NeurIPS 2018"
-            )
-        return (
-            "Ono, Takahashi, Kakizaki: Lightweight Lipschitz Margin Training for Certified Defense "
-            "against Adversarial Examples, 2018"
-        )
+        return VARIANTS[self.variant].paper
 
     @property
     def architecture(self) -> str:
@@ -129,7 +177,8 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         sizes = "-".join(str(step.rule.layer.kernel.shape[-1]) for step in steps)
         if len(sizes) > 40:
             sizes = f"{len(steps)} layers with kernels"
-        return f"{self.variant.upper()}, {self.network.name} {sizes}"
+        bound = ", LipLT" if self.constant == "liplt" else ""
+        return f"{VARIANTS[self.variant].title}, {self.network.name} {sizes}{bound}"
 
     def compile(
         self,
@@ -138,70 +187,73 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         metrics: Any = ("accuracy",),
         **kwargs: Any,
     ) -> None:
-        """Like the base class; a ``LipschitzMargin`` loss without an estimate gets this model's."""
-        if isinstance(loss, LipschitzMargin) and loss.lipschitz is None:
+        """Like the base class; a loss that lacks an estimate of the constant gets this model's."""
+        if isinstance(loss, LipschitzLoss) and loss.lipschitz is None:
             loss.lipschitz = self.estimate
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def default_loss(self) -> Any:
-        """:class:`zoo.losses.LipschitzMargin` with this network's estimate of the constant."""
-        return of_this_model(LipschitzMargin(self.estimate, self._training_epsilon, self.variant))
+        """The loss of the variant, with this network's estimate of the constant."""
+        return of_this_model(self._own_loss())
+
+    def _own_loss(self) -> LipschitzLoss:
+        try:
+            return VARIANTS[self.variant].loss(
+                self.estimate, self._training_epsilon, **self.loss_options
+            )
+        except TypeError as error:
+            raise TypeError(f"loss_options of the variant {self.variant!r}: {error}") from error
 
     def estimate(self) -> NormEstimate:
         """Estimate from below how fast two logits can move apart, for training only.
 
-        Each call takes one step of power iteration for every kernel.
+        Each call takes one step of power iteration for every norm.
 
         Returns:
             :class:`zoo.ops.NormEstimate`, a scalar with ``margin="global"``, otherwise of shape
             ``(classes, classes)``.
         """
-        bounded = self.analysis
         # A product is a tensor on this device, even if the variable is mirrored on several devices.
-        gains, vectors = bounded.estimates([vector * 1.0 for vector in self._vectors])
+        estimate, vectors = self.analysis.estimate(
+            [vector * 1.0 for vector in self._vectors], pairwise=self.margin == "pairwise"
+        )
         for variable, vector in zip(self._vectors, vectors, strict=True):
             variable.assign(vector)
-        if self.margin == "global" or bounded.head is None:
-            return NormEstimate(math.sqrt(2.0) * gains[-1])
-        columns = ops.transpose(ops.convert_to_tensor(bounded.head.rule.layer.kernel))
-        squares = ops.sum(ops.square(columns[:, None] - columns[None]), axis=-1)
-        distances = ops.sqrt(ops.maximum(squares, _SMALLEST**2))
-        return NormEstimate(gains[bounded.head.inputs[0]] * distances)
+        return estimate
 
     def lipschitz(self) -> dict[str, float]:
         """Upper bounds of the L2 Lipschitz constants of all layers, computed in float64.
 
         Returns:
             Dictionary from the name of a layer to its bound, in the order in which the layers run;
-            the second use of a layer is named like ``"dense #2"``. The bound of a chain is the
-            product of its layers' bounds; the bound of a sum of branches is the sum of the
-            branches' bounds.
+            the second use of a layer is named like ``"dense #2"``. With ``constant="product"``, the
+            bound of a chain is the product of its layers' bounds; the bound of a sum of branches is
+            the sum of the branches' bounds.
         """
-        bounded, (bounds, _) = self.derived()
+        bounded, (bounds, _, _) = self.derived()
         return bounded.by_layer(bounds)
 
     def network_lipschitz(self) -> float:
         """Upper bound of the L2 Lipschitz constant of all logits together, in float64."""
-        _, (_, gains) = self.derived()
+        _, (_, gains, _) = self.derived()
         return gains[-1]
 
     def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
-        bounded, (bounds, gains) = self.derived()
+        bounded, (bounds, gains, steepness) = self.derived()
         tensors = bounded.tensors(self._pixels(ops.convert_to_tensor(x, "float32")))
         logits = ops.convert_to_numpy(self(x, training=False))
         if not np.isfinite(gains).all():
             return CertifiedBatch(logits, np.zeros(len(logits), np.float32))
         sizes = [lengths(tensor) for tensor in tensors]
-        kernel, lipschitz = self._last_layer(bounded, gains)
         # No two images in [0, 1] are further apart than this.
         diameter = math.sqrt(math.prod(self.image_shape))
-        reach = np.minimum(pairwise_radius(logits, kernel, lipschitz), diameter)
+        reach = np.minimum(steepness_radius(logits, steepness), diameter)
 
         def size(place: int, error: Array) -> Array:
             # An upper bound of the size of a step's computed inputs, for every image within reach.
             return sizes[place] + 2.0 * error + gains[place] * reach
 
-        radius = pairwise_radius(logits, kernel, lipschitz, self._error(bounded, bounds, size))
+        radius = steepness_radius(logits, steepness, self._error(bounded, bounds, size))
         return CertifiedBatch(logits, round_down(np.minimum(radius, diameter)))
 
     def logit_certificate(self) -> LogitCertificate:
@@ -215,10 +267,9 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             are at most those of :meth:`certify`, up to rounding.
         """
         self.require_certifiable()
-        bounded, (bounds, gains) = self.derived()
+        bounded, (bounds, gains, steepness) = self.derived()
         black = bounded.tensors(ops.zeros((1, *self.image_shape)))
         black = [lengths(tensor) for tensor in black]
-        kernel, lipschitz = self._last_layer(bounded, gains)
         diameter = math.sqrt(math.prod(self.image_shape))
 
         def error_at(image_size: float) -> float:
@@ -235,27 +286,23 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             "l2",
             self.image_shape,
             num_classes=self.num_classes,
-            lipschitz=lipschitz,
-            kernel=np.asarray(kernel, np.float32),
+            lipschitz=gains[-1],
+            steepness=steepness,
             error=none if np.isfinite(most) else np.inf,
             error_per_size=(most - none) / diameter if np.isfinite(most) else 0.0,
         )
 
-    def derive_from(self, analysis: LipschitzNetwork) -> tuple[list[LipschitzBound], list[float]]:
-        """``(bounds, gains)``: bounds of each step, and of the map from the image to its output.
+    def derive_from(
+        self, analysis: LipschitzNetwork
+    ) -> tuple[list[LipschitzBound], list[float], Array]:
+        """``(bounds, gains, steepness)``: bounds of steps, of parts of the network, and of pairs.
 
-        ``gains[0]`` is for the image itself, ``gains[i]`` for the output of the i-th step.
+        ``gains[0]`` is for the image itself, ``gains[i]`` for the map from the image to the output
+        of the i-th step. ``steepness`` is for the differences of logits.
         """
         bounds = analysis.bounds()
-        return bounds, analysis.gains(bounds)
-
-    def _last_layer(self, bounded: LipschitzNetwork, gains: Sequence[float]) -> tuple[Array, float]:
-        """``(kernel, lipschitz)``: the kernel of the last layer, and a bound for its inputs."""
-        head = bounded.head
-        if head is None:
-            # Without a dense head, the network's outputs count as features with a unit kernel.
-            return np.eye(self.num_classes), gains[-1]
-        return ops.convert_to_numpy(head.rule.layer.kernel), gains[head.inputs[0]]
+        gains = analysis.gains(bounds)
+        return bounds, gains, analysis.steepness(bounds, gains)
 
     def _error(
         self,
@@ -275,4 +322,6 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             "epsilon": str(self.epsilon),
             "variant": self.variant,
             "margin": self.margin,
+            "constant": self.constant,
+            "loss_options": self.loss_options,
         }

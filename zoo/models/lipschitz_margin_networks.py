@@ -45,26 +45,37 @@ def convnet(
     kernel_size: int | Sequence[int] = 4,
     hidden: Sequence[int] = (256,),
     activation: Literal["relu", "max_min"] = "relu",
+    strides: int | Sequence[int] = 2,
 ) -> keras.Sequential:
-    """A network of convolutions with stride 2, followed by dense layers.
+    """A network of convolutions, followed by dense layers.
+
+    The network 4C3F of several papers has ``filters=(32, 32, 64, 64)``, ``kernel_size=3``,
+    ``strides=(1, 2, 1, 2)`` and ``hidden=(512, 512)``.
 
     Args:
         image_shape, num_classes, activation: as for :func:`mlp`.
         filters: number of filters of each convolution.
         kernel_size: height and width of the kernels.
         hidden: number of units of each hidden dense layer.
+        strides: stride of all convolutions, or one for each of them.
 
     Returns:
         ``keras.Sequential``.
+
+    Raises:
+        ValueError: if there are not as many strides as convolutions.
     """
+    strides = [strides] * len(filters) if isinstance(strides, int) else list(strides)
+    if len(strides) != len(filters):
+        raise ValueError(f"expected {len(filters)} strides, one per convolution, got {strides}")
     names = LayerNames()
     layers = [keras.Input(tuple(image_shape), name="input_layer")]
-    for count in filters:
+    for count, stride in zip(filters, strides, strict=True):
         layers += [
             keras.layers.Conv2D(
                 count,
                 kernel_size,
-                2,
+                stride,
                 "same",
                 data_format="channels_last",
                 kernel_initializer="orthogonal",

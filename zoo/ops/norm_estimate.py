@@ -26,9 +26,12 @@ class NormEstimate:
 
     Attributes:
         value: tensor, differentiable with respect to the weights.
+        features: scalar tensor, the part of ``value`` that comes from the layers before the last
+            one, differentiable too; None if the estimate does not tell it.
     """
 
     value: Tensor
+    features: Tensor | None = None
 
     # Without this, NumPy would take the estimate for an array with one object, and compute with it.
     __array_ufunc__ = None

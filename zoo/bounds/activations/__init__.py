@@ -9,6 +9,7 @@ Each kind of activation has the same attributes and methods:
 * ``rounding(size)``: bound of float32's error for inputs of an absolute value of at most ``size``;
   it is affine in ``size``.
 * ``lipschitz``: upper bound of the slope's absolute value.
+* ``increasing``: whether no slope is negative.
 * ``exact_where_stable``: whether the function is linear where its input has a fixed sign.
 * ``derivatives``: a :class:`zoo.bounds.activations.derivatives.Derivatives`, or None for a function
   without curvature bounds.

@@ -19,6 +19,7 @@ class Clipped:
     """
 
     exact_where_stable = False
+    increasing = True
     derivatives = None
 
     def __init__(

@@ -31,6 +31,7 @@ class Curved:
     """
 
     exact_where_stable = False
+    increasing = False
     derivatives = None
 
     def __init__(

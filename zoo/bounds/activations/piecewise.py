@@ -24,6 +24,7 @@ class Piecewise:
         slope = np.asarray(np.asarray(slope, np.float32), np.float64)
         self.slope = float(slope) if slope.ndim == 0 else slope
         self.lipschitz = float(np.maximum(1.0, np.abs(slope)).max())
+        self.increasing = bool(np.all(slope >= 0))
 
     def value(self, x: Tensor) -> Tensor:
         return ops.where(x >= 0, x, ops.cast(self.slope, x.dtype) * x)

@@ -26,6 +26,7 @@ class Smooth:
     """
 
     exact_where_stable = False
+    increasing = True
 
     def __init__(
         self,

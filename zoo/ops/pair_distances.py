@@ -1,0 +1,28 @@
+"""How far the columns of a kernel are apart, bounded from above."""
+
+import numpy as np
+
+from zoo.typing import Array, ArrayLike
+from zoo.utils.float64 import SLACK
+
+
+def pair_distances(kernel: ArrayLike) -> Array:
+    """Upper bounds of ``‖w_c − w_j‖₂`` for each pair of columns of a kernel.
+
+    Args:
+        kernel: array ``(features, classes)``.
+
+    Returns:
+        float64 array ``(classes, classes)``, rounded up.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from zoo.ops.pair_distances import pair_distances
+    >>> pair_distances(np.array([[3.0, 0.0], [0.0, 4.0]])).round(4).tolist()
+    [[0.0, 5.0], [5.0, 0.0]]
+    """
+    columns = np.asarray(kernel, np.float64).T
+    # The slack covers float64's rounding of the norms.
+    with np.errstate(invalid="ignore"):
+        return np.stack([np.linalg.norm(columns - own, axis=1) for own in columns]) * (1.0 + SLACK)
