@@ -1,6 +1,7 @@
 """The leaderboard's rows, curves and page, without a browser."""
 
 import dataclasses
+import io
 import json
 import os
 import re
@@ -185,9 +186,14 @@ def test_a_failed_write_leaves_nothing_new(tmp_path, monkeypatch, failing):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    target = "pathlib.Path.replace" if failing == "replace" else "pathlib.Path.write_text"
+    class OnFullDisk(io.FileIO):
+        write = full
+
     with monkeypatch.context() as patched:
-        patched.setattr(target, full)
+        if failing == "replace":
+            patched.setattr("pathlib.Path.replace", full)
+        else:
+            patched.setattr("zoo.utils.whole_file.open", OnFullDisk, raising=False)
         for folder in (kept, tmp_path / "new" / "site"):
             with pytest.raises(OSError, match=r"index.html: No space left on device"):
                 leaderboard.write(folder, EVERYTHING)
