@@ -44,7 +44,7 @@ def test_a_new_file_is_a_new_command(new_file, capsys):
 
 
 def test_the_order_of_the_help(new_file):
-    first = ["list", "info", "evaluate", "certify", "attack"]
+    first = ["list", "info", "evaluate", "certify", "attack", "compare"]
     others = ["card", "cite", "download", "leaderboard", "publish", "say-hello", "verify"]
     assert list(commands()) == first + others
 

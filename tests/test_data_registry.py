@@ -88,7 +88,7 @@ def test_a_set_with_a_validation_split(register, tmp_path):
 
 def test_a_file_without_a_validation_split_says_so(tmp_path):
     zoo.data.save(tmp_path / "digits.npz", "digits")
-    with pytest.raises(ValueError, match="lacks x_validation, y_validation"):
+    with pytest.raises(ValueError, match="lacks x_validation; it has"):
         zoo.data.load(tmp_path / "digits.npz", "validation")
 
 

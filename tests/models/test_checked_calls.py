@@ -283,5 +283,5 @@ def test_a_network_of_bytes_is_not_wrapped():
         ]
     )
     for kind in (zoo.models.LipschitzMarginNet, zoo.models.DoubleBackpropNet):
-        with pytest.raises(ValueError, match="rescaling.*pixels of 0 to 255.*Leave that layer out"):
+        with pytest.raises(ValueError, match="rescaling.*pixels of 0 to 255.*Leave that out"):
             kind(network)

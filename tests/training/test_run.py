@@ -492,10 +492,10 @@ def test_fractions_are_budgets_in_recipes_too(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "options", "message"),
     [
-        ("eps = [0.05", 'attacks = ["magic"]\neps = [0.05', [], "attack must be one of .*'magic'"),
+        ('attacks = ["pgd"]', 'attacks = ["magic"]', [], "attack must be one of .*'magic'"),
         ("eps = [0.05", 'methods = ["magic"]\neps = [0.05', [], "method='magic'"),
         ("", "", ["--epochs", "2"], "--measure needs all 4 epochs"),
-        ("", "", ["--data", "train.npz"], "train.npz lacks x_test, y_test"),
+        ("", "", ["--data", "train.npz"], "train.npz lacks x_test"),
         ("", "", [], "a-file is a file, not a folder"),
     ],
 )

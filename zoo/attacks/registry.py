@@ -24,6 +24,7 @@ ARGUMENTS = (
     "eps",
     "norm",
     "target",
+    "where",
     "batch_size",
     "seed",
     "first",

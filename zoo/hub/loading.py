@@ -85,5 +85,6 @@ def load(
     if num_classes is None:
         return model
     model = model.with_new_head(num_classes)
+    model.on_config_override(overrides)
     model.inherits_epsilon = "epsilon" not in overrides
     return model

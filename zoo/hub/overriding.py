@@ -18,17 +18,15 @@ def require_arguments(kind: type, config: Mapping[str, Any], overrides: Mapping[
     Raises:
         TypeError: naming the argument that the class does not have.
     """
-    arguments = inspect.signature(kind.__init__).parameters
-    own = [name for name in arguments if name not in ("self", "args", "kwargs")]
-    known = {*own, *config, "name", "trainable", "dtype"}
+    own: dict[str, None] = {}
+    for base in kind.__mro__:
+        # Keras's own arguments, beside these, have no effect on what a model computes.
+        if base.__module__.partition(".")[0] not in ("keras", "builtins"):
+            own.update(dict.fromkeys(inspect.signature(base.__init__).parameters))
+    names = [name for name in own if name not in ("self", "args", "kwargs")]
     for name in overrides:
-        if name == "image_shape" and name not in known:
-            raise TypeError(
-                f"image_shape cannot be overridden: the network inside a {kind.__name__} is made "
-                "for images of one shape. Resize the images, or make a model with another network"
-            )
-        if name not in known:
-            raise TypeError(f"{kind.__name__} has no argument {name!r}; it has {', '.join(own)}")
+        if name not in {*names, *config, "name", "trainable", "dtype"}:
+            raise TypeError(f"{kind.__name__} has no argument {name!r}; it has {', '.join(names)}")
 
 
 def does_not_fit(path: Path, config: Mapping[str, Any], overrides: Mapping[str, Any]) -> str:

@@ -224,7 +224,7 @@ class TrainingRun:
     images: int
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Record:
     """One checkpoint: the manifest's keys as attributes.
 
@@ -310,6 +310,9 @@ class Record:
     def size(self) -> int:
         """Total size of all files in bytes."""
         return sum(file.size for file in self.files)
+
+    def __repr__(self) -> str:
+        return f"Record({self.name!r})"
 
     def to_dict(self) -> dict[str, Any]:
         """The record as a dictionary of JSON's types, as the manifest stores it."""

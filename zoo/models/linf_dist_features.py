@@ -17,6 +17,10 @@ from zoo.ops.lp_distance import Implementation
 from zoo.typing import Array, ArrayLike, BatchShape, Budget, Tensor
 from zoo.utils import checks
 
+#: The least weight of the clean cross-entropy in the loss of a model with a new head. Published
+#: trainings of whole networks begin with 0.05 to 0.1.
+NEW_HEAD_WEIGHT = 0.1
+
 
 class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
     """Normalisation and hidden layers of ℓ∞-distance neurons, each followed by a mean shift.
@@ -130,6 +134,22 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
             "Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with "
             "ℓ∞-dist Neurons, ICML 2021"
         )
+
+    def with_new_head(self, num_classes: int) -> "CertifiedModel":
+        """A copy of the model with an untrained head, to be fine-tuned.
+
+        The weight of the clean cross-entropy is at least :data:`NEW_HEAD_WEIGHT`. The stored one is
+        that of the end of a training, and with so little an untrained head hardly learns.
+
+        Args:
+            num_classes: number of classes of the new head.
+
+        Returns:
+            A new model of the same class; this one is unchanged.
+        """
+        model: Any = super().with_new_head(num_classes)
+        model.cross_entropy_weight = max(self.cross_entropy_weight, NEW_HEAD_WEIGHT)
+        return model
 
     def features(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Features of images: tensor ``(batch, width)``, ``1/std``-Lipschitz at inference."""
