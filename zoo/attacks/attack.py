@@ -73,14 +73,13 @@ def attack(
             type than float32.
         NotImplementedError: where the backend has no such attack.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
-    >>> x = np.full((1, 8, 8, 1), 0.5, "float32")
-    >>> x_adv = zoo.attacks.attack(model, x, None, "fgsm", eps="8/255")
-    >>> bool(np.abs(x_adv - x).max() <= 8 / 255)
-    True
+    Examples:
+        >>> import numpy as np, zoo
+        >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
+        >>> x = np.full((1, 8, 8, 1), 0.5, "float32")
+        >>> x_adv = zoo.attacks.attack(model, x, None, "fgsm", eps="8/255")
+        >>> bool(np.abs(x_adv - x).max() <= 8 / 255)
+        True
     """
     # These modules import Keras, which must not be imported with zoo.attacks.
     from zoo.attacks.victim import victim

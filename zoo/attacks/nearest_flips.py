@@ -45,14 +45,13 @@ def nearest(
     Raises:
         TypeError, ValueError, NotImplementedError: as :func:`zoo.attacks.attack`.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
-    >>> x = np.full((1, 8, 8, 1), 0.5, "float32")
-    >>> distance = zoo.attacks.nearest(model, x, norm="linf", steps=20)
-    >>> bool(distance[0] >= model.certify(x).radius[0])
-    True
+    Examples:
+        >>> import numpy as np, zoo
+        >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
+        >>> x = np.full((1, 8, 8, 1), 0.5, "float32")
+        >>> distance = zoo.attacks.nearest(model, x, norm="linf", steps=20)
+        >>> bool(distance[0] >= model.certify(x).radius[0])
+        True
     """
     from zoo.attacks.victim import victim
     from zoo.models.any_classifier import as_classifier

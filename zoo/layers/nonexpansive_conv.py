@@ -51,12 +51,11 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
         ValueError: if an argument is out of range; when the layer is built, if a dimension is not
             known or the image is smaller than the kernel without padding.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> layer = zoo.layers.NonexpansiveConv2D(4, 3, strides=2)
-    >>> tuple(layer(np.zeros((2, 9, 9, 1))).shape), layer.lipschitz() <= 1.00001
-    ((2, 5, 5, 4), True)
+    Examples:
+        >>> import numpy as np, zoo
+        >>> layer = zoo.layers.NonexpansiveConv2D(4, 3, strides=2)
+        >>> tuple(layer(np.zeros((2, 9, 9, 1))).shape), layer.lipschitz() <= 1.00001
+        ((2, 5, 5, 4), True)
 
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.

@@ -185,12 +185,11 @@ class NonexpansiveDense(NonexpansiveKernel):
     Raises:
         ValueError: if an argument is out of range.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> layer = zoo.layers.NonexpansiveDense(3)
-    >>> tuple(layer(np.zeros((2, 5))).shape), layer.lipschitz() <= 1.00001
-    ((2, 3), True)
+    Examples:
+        >>> import numpy as np, zoo
+        >>> layer = zoo.layers.NonexpansiveDense(3)
+        >>> tuple(layer(np.zeros((2, 5))).shape), layer.lipschitz() <= 1.00001
+        ((2, 3), True)
 
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2 (row sums). For the

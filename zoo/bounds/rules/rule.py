@@ -44,20 +44,19 @@ def register_rule(*layer_types: type) -> Callable[[_Class], _Class]:
     Raises:
         TypeError: if an argument is not a class of layers, or the decorated class is no rule.
 
-    Example:
-
-    >>> import keras, numpy as np, zoo
-    >>> class Halve(keras.layers.Layer):
-    ...     def call(self, inputs):
-    ...         return inputs / 2.0
-    >>> @zoo.bounds.register_rule(Halve)
-    ... class HalveRule(zoo.bounds.AffineRule):
-    ...     roundings = 1
-    ...     def linear(self, tensor):
-    ...         return tensor / 2.0
-    >>> model = keras.Sequential([keras.Input((4,)), Halve(), keras.layers.Dense(3)])
-    >>> zoo.certify(model, np.zeros((1, 4)), norm="linf").method
-    'crown'
+    Examples:
+        >>> import keras, numpy as np, zoo
+        >>> class Halve(keras.layers.Layer):
+        ...     def call(self, inputs):
+        ...         return inputs / 2.0
+        >>> @zoo.bounds.register_rule(Halve)
+        ... class HalveRule(zoo.bounds.AffineRule):
+        ...     roundings = 1
+        ...     def linear(self, tensor):
+        ...         return tensor / 2.0
+        >>> model = keras.Sequential([keras.Input((4,)), Halve(), keras.layers.Dense(3)])
+        >>> zoo.certify(model, np.zeros((1, 4)), norm="linf").method
+        'crown'
     """
     for layer_type in layer_types:
         # Keras's operations, such as the sum in `a + b`, are the base of its layers.
