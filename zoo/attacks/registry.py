@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from zoo.attacks.base import Attack
@@ -98,7 +98,13 @@ def _is_name(name):
     return name.replace("-", "_").isidentifier()
 
 
-def check_settings(attack, norm=None, params=None, *, model=None):
+def check_settings(
+    attack: str | Attack,
+    norm: NormLike | None = None,
+    params: Mapping[str, Any] | None = None,
+    *,
+    model: Any = None,
+) -> None:
     """Raise unless an attack can be run with these settings; nothing is computed.
 
     :func:`zoo.attacks.attack` makes the same checks. Call this function to find a mistake before a

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from zoo.layers.nonexpansive_dense import NonexpansiveKernel
-from zoo.ops.parametrizations import almost_orthogonal_convolution_sums
+from zoo.ops.parametrizations import Parametrization, almost_orthogonal_convolution_sums
 from zoo.ops.singular_values import convolution_norm
 from zoo.ops.windows import overlaps
 from zoo.typing import Array, BatchShape, Padding, Tensor
@@ -71,9 +71,19 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
         strides: int | Sequence[int] = 1,
         padding: Padding = "same",
         divide_before_convolution: bool = True,
+        parametrization: Parametrization = "row_sum",
+        use_bias: bool = True,
+        kernel_initializer: keras.initializers.Initializer | str = "orthogonal",
+        kernel_regularizer: keras.regularizers.Regularizer | str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            parametrization=parametrization,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            kernel_regularizer=kernel_regularizer,
+            **kwargs,
+        )
         self.filters = checks.positive_integer(filters, "filters")
         self.kernel_size = checks.pair(kernel_size, "kernel_size")
         self.strides = checks.pair(strides, "strides")

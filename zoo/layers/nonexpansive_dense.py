@@ -196,8 +196,23 @@ class NonexpansiveDense(NonexpansiveKernel):
         other parametrizations see :mod:`zoo.ops.parametrizations`.
     """
 
-    def __init__(self, units: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        units: int,
+        *,
+        parametrization: Parametrization = "row_sum",
+        use_bias: bool = True,
+        kernel_initializer: keras.initializers.Initializer | str = "orthogonal",
+        kernel_regularizer: keras.regularizers.Regularizer | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            parametrization=parametrization,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            kernel_regularizer=kernel_regularizer,
+            **kwargs,
+        )
         self.units = checks.positive_integer(units, "units")
 
     def build(self, input_shape: BatchShape) -> None:

@@ -168,13 +168,16 @@ class Rule:
         UnsupportedLayerError: for settings that are not supported.
     """
 
-    limits = ""
+    layer: keras.layers.Layer
+    inputs: tuple[int, ...]
+    input_shape: Shape
+    limits: str = ""
     use: int | None = None
     isometry: float | None = None
-    wants_tight_inputs = False
-    exact_where_stable = False
-    compares_entries = False
-    has_norm = False
+    wants_tight_inputs: bool = False
+    exact_where_stable: bool = False
+    compares_entries: bool = False
+    has_norm: bool = False
 
     def __init__(
         self, layer: keras.layers.Layer, inputs: tuple[int, ...], input_shape: Shape
