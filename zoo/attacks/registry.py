@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from zoo.attacks.base import Attack
@@ -101,7 +101,7 @@ def _is_name(name):
 def check_settings(
     attack: str | Attack,
     norm: NormLike | None = None,
-    params: Mapping[str, Any] | None = None,
+    params: dict[str, Any] | None = None,
     *,
     model: Any = None,
 ) -> None:
