@@ -1,17 +1,12 @@
-"""Hooks for mkdocs: render the roles in docstrings as code, and insert the tables of attacks."""
+"""A hook for mkdocs, which inserts the tables of attacks."""
 
 import dataclasses
 import inspect
-import re
 
 from zoo.attacks import ATTACKS
 
 _PLACE = "<!-- the tables of attacks: made from the registry when the site is built -->"
 _SHOWN = {"linf": "ℓ∞", "l2": "L2", "tensorflow": "TensorFlow", "jax": "JAX"}
-
-
-def on_page_content(html, **_):
-    return re.sub(r":[a-z]+:(<code[^>]*>)~?", r"\1", html)
 
 
 def on_page_markdown(markdown, **_):

@@ -62,11 +62,10 @@ def merged(base, changes):
         changes: nested dictionaries. Dictionaries are merged; any other value replaces the entry
             with the same keys.
 
-    Example:
-
-    >>> from training.toml_file import merged
-    >>> merged({"training": {"epochs": 3, "batch_size": 8}}, {"training": {"epochs": 1}})
-    {'training': {'epochs': 1, 'batch_size': 8}}
+    Examples:
+        >>> from training.toml_file import merged
+        >>> merged({"training": {"epochs": 3, "batch_size": 8}}, {"training": {"epochs": 1}})
+        {'training': {'epochs': 1, 'batch_size': 8}}
     """
     result = dict(base)
     for key, value in changes.items():

@@ -24,12 +24,11 @@ class Workers:
         index: index of this worker; 0 is the chief, which writes the files.
         strategy: the ``tf.distribute`` strategy that connects the workers; None for one worker.
 
-    Example:
-
-    >>> from training.workers import Workers
-    >>> workers = Workers()
-    >>> workers.share(128)
-    slice(0, 128, None)
+    Examples:
+        >>> from training.workers import Workers
+        >>> workers = Workers()
+        >>> workers.share(128)
+        slice(0, 128, None)
     """
 
     def __init__(self, count=1, index=0, strategy=None):

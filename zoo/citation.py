@@ -86,11 +86,10 @@ def cite(name: str | None = None) -> str:
         TypeError: if the name is not text.
         zoo.UnknownModelError: if there is no such checkpoint or approach.
 
-    Example:
-
-    >>> import zoo
-    >>> print(zoo.cite("l2nnn-digits").split(",")[0])
-    @inproceedings{qian2019l2nonexpansive
+    Examples:
+        >>> import zoo
+        >>> print(zoo.cite("l2nnn-digits").split(",")[0])
+        @inproceedings{qian2019l2nonexpansive
     """
     from zoo import __version__
     from zoo.hub import catalog

@@ -22,12 +22,11 @@ class Epsilon:
     Raises:
         ValueError: if the value is not a number between 0 and 1e30.
 
-    Example:
-
-    >>> from zoo.epsilon import Epsilon
-    >>> eps = Epsilon("8/255")
-    >>> eps.below <= 8 / 255 <= eps.above, str(eps)
-    (True, '8/255')
+    Examples:
+        >>> from zoo.epsilon import Epsilon
+        >>> eps = Epsilon("8/255")
+        >>> eps.below <= 8 / 255 <= eps.above, str(eps)
+        (True, '8/255')
     """
 
     def __init__(self, value: Any) -> None:

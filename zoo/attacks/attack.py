@@ -10,26 +10,27 @@ from zoo.attacks.ball import project
 from zoo.attacks.base import Attack
 from zoo.attacks.registry import checked_attack, require_budget, require_targeted
 from zoo.epsilon import Epsilon
+from zoo.typing import Array, ArrayLike, Budget, NormLike
 from zoo.utils import checks, inputs
 from zoo.utils.norms import norm_of
 
 
 def attack(
-    model,
-    x,
-    y=None,
+    model: Any,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
     attack: "str | Attack" = "pgd",
     *,
-    eps,
-    norm=None,
-    target=None,
-    where=None,
-    batch_size=256,
-    seed=0,
-    first=0,
-    verbose=0,
-    **params,
-):
+    eps: Budget,
+    norm: NormLike | None = None,
+    target: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+    first: int = 0,
+    verbose: int = 0,
+    **params: Any,
+) -> Array:
     """Search near ``x`` for images that the model misclassifies.
 
     Args:
@@ -73,14 +74,13 @@ def attack(
             type than float32.
         NotImplementedError: where the backend has no such attack.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
-    >>> x = np.full((1, 8, 8, 1), 0.5, "float32")
-    >>> x_adv = zoo.attacks.attack(model, x, None, "fgsm", eps="8/255")
-    >>> bool(np.abs(x_adv - x).max() <= 8 / 255)
-    True
+    Examples:
+        >>> import numpy as np, zoo
+        >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
+        >>> x = np.full((1, 8, 8, 1), 0.5, "float32")
+        >>> x_adv = zoo.attacks.attack(model, x, None, "fgsm", eps="8/255")
+        >>> bool(np.abs(x_adv - x).max() <= 8 / 255)
+        True
     """
     # These modules import Keras, which must not be imported with zoo.attacks.
     from zoo.attacks.victim import victim

@@ -88,11 +88,10 @@ def checkpoints(steps):
     Returns:
         List of integers, at most ``steps``.
 
-    Example:
-
-    >>> from zoo.attacks.auto_pgd import checkpoints
-    >>> checkpoints(100)
-    [22, 41, 57, 70, 80, 87, 93, 99]
+    Examples:
+        >>> from zoo.attacks.auto_pgd import checkpoints
+        >>> checkpoints(100)
+        [22, 41, 57, 70, 80, 87, 93, 99]
     """
     distance, found = max(int(0.22 * steps), 1), []
     while sum(found[-1:]) + distance <= steps:

@@ -5,10 +5,11 @@ import math
 import numpy as np
 
 from zoo.epsilon import Epsilon
+from zoo.typing import Array, ArrayLike, Budget, NormLike
 from zoo.utils.norms import norm_of
 
 
-def project(x_adv, x, eps, norm):
+def project(x_adv: ArrayLike, x: ArrayLike, eps: Budget, norm: NormLike) -> Array:
     """Project images onto the ball around ``x`` and onto [0, 1].
 
     The returned float32 pixels themselves lie in the ball, which is checked in float64: an image

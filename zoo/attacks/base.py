@@ -59,15 +59,14 @@ class Attack:
     Raises:
         ValueError: naming the parameter that is wrong, and the values that are allowed.
 
-    Example:
-
-    >>> import zoo
-    >>> zoo.attacks.PGD(steps=50).steps
-    50
-    >>> zoo.attacks.PGD(steps="3")
-    Traceback (most recent call last):
-    ...
-    ValueError: steps must be a positive integer, got '3'
+    Examples:
+        >>> import zoo
+        >>> zoo.attacks.PGD(steps=50).steps
+        50
+        >>> zoo.attacks.PGD(steps="3")
+        Traceback (most recent call last):
+        ...
+        ValueError: steps must be a positive integer, got '3'
     """
 
     name: ClassVar[str] = "Attack"

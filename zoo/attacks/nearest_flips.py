@@ -1,5 +1,7 @@
 """How far the nearest known image is that a model takes for something else."""
 
+from typing import Any
+
 import numpy as np
 
 from zoo.attacks.ball import size
@@ -7,23 +9,24 @@ from zoo.attacks.methods.fab_t import FABT
 from zoo.attacks.methods.fmn import FMN
 from zoo.attacks.registry import checked_attack
 from zoo.epsilon import Epsilon
+from zoo.typing import Array, ArrayLike, NormLike
 from zoo.utils import checks, inputs
 from zoo.utils.norms import norm_of
 
 
 def nearest(
-    model,
-    x,
-    y=None,
+    model: Any,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
     *,
-    norm=None,
-    steps=100,
-    targets=3,
-    batch_size=256,
-    seed=0,
-    first=0,
-    verbose=0,
-):
+    norm: NormLike | None = None,
+    steps: int = 100,
+    targets: int = 3,
+    batch_size: int = 256,
+    seed: int = 0,
+    first: int = 0,
+    verbose: int = 0,
+) -> Array:
     """Distances of the nearest known images in [0, 1] that a model classifies otherwise.
 
     They are upper bounds of what a certified radius bounds from below. The images are those of the
@@ -45,14 +48,13 @@ def nearest(
     Raises:
         TypeError, ValueError, NotImplementedError: as :func:`zoo.attacks.attack`.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
-    >>> x = np.full((1, 8, 8, 1), 0.5, "float32")
-    >>> distance = zoo.attacks.nearest(model, x, norm="linf", steps=20)
-    >>> bool(distance[0] >= model.certify(x).radius[0])
-    True
+    Examples:
+        >>> import numpy as np, zoo
+        >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
+        >>> x = np.full((1, 8, 8, 1), 0.5, "float32")
+        >>> distance = zoo.attacks.nearest(model, x, norm="linf", steps=20)
+        >>> bool(distance[0] >= model.certify(x).radius[0])
+        True
     """
     from zoo.attacks.victim import victim
     from zoo.models.any_classifier import as_classifier

@@ -51,29 +51,28 @@ def register_attack(name: str) -> Callable[[_Class], _Class]:
         ValueError: if the name is not an identifier or is that of another attack, or if a parameter
             has no default or has the name of an argument of :func:`zoo.attacks.attack`.
 
-    Example:
-
-    >>> import dataclasses, numpy as np, zoo
-    >>> from zoo.utils import checks
-    >>> @zoo.attacks.register_attack("noise")
-    ... @dataclasses.dataclass(frozen=True)
-    ... class Noise(zoo.attacks.Attack):
-    ...     \"\"\"The most harmful of some random images.\"\"\"
-    ...
-    ...     tries: int = zoo.attacks.parameter(10, "random images", checks.positive_integer)
-    ...
-    ...     def run(self, victim, x, y, eps, norm, random):
-    ...         best, best_gap = x.copy(), victim.gap(x, y)
-    ...         for _ in range(self.tries):
-    ...             step = random.uniform(-eps.below, eps.below, x.shape)
-    ...             x_adv = zoo.attacks.project(x + step, x, eps, norm)
-    ...             gap = victim.gap(x_adv, y)
-    ...             better = gap < best_gap
-    ...             best[better], best_gap[better] = x_adv[better], gap[better]
-    ...         return best
-    >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
-    >>> model.attack(np.full((2, 8, 8, 1), 0.5), None, "noise", eps="8/255", tries=3).shape
-    (2, 8, 8, 1)
+    Examples:
+        >>> import dataclasses, numpy as np, zoo
+        >>> from zoo.utils import checks
+        >>> @zoo.attacks.register_attack("noise")
+        ... @dataclasses.dataclass(frozen=True)
+        ... class Noise(zoo.attacks.Attack):
+        ...     \"\"\"The most harmful of some random images.\"\"\"
+        ...
+        ...     tries: int = zoo.attacks.parameter(10, "random images", checks.positive_integer)
+        ...
+        ...     def run(self, victim, x, y, eps, norm, random):
+        ...         best, best_gap = x.copy(), victim.gap(x, y)
+        ...         for _ in range(self.tries):
+        ...             step = random.uniform(-eps.below, eps.below, x.shape)
+        ...             x_adv = zoo.attacks.project(x + step, x, eps, norm)
+        ...             gap = victim.gap(x_adv, y)
+        ...             better = gap < best_gap
+        ...             best[better], best_gap[better] = x_adv[better], gap[better]
+        ...         return best
+        >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
+        >>> model.attack(np.full((2, 8, 8, 1), 0.5), None, "noise", eps="8/255", tries=3).shape
+        (2, 8, 8, 1)
     """
     if not _is_name(name):
         raise ValueError(
@@ -100,7 +99,13 @@ def _is_name(name):
     return name.replace("-", "_").isidentifier()
 
 
-def check_settings(attack, norm=None, params=None, *, model=None):
+def check_settings(
+    attack: str | Attack,
+    norm: NormLike | None = None,
+    params: dict[str, Any] | None = None,
+    *,
+    model: Any = None,
+) -> None:
     """Raise unless an attack can be run with these settings; nothing is computed.
 
     :func:`zoo.attacks.attack` makes the same checks. Call this function to find a mistake before a
@@ -121,14 +126,13 @@ def check_settings(attack, norm=None, params=None, *, model=None):
         ValueError: naming the argument that is wrong, and the values that are allowed.
         NotImplementedError: if the attack does not run on the backend.
 
-    Example:
-
-    >>> import zoo
-    >>> zoo.attacks.check_settings("pgd", "linf", {"steps": 3})
-    >>> zoo.attacks.check_settings("pgd", "linf", {"steps": "3"})
-    Traceback (most recent call last):
-    ...
-    ValueError: steps must be a positive integer, got '3'
+    Examples:
+        >>> import zoo
+        >>> zoo.attacks.check_settings("pgd", "linf", {"steps": 3})
+        >>> zoo.attacks.check_settings("pgd", "linf", {"steps": "3"})
+        Traceback (most recent call last):
+        ...
+        ValueError: steps must be a positive integer, got '3'
     """
     checked_attack(attack, norm, params, model)
 

@@ -66,13 +66,12 @@ def nodes_of(model: keras.Model) -> list[Node]:
             arguments other than tensors and numbers; if inputs are not float32, or are added in
             different shapes; if a method of a layer was replaced.
 
-    Example:
-
-    >>> import keras
-    >>> from zoo.bounds.graph import nodes_of
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(name="a")])
-    >>> [node.layer.name for node in nodes_of(model)]
-    ['a']
+    Examples:
+        >>> import keras
+        >>> from zoo.bounds.graph import nodes_of
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(name="a")])
+        >>> [node.layer.name for node in nodes_of(model)]
+        ['a']
     """
     if not is_graph(model):
         raise TypeError(

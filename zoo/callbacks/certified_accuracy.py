@@ -38,16 +38,15 @@ class CertifiedAccuracy(keras.callbacks.Callback):
         TypeError, ValueError: naming the argument that is wrong; when the training begins, also
             for images, labels or a norm that the model does not take.
 
-    Example:
-
-    >>> import zoo
-    >>> train = zoo.data.load("digits", "train")
-    >>> model = zoo.load("lc-lmt-digits")
-    >>> model.compile()
-    >>> certified = zoo.callbacks.CertifiedAccuracy((train.images[:50], train.labels[:50]), 0.3)
-    >>> history = model.fit(train.images, train.labels, callbacks=[certified], verbose=0)
-    >>> history.history["val_certified_0.3"][0] > 0.5
-    True
+    Examples:
+        >>> import zoo
+        >>> train = zoo.data.load("digits", "train")
+        >>> model = zoo.load("lc-lmt-digits")
+        >>> model.compile()
+        >>> certified = zoo.callbacks.CertifiedAccuracy((train.images[:50], train.labels[:50]), 0.3)
+        >>> history = model.fit(train.images, train.labels, callbacks=[certified], verbose=0)
+        >>> history.history["val_certified_0.3"][0] > 0.5
+        True
     """
 
     def __init__(

@@ -26,16 +26,15 @@ class PSchedule(keras.callbacks.Callback):
     Raises:
         ValueError: naming the argument that is out of range.
 
-    Example:
-
-    >>> import zoo
-    >>> train = zoo.data.load("digits", "train").take(100)
-    >>> model = zoo.load("linf-dist-digits")
-    >>> model.compile()
-    >>> schedule = zoo.callbacks.PSchedule(first=24)
-    >>> _ = model.fit(train.images, train.labels, callbacks=[schedule], verbose=0)
-    >>> model.p
-    inf
+    Examples:
+        >>> import zoo
+        >>> train = zoo.data.load("digits", "train").take(100)
+        >>> model = zoo.load("linf-dist-digits")
+        >>> model.compile()
+        >>> schedule = zoo.callbacks.PSchedule(first=24)
+        >>> _ = model.fit(train.images, train.labels, callbacks=[schedule], verbose=0)
+        >>> model.p
+        inf
 
     Reference:
         Zhang et al., ICML 2021, section 4.3 (smoothed approximated gradients).

@@ -79,22 +79,21 @@ def certify(
         NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
         RuntimeError: in a process that was forked after the backend had been used.
 
-    Example:
+    Examples:
+        >>> import keras, numpy as np, zoo
+        >>> model = keras.Sequential([
+        ...     keras.Input((4, 4, 1)), keras.layers.Conv2D(4, 3, activation="relu"),
+        ...     keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> certificate = zoo.certify(model, np.full((2, 4, 4, 1), 0.5), norm="linf")
+        >>> len(certificate), certificate.method
+        (2, 'crown')
 
-    >>> import keras, numpy as np, zoo
-    >>> model = keras.Sequential([
-    ...     keras.Input((4, 4, 1)), keras.layers.Conv2D(4, 3, activation="relu"),
-    ...     keras.layers.Flatten(), keras.layers.Dense(3)])
-    >>> certificate = zoo.certify(model, np.full((2, 4, 4, 1), 0.5), norm="linf")
-    >>> len(certificate), certificate.method
-    (2, 'crown')
+        Images that were normalised per channel, with the range that [0, 1] became:
 
-    Images that were normalised per channel, with the range that [0, 1] became:
-
-    >>> mean, std = np.array([0.5]), np.array([0.25])
-    >>> normalised = (np.full((2, 4, 4, 1), 0.5) - mean) / std
-    >>> certificate = zoo.certify(
-    ...     model, normalised, norm="linf", valid_range=((0 - mean) / std, (1 - mean) / std))
+        >>> mean, std = np.array([0.5]), np.array([0.25])
+        >>> normalised = (np.full((2, 4, 4, 1), 0.5) - mean) / std
+        >>> certificate = zoo.certify(
+        ...     model, normalised, norm="linf", valid_range=((0 - mean) / std, (1 - mean) / std))
 
     Reference:
         Gowal et al., 2018 (interval bounds); Zhang et al., NeurIPS 2018 (CROWN); Zhang et al.,

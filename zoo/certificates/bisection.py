@@ -31,12 +31,11 @@ def largest_certified(
     Returns:
         float32 array ``(n,)``.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.certificates import largest_certified
-    >>> round(float(largest_certified(lambda e: e <= 0.3, np.zeros(1))[0]), 4)
-    0.3
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.certificates import largest_certified
+        >>> round(float(largest_certified(lambda e: e <= 0.3, np.zeros(1))[0]), 4)
+        0.3
     """
     low = round_down(start)
     high = np.maximum(low, np.float32(upper))
@@ -73,13 +72,12 @@ def largest_by_margin(
     Returns:
         float64 array ``(n,)``.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.certificates.bisection import largest_by_margin
-    >>> found = largest_by_margin(lambda e: 0.3 - e**2, np.array([0.3]), first=1e-3, upper=1.0)
-    >>> 0.54 < float(found[0]) < 0.3**0.5
-    True
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.certificates.bisection import largest_by_margin
+        >>> found = largest_by_margin(lambda e: 0.3 - e**2, np.array([0.3]), first=1e-3, upper=1.0)
+        >>> 0.54 < float(found[0]) < 0.3**0.5
+        True
     """
     low, high = np.zeros(len(at_zero)), np.full(len(at_zero), float(upper))
     # The margins at both ends of the bracket. At the upper end it is NaN until a trial has failed.

@@ -62,19 +62,18 @@ class Certificate:
         labels: array of the images' labels as the data set gave them that was certified; None if
             the images came without labels.
 
-    Example:
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.certificates import Certificate
+        >>> cert = Certificate(np.array([3, 1]), np.array([0.2, 0.05], "float32"),
+        ...                    np.array([0.4, 0.1], "float32"), "linf", "lipschitz", 10)
+        >>> cert.certified(0.1).tolist(), cert.accuracy([3, 1], eps=0.1)
+        ([True, False], 0.5)
 
-    >>> import numpy as np
-    >>> from zoo.certificates import Certificate
-    >>> cert = Certificate(np.array([3, 1]), np.array([0.2, 0.05], "float32"),
-    ...                    np.array([0.4, 0.1], "float32"), "linf", "lipschitz", 10)
-    >>> cert.certified(0.1).tolist(), cert.accuracy([3, 1], eps=0.1)
-    ([True, False], 0.5)
+        A certificate can be cut and joined like an array of images:
 
-    A certificate can be cut and joined like an array of images:
-
-    >>> len(cert[cert.certified(0.1)]), len(Certificate.concatenate([cert, cert[:1]]))
-    (1, 3)
+        >>> len(cert[cert.certified(0.1)]), len(Certificate.concatenate([cert, cert[:1]]))
+        (1, 3)
     """
 
     prediction: Array
@@ -262,16 +261,15 @@ class Certificate:
         Raises:
             OSError: naming the path and the reason.
 
-        Example:
-
-        >>> import numpy as np, os, tempfile
-        >>> from zoo.certificates import Certificate
-        >>> cert = Certificate(np.array([3]), np.array([0.2], "float32"),
-        ...                    np.array([0.4], "float32"), "linf", "lipschitz", 10)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     cert.save(os.path.join(folder, "certificate.npz"))
-        ...     Certificate.load(os.path.join(folder, "certificate.npz"))
-        Certificate(n=1, linf, lipschitz, median radius 0.2)
+        Examples:
+            >>> import numpy as np, os, tempfile
+            >>> from zoo.certificates import Certificate
+            >>> cert = Certificate(np.array([3]), np.array([0.2], "float32"),
+            ...                    np.array([0.4], "float32"), "linf", "lipschitz", 10)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     cert.save(os.path.join(folder, "certificate.npz"))
+            ...     Certificate.load(os.path.join(folder, "certificate.npz"))
+            Certificate(n=1, linf, lipschitz, median radius 0.2)
         """
         with whole_file(path) as file:
             fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -380,15 +378,14 @@ class Certificate:
         Returns:
             The axes. ``certificate.plot().figure.savefig(path)`` writes an image file.
 
-        Example:
-
-        >>> import numpy as np
-        >>> from matplotlib.figure import Figure
-        >>> from zoo.certificates import Certificate
-        >>> cert = Certificate(np.array([3]), np.array([0.2], "float32"),
-        ...                    np.array([0.4], "float32"), "linf", "lipschitz", 10)
-        >>> cert.plot(ax=Figure().add_subplot()).get_title()
-        'Certified predictions (ℓ∞, lipschitz), n = 1'
+        Examples:
+            >>> import numpy as np
+            >>> from matplotlib.figure import Figure
+            >>> from zoo.certificates import Certificate
+            >>> cert = Certificate(np.array([3]), np.array([0.2], "float32"),
+            ...                    np.array([0.4], "float32"), "linf", "lipschitz", 10)
+            >>> cert.plot(ax=Figure().add_subplot()).get_title()
+            'Certified predictions (ℓ∞, lipschitz), n = 1'
         """
         ax = axes_or_new(ax)
         eps, share = self.curve(self.prediction if y is None else y)
@@ -419,11 +416,10 @@ class Certificate:
 def round_down(radius: ArrayLike) -> Array:
     """Round non-negative float64 radii down to float32.
 
-    Example:
-
-    >>> from zoo.certificates.certificate import round_down
-    >>> float(round_down(0.1)) <= 0.1
-    True
+    Examples:
+        >>> from zoo.certificates.certificate import round_down
+        >>> float(round_down(0.1)) <= 0.1
+        True
     """
     radius = np.asarray(radius, np.float64)
     nearest = radius.astype(np.float32)

@@ -21,12 +21,11 @@ def lipschitz_radius(logits: ArrayLike, lipschitz: float = 1.0, error: Numbers =
     Returns:
         float64 array ``(n,)``; 0 if the margin is at most ``4 · error``, or not finite.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.certificates import lipschitz_radius
-    >>> lipschitz_radius(np.array([[1.0, 0.5, 0.0]])).tolist()
-    [0.25]
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.certificates import lipschitz_radius
+        >>> lipschitz_radius(np.array([[1.0, 0.5, 0.0]])).tolist()
+        [0.25]
 
     Reference:
         Zhang et al., ICML 2021, section 3; Tsuzuku, Sato, Sugiyama, NeurIPS 2018, proposition 1.
@@ -54,12 +53,11 @@ def pairwise_radius(
         float64 array ``(n,)``; 0 if the gap to a class is at most ``4 · error``, or not finite;
         ``inf`` if no other class can ever overtake.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.certificates import pairwise_radius
-    >>> pairwise_radius(np.array([[1.0, 0.0]]), np.array([[0.6, -0.6], [0.8, 0.8]])).round(4)
-    array([0.8333])
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.certificates import pairwise_radius
+        >>> pairwise_radius(np.array([[1.0, 0.0]]), np.array([[0.6, -0.6], [0.8, 0.8]])).round(4)
+        array([0.8333])
 
     Reference:
         Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training, NeurIPS 2018, proposition 2 and
@@ -83,12 +81,11 @@ def steepness_radius(logits: ArrayLike, steepness: ArrayLike, error: Numbers = 0
         float64 array ``(n,)``; 0 if the gap to a class is at most ``4 · error``, or not finite;
         ``inf`` if no other class can ever overtake.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.certificates import steepness_radius
-    >>> steepness_radius(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0], [2.0, 0.0]])).tolist()
-    [0.5]
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.certificates import steepness_radius
+        >>> steepness_radius(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0], [2.0, 0.0]])).tolist()
+        [0.5]
     """
     logits, steepness = np.asarray(logits, np.float64), np.asarray(steepness, np.float64)
     own = np.argmax(logits, axis=1)

@@ -35,13 +35,12 @@ class LogitCertificate:
             Winograd's or Fourier's transform.
         num_classes: number of logits; None if any number is accepted.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.certificates import LogitCertificate
-    >>> certificate = LogitCertificate("linf", (8, 8, 1), lipschitz=1.0)
-    >>> certificate.radius(np.array([[1.0, 0.5, 0.0]])).tolist()
-    [0.25]
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.certificates import LogitCertificate
+        >>> certificate = LogitCertificate("linf", (8, 8, 1), lipschitz=1.0)
+        >>> certificate.radius(np.array([[1.0, 0.5, 0.0]])).tolist()
+        [0.25]
     """
 
     norm: str

@@ -45,11 +45,10 @@ def choose(
     Raises:
         ValueError: if no pair fits, naming those that there are.
 
-    Example:
-
-    >>> from zoo.certificates.pairs import PAIRS, choose
-    >>> choose(PAIRS["LinfDistNet"], "linf", "auto", "LinfDistNet")
-    ('linf', 'interval')
+    Examples:
+        >>> from zoo.certificates.pairs import PAIRS, choose
+        >>> choose(PAIRS["LinfDistNet"], "linf", "auto", "LinfDistNet")
+        ('linf', 'interval')
     """
     for pair in pairs:
         if norm in (pair[0], None) and method in (pair[1], "auto"):

@@ -74,11 +74,10 @@ def commands() -> dict[str, Command]:
     Returns:
         Dictionary from a name, such as ``"list"``, to the module of the command.
 
-    Example:
-
-    >>> from zoo.cli import commands
-    >>> list(commands())[:3]
-    ['list', 'info', 'evaluate']
+    Examples:
+        >>> from zoo.cli import commands
+        >>> list(commands())[:3]
+        ['list', 'info', 'evaluate']
     """
     found = {
         module.name.rstrip("_").replace("_", "-"): module.name

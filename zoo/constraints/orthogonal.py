@@ -26,12 +26,11 @@ class Orthogonal(keras.constraints.Constraint):
     Returns:
         Tensor of the same shape.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> kernel = np.array([[1.1, 0.0], [0.0, 0.9]], "float32")
-    >>> np.asarray(zoo.constraints.Orthogonal(steps=3)(kernel)).round(4).tolist()
-    [[1.0, 0.0], [0.0, 1.0]]
+    Examples:
+        >>> import numpy as np, zoo
+        >>> kernel = np.array([[1.1, 0.0], [0.0, 0.9]], "float32")
+        >>> np.asarray(zoo.constraints.Orthogonal(steps=3)(kernel)).round(4).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
 
     Reference:
         :func:`zoo.ops.parametrizations.towards_orthogonal`.

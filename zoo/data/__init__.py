@@ -66,11 +66,10 @@ def load(
         FileNotFoundError: if the file does not exist.
         RuntimeError: if the set is not on this machine and cannot be downloaded.
 
-    Example:
-
-    >>> import zoo
-    >>> zoo.data.load("digits", "test").images.shape
-    (500, 8, 8, 1)
+    Examples:
+        >>> import zoo
+        >>> zoo.data.load("digits", "test").images.shape
+        (500, 8, 8, 1)
     """
     check(name)
     if _is_image_path(name):

@@ -52,17 +52,16 @@ def register(dataset: Dataset) -> None:
     Raises:
         ValueError: if a set of this name is already registered.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> def black(split):
-    ...     return np.zeros((3, 4, 4, 1), np.uint8), np.arange(3)
-    >>> zoo.data.register(
-    ...     zoo.data.Dataset(name="black", image_shape=(4, 4, 1), num_classes=3, load=black)
-    ... )
-    >>> len(zoo.data.load("black"))
-    3
-    >>> del zoo.data.DATASETS["black"]
+    Examples:
+        >>> import numpy as np, zoo
+        >>> def black(split):
+        ...     return np.zeros((3, 4, 4, 1), np.uint8), np.arange(3)
+        >>> zoo.data.register(
+        ...     zoo.data.Dataset(name="black", image_shape=(4, 4, 1), num_classes=3, load=black)
+        ... )
+        >>> len(zoo.data.load("black"))
+        3
+        >>> del zoo.data.DATASETS["black"]
     """
     if dataset.name in DATASETS:
         raise ValueError(f"there is a data set {dataset.name!r} already")

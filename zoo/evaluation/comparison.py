@@ -24,16 +24,15 @@ class Comparison:
     Raises:
         ValueError: if the reports are of different images, norms or budgets, or there are none.
 
-    Example:
-
-    >>> import zoo
-    >>> test = zoo.data.load("digits").take(100)
-    >>> models = {name: zoo.load(name) for name in ("lc-lmt-digits", "l2nnn-digits")}
-    >>> compared = zoo.evaluation.Comparison({
-    ...     name: zoo.evaluate(model, test.images, test.labels, eps=[0.3, 0.5], attacks=[])
-    ...     for name, model in models.items()})
-    >>> compared.norm, len(compared.table())
-    ('l2', 2)
+    Examples:
+        >>> import zoo
+        >>> test = zoo.data.load("digits").take(100)
+        >>> models = {name: zoo.load(name) for name in ("lc-lmt-digits", "l2nnn-digits")}
+        >>> compared = zoo.evaluation.Comparison({
+        ...     name: zoo.evaluate(model, test.images, test.labels, eps=[0.3, 0.5], attacks=[])
+        ...     for name, model in models.items()})
+        >>> compared.norm, len(compared.table())
+        ('l2', 2)
     """
 
     reports: Mapping[str, RobustnessReport]

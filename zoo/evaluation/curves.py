@@ -23,13 +23,12 @@ def curves(records: Iterable[Record]) -> list[dict[str, Any]]:
         accuracy at budget 0, or None if that was measured on other images. ``points`` is a list of
         ``{eps, budget, accuracy, method}`` by ascending budget, with accuracies that never rise.
 
-    Example:
-
-    >>> import zoo
-    >>> from zoo.evaluation.curves import curves
-    >>> (curve,) = curves(zoo.list_models("linf-dist-digits"))
-    >>> [point["eps"] for point in curve["points"]]
-    ['0.02', '0.05', '0.1', '0.15', '0.2']
+    Examples:
+        >>> import zoo
+        >>> from zoo.evaluation.curves import curves
+        >>> (curve,) = curves(zoo.list_models("linf-dist-digits"))
+        >>> [point["eps"] for point in curve["points"]]
+        ['0.02', '0.05', '0.1', '0.15', '0.2']
     """
     return [
         {

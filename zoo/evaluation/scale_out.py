@@ -88,12 +88,13 @@ def evaluate(
         TypeError, ValueError: naming the argument, or the job, that is wrong.
         zoo.SoundnessError: as :func:`zoo.evaluation.evaluate`.
 
-    Example::
-
+    Examples:
+        ```python
         digits = zoo.data.load("digits", "test")
         model = zoo.load("linf-dist-digits")
         job = Job("linf-dist-digits", model, digits.images, digits.labels, {"eps": [0.1]})
         (report,) = evaluate([job], "local")
+        ```
     """
     return list(
         evaluate_each(jobs, address, cpus=cpus, gpus=gpus, retries=retries, verbose=verbose)

@@ -54,11 +54,10 @@ def list_models(
         TypeError: naming the argument that is of the wrong type.
         ValueError: for a data set, norm or approach that no checkpoint has, naming those they have.
 
-    Example:
-
-    >>> import zoo
-    >>> [record.name for record in zoo.list_models("linf-dist-*", dataset="digits")]
-    ['linf-dist-digits']
+    Examples:
+        >>> import zoo
+        >>> [record.name for record in zoo.list_models("linf-dist-*", dataset="digits")]
+        ['linf-dist-digits']
     """
     wanted = {"dataset": dataset, "approach": approach}
     if not isinstance(pattern, str):

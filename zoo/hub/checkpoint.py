@@ -45,14 +45,13 @@ def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> Non
             be loaded, if it wraps a network with objects that a checkpoint may not use, or if a
             weight is too large for half precision.
 
-    Example:
-
-    >>> import tempfile, zoo
-    >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     zoo.save(model, folder)
-    ...     zoo.load(folder).width
-    16
+    Examples:
+        >>> import tempfile, zoo
+        >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     zoo.save(model, folder)
+        ...     zoo.load(folder).width
+        16
     """
     import keras
 

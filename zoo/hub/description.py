@@ -85,14 +85,13 @@ def describe(
         ValueError, zoo.CheckpointError: if the address is malformed, or it is no checkpoint.
         zoo.DownloadError: naming the file and why it could not be fetched.
 
-    Example:
-
-    >>> import tempfile, zoo
-    >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     zoo.save(model, folder)
-    ...     zoo.hub.describe(folder).kind
-    'LinfDistNet'
+    Examples:
+        >>> import tempfile, zoo
+        >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     zoo.save(model, folder)
+        ...     zoo.hub.describe(folder).kind
+        'LinfDistNet'
     """
     download.check(name)
     address, size = os.fspath(name), None

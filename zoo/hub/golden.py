@@ -27,11 +27,10 @@ def images(image_shape: ImageShape) -> Array:
     Returns:
         float32 array ``(2, height, width, channels)``, in multiples of 1/65536.
 
-    Example:
-
-    >>> from zoo.hub import golden
-    >>> golden.images((1, 2, 1)).reshape(-1).tolist()
-    [0.0, 0.6180267333984375, 0.236053466796875, 0.8540802001953125]
+    Examples:
+        >>> from zoo.hub import golden
+        >>> golden.images((1, 2, 1)).reshape(-1).tolist()
+        [0.0, 0.6180267333984375, 0.236053466796875, 0.8540802001953125]
     """
     count = 2 * math.prod(image_shape)
     values = np.arange(count, dtype=np.int64) * _STEP % _LEVELS

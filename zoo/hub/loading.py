@@ -58,12 +58,11 @@ def load(
         NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
         RuntimeError: in a process that was forked after the backend had been used.
 
-    Example:
-
-    >>> import zoo
-    >>> model = zoo.load("linf-dist-digits")
-    >>> model.image_shape
-    (8, 8, 1)
+    Examples:
+        >>> import zoo
+        >>> model = zoo.load("linf-dist-digits")
+        >>> model.image_shape
+        (8, 8, 1)
     """
     if num_classes is not None:
         checks.positive_integer(num_classes, "num_classes")

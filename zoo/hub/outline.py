@@ -41,12 +41,11 @@ def outline(name: Path) -> Outline:
         zoo.ZooError, TypeError, ValueError: as :func:`zoo.hub.fetch`, and if the folder holds no
             checkpoint.
 
-    Example:
-
-    >>> from zoo.hub.outline import outline
-    >>> found = outline("linf-dist-digits")
-    >>> found.kind, found.image_shape, found.certificates[0]
-    ('LinfDistNet', (8, 8, 1), ('linf', 'interval'))
+    Examples:
+        >>> from zoo.hub.outline import outline
+        >>> found = outline("linf-dist-digits")
+        >>> found.kind, found.image_shape, found.certificates[0]
+        ('LinfDistNet', (8, 8, 1), ('linf', 'interval'))
     """
     dataset = None
     if not download.is_outside_catalog(name):

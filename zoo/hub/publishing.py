@@ -83,12 +83,11 @@ def publish(
             been pinned.
         OSError: if the catalog cannot be written. This is checked before anything is sent.
 
-    Example:
-
-    >>> import zoo
-    >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
-    >>> zoo.publish(model, "someone/mine", dry_run=True)["audit"]["model"]["class"]
-    'LinfDistNet'
+    Examples:
+        >>> import zoo
+        >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
+        >>> zoo.publish(model, "someone/mine", dry_run=True)["audit"]["model"]["class"]
+        'LinfDistNet'
     """
     checks.true_or_false(private, "private")
     checks.true_or_false(dry_run, "dry_run")

@@ -244,12 +244,11 @@ class Record:
         notes: what a user should know, or an empty string.
         golden: logits for the images of :mod:`zoo.hub.golden`; None if not recorded.
 
-    Example:
-
-    >>> import zoo
-    >>> record = zoo.info("linf-dist-digits")
-    >>> record.metrics.n, record.metrics.certified[0].eps
-    (500, '0.02')
+    Examples:
+        >>> import zoo
+        >>> record = zoo.info("linf-dist-digits")
+        >>> record.metrics.n, record.metrics.certified[0].eps
+        (500, '0.02')
     """
 
     name: str

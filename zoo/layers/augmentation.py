@@ -24,16 +24,15 @@ class Augmentation(keras.layers.Layer):
         TypeError: for something else than a layer.
         ValueError: in training, if it changes the shape of images.
 
-    Example:
-
-    >>> import keras, numpy as np, zoo
-    >>> network = keras.Sequential([
-    ...     keras.Input((8, 8, 1)), zoo.layers.Augmentation(keras.layers.RandomFlip()),
-    ...     keras.layers.Flatten(), keras.layers.Dense(10)])
-    >>> x = np.random.default_rng(0).uniform(size=(4, 8, 8, 1)).astype("float32")
-    >>> certificate = zoo.certify(network, x, norm="linf")
-    >>> bool((certificate.prediction == np.argmax(network(x), axis=1)).all())
-    True
+    Examples:
+        >>> import keras, numpy as np, zoo
+        >>> network = keras.Sequential([
+        ...     keras.Input((8, 8, 1)), zoo.layers.Augmentation(keras.layers.RandomFlip()),
+        ...     keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> x = np.random.default_rng(0).uniform(size=(4, 8, 8, 1)).astype("float32")
+        >>> certificate = zoo.certify(network, x, norm="linf")
+        >>> bool((certificate.prediction == np.argmax(network(x), axis=1)).all())
+        True
     """
 
     def __init__(self, layer: Any, **kwargs: Any) -> None:

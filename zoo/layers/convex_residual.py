@@ -34,12 +34,11 @@ class ConvexResidual(keras.layers.Layer):
             shortcut differ.
         TypeError: if a layer has no ``lipschitz()``.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> layer = zoo.layers.ConvexResidual([zoo.layers.NonexpansiveDense(4)])
-    >>> tuple(layer(np.zeros((2, 4))).shape), layer.lipschitz() <= 1.00001
-    ((2, 4), True)
+    Examples:
+        >>> import numpy as np, zoo
+        >>> layer = zoo.layers.ConvexResidual([zoo.layers.NonexpansiveDense(4)])
+        >>> tuple(layer(np.zeros((2, 4))).shape), layer.lipschitz() <= 1.00001
+        ((2, 4), True)
 
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.

@@ -31,12 +31,11 @@ class EqualizedDense(keras.layers.Layer):
     Returns:
         Tensor of shape ``(batch, …, units)``.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> layer = zoo.layers.EqualizedDense(3)
-    >>> tuple(layer(np.zeros((2, 5))).shape)
-    (2, 3)
+    Examples:
+        >>> import numpy as np, zoo
+        >>> layer = zoo.layers.EqualizedDense(3)
+        >>> tuple(layer(np.zeros((2, 5))).shape)
+        (2, 3)
 
     Reference:
         Karras et al.: Progressive Growing of GANs, ICLR 2018, section 4.1 (equalized learning

@@ -19,11 +19,10 @@ class Flatten(NonexpansiveOperation):
     Returns:
         Tensor of shape ``(batch, entries)``.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> tuple(zoo.layers.Flatten()(np.zeros((2, 4, 4, 3))).shape)
-    (2, 48)
+    Examples:
+        >>> import numpy as np, zoo
+        >>> tuple(zoo.layers.Flatten()(np.zeros((2, 4, 4, 3))).shape)
+        (2, 48)
     """
 
     def call(self, inputs: Tensor) -> Tensor:

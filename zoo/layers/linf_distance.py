@@ -124,12 +124,11 @@ class LinfDistance(DistanceNeurons):
     Returns:
         Tensor of shape ``(batch, …, units)``.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> layer = zoo.layers.LinfDistance(3)
-    >>> tuple(layer(np.zeros((2, 5))).shape)
-    (2, 3)
+    Examples:
+        >>> import numpy as np, zoo
+        >>> layer = zoo.layers.LinfDistance(3)
+        >>> tuple(layer(np.zeros((2, 5))).shape)
+        (2, 3)
 
     Reference:
         Zhang et al., ICML 2021, sections 3 and 4.

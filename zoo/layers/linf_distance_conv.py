@@ -50,12 +50,11 @@ class LinfDistanceConv2D(DistanceNeurons):
         ValueError: if an argument is out of range; when the layer is built, if the images do not
             fit the kernel or the groups.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> layer = zoo.layers.LinfDistanceConv2D(8, 3, strides=2, padding="same")
-    >>> tuple(layer(np.zeros((2, 15, 15, 3))).shape)
-    (2, 8, 8, 8)
+    Examples:
+        >>> import numpy as np, zoo
+        >>> layer = zoo.layers.LinfDistanceConv2D(8, 3, strides=2, padding="same")
+        >>> tuple(layer(np.zeros((2, 15, 15, 3))).shape)
+        (2, 8, 8, 8)
 
     Reference:
         Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with
@@ -171,12 +170,11 @@ class NearIdentityConv2D(keras.initializers.Initializer):
         groups: number of groups of the convolution.
         seed: integer, or None for a random seed.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> kernel = np.asarray(zoo.layers.NearIdentityConv2D(seed=1)((3, 3, 2, 4)))
-    >>> (kernel[1, 1] == -10).astype(int).tolist()
-    [[1, 0, 1, 0], [0, 1, 0, 1]]
+    Examples:
+        >>> import numpy as np, zoo
+        >>> kernel = np.asarray(zoo.layers.NearIdentityConv2D(seed=1)((3, 3, 2, 4)))
+        >>> (kernel[1, 1] == -10).astype(int).tolist()
+        [[1, 0, 1, 0], [0, 1, 0, 1]]
 
     Reference:
         Zhang et al., ICML 2021, section 4, for the fully connected neuron.

@@ -23,11 +23,10 @@ class MaxMin(NonexpansiveOperation):
     Raises:
         ValueError: if the number of channels is odd.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> np.asarray(zoo.layers.MaxMin()(np.array([[1.0, 2.0, 3.0, 0.0]]))).tolist()
-    [[3.0, 2.0, 1.0, 0.0]]
+    Examples:
+        >>> import numpy as np, zoo
+        >>> np.asarray(zoo.layers.MaxMin()(np.array([[1.0, 2.0, 3.0, 0.0]]))).tolist()
+        [[3.0, 2.0, 1.0, 0.0]]
 
     Reference:
         Anil, Lucas, Grosse: Sorting Out Lipschitz Function Approximation, ICML 2019, section 4.2.

@@ -28,12 +28,11 @@ class MeanShift(keras.layers.Layer):
     Returns:
         Tensor of the shape of ``inputs``.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> layer = zoo.layers.MeanShift()
-    >>> np.asarray(layer(np.array([[1.0], [3.0]]), training=True)).tolist()
-    [[-1.0], [1.0]]
+    Examples:
+        >>> import numpy as np, zoo
+        >>> layer = zoo.layers.MeanShift()
+        >>> np.asarray(layer(np.array([[1.0], [3.0]]), training=True)).tolist()
+        [[-1.0], [1.0]]
 
     Reference:
         Zhang et al., ICML 2021, section 4 (normalization).

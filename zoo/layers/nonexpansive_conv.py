@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from zoo.layers.nonexpansive_dense import NonexpansiveKernel
-from zoo.ops.parametrizations import almost_orthogonal_convolution_sums
+from zoo.ops.parametrizations import Parametrization, almost_orthogonal_convolution_sums
 from zoo.ops.singular_values import convolution_norm
 from zoo.ops.windows import overlaps
 from zoo.typing import Array, BatchShape, Padding, Tensor
@@ -51,12 +51,11 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
         ValueError: if an argument is out of range; when the layer is built, if a dimension is not
             known or the image is smaller than the kernel without padding.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> layer = zoo.layers.NonexpansiveConv2D(4, 3, strides=2)
-    >>> tuple(layer(np.zeros((2, 9, 9, 1))).shape), layer.lipschitz() <= 1.00001
-    ((2, 5, 5, 4), True)
+    Examples:
+        >>> import numpy as np, zoo
+        >>> layer = zoo.layers.NonexpansiveConv2D(4, 3, strides=2)
+        >>> tuple(layer(np.zeros((2, 9, 9, 1))).shape), layer.lipschitz() <= 1.00001
+        ((2, 5, 5, 4), True)
 
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.
@@ -72,9 +71,19 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
         strides: int | Sequence[int] = 1,
         padding: Padding = "same",
         divide_before_convolution: bool = True,
+        parametrization: Parametrization = "row_sum",
+        use_bias: bool = True,
+        kernel_initializer: keras.initializers.Initializer | str = "orthogonal",
+        kernel_regularizer: keras.regularizers.Regularizer | str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            parametrization=parametrization,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            kernel_regularizer=kernel_regularizer,
+            **kwargs,
+        )
         self.filters = checks.positive_integer(filters, "filters")
         self.kernel_size = checks.pair(kernel_size, "kernel_size")
         self.strides = checks.pair(strides, "strides")

@@ -185,20 +185,34 @@ class NonexpansiveDense(NonexpansiveKernel):
     Raises:
         ValueError: if an argument is out of range.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> layer = zoo.layers.NonexpansiveDense(3)
-    >>> tuple(layer(np.zeros((2, 5))).shape), layer.lipschitz() <= 1.00001
-    ((2, 3), True)
+    Examples:
+        >>> import numpy as np, zoo
+        >>> layer = zoo.layers.NonexpansiveDense(3)
+        >>> tuple(layer(np.zeros((2, 5))).shape), layer.lipschitz() <= 1.00001
+        ((2, 3), True)
 
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2 (row sums). For the
         other parametrizations see :mod:`zoo.ops.parametrizations`.
     """
 
-    def __init__(self, units: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        units: int,
+        *,
+        parametrization: Parametrization = "row_sum",
+        use_bias: bool = True,
+        kernel_initializer: keras.initializers.Initializer | str = "orthogonal",
+        kernel_regularizer: keras.regularizers.Regularizer | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            parametrization=parametrization,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            kernel_regularizer=kernel_regularizer,
+            **kwargs,
+        )
         self.units = checks.positive_integer(units, "units")
 
     def build(self, input_shape: BatchShape) -> None:

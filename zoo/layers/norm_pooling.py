@@ -38,12 +38,11 @@ class NormPooling2D(FixedSettings, NonexpansiveOperation):
     Returns:
         Tensor of shape ``(batch, new height, new width, channels)``, as with Keras's poolings.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> image = np.array([[3.0, 0.0], [0.0, 4.0]], "float32").reshape(1, 2, 2, 1)
-    >>> float(zoo.layers.NormPooling2D(2)(image)[0, 0, 0, 0])
-    5.0
+    Examples:
+        >>> import numpy as np, zoo
+        >>> image = np.array([[3.0, 0.0], [0.0, 4.0]], "float32").reshape(1, 2, 2, 1)
+        >>> float(zoo.layers.NormPooling2D(2)(image)[0, 0, 0, 0])
+        5.0
 
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.

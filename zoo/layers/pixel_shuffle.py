@@ -55,12 +55,11 @@ class PixelUnshuffle(_BlocksOfPixels):
         ValueError: if ``block_size`` is no positive integer; when the layer is built, if a
             dimension of the image is not known.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> image = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1)
-    >>> np.asarray(zoo.layers.PixelUnshuffle(2)(image)).tolist()
-    [[[[1.0, 2.0, 3.0, 4.0]]]]
+    Examples:
+        >>> import numpy as np, zoo
+        >>> image = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1)
+        >>> np.asarray(zoo.layers.PixelUnshuffle(2)(image)).tolist()
+        [[[[1.0, 2.0, 3.0, 4.0]]]]
 
     Reference:
         Shi et al.: Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
@@ -107,12 +106,11 @@ class PixelShuffle(_BlocksOfPixels):
         ValueError: if ``block_size`` is no positive integer; when the layer is built, if a
             dimension of the image is not known or the channels do not fill the blocks.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> image = np.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 1, 4)
-    >>> np.asarray(zoo.layers.PixelShuffle(2)(image)[0, :, :, 0]).tolist()
-    [[1.0, 2.0], [3.0, 4.0]]
+    Examples:
+        >>> import numpy as np, zoo
+        >>> image = np.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 1, 4)
+        >>> np.asarray(zoo.layers.PixelShuffle(2)(image)[0, :, :, 0]).tolist()
+        [[1.0, 2.0], [3.0, 4.0]]
 
     Reference:
         Shi et al., CVPR 2016.

@@ -29,12 +29,11 @@ class Roll(FixedSettings, NonexpansiveOperation):
     Raises:
         ValueError: if ``shift`` is no integer; when the layer is built, if inputs are no images.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> image = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1)
-    >>> np.asarray(zoo.layers.Roll(1)(image)[0, :, :, 0]).tolist()
-    [[4.0, 3.0], [2.0, 1.0]]
+    Examples:
+        >>> import numpy as np, zoo
+        >>> image = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1)
+        >>> np.asarray(zoo.layers.Roll(1)(image)[0, :, :, 0]).tolist()
+        [[4.0, 3.0], [2.0, 1.0]]
 
     Reference:
         Liu et al.: Swin Transformer: Hierarchical Vision Transformer using Shifted Windows, ICCV

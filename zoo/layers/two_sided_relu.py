@@ -19,11 +19,10 @@ class TwoSidedReLU(NonexpansiveOperation):
     Returns:
         Tensor of shape ``(batch, …, 2 · channels)``.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> np.asarray(zoo.layers.TwoSidedReLU()(np.array([[3.0, -2.0]]))).tolist()
-    [[3.0, 0.0, 0.0, 2.0]]
+    Examples:
+        >>> import numpy as np, zoo
+        >>> np.asarray(zoo.layers.TwoSidedReLU()(np.array([[3.0, -2.0]]))).tolist()
+        [[3.0, 0.0, 0.0, 2.0]]
 
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2; Shang et al., ICML

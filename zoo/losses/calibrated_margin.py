@@ -40,13 +40,12 @@ class CalibratedMargin(LipschitzLoss):
         ValueError: if an argument is out of range; when the loss is called, if ``lipschitz`` is
             None or its estimate does not tell ``features``.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> steady = lambda: zoo.ops.NormEstimate(np.float32(1.0), features=np.float32(1.0))
-    >>> loss = zoo.losses.CalibratedMargin(steady, epsilon=0.5, penalty=0.0)
-    >>> round(float(loss(np.array([0]), np.array([[1.0, 0.0]], "float32"))), 4)
-    0.6931
+    Examples:
+        >>> import numpy as np, zoo
+        >>> steady = lambda: zoo.ops.NormEstimate(np.float32(1.0), features=np.float32(1.0))
+        >>> loss = zoo.losses.CalibratedMargin(steady, epsilon=0.5, penalty=0.0)
+        >>> round(float(loss(np.array([0]), np.array([[1.0, 0.0]], "float32"))), 4)
+        0.6931
 
     Reference:
         Losch, Stutz, Schiele, Fritz: Certified Robust Models with Slack Control and Large Lipschitz

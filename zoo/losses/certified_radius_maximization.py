@@ -44,13 +44,13 @@ class CertifiedRadiusMaximization(LipschitzLoss):
         ValueError: if an argument is out of range; when the loss is called, if ``lipschitz`` is
             None.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> steady = lambda: zoo.ops.NormEstimate(np.float32(1.0))
-    >>> loss = zoo.losses.CertifiedRadiusMaximization(steady, epsilon=2.0)
-    >>> round(float(loss(np.array([0]), np.array([[0.0, 0.0]], "float32"))), 4)  # log 2 − 30 · 0
-    0.6931
+    Examples:
+        >>> import numpy as np, zoo
+        >>> steady = lambda: zoo.ops.NormEstimate(np.float32(1.0))
+        >>> loss = zoo.losses.CertifiedRadiusMaximization(steady, epsilon=2.0)
+        >>> logits = np.array([[0.0, 0.0]], "float32")
+        >>> round(float(loss(np.array([0]), logits)), 4)  # log 2 − 30 · 0
+        0.6931
 
     Reference:
         Fazlyab, Entesari, Roy, Chellappa: Certified Robustness via Dynamic Margin Maximization and

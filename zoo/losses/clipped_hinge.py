@@ -25,12 +25,11 @@ class ClippedHinge(keras.losses.Loss):
         y_true: integer labels ``(batch,)``.
         y_pred: logits ``(batch, classes)``, each 1-Lipschitz in the image.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> loss = zoo.losses.ClippedHinge(epsilon=0.5)
-    >>> float(loss(np.array([0]), np.array([[1.0, 0.5]], "float32")))
-    0.5
+    Examples:
+        >>> import numpy as np, zoo
+        >>> loss = zoo.losses.ClippedHinge(epsilon=0.5)
+        >>> float(loss(np.array([0]), np.array([[1.0, 0.5]], "float32")))
+        0.5
 
     Reference:
         Zhang, Jiang, He, Wang: Boosting the Certified Robustness of L-infinity Distance Nets,

@@ -27,12 +27,11 @@ class ClippedHingeMixture(ClippedHinge):
         y_true: integer labels ``(batch,)``.
         y_pred: logits ``(batch, classes)``, each 1-Lipschitz in the image.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> loss = zoo.losses.ClippedHingeMixture(epsilon=0.5, weight=0.1)
-    >>> round(float(loss(np.array([0]), np.array([[1.0, 0.5]], "float32"))), 4)
-    0.5474
+    Examples:
+        >>> import numpy as np, zoo
+        >>> loss = zoo.losses.ClippedHingeMixture(epsilon=0.5, weight=0.1)
+        >>> round(float(loss(np.array([0]), np.array([[1.0, 0.5]], "float32"))), 4)
+        0.5474
 
     Reference:
         Zhang, Jiang, He, Wang: Boosting the Certified Robustness of L-infinity Distance Nets,

@@ -31,12 +31,11 @@ class ConfidenceGap(keras.losses.Loss):
     Raises:
         ValueError: if ``z``, ``gamma`` or ``omega`` is out of range.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> loss = zoo.losses.ConfidenceGap(omega=0.0)
-    >>> round(float(loss(np.array([0]), np.array([[0.0, 0.0]], "float32"))), 4)  # 2 · log 2
-    1.3863
+    Examples:
+        >>> import numpy as np, zoo
+        >>> loss = zoo.losses.ConfidenceGap(omega=0.0)
+        >>> round(float(loss(np.array([0]), np.array([[0.0, 0.0]], "float32"))), 4)  # 2 · log 2
+        1.3863
 
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.3, equations 5 to 7.

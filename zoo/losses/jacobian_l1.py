@@ -37,14 +37,13 @@ class JacobianL1:
     Raises:
         ValueError: if an argument is unknown, or the penalty would always be zero.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> kernel = np.array([[1.0, -1.0], [3.0, -4.0]])
-    >>> images = np.ones((1, 1, 2, 1))
-    >>> logits = lambda x: x[:, 0, :, 0] @ kernel
-    >>> [float(zoo.losses.JacobianL1(form)(logits, images)[0]) for form in ("full", "summed")]
-    [9.0, 1.0]
+    Examples:
+        >>> import numpy as np, zoo
+        >>> kernel = np.array([[1.0, -1.0], [3.0, -4.0]])
+        >>> images = np.ones((1, 1, 2, 1))
+        >>> logits = lambda x: x[:, 0, :, 0] @ kernel
+        >>> [float(zoo.losses.JacobianL1(form)(logits, images)[0]) for form in ("full", "summed")]
+        [9.0, 1.0]
 
     Reference:
         Seck, Loosli, Canu: L1-norm double backpropagation adversarial defense, ESANN 2019,

@@ -37,13 +37,12 @@ class LipschitzMargin(LipschitzLoss):
         ValueError: if ε or the variant is out of range; when the loss is called, if ``lipschitz``
             is None.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> steady = lambda: zoo.ops.NormEstimate(np.float32(1.0))
-    >>> loss = zoo.losses.LipschitzMargin(steady, epsilon=0.5)
-    >>> round(float(loss(np.array([0]), np.array([[0.5, 0.0]], "float32"))), 4)
-    0.6931
+    Examples:
+        >>> import numpy as np, zoo
+        >>> steady = lambda: zoo.ops.NormEstimate(np.float32(1.0))
+        >>> loss = zoo.losses.LipschitzMargin(steady, epsilon=0.5)
+        >>> round(float(loss(np.array([0]), np.array([[0.5, 0.0]], "float32"))), 4)
+        0.6931
 
     Reference:
         Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training, NeurIPS 2018, algorithm 1 (LMT); Ono,

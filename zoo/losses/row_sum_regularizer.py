@@ -35,11 +35,10 @@ class RowSumRegularizer(keras.regularizers.Regularizer):
     Raises:
         ValueError: if the weight is negative or not a number.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> float(zoo.losses.RowSumRegularizer(0.5)(np.array([[2.0], [0.0]])))
-    1.5
+    Examples:
+        >>> import numpy as np, zoo
+        >>> float(zoo.losses.RowSumRegularizer(0.5)(np.array([[2.0], [0.0]])))
+        1.5
 
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.

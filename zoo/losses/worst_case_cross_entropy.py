@@ -26,12 +26,11 @@ class WorstCaseCrossEntropy(keras.losses.Loss):
         y_true: integer labels ``(batch,)``.
         y_pred: logits ``(batch, classes)``, each 1-Lipschitz in the image.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> loss = zoo.losses.WorstCaseCrossEntropy(epsilon=0.25)
-    >>> round(float(loss(np.array([0]), np.array([[1.0, 0.5]], "float32"))), 4)
-    0.6931
+    Examples:
+        >>> import numpy as np, zoo
+        >>> loss = zoo.losses.WorstCaseCrossEntropy(epsilon=0.25)
+        >>> round(float(loss(np.array([0]), np.array([[1.0, 0.5]], "float32"))), 4)
+        0.6931
 
     Reference:
         Zhang et al., ICML 2021; Wong, Kolter: Provable Defenses, 2018, for the worst-case logits.

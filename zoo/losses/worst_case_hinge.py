@@ -24,12 +24,11 @@ class WorstCaseHinge(keras.losses.Loss):
         y_true: integer labels ``(batch,)``.
         y_pred: logits ``(batch, classes)``, each 1-Lipschitz in the image.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> loss = zoo.losses.WorstCaseHinge(epsilon=0.5)
-    >>> float(loss(np.array([0]), np.array([[1.0, 0.5]], "float32")))
-    0.5
+    Examples:
+        >>> import numpy as np, zoo
+        >>> loss = zoo.losses.WorstCaseHinge(epsilon=0.5)
+        >>> float(loss(np.array([0]), np.array([[1.0, 0.5]], "float32")))
+        0.5
 
     Reference:
         Zhang et al., ICML 2021, section 4: multi-class hinge with threshold ``2ε``.

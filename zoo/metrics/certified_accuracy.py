@@ -53,15 +53,14 @@ class CertifiedAccuracy(keras.metrics.Mean):
         ValueError: if ``eps`` is no budget; when a model is compiled with it whose certificate
             takes more than logits; when it is updated without a certificate.
 
-    Example:
-
-    >>> import zoo
-    >>> test = zoo.data.load("digits", "test").take(100)
-    >>> model = zoo.load("lc-lmt-digits")
-    >>> model.compile(metrics=["accuracy", zoo.metrics.CertifiedAccuracy(0.3)])
-    >>> found = model.evaluate(test.images, test.labels, verbose=0, return_dict=True)
-    >>> found["accuracy"] >= found["certified_0.3"] > 0.5
-    True
+    Examples:
+        >>> import zoo
+        >>> test = zoo.data.load("digits", "test").take(100)
+        >>> model = zoo.load("lc-lmt-digits")
+        >>> model.compile(metrics=["accuracy", zoo.metrics.CertifiedAccuracy(0.3)])
+        >>> found = model.evaluate(test.images, test.labels, verbose=0, return_dict=True)
+        >>> found["accuracy"] >= found["certified_0.3"] > 0.5
+        True
     """
 
     def __init__(self, eps: Budget, name: str | None = None, dtype: Any = None) -> None:

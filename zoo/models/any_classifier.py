@@ -114,17 +114,16 @@ def as_classifier(model: Any, x: Any = None) -> CertifiedModel:
         TypeError: if it is no Keras model.
         ValueError: if it does not take images in [0, 1] to one output for each class.
 
-    Example:
-
-    >>> import keras, numpy as np
-    >>> from zoo.models.any_classifier import as_classifier
-    >>> model = keras.Sequential([
-    ...     keras.Input((4, 4, 1)), keras.layers.Flatten(),
-    ...     keras.layers.Dense(3, activation="softmax")])
-    >>> x = np.full((1, 4, 4, 1), 0.5, "float32")
-    >>> logits = as_classifier(model, x).logits(x)
-    >>> np.allclose(keras.ops.softmax(logits), model(x), atol=1e-6)
-    True
+    Examples:
+        >>> import keras, numpy as np
+        >>> from zoo.models.any_classifier import as_classifier
+        >>> model = keras.Sequential([
+        ...     keras.Input((4, 4, 1)), keras.layers.Flatten(),
+        ...     keras.layers.Dense(3, activation="softmax")])
+        >>> x = np.full((1, 4, 4, 1), 0.5, "float32")
+        >>> logits = as_classifier(model, x).logits(x)
+        >>> np.allclose(keras.ops.softmax(logits), model(x), atol=1e-6)
+        True
     """
     if isinstance(model, CertifiedModel):
         return model

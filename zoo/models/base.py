@@ -535,13 +535,12 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         Raises:
             ValueError: for a signature of another dtype, because a program does not scale bytes.
 
-        Example:
-
-        >>> import tempfile, zoo
-        >>> model = zoo.load("lc-lmt-digits")
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = model.export(folder + "/program", verbose=False)
-        ...     model.logit_certificate().save(folder + "/certificate.npz")
+        Examples:
+            >>> import tempfile, zoo
+            >>> model = zoo.load("lc-lmt-digits")
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     _ = model.export(folder + "/program", verbose=False)
+            ...     model.logit_certificate().save(folder + "/certificate.npz")
         """
         if input_signature is None:
             input_signature = [keras.InputSpec(shape=(None, *self.image_shape), dtype="float32")]

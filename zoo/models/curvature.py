@@ -51,16 +51,15 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         TypeError, ValueError: if the network is not such a model, or an argument is out of range.
         zoo.UnsupportedLayerError: naming the first unsupported layer, and the supported ones.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> network = {"name": "mlp", "image_shape": (8, 8, 1), "num_classes": 10, "hidden": [16]}
-    >>> model = zoo.models.CurvatureNet(network, epsilon=0.5)
-    >>> model.compile("adam")
-    >>> x, y = np.zeros((4, 8, 8, 1), "float32"), np.arange(4)
-    >>> _ = model.fit(x, y, verbose=0)
-    >>> len(model.certify(x))
-    4
+    Examples:
+        >>> import numpy as np, zoo
+        >>> network = {"name": "mlp", "image_shape": (8, 8, 1), "num_classes": 10, "hidden": [16]}
+        >>> model = zoo.models.CurvatureNet(network, epsilon=0.5)
+        >>> model.compile("adam")
+        >>> x, y = np.zeros((4, 8, 8, 1), "float32"), np.arange(4)
+        >>> _ = model.fit(x, y, verbose=0)
+        >>> len(model.certify(x))
+        4
 
     Reference:
         Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020.

@@ -46,16 +46,15 @@ class DoubleBackpropNet(WrappedModel):
         TypeError, ValueError: if the network is not such a model, or an argument is out of range.
         zoo.UnsupportedLayerError: naming the first unsupported layer, and the supported ones.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> network = {"name": "c", "image_shape": (8, 8, 1), "num_classes": 10, "hidden": [16]}
-    >>> model = zoo.models.DoubleBackpropNet(network, penalty_weight=0.01, epsilon=0.1)
-    >>> model.compile("adam")
-    >>> x, y = np.zeros((4, 8, 8, 1), "float32"), np.arange(4)
-    >>> _ = model.fit(x, y, verbose=0)
-    >>> len(model.certify(x, norm="linf"))
-    4
+    Examples:
+        >>> import numpy as np, zoo
+        >>> network = {"name": "c", "image_shape": (8, 8, 1), "num_classes": 10, "hidden": [16]}
+        >>> model = zoo.models.DoubleBackpropNet(network, penalty_weight=0.01, epsilon=0.1)
+        >>> model.compile("adam")
+        >>> x, y = np.zeros((4, 8, 8, 1), "float32"), np.arange(4)
+        >>> _ = model.fit(x, y, verbose=0)
+        >>> len(model.certify(x, norm="linf"))
+        4
 
     Reference:
         Seck, Loosli, Canu: L1-norm double backpropagation adversarial defense, ESANN 2019.

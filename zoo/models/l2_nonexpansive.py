@@ -55,12 +55,11 @@ class L2NonexpansiveNet(CertifiedModel):
         epsilon: L2 budget that ``"cross_entropy"`` trains for, and up to which ``"crm"`` enlarges
             radii.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> model = zoo.models.L2NonexpansiveNet((8, 8, 1), 10, width=0.125)
-    >>> len(model.certify(np.zeros((3, 8, 8, 1))))
-    3
+    Examples:
+        >>> import numpy as np, zoo
+        >>> model = zoo.models.L2NonexpansiveNet((8, 8, 1), 10, width=0.125)
+        >>> len(model.certify(np.zeros((3, 8, 8, 1))))
+        3
 
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019.

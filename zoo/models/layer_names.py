@@ -9,12 +9,11 @@ class LayerNames:
     Keras numbers the layers of all models of a process. A network that is made by its name would
     then have other names of layers in each process, in bounds and in messages.
 
-    Example:
-
-    >>> from zoo.models.layer_names import LayerNames
-    >>> names = LayerNames()
-    >>> names("dense"), names("dense"), names("flatten")
-    ('dense', 'dense_1', 'flatten')
+    Examples:
+        >>> from zoo.models.layer_names import LayerNames
+        >>> names = LayerNames()
+        >>> names("dense"), names("dense"), names("flatten")
+        ('dense', 'dense_1', 'flatten')
     """
 
     def __init__(self) -> None:

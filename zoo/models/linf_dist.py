@@ -52,12 +52,11 @@ class LinfDistNet(LinfDistFeatures):
             assigned later.
         implementation: implementation of the distance, see :func:`zoo.ops.lp_distance`.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
-    >>> len(model.certify(np.zeros((3, 8, 8, 1))))
-    3
+    Examples:
+        >>> import numpy as np, zoo
+        >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
+        >>> len(model.certify(np.zeros((3, 8, 8, 1))))
+        3
 
     Reference:
         Zhang et al., ICML 2021; the mixture: Zhang et al., ICLR 2022.

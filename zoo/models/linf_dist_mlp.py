@@ -44,12 +44,11 @@ class LinfDistMLP(LinfDistFeatures):
         cross_entropy_weight: initial weight of the clean cross-entropy; it can be assigned later.
         implementation: implementation of the distance, see :func:`zoo.ops.lp_distance`.
 
-    Example:
-
-    >>> import numpy as np, zoo
-    >>> model = zoo.models.LinfDistMLP((8, 8, 1), 10, width=16, depth=2, hidden_units=8)
-    >>> len(model.certify(np.zeros((3, 8, 8, 1))))
-    3
+    Examples:
+        >>> import numpy as np, zoo
+        >>> model = zoo.models.LinfDistMLP((8, 8, 1), 10, width=16, depth=2, hidden_units=8)
+        >>> len(model.certify(np.zeros((3, 8, 8, 1))))
+        3
 
     Reference:
         Zhang et al., ICML 2021, Table 1: ℓ∞-dist Net+MLP.

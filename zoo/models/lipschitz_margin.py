@@ -100,15 +100,14 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         TypeError, ValueError: if the network is not such a model, or an argument is out of range.
         zoo.UnsupportedLayerError: naming the first unsupported layer, and the supported ones.
 
-    Example:
-
-    >>> import keras, numpy as np, zoo
-    >>> network = keras.Sequential([
-    ...     keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3, activation="relu"),
-    ...     keras.layers.Flatten(), keras.layers.Dense(10)])
-    >>> model = zoo.models.LipschitzMarginNet(network, epsilon=0.5)
-    >>> len(model.certify(np.zeros((3, 8, 8, 1))))
-    3
+    Examples:
+        >>> import keras, numpy as np, zoo
+        >>> network = keras.Sequential([
+        ...     keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3, activation="relu"),
+        ...     keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> model = zoo.models.LipschitzMarginNet(network, epsilon=0.5)
+        >>> len(model.certify(np.zeros((3, 8, 8, 1))))
+        3
 
     Reference:
         Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training, NeurIPS 2018; Ono, Takahashi, Kakizaki:

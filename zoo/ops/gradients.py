@@ -25,12 +25,11 @@ def input_gradient(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tens
     Raises:
         NotImplementedError: on a backend other than TensorFlow and JAX.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.ops import input_gradient
-    >>> np.asarray(input_gradient(lambda x: x**2, np.array([1.0, 3.0]))).tolist()
-    [2.0, 6.0]
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.ops import input_gradient
+        >>> np.asarray(input_gradient(lambda x: x**2, np.array([1.0, 3.0]))).tolist()
+        [2.0, 6.0]
     """
     inputs = ops.convert_to_tensor(inputs)
     backend = keras.backend.backend()
@@ -67,14 +66,13 @@ def input_jacobian(function: Callable[[Tensor], Tensor], inputs: Tensor) -> tupl
     Raises:
         NotImplementedError: on a backend other than TensorFlow and JAX.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.ops import input_jacobian
-    >>> kernel = np.array([[1.0, 2.0], [3.0, 4.0]])
-    >>> _, jacobian = input_jacobian(lambda x: x @ kernel, np.ones((5, 2)))
-    >>> np.asarray(jacobian)[0].tolist()
-    [[1.0, 3.0], [2.0, 4.0]]
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.ops import input_jacobian
+        >>> kernel = np.array([[1.0, 2.0], [3.0, 4.0]])
+        >>> _, jacobian = input_jacobian(lambda x: x @ kernel, np.ones((5, 2)))
+        >>> np.asarray(jacobian)[0].tolist()
+        [[1.0, 3.0], [2.0, 4.0]]
     """
     inputs = ops.convert_to_tensor(inputs)
     backend = keras.backend.backend()

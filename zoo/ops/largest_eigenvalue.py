@@ -77,12 +77,11 @@ def largest_eigenvalue(matrix: Array, error: float = 0.0) -> float:
         float; ``inf`` if the matrix has infinite or NaN entries. It exceeds the eigenvalue by no
         more than ``error`` and about 1e-7 of the largest absolute eigenvalue, usually 1e-9 of it.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.ops.largest_eigenvalue import largest_eigenvalue
-    >>> round(largest_eigenvalue(np.array([[2.0, 1.0], [1.0, 2.0]])), 6)
-    3.0
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.ops.largest_eigenvalue import largest_eigenvalue
+        >>> round(largest_eigenvalue(np.array([[2.0, 1.0], [1.0, 2.0]])), 6)
+        3.0
 
     Reference:
         Rump: Verification of Positive Definiteness, BIT Numerical Mathematics 46, 2006.

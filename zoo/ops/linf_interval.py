@@ -30,13 +30,12 @@ def linf_interval(
         ``(low, high)``, tensors of shape ``(batch, units)``. Only the portable implementation has a
         gradient.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.ops import linf_interval
-    >>> box = np.array([[-1.0]], "float32"), np.array([[2.0]], "float32")
-    >>> [float(end[0, 0]) for end in linf_interval(*box, np.array([[4.0]], "float32"))]
-    [2.0, 5.0]
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.ops import linf_interval
+        >>> box = np.array([[-1.0]], "float32"), np.array([[2.0]], "float32")
+        >>> [float(end[0, 0]) for end in linf_interval(*box, np.array([[4.0]], "float32"))]
+        [2.0, 5.0]
 
     Reference:
         Interval bounds of the ℓ∞-distance neuron; Zhang et al., ICML 2021.

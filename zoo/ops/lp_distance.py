@@ -60,15 +60,14 @@ def lp_distance(
         ValueError: if the shapes do not fit, ``p`` is a number below 2, or the implementation is
             unknown or does not work on this backend.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.ops import lp_distance
-    >>> x, w = np.zeros((1, 2), "float32"), np.array([[3.0, 4.0]], "float32")
-    >>> round(float(lp_distance(x, w, p=2.0)[0, 0]), 4)
-    5.0
-    >>> float(lp_distance(x, w, p=float("inf"))[0, 0])
-    4.0
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.ops import lp_distance
+        >>> x, w = np.zeros((1, 2), "float32"), np.array([[3.0, 4.0]], "float32")
+        >>> round(float(lp_distance(x, w, p=2.0)[0, 0]), 4)
+        5.0
+        >>> float(lp_distance(x, w, p=float("inf"))[0, 0])
+        4.0
 
     Reference:
         Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with

@@ -73,14 +73,13 @@ def lp_distance_conv(
         ValueError: if the shapes do not fit, the kernel is larger than an unpadded image, ``p`` is
             a number below 2, or the padding or the implementation is unknown.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.ops import lp_distance_conv
-    >>> x = np.array([0.0, 1.0, 5.0], "float32").reshape(1, 1, 3, 1)
-    >>> w = np.zeros((1, 2, 1, 1), "float32")
-    >>> np.asarray(lp_distance_conv(x, w, p=float("inf"))).ravel().tolist()
-    [1.0, 5.0]
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.ops import lp_distance_conv
+        >>> x = np.array([0.0, 1.0, 5.0], "float32").reshape(1, 1, 3, 1)
+        >>> w = np.zeros((1, 2, 1, 1), "float32")
+        >>> np.asarray(lp_distance_conv(x, w, p=float("inf"))).ravel().tolist()
+        [1.0, 5.0]
 
     Reference:
         Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with
@@ -144,13 +143,12 @@ def linf_interval_conv(
     Raises:
         ValueError: as :func:`zoo.ops.lp_distance_conv`.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.ops import linf_interval_conv
-    >>> lower, w = np.zeros((1, 3, 3, 1), "float32"), np.full((3, 3, 1, 1), 4.0, "float32")
-    >>> [float(end[0, 0, 0, 0]) for end in linf_interval_conv(lower, lower + 1, w)]
-    [3.0, 4.0]
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.ops import linf_interval_conv
+        >>> lower, w = np.zeros((1, 3, 3, 1), "float32"), np.full((3, 3, 1, 1), 4.0, "float32")
+        >>> [float(end[0, 0, 0, 0]) for end in linf_interval_conv(lower, lower + 1, w)]
+        [3.0, 4.0]
 
     Reference:
         Interval bounds of the ℓ∞-distance neuron; Zhang et al., ICML 2021.

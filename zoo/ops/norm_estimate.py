@@ -60,14 +60,14 @@ def power_iteration(
         ``(estimate, vector)``: a :class:`NormEstimate` of the spectral norm ``‖linear‖₂``, which
         does not exceed the norm except by rounding, and the vector of length 1 for the next call.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.ops import power_iteration
-    >>> kernel = np.array([[3.0, 0.0], [0.0, 4.0]], "float32")
-    >>> estimate, _ = power_iteration(lambda x: x @ kernel, np.ones((1, 2), "float32"), steps=20)
-    >>> round(float(estimate.value), 3)
-    4.0
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.ops import power_iteration
+        >>> kernel = np.array([[3.0, 0.0], [0.0, 4.0]], "float32")
+        >>> start = np.ones((1, 2), "float32")
+        >>> estimate, _ = power_iteration(lambda x: x @ kernel, start, steps=20)
+        >>> round(float(estimate.value), 3)
+        4.0
 
     Reference:
         Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training, NeurIPS 2018, algorithm 2.

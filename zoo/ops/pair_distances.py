@@ -15,12 +15,11 @@ def pair_distances(kernel: ArrayLike) -> Array:
     Returns:
         float64 array ``(classes, classes)``, rounded up.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.ops.pair_distances import pair_distances
-    >>> pair_distances(np.array([[3.0, 0.0], [0.0, 4.0]])).round(4).tolist()
-    [[0.0, 5.0], [5.0, 0.0]]
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.ops.pair_distances import pair_distances
+        >>> pair_distances(np.array([[3.0, 0.0], [0.0, 4.0]])).round(4).tolist()
+        [[0.0, 5.0], [5.0, 0.0]]
     """
     columns = np.asarray(kernel, np.float64).T
     # The slack covers float64's rounding of the norms.

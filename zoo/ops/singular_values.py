@@ -27,12 +27,11 @@ def row_sum_bound(matrix: Tensor) -> Tensor:
     Returns:
         Scalar tensor.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.ops import row_sum_bound
-    >>> float(row_sum_bound(np.array([[3.0, 0.0], [0.0, 4.0]])))
-    16.0
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.ops import row_sum_bound
+        >>> float(row_sum_bound(np.array([[3.0, 0.0], [0.0, 4.0]])))
+        16.0
 
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.
@@ -60,12 +59,11 @@ def dense_norm(kernel: ArrayLike) -> float:
         float, which usually exceeds the norm by a factor of less than ``1 + 2e-9``, and by one of
         ``1 + 1e-7`` if the norm is hard to estimate.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.ops import dense_norm
-    >>> round(dense_norm(np.array([[3.0, 0.0], [0.0, 4.0]])), 6)
-    4.0
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.ops import dense_norm
+        >>> round(dense_norm(np.array([[3.0, 0.0], [0.0, 4.0]])), 6)
+        4.0
     """
     kernel = _float64(kernel, 2)
     largest = np.abs(kernel).max(initial=0.0)
@@ -105,13 +103,12 @@ def convolution_norm(
     Returns:
         float.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.ops import convolution_norm
-    >>> average = np.full((3, 3, 1, 1), 1 / 9)
-    >>> round(convolution_norm(average, (28, 28)), 6)
-    1.0
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.ops import convolution_norm
+        >>> average = np.full((3, 3, 1, 1), 1 / 9)
+        >>> round(convolution_norm(average, (28, 28)), 6)
+        1.0
 
     Reference:
         Sedghi, Gupta, Long: The Singular Values of Convolutional Layers, ICLR 2019, theorem 6.
@@ -163,11 +160,10 @@ def average_pooling_norm(
     Returns:
         float.
 
-    Example:
-
-    >>> from zoo.ops import average_pooling_norm
-    >>> round(average_pooling_norm((28, 28), (2, 2), (2, 2)), 6)
-    0.5
+    Examples:
+        >>> from zoo.ops import average_pooling_norm
+        >>> round(average_pooling_norm((28, 28), (2, 2), (2, 2)), 6)
+        0.5
     """
     norm = 1.0
     windows = Windows(image_shape, pool_size, strides, padding)

@@ -23,11 +23,10 @@ def backend_name() -> str:
     Keras chooses it by the environment variable ``KERAS_BACKEND``, or else by its file
     ``~/.keras/keras.json``.
 
-    Example:
-
-    >>> from zoo.utils.backend import backend_name
-    >>> backend_name() in ("tensorflow", "jax")
-    True
+    Examples:
+        >>> from zoo.utils.backend import backend_name
+        >>> backend_name() in ("tensorflow", "jax")
+        True
     """
     if keras := sys.modules.get("keras"):
         return keras.backend.backend()

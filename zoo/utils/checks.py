@@ -246,11 +246,10 @@ def one_of(names: Any) -> Any:
     Returns:
         Function of ``value`` and ``name`` that returns ``value`` or raises a ValueError.
 
-    Example:
-
-    >>> from zoo.utils.checks import one_of
-    >>> one_of(["margin", "cross_entropy"])("margin", "loss")
-    'margin'
+    Examples:
+        >>> from zoo.utils.checks import one_of
+        >>> one_of(["margin", "cross_entropy"])("margin", "loss")
+        'margin'
     """
     names = tuple(names)
 

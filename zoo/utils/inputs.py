@@ -36,14 +36,13 @@ def read(x: Any, y: Any = None, rank: int = 3) -> tuple[Array, Any]:
         ValueError: for a data set that is empty or endless or gives labels beside ``y``; for images
             of several sizes.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.utils.inputs import read
-    >>> batches = ((np.zeros((2, 4, 4, 1)), [n, n + 1]) for n in range(3))
-    >>> x, y = read(batches)
-    >>> x.shape, y
-    ((6, 4, 4, 1), array([0, 1, 1, 2, 2, 3]))
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.utils.inputs import read
+        >>> batches = ((np.zeros((2, 4, 4, 1)), [n, n + 1]) for n in range(3))
+        >>> x, y = read(batches)
+        >>> x.shape, y
+        ((6, 4, 4, 1), array([0, 1, 1, 2, 2, 3]))
     """
     if not is_data_set(x):
         return array(x, "x"), y
@@ -136,12 +135,11 @@ def class_numbers(y: Array, num_classes: int, name: str = "y") -> Array:
     Raises:
         ValueError: for rows ``(n, num_classes)`` that are not one-hot.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.utils.inputs import class_numbers
-    >>> class_numbers(np.eye(3)[[2, 0]], 3)
-    array([2, 0])
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.utils.inputs import class_numbers
+        >>> class_numbers(np.eye(3)[[2, 0]], 3)
+        array([2, 0])
     """
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]

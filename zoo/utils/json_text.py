@@ -12,11 +12,10 @@ def json_text(value: Any, **options: Any) -> str:
         value: nested dictionaries, lists, text and numbers; NaN and infinity become ``null``.
         options: options of :func:`json.dumps`.
 
-    Example:
-
-    >>> from zoo.utils.json_text import json_text
-    >>> json_text({"clean": float("nan"), "n": 0})
-    '{"clean": null, "n": 0}'
+    Examples:
+        >>> from zoo.utils.json_text import json_text
+        >>> json_text({"clean": float("nan"), "n": 0})
+        '{"clean": null, "n": 0}'
     """
     return json.dumps(json_value(value), allow_nan=False, **options)
 

@@ -38,12 +38,11 @@ def norm_of(value: Any) -> Norm:
     Raises:
         ValueError: for anything else.
 
-    Example:
-
-    >>> import numpy as np
-    >>> from zoo.utils.norms import norm_of
-    >>> norm_of(np.inf), norm_of("L2"), norm_of(2)
-    ('linf', 'l2', 'l2')
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.utils.norms import norm_of
+        >>> norm_of(np.inf), norm_of("L2"), norm_of(2)
+        ('linf', 'l2', 'l2')
     """
     found: Norm | None = None
     if isinstance(value, str):

@@ -44,11 +44,10 @@ def without_startup_lines() -> Iterator[None]:
     ends with an exception. Nothing is hidden if the environment variable ``TF_CPP_MIN_LOG_LEVEL``
     is ``"0"``, which asks TensorFlow for every message.
 
-    Example:
-
-    >>> from zoo.utils.quiet import without_startup_lines
-    >>> with without_startup_lines():
-    ...     import tensorflow
+    Examples:
+        >>> from zoo.utils.quiet import without_startup_lines
+        >>> with without_startup_lines():
+        ...     import tensorflow
     """
     global _redirected
     with _lock:

@@ -54,13 +54,12 @@ class Table:
     Attributes:
         columns: list of :class:`Column`.
 
-    Example:
-
-    >>> from zoo.utils.table import Column, Table
-    >>> print(Table([Column("model", ["a", "b2"], left=True), Column("radius", [0.5, None])]))
-    model  radius
-    a         0.5
-    b2          -
+    Examples:
+        >>> from zoo.utils.table import Column, Table
+        >>> print(Table([Column("model", ["a", "b2"], left=True), Column("radius", [0.5, None])]))
+        model  radius
+        a         0.5
+        b2          -
     """
 
     columns: Sequence[Column]
@@ -151,11 +150,10 @@ class Table:
 def percent(fraction: float) -> str:
     """A fraction as text, in percent.
 
-    Example:
-
-    >>> from zoo.utils.table import percent
-    >>> percent(0.884)
-    '88.40%'
+    Examples:
+        >>> from zoo.utils.table import percent
+        >>> percent(0.884)
+        '88.40%'
     """
     return f"{100 * fraction:.2f}%"
 
@@ -163,11 +161,10 @@ def percent(fraction: float) -> str:
 def floor_text(value: float, digits: int = 6) -> str:
     """A number as text with this many decimals, rounded down: a bound must not grow in print.
 
-    Example:
-
-    >>> from zoo.utils.table import floor_text
-    >>> floor_text(0.75), floor_text(0.299, 2)
-    ('0.750000', '0.29')
+    Examples:
+        >>> from zoo.utils.table import floor_text
+        >>> floor_text(0.75), floor_text(0.299, 2)
+        ('0.750000', '0.29')
     """
     from decimal import ROUND_FLOOR, Decimal
 

@@ -20,14 +20,13 @@ def write_whole(path: Path, text: str) -> None:
         OSError: naming the path and the reason. No partial file or new folder is left behind, and
             an existing file is unchanged.
 
-    Example:
-
-    >>> import pathlib, tempfile
-    >>> from zoo.utils.whole_file import write_whole
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_whole(pathlib.Path(folder, "new", "page.html"), "all of it")
-    ...     pathlib.Path(folder, "new", "page.html").read_text(encoding="utf-8")
-    'all of it'
+    Examples:
+        >>> import pathlib, tempfile
+        >>> from zoo.utils.whole_file import write_whole
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_whole(pathlib.Path(folder, "new", "page.html"), "all of it")
+        ...     pathlib.Path(folder, "new", "page.html").read_text(encoding="utf-8")
+        'all of it'
     """
     with whole_file(path) as file:
         file.write(text.encode("utf-8"))

@@ -22,11 +22,10 @@ def wilson(accuracy: float, n: int) -> tuple[float, float]:
     Reference:
         Wilson: Probable Inference, the Law of Succession, and Statistical Inference, JASA 1927.
 
-    Example:
-
-    >>> from zoo.utils.wilson import wilson
-    >>> [round(end, 4) for end in wilson(0.9, 1000)]
-    [0.8798, 0.9171]
+    Examples:
+        >>> from zoo.utils.wilson import wilson
+        >>> [round(end, 4) for end in wilson(0.9, 1000)]
+        [0.8798, 0.9171]
     """
     if n < 1 or not 0 <= accuracy <= 1:
         raise ValueError(f"an accuracy in [0, 1] of at least 1 image is needed: {accuracy}, {n}")

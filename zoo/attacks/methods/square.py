@@ -60,11 +60,10 @@ def share_at(query, queries, first):
         queries: number of all.
         first: share at the beginning.
 
-    Example:
-
-    >>> from zoo.attacks.methods.square import share_at
-    >>> share_at(0, 100, 0.8), share_at(99, 100, 0.8)
-    (0.8, 0.0015625)
+    Examples:
+        >>> from zoo.attacks.methods.square import share_at
+        >>> share_at(0, 100, 0.8), share_at(99, 100, 0.8)
+        (0.8, 0.0015625)
     """
     place = 10_000 * query // queries
     return first / 2 ** sum(place > end for end in _HALVINGS)

@@ -47,9 +47,9 @@ class AffineRule(Rule):
     """
 
     offset: Tensor = 0.0
-    keeps_order = False
-    roundings = 0
-    largest = 1.0
+    keeps_order: bool = False
+    roundings: int = 0
+    largest: float = 1.0
 
     def linear(self, tensor: Tensor) -> Tensor:
         """The linear part without the offset, of a float64 tensor ``(batch, *input_shape)``."""

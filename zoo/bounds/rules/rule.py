@@ -44,20 +44,19 @@ def register_rule(*layer_types: type) -> Callable[[_Class], _Class]:
     Raises:
         TypeError: if an argument is not a class of layers, or the decorated class is no rule.
 
-    Example:
-
-    >>> import keras, numpy as np, zoo
-    >>> class Halve(keras.layers.Layer):
-    ...     def call(self, inputs):
-    ...         return inputs / 2.0
-    >>> @zoo.bounds.register_rule(Halve)
-    ... class HalveRule(zoo.bounds.AffineRule):
-    ...     roundings = 1
-    ...     def linear(self, tensor):
-    ...         return tensor / 2.0
-    >>> model = keras.Sequential([keras.Input((4,)), Halve(), keras.layers.Dense(3)])
-    >>> zoo.certify(model, np.zeros((1, 4)), norm="linf").method
-    'crown'
+    Examples:
+        >>> import keras, numpy as np, zoo
+        >>> class Halve(keras.layers.Layer):
+        ...     def call(self, inputs):
+        ...         return inputs / 2.0
+        >>> @zoo.bounds.register_rule(Halve)
+        ... class HalveRule(zoo.bounds.AffineRule):
+        ...     roundings = 1
+        ...     def linear(self, tensor):
+        ...         return tensor / 2.0
+        >>> model = keras.Sequential([keras.Input((4,)), Halve(), keras.layers.Dense(3)])
+        >>> zoo.certify(model, np.zeros((1, 4)), norm="linf").method
+        'crown'
     """
     for layer_type in layer_types:
         # Keras's operations, such as the sum in `a + b`, are the base of its layers.
@@ -169,13 +168,16 @@ class Rule:
         UnsupportedLayerError: for settings that are not supported.
     """
 
-    limits = ""
+    layer: keras.layers.Layer
+    inputs: tuple[int, ...]
+    input_shape: Shape
+    limits: str = ""
     use: int | None = None
     isometry: float | None = None
-    wants_tight_inputs = False
-    exact_where_stable = False
-    compares_entries = False
-    has_norm = False
+    wants_tight_inputs: bool = False
+    exact_where_stable: bool = False
+    compares_entries: bool = False
+    has_norm: bool = False
 
     def __init__(
         self, layer: keras.layers.Layer, inputs: tuple[int, ...], input_shape: Shape

@@ -45,12 +45,11 @@ def models_page(records: Iterable[Record]) -> str:
     Returns:
         Markdown for a file in the root of the repository; the names link to the model cards.
 
-    Example:
-
-    >>> import zoo
-    >>> from zoo.evaluation.leaderboard.models_page import models_page
-    >>> "## digits, ℓ∞" in models_page(zoo.list_models(dataset="digits"))
-    True
+    Examples:
+        >>> import zoo
+        >>> from zoo.evaluation.leaderboard.models_page import models_page
+        >>> "## digits, ℓ∞" in models_page(zoo.list_models(dataset="digits"))
+        True
     """
     sections = [_HEAD.lstrip()]
     for (dataset, norm), group in grouped(rows(records)).items():

@@ -26,12 +26,11 @@ def page(records: Iterable[Record]) -> str:
     Returns:
         HTML text that contains its style, its script and all data.
 
-    Example:
-
-    >>> import zoo
-    >>> from zoo.evaluation.leaderboard.page import page
-    >>> page(zoo.list_models()).startswith("<!doctype html>")
-    True
+    Examples:
+        >>> import zoo
+        >>> from zoo.evaluation.leaderboard.page import page
+        >>> page(zoo.list_models()).startswith("<!doctype html>")
+        True
     """
     records = list(records)
     parts = {
@@ -56,13 +55,12 @@ def write(folder: Path, records: Iterable[Record]) -> pathlib.Path:
     Raises:
         OSError: if the folder is a file or cannot be written to.
 
-    Example:
-
-    >>> import tempfile, zoo
-    >>> from zoo.evaluation.leaderboard.page import write
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write(folder, zoo.list_models()).name
-    'index.html'
+    Examples:
+        >>> import tempfile, zoo
+        >>> from zoo.evaluation.leaderboard.page import write
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(folder, zoo.list_models()).name
+        'index.html'
     """
     path = pathlib.Path(folder) / PAGE
     write_whole(path, page(records))

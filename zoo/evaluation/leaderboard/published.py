@@ -43,11 +43,10 @@ def published(dataset: str | None = None, norm: str | None = None) -> list[Publi
     Returns:
         List of :class:`PublishedResult`.
 
-    Example:
-
-    >>> from zoo.evaluation.leaderboard.published import published
-    >>> [result.certified for result in published("cifar10", "linf")]
-    [54.3, 40.1]
+    Examples:
+        >>> from zoo.evaluation.leaderboard.published import published
+        >>> [result.certified for result in published("cifar10", "linf")]
+        [54.3, 40.1]
     """
     entries = tomllib.loads(_FILE.read_text(encoding="utf-8"))["result"]
     found = [

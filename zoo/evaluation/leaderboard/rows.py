@@ -22,13 +22,12 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
         ``milliseconds`` is the time per image of the row's certificate, measured on
         ``cost_hardware`` with ``cost_n`` images; all three are None if it was not measured.
 
-    Example:
-
-    >>> import zoo
-    >>> from zoo.evaluation.leaderboard.rows import rows
-    >>> row = rows(zoo.list_models("linf-dist-digits"))[0]
-    >>> row["eps"], row["method"], row["attack"], row["clean"] >= row["attacked"]
-    ('0.02', 'interval', 'pgd', True)
+    Examples:
+        >>> import zoo
+        >>> from zoo.evaluation.leaderboard.rows import rows
+        >>> row = rows(zoo.list_models("linf-dist-digits"))[0]
+        >>> row["eps"], row["method"], row["attack"], row["clean"] >= row["attacked"]
+        ('0.02', 'interval', 'pgd', True)
     """
     found = [_row(record, result) for record in records for result in record.metrics.certified]
     return sorted(found, key=_rank)
