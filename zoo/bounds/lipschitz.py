@@ -17,9 +17,9 @@ from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.bounds.rules.rows import float64
 from zoo.bounds.rules.rule import Rule
 from zoo.bounds.rules.scaling import BatchNormalizationRule
+from zoo.certificates.pair_distances import pair_distances
 from zoo.ops.float32 import LARGEST, UNIT_ROUNDOFF
 from zoo.ops.norm_estimate import NormEstimate, power_iteration
-from zoo.ops.pair_distances import pair_distances
 from zoo.typing import Array, Shape, Tensor
 
 # The distance between two equal columns has no gradient, so distances are at least this.

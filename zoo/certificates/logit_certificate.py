@@ -8,8 +8,8 @@ import numpy as np
 
 from zoo.certificates.certificate import round_down
 from zoo.certificates.lipschitz import lipschitz_radius, steepness_radius
+from zoo.certificates.pair_distances import pair_distances
 from zoo.epsilon import Epsilon
-from zoo.ops.pair_distances import pair_distances
 from zoo.typing import Array, ArrayLike, Budget, Numbers, Path
 from zoo.utils import checks
 from zoo.utils.norms import norm_of

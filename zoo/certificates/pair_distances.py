@@ -17,7 +17,7 @@ def pair_distances(kernel: ArrayLike) -> Array:
 
     Examples:
         >>> import numpy as np
-        >>> from zoo.ops.pair_distances import pair_distances
+        >>> from zoo.certificates.pair_distances import pair_distances
         >>> pair_distances(np.array([[3.0, 0.0], [0.0, 4.0]])).round(4).tolist()
         [[0.0, 5.0], [5.0, 0.0]]
     """
