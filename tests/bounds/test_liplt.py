@@ -137,6 +137,19 @@ def test_large_compositions_are_bounded_by_their_parts(name, monkeypatch):
         assert (found >= tighter * (1 - 1e-9)).all()
 
 
+@pytest.mark.parametrize("scales", [[1e-36] * 5, [1e38] * 5, [1e-36] * 5 + [1e36] * 5])
+def test_norms_hold_where_squares_leave_the_range_of_float64(scales):
+    parts = [layers.Dense(2, "relu") for _ in scales[:-1]]
+    network = keras.Sequential([keras.Input((2,)), *parts, layers.Dense(2)])
+    for layer, scale in zip(network.layers, scales, strict=True):
+        layer.kernel.assign(np.eye(2, dtype="float32") * scale)
+    analysis = LipLTNetwork(network)
+    factors = [float(keras.ops.convert_to_numpy(layer.kernel)[0, 0]) for layer in network.layers]
+    for (first, last), norm in analysis.norms(analysis.bounds()).items():
+        exact = np.prod(factors[first : last + 1])
+        assert exact <= norm <= exact * (1 + 1e-6)
+
+
 @pytest.mark.parametrize("margin", ["global", "pairwise"])
 @pytest.mark.parametrize("name", sorted(NETS))
 def test_estimates_approach_the_bounds_from_below(name, margin):

@@ -99,6 +99,37 @@ def test_it_follows_the_weights_while_training(images):
     assert name not in model.train_on_batch(images, y, return_dict=True)
 
 
+def test_it_follows_weights_that_a_callback_exchanges_for_an_evaluation(images):
+    """As keras.callbacks.SwapEMAWeights does, before the first batch."""
+    model = make("lmt")
+    y = predicted(model, images)
+    eps = float(np.median(model.certify(images).radius))
+    before = model.get_weights()
+    # Larger weights have larger margins, which the certificate of the smaller ones overrates.
+    others = [3.0 * w for w in before]
+
+    class Exchange(keras.callbacks.Callback):
+        def on_test_begin(self, logs=None):
+            self.model.set_weights(others)
+
+        def on_test_end(self, logs=None):
+            self.model.set_weights(before)
+
+    model.compile(metrics=[zoo.metrics.CertifiedAccuracy(eps)])
+    found = model.evaluate(images, y, verbose=0, return_dict=True, callbacks=[Exchange()])
+    model.set_weights(others)
+    assert found[f"certified_{eps}"] <= model.certify(images).accuracy(y, eps) < 1
+    expected = model.evaluate(images, y, verbose=0, return_dict=True)
+    assert found[f"certified_{eps}"] == expected[f"certified_{eps}"]
+
+
+def test_infinite_logits_are_not_certified():
+    metric = zoo.metrics.CertifiedAccuracy(0.1)
+    metric.use(zoo.certificates.LogitCertificate("linf", (2, 2, 1), lipschitz=1.0, num_classes=2))
+    metric.update_state(np.array([0, 0]), np.array([[np.inf, 0.0], [0.0, -np.inf]], "float32"))
+    assert float(metric.result()) == 0
+
+
 @pytest.mark.parametrize("name", ["mlp", "crt", "db"])
 def test_other_certificates_are_no_metric(name):
     with pytest.raises(ValueError, match="more than logits.*zoo.callbacks.CertifiedAccuracy"):

@@ -18,6 +18,7 @@ from zoo.errors import UnsupportedLayerError
 from zoo.ops.gradients import input_gradient
 from zoo.ops.norm_estimate import NormEstimate, power_iteration
 from zoo.ops.precision import double_precision
+from zoo.ops.singular_values import dense_norm
 from zoo.typing import Array, Shape, Tensor
 from zoo.utils.float64 import SLACK
 
@@ -282,12 +283,9 @@ class LipLTNetwork(LipschitzNetwork):
         matrix = np.concatenate(blocks)
         if not np.isfinite(matrix).all():
             return math.inf
-        # The eigenvalues of the Gram matrix take less time than the singular values. What float64
-        # gets wrong of them is relative to the sum of the squares of the entries, and what it gets
-        # wrong of the entries is relative to the matrix of absolute factors.
-        largest = float(np.linalg.eigvalsh(matrix @ matrix.T)[-1])
-        squares = max(largest, 0.0) + SLACK * float(np.sum(np.square(matrix)))
-        return (math.sqrt(squares) + SLACK * size) * (1.0 + SLACK)
+        # What float64 gets wrong of the entries is relative to the matrix of absolute factors. The
+        # norm is scaled inside, so that no square of an entry overflows or vanishes.
+        return (dense_norm(matrix) + SLACK * size) * (1.0 + SLACK)
 
 
 def _folded_kernel(step: Step) -> Array:

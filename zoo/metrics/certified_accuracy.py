@@ -111,7 +111,9 @@ class CertifiedAccuracy(keras.metrics.Mean):
         predicted = ops.argmax(y_pred, axis=1)
         own = ops.one_hot(predicted, y_pred.shape[1], dtype="bool")
         gaps = ops.max(y_pred, axis=1, keepdims=True) - y_pred
-        kept = ops.all(ops.logical_or(own, gaps > ops.take(self._gaps, predicted, axis=0)), axis=1)
+        kept = ops.logical_or(own, gaps > ops.take(self._gaps, predicted, axis=0))
+        # Logits that left float32's range prove nothing, though their gaps are infinite.
+        kept = ops.all(ops.logical_and(kept, ops.isfinite(y_pred)), axis=1)
         right = ops.cast(labels, "int64") == ops.cast(predicted, "int64")
         super().update_state(ops.cast(ops.logical_and(right, kept), self.dtype), sample_weight)
 

@@ -1,6 +1,7 @@
 """Checks of the images and labels that are passed to ``fit``, ``evaluate``, ``predict``, …"""
 
 import contextlib
+import contextvars
 import types
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ from zoo.utils import checks, inputs
 # Models inherit from this mixin and from keras.Model, whose methods the mixin calls. Type checkers
 # see a subclass of keras.Model.
 _Model: Any = keras.Model if TYPE_CHECKING else object
+
+# Whether the program is within `evaluate`.
+_EVALUATING: contextvars.ContextVar[bool] = contextvars.ContextVar("evaluating", default=False)
 
 
 class CheckedCalls(_Model):
@@ -47,9 +51,17 @@ class CheckedCalls(_Model):
         """Check the images and labels, then call :meth:`keras.Model.evaluate`."""
         failures: list[ValueError] = []
         x, y = self._checked(x, y, failures)
-        self._update_certificates()
-        with _value_errors(self, failures):
+        self.sync_jax_state()
+        with _value_errors(self, failures), _evaluation():
             return super().evaluate(x, y, *args, **kwargs)
+
+    def reset_metrics(self) -> None:
+        """As Keras's; in an evaluation, metrics of certified accuracy get their certificate."""
+        super().reset_metrics()
+        # Keras resets the metrics after the callbacks began the evaluation. A callback such as
+        # SwapEMAWeights exchanges the weights then, and the certificate must be of the new ones.
+        if _EVALUATING.get():
+            self._update_certificates()
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Check the images, then call :meth:`keras.Model.predict`."""
@@ -65,6 +77,7 @@ class CheckedCalls(_Model):
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Check the images and labels, then call :meth:`keras.Model.test_on_batch`."""
         x, y = self._checked(x, y)
+        self.sync_jax_state()
         self._update_certificates()
         return super().test_on_batch(x, y, *args, **kwargs)
 
@@ -87,7 +100,6 @@ class CheckedCalls(_Model):
     def _update_certificates(self) -> None:
         """Give metrics of certified accuracy the certificate of the weights as they are."""
         for metric in self.__dict__.get("_certified_metrics", ()):
-            self.sync_jax_state()
             metric.use(self.logit_certificate())
 
     def make_train_function(self, force: bool = False) -> Any:
@@ -248,6 +260,15 @@ _LABELS = (
     "y must lie in the range of the classes, as integers or one-hot rows, but a batch of the data "
     "set does not"
 )
+
+
+@contextlib.contextmanager
+def _evaluation() -> Iterator[None]:
+    token = _EVALUATING.set(True)
+    try:
+        yield
+    finally:
+        _EVALUATING.reset(token)
 
 
 @contextlib.contextmanager
