@@ -52,7 +52,8 @@ def attack(
             ``(n,)``. Images whose label it is are left as they are. None is content with any
             class but the label.
         where: bool array ``(n,)``: the images to attack. The others are returned as they are. None
-            attacks all.
+            attacks all. What is random for an image depends on which others of its batch are
+            attacked.
         batch_size: images at a time.
         seed: integer, not negative, of whatever is random in the attack. The same seed gives the
             same images. What a batch draws depends on the seed and on the batch's place in the
