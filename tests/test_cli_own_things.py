@@ -3,6 +3,8 @@
 import csv
 import json
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -200,3 +202,10 @@ def test_mistakes_are_named_in_one_line(
     assert (code, out) == (1, "")
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_no_line_of_the_backend_is_shown(folder, keras_model):
+    command = [sys.executable, "-m", "zoo.cli", "certify", str(folder / "own.keras"), "--quiet"]
+    options = ["--data", str(folder / "flat"), "--norm", "l2"]
+    result = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")

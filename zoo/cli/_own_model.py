@@ -51,12 +51,13 @@ def load(name: str) -> Any:
     Raises:
         zoo.CheckpointError: naming the file and the reason.
     """
+    from zoo.utils.backend import require_backend
+
+    require_backend()  # before Keras is imported, whose backend would print lines
     import keras
 
     import zoo.models  # noqa: F401  registers the classes
-    from zoo.utils.backend import require_backend
 
-    require_backend()
     try:
         return keras.saving.load_model(name, compile=False, safe_mode=True)
     except Exception as error:  # Keras and h5py raise many types of errors
