@@ -90,10 +90,10 @@ def test_addresses_and_options_that_are_none(capsys):
 def test_wrong_arguments_are_noticed_before_a_cluster_is_asked(
     digits_model, digits, monkeypatch, change, options, message
 ):
-    def asked():
-        raise AssertionError("asked for Ray first")
+    def asked(*arguments):
+        raise AssertionError("asked for a cluster first")
 
-    monkeypatch.setattr(scale_out, "_ray", asked)
+    monkeypatch.setattr(scale_out, "_connected", asked)
     good = scale_out.Job("one", digits_model, digits.images[:2], digits.labels[:2], {"eps": 0.1})
     with pytest.raises((TypeError, ValueError), match=message):
         scale_out.evaluate([good, dataclasses.replace(good, **change)], **options)
