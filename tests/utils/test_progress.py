@@ -31,3 +31,28 @@ def test_tasks_on_all_cores_are_parts(monkeypatch):
     assert on_all_cores(lambda x: x + 1, range(4), description="tasks") == [1, 2, 3, 4]
     assert on_all_cores(lambda x: x + 1, range(4)) == [1, 2, 3, 4]
     assert seen == [("tasks", 4)]
+
+
+def test_an_evaluation_shows_one_bar(monkeypatch):
+    import io
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    import zoo
+
+    displays = []
+
+    def display(show=True):
+        displays.append(Progress(console=Console(file=io.StringIO()), disable=not show))
+        return displays[-1]
+
+    monkeypatch.setattr(progress, "bar", display)
+    model = zoo.load("linf-dist-digits")
+    test = zoo.data.load("digits", "test")
+    x, y = test.images[:8], test.labels[:8]
+    model.evaluate_robustness(x, y, eps=[0.05, 0.1], attacks=("fgsm", "pgd"), verbose=1)
+    (only,) = displays
+    # The certificate, and two attacks at two budgets; the bars of single attacks are gone.
+    assert [(task.description, task.completed) for task in only.tasks] == [("evaluating", 5)]
+    assert only.tasks[0].total == 5

@@ -12,6 +12,7 @@ from zoo.epsilon import Epsilon
 from zoo.errors import SoundnessError
 from zoo.typing import Array, ArrayLike, Budget, NormLike
 from zoo.utils import checks, inputs
+from zoo.utils.progress import steps
 from zoo.utils.norms import norm_of
 
 if TYPE_CHECKING:
@@ -96,43 +97,50 @@ def outcome_of(
     notes = dict.fromkeys(note for chosen in by_label.values() for note in chosen.notes(model))
     spared = _spared(spare_certified, by_label)
     notes.update(dict.fromkeys(f"{label} left out the certified images" for label in spared))
-    certificate = model.certify(x, norm=norm, method=method, batch_size=batch_size, verbose=verbose)
-    distances = np.full(len(x), np.inf)
-    if nearest:
-        distances = nearest_flips(
-            model,
-            x,
-            certificate.prediction,
-            norm=certificate.norm,
-            batch_size=batch_size,
-            seed=seed,
-            first=first,
-            verbose=verbose,
+    number_of_steps = 1 + nearest + len(budgets) * len(by_label)
+    with steps("evaluating", number_of_steps, show=verbose) as advance:
+        certificate = model.certify(
+            x, norm=norm, method=method, batch_size=batch_size, verbose=verbose
         )
-    fooled = []
-    for budget in budgets:
-        by_attack = {}
-        for label, chosen in by_label.items():
-            x_adv = attack(
+        advance()
+        distances = np.full(len(x), np.inf)
+        if nearest:
+            distances = nearest_flips(
                 model,
                 x,
-                y,
-                chosen,
-                eps=budget,
+                certificate.prediction,
                 norm=certificate.norm,
-                where=~certificate.certified(budget) if label in spared else None,
                 batch_size=batch_size,
                 seed=seed,
                 first=first,
                 verbose=verbose,
             )
-            predicted = np.argmax(model.logits(x_adv, batch_size=batch_size), axis=1)
-            by_attack[label] = predicted != y
-            far = size(x_adv.astype(np.float64) - x, certificate.norm)
-            far = np.where(predicted != certificate.prediction, far, np.inf)
-            distances = np.minimum(distances, far)
-            require_sound(certificate, y, by_attack[label], budget, label, first)
-        fooled.append((budget, by_attack))
+            advance()
+        fooled = []
+        for budget in budgets:
+            by_attack = {}
+            for label, chosen in by_label.items():
+                x_adv = attack(
+                    model,
+                    x,
+                    y,
+                    chosen,
+                    eps=budget,
+                    norm=certificate.norm,
+                    where=~certificate.certified(budget) if label in spared else None,
+                    batch_size=batch_size,
+                    seed=seed,
+                    first=first,
+                    verbose=verbose,
+                )
+                predicted = np.argmax(model.logits(x_adv, batch_size=batch_size), axis=1)
+                by_attack[label] = predicted != y
+                far = size(x_adv.astype(np.float64) - x, certificate.norm)
+                far = np.where(predicted != certificate.prediction, far, np.inf)
+                distances = np.minimum(distances, far)
+                require_sound(certificate, y, by_attack[label], budget, label, first)
+                advance()
+            fooled.append((budget, by_attack))
     certificate = certificate.with_nearest(distances) if nearest else certificate
     return Outcome(certificate, y, fooled, tuple(notes), nearest)
 

@@ -1,10 +1,12 @@
 """Progress bars that show the remaining time."""
 
+import contextlib
 import contextvars
 import datetime
+import functools
 import html
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -21,8 +23,8 @@ Item = TypeVar("Item")
 
 # Seconds between two updates of a bar in a notebook, which are messages to the browser.
 _PAUSE = 0.2
-# The display that `track` shows at present. A terminal has room for one display only, so the parts
-# of an item add their bars to it.
+# The display that `steps` shows at present. A terminal has room for one display only, so the parts
+# of a step add their bars to it.
 _SHOWN: contextvars.ContextVar[Any] = contextvars.ContextVar("shown", default=None)
 
 
@@ -55,14 +57,6 @@ class NotebookProgress:
     def remove_task(self, task: int) -> None:
         """Leave a bar as it is at its end: a cell has room for it."""
         self._bars[task].show()
-
-    def track(self, items: Iterable[Item], description: str) -> Iterator[Item]:
-        """Yield the items of a list, and advance a bar with each."""
-        items = list(items)
-        task = self.add_task(description, len(items))
-        for item in items:
-            yield item
-            self.advance(task)
 
 
 class _NotebookBar:
@@ -119,35 +113,57 @@ def bar(show: bool | int = True) -> Any:
     )
 
 
-def track(items: Sequence[Item], description: str, *, show: bool | int = True) -> Iterator[Item]:
-    """Yield the items of a list, and advance a progress bar with each."""
+@contextlib.contextmanager
+def steps(description: str, total: int, *, show: bool | int = True) -> Iterator[Callable[[], None]]:
+    """A context with a progress bar for a number of steps.
+
+    Args:
+        description: what is done.
+        total: the number of steps.
+        show: whether the bar is shown. If another context shows a bar already, this one stands
+            below it, and disappears when the context ends.
+
+    Yields:
+        a function without arguments that moves the bar on by one step.
+    """
+    outer = _SHOWN.get()
+    if show and outer is not None:
+        task = outer.add_task(description, total=total)
+        try:
+            yield functools.partial(outer.advance, task)
+        finally:
+            outer.remove_task(task)
+        return
     with bar(show) as progress:
-        outer = _SHOWN.get()
         _SHOWN.set(progress)
         try:
-            yield from progress.track(items, description=description)
+            yield functools.partial(progress.advance, progress.add_task(description, total=total))
         finally:
             _SHOWN.set(outer)
+
+
+def track(items: Sequence[Item], description: str, *, show: bool | int = True) -> Iterator[Item]:
+    """Yield the items of a list, and move the bar of :func:`steps` on after each."""
+    with steps(description, len(items), show=show) as advance:
+        for item in items:
+            yield item
+            advance()
 
 
 def track_part(items: Iterable[Item], description: str, *, total: int) -> Iterator[Item]:
     """Yield the parts of the work on one item, with a bar of their own below that of the items.
 
-    Nothing is shown unless :func:`track` shows a progress bar at present.
+    Nothing is shown unless :func:`steps` shows a progress bar at present.
 
     Args:
         items: the parts.
         description: what they are.
         total: their number.
     """
-    progress = _SHOWN.get()
-    if progress is None:
+    if _SHOWN.get() is None:
         yield from items
         return
-    task = progress.add_task(description, total=total)
-    try:
+    with steps(description, total) as advance:
         for item in items:
             yield item
-            progress.advance(task)
-    finally:
-        progress.remove_task(task)
+            advance()
