@@ -17,6 +17,13 @@ PUBLIC := $(addprefix tests/,test_import.py hub/test_loading.py hub/test_checkpo
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ .venv/package
+
+# The package without the development tools, which is all that the demo needs.
+.venv/package: pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
 # The lowest versions that pyproject.toml declares of what zoo itself depends on, and so the oldest
@@ -30,7 +37,7 @@ PUBLIC := $(addprefix tests/,test_import.py hub/test_loading.py hub/test_checkpo
 		--requirement .venv-lowest/requirements.txt --editable .
 	touch $@
 
-demo: .venv/installed
+demo: .venv/package
 	$(BIN)/python examples/demo.py
 
 test: .venv/installed

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import sysconfig
@@ -110,3 +111,14 @@ def test_the_wheel_has_the_schema_and_no_other_package(unpacked):
     assert (unpacked / "zoo" / "weights_manifest.schema.json").is_file()
     assert (unpacked / "zoo" / "py.typed").is_file()
     assert [path.name for path in unpacked.iterdir() if "dist-info" not in path.name] == ["zoo"]
+
+
+def test_the_index_shows_readme_without_relative_links(unpacked):
+    (metadata,) = unpacked.glob("*.dist-info/METADATA")
+    text = metadata.read_text(encoding="utf-8").partition("\n\n")[2]
+    assert text.startswith("# certified-zoo")
+    targets = re.findall(r"\]\(([^)\s]+)", text) + re.findall(r'(?:src|href)="([^"]*)"', text)
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []
+    # Each address within the repository belongs to a file that is there.
+    for path in re.findall(r"certified-zoo/(?:blob/)?main/([^)\s\"#]+)", text):
+        assert (ROOT / path).exists(), path
