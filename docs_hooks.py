@@ -1,16 +1,79 @@
-"""A hook for mkdocs, which inserts the tables of attacks."""
+"""Hooks for mkdocs, which insert tables of attacks and models, and the leaderboard."""
 
 import dataclasses
 import inspect
+import pathlib
 
+import zoo
 from zoo.attacks import ATTACKS
+from zoo.epsilon import Epsilon
+from zoo.evaluation.leaderboard.page import page
 
 _PLACE = "<!-- the tables of attacks: made from the registry when the site is built -->"
 _SHOWN = {"linf": "ℓ∞", "l2": "L2", "tensorflow": "TensorFlow", "jax": "JAX"}
+_MODELS = (
+    "<!-- the table of models to choose from: made from the records when the site is built -->"
+)
 
 
 def on_page_markdown(markdown, **_):
-    return markdown.replace(_PLACE, attack_tables()) if _PLACE in markdown else markdown
+    for place, table in ((_PLACE, attack_tables), (_MODELS, model_table)):
+        if place in markdown:
+            markdown = markdown.replace(place, table())
+    return markdown
+
+
+def on_post_build(config):
+    """Put the leaderboard into the site."""
+    folder = pathlib.Path(config.site_dir, "leaderboard")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "index.html").write_text(page(zoo.list_models()), encoding="utf-8")
+
+
+def model_table():
+    """A Markdown table: the best model of each approach, data set and norm."""
+    rows = [
+        ["images", "norm", "model", "clean", "certified", "cost", "training"],
+        ["---", "---", "---", "---:", "---", "---:", "---:"],
+    ]
+    best = {}
+    for record in zoo.list_models():
+        if record.dataset == "digits":
+            continue
+        middle = budgets(record)[(len(budgets(record)) - 1) // 2]
+        key = (record.dataset, record.norm, record.approach)
+        best[key] = max(best.get(key, (-1.0, None)), (accuracy(record, middle), record.name))
+    for _, name in best.values():
+        record = zoo.info(name)
+        shown = ", ".join(f"{accuracy(record, eps):.1%} at {eps}" for eps in budgets(record))
+        cost, seconds = record.metrics.cost, record.training.seconds
+        rows.append(
+            [
+                record.dataset,
+                _SHOWN[record.norm],
+                f"`{name}`",
+                f"{record.metrics.clean:.1%}",
+                shown,
+                f"{cost.milliseconds:.3g} ms" if cost else "–",
+                f"{seconds / 60:.0f} min" if seconds else "–",
+            ]
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def certified(record):
+    """What is certified in the norm that the model is made for."""
+    return [entry for entry in record.metrics.certified if entry.norm == record.norm]
+
+
+def budgets(record):
+    """The budgets at which a record has a certified accuracy, from small to large."""
+    return sorted({entry.eps for entry in certified(record)}, key=lambda eps: float(Epsilon(eps)))
+
+
+def accuracy(record, eps):
+    """The highest certified accuracy of a record at a budget."""
+    return max(entry.accuracy for entry in certified(record) if entry.eps == eps)
 
 
 def attack_tables():

@@ -6,6 +6,7 @@ import sys
 
 from training import recipe as recipes
 from zoo.errors import ZooError
+from zoo.utils.backend import require_backend
 from zoo.utils.terminal import print_any_character
 
 
@@ -66,6 +67,7 @@ def main(arguments=None):
     print_any_character()
     options = parser.parse_args(arguments)
     try:
+        require_backend()
         recipe = recipes.load(options.recipe)
         if options.cost:
             from training.measure import measure_cost

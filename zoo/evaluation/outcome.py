@@ -12,8 +12,8 @@ from zoo.epsilon import Epsilon
 from zoo.errors import SoundnessError
 from zoo.typing import Array, ArrayLike, Budget, NormLike
 from zoo.utils import checks, inputs
-from zoo.utils.progress import steps
 from zoo.utils.norms import norm_of
+from zoo.utils.progress import steps
 
 if TYPE_CHECKING:
     from zoo.attacks import Attack
