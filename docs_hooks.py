@@ -45,7 +45,7 @@ def model_table():
         best[key] = max(best.get(key, (-1.0, None)), (accuracy(record, middle), record.name))
     for _, name in best.values():
         record = zoo.info(name)
-        shown = ", ".join(f"{accuracy(record, eps):.1%} at {eps}" for eps in budgets(record))
+        shown = "<br>".join(f"{accuracy(record, eps):.1%} at {eps}" for eps in budgets(record))
         cost, seconds = record.metrics.cost, record.training.seconds
         rows.append(
             [
