@@ -192,7 +192,9 @@ def second_order():
     axis.axhline(0, color=GREY, linewidth=1)
     axis.axvspan(0, radius, color=GREEN, alpha=0.12, linewidth=0)
     axis.plot(x, function(x), color=BLUE, linewidth=2, label="f, the difference of two logits")
-    axis.plot(x, parabola, "--", color=GREEN, linewidth=1.5, label="value, slope, curvature bound m")
+    axis.plot(
+        x, parabola, "--", color=GREEN, linewidth=1.5, label="value, slope, curvature bound m"
+    )
     axis.plot(x, 0.9 + slope * x, ":", color=GREY, linewidth=1.5, label="value and slope alone")
     axis.plot(flip, 0, "o", color=RED)
     axis.annotate("first flip", (flip, 0), (flip + 0.05, 0.07), color=RED)
@@ -255,7 +257,9 @@ def any_network():
     active_low, active_high = np.maximum(low, 0), np.maximum(high, 0)
     box_low = np.maximum(second, 0) @ active_low + np.minimum(second, 0) @ active_high
     box_high = np.maximum(second, 0) @ active_high + np.minimum(second, 0) @ active_low
-    right.plot(*box_corners(box_low, box_high), ":", color=ORANGE, linewidth=2, label="interval box")
+    right.plot(
+        *box_corners(box_low, box_high), ":", color=ORANGE, linewidth=2, label="interval box"
+    )
     line = np.array([min(box_low), max(box_high)])
     right.plot(line, line, color=GREY, linewidth=1)
     assert (outputs @ directions.T >= bounds - 1e-9).all()

@@ -1,4 +1,4 @@
-"""Writes the tables and BibTeX entries that the pages in docs/ take from data: ``python docs_tables.py``.
+"""Writes the tables and BibTeX entries of the pages in docs/: ``python docs_tables.py``.
 
 A page asks for one with two comments, between which everything is replaced::
 
