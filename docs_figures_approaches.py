@@ -53,7 +53,7 @@ def linf_dist():
     right.plot(x, 1.6 - x, "--", color=BLUE, linewidth=1.2, label="slope −1")
     right.plot(x, 0.4 + x, "--", color=ORANGE, linewidth=1.2, label="slope +1")
     right.axvspan(0, 0.6, color=GREEN, alpha=0.12, linewidth=0)
-    right.annotate("certified radius:\nhalf the margin", (0.6, 1.0), (0.55, 1.62), color=GREEN,
+    right.annotate("certified radius:\nhalf the margin", (0.6, 1.0), (0.63, 1.5), color=GREEN,
                    arrowprops={"arrowstyle": "->", "color": GREEN})  # fmt: skip
     right.set(xlabel="size of the perturbation in ℓ∞", xticks=[0, 0.6], yticks=[])
     right.set_xticklabels(["0", "r"])

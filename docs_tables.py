@@ -54,7 +54,7 @@ def measured(approach, *attacks):
                     *map(_strongest, found),
                     percent(best.accuracy, best.n),
                     " / ".join(counts),
-                    f"{metrics.cost.milliseconds:.2g}" if metrics.cost else "–",
+                    _milliseconds(metrics.cost),
                 ]
             )
     return _table(rows)
@@ -98,6 +98,12 @@ def percent(accuracy, n):
 def _strongest(results):
     best = min(results, key=lambda result: result.accuracy, default=None)
     return "–" if best is None else percent(best.accuracy, best.n)
+
+
+def _milliseconds(cost):
+    if cost is None:
+        return "–"
+    return f"{cost.milliseconds:.{0 if cost.milliseconds >= 10 else 2}f}"
 
 
 def _table(rows):
