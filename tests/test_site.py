@@ -65,8 +65,8 @@ class Page(html.parser.HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    """The API pages by name, from a build of the site in which every warning is an error."""
+def site(tmp_path_factory):
+    """The folder of the site, from a build in which every warning is an error."""
     pytest.importorskip("mkdocs", reason="the tools of the documentation are not installed")
     from mkdocs.commands.build import build
     from mkdocs.config import load_config
@@ -75,7 +75,13 @@ def pages(tmp_path_factory):
     config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), strict=True)
     config.plugins.on_startup(command="build", dirty=False)
     build(config)
-    found = {path.parent.name: path for path in (folder / "api").rglob("index.html")}
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    """The API pages by name."""
+    found = {path.parent.name: path for path in (site / "api").rglob("index.html")}
     return {name: Page(path.read_text(encoding="utf-8")) for name, path in found.items()}
 
 
@@ -152,3 +158,16 @@ def test_every_public_name_has_its_place(pages, package):
         if callable(found) and found not in zoo.attacks.ATTACKS.values():
             places = {f"zoo.{package}.{name}", f"{found.__module__}.{name}"}
             assert places & page.ids, name
+
+
+def test_formulas_are_drawn_without_a_script(site):
+    """Browsers draw MathML themselves; nothing is left of the formulas' source."""
+    formulas = 0
+    for path in sorted(site.glob("*/index.html")):
+        text = path.read_text(encoding="utf-8")
+        prose = Page(text).prose
+        assert "$" not in prose, path.parent.name
+        assert not re.search(r"\\[a-zA-Z(\[]", prose), path.parent.name
+        assert "mathjax" not in text.lower(), path.parent.name
+        formulas += text.count("<math")
+    assert formulas > 50
