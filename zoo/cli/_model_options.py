@@ -47,7 +47,7 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
         nargs=2,
         type=float,
         metavar=("LOW", "HIGH"),
-        help="range of the pixels that the Keras model takes (default: 0 to 255 if the model begins "
+        help="range of the pixels that the Keras model takes (default: 0 to 255 if it begins "
         "with a layer that divides by 255, else 0 to 1)",
     )
     parser.add_argument("--n", type=int, help="only the first N images")

@@ -23,8 +23,9 @@ def read(x: Any, y: Any = None, rank: int = 3) -> tuple[Array, Any]:
     Args:
         x: images as an array of NumPy, TensorFlow, JAX or torch, a nested list, a PIL image or a
             list of them; or a data set: a :class:`zoo.data.ImageSet`, a ``tf.data.Dataset``, a
-            ``PyDataset``, a generator or another iterable. A data set gives images or pairs ``(images, labels)``, in batches or
-            one by one. It is read once and completely, so it must have an end.
+            ``PyDataset``, a generator or another iterable. A data set gives images or pairs
+            ``(images, labels)``, in batches or one by one. It is read once and completely, so it
+            must have an end.
         y: labels; None if there are none, or if the data set gives them.
         rank: number of axes of one image.
 
