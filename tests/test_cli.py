@@ -27,7 +27,10 @@ def test_list_and_info(capsys):
     assert "linf-dist-digits" in out
     code, out, _ = run(capsys, "list", "linf-*", "--dataset", "digits", "--json")
     assert [record["name"] for record in json.loads(out)] == ["linf-dist-digits"]
-    code, out, _ = run(capsys, "list", "nothing")
+    code, out, err = run(capsys, "list", "nothing")
+    assert (code, out) == (1, "")
+    assert "no model is called 'nothing'" in err
+    code, out, _ = run(capsys, "list", "linf-*", "--norm", "l2")
     assert (code, out) == (0, "no model matches\n")
     code, out, _ = run(capsys, "info", "linf-dist-digits")
     assert "certified" in out

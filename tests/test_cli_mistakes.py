@@ -33,7 +33,7 @@ print(json.dumps(found))
 _DIGITS = "linf-dist-digits"
 _MISTAKES = [
     (["certify", "nothing"], "no model 'nothing'"),
-    (["certify", _DIGITS, "--norm", "l1"], "invalid choice: 'l1'"),
+    (["certify", _DIGITS, "--norm", "l1"], "norm must be 'linf' or 'l2'"),
     (["certify", _DIGITS, "--norm", "l2"], "no certificate for norm='l2'"),
     (["certify", _DIGITS, "--method", "magic"], "method='magic'"),
     (["certify", _DIGITS, "--n", "0"], "--n must be at least 1"),

@@ -148,6 +148,37 @@ def test_evaluate_and_attack_take_them_too(capsys, folder, keras_model):
     assert zoo.data.load(folder / "attacked.npz").labels is None
 
 
+def test_a_model_of_pixels_in_another_range(capsys, folder):
+    """Budgets and radii are in units of the [0, 1] image, whatever range the model takes."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    keras.Sequential(layers).save(folder / "signed.keras")
+    images = np.stack([np.asarray(Image.open(p)) for p in sorted((folder / "flat").iterdir())])
+    signed = images[..., None] / 127.5 - 1
+    expected = zoo.certify(keras.Sequential(layers), signed, norm="l2", valid_range=(-1, 1))
+    np.savez(folder / "signed.npz", x=signed)
+    for data in ("flat", "signed.npz"):
+        found = result_of(
+            capsys, "certify", folder / "signed.keras", "--data", folder / data,
+            "--valid-range", "-1", "1", "--norm", "2",
+        )  # fmt: skip
+        assert found["prediction"] == expected.prediction.tolist()
+        np.testing.assert_allclose(2 * np.array(found["radius"]), expected.radius, rtol=1e-3)
+    found = result_of(
+        capsys, "attack", folder / "signed.keras", "--data", folder / "flat",
+        "--valid-range", "-1", "1", "--eps", "0.5", "--attack", "fgsm",
+    )  # fmt: skip
+    assert found["prediction"] == expected.prediction.tolist()
+    np.savez(folder / "one_hot.npz", x=images, y=np.eye(10)[expected.prediction])
+    found = result_of(
+        capsys, "evaluate", folder / "signed.keras", "--data", folder / "one_hot.npz",
+        "--valid-range", "-1", "1", "--eps", "0.001", "--attacks", "none",
+    )  # fmt: skip
+    assert found["clean"] == 1
+
+
 def test_compare(capsys, folder):
     names = ["double-backprop-digits", "linf-dist-digits"]
     plot = folder / "curves.png"
@@ -170,10 +201,16 @@ def test_compare(capsys, folder):
         ("compare crt-digits crt-mnist", "crt-digits is of digits, crt-mnist is of mnist"),
         ("compare crt-digits ./own.keras", "own.keras has no entry in the catalog"),
         ("certify own.keras", "give --data"),
+        ("certify own.keras --data flat --valid-range 1 0", "--valid-range must be two numbers"),
+        ("certify own.keras --data flat --valid-range 0 nan", "--valid-range must be two numbers"),
+        ("certify own.keras --data far.npz --valid-range -1 1", "must lie in the --valid-range"),
         ("certify missing.keras --data flat", "no such model file: missing.keras"),
         ("certify broken.keras --data flat", "broken.keras cannot be loaded as a Keras model"),
         ("certify program/ --data flat", "is a SavedModel, a program whose layers are not known"),
-        ("certify linf-dist-digits --data flat --bytes", "--bytes is for a Keras model"),
+        (
+            "certify linf-dist-digits --data flat --valid-range 0 255",
+            "for a Keras model of your own",
+        ),
         ("certify linf-dist-digits --resize", "--resize is for image files"),
         ("certify linf-dist-digits --data nowhere/", "no such folder of images: nowhere"),
         ("certify linf-dist-digits --data large.png", "expected 8 × 8; --resize"),
@@ -195,6 +232,7 @@ def test_mistakes_are_named_in_one_line(
     (folder / "program").mkdir(exist_ok=True)
     (folder / "program" / "saved_model.pb").touch()
     Image.fromarray(np.zeros((9, 9), np.uint8)).save("large.png")
+    np.savez("far.npz", x=np.full((2, 8, 8, 1), 3.0))
     for name in ("cat", "dog"):
         (folder / "pets" / name).mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "pets" / name / "1.png")

@@ -191,12 +191,12 @@ def test_models_inside_models_are_unfolded():
         (lambda: layers.UpSampling2D(interpolation="bilinear", name="culprit"), "bilinear"),
     ],
 )
-def test_unsupported_layers_are_named_with_what_is_supported(layer, complaint):
+def test_unsupported_layers_are_named(layer, complaint):
     model = sequential(layer())
-    with pytest.raises(
-        zoo.UnsupportedLayerError, match=f"culprit.*{complaint}.*supported are: .*Conv2D.*Dense"
-    ):
+    with pytest.raises(zoo.UnsupportedLayerError, match=f"culprit.*{complaint}") as caught:
         steps_of(model)
+    assert "zoo.bounds.supported('lipschitz') lists" in str(caught.value)
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("name", ["relu", "linear", "leaky_relu"])

@@ -79,15 +79,15 @@ def of_my_own():
 def test_a_layer_of_ones_own_is_certified_after_its_rule_is_registered(small_images):
     x = np.repeat(small_images, 2, axis=-1)
     model = of_my_own()
-    with pytest.raises(zoo.UnsupportedLayerError, match="Halve 'halve' has no bounds; supported"):
+    with pytest.raises(zoo.UnsupportedLayerError, match="Halve 'halve' has no bounds; zoo.bounds"):
         zoo.certify(model, x, norm="linf")
     zoo.bounds.register_rule(Halve)(HalveRule)
-    with pytest.raises(zoo.UnsupportedLayerError, match="Square 'square' has no bounds; .*Halve"):
+    with pytest.raises(zoo.UnsupportedLayerError, match="Square 'square' has no bounds"):
         zoo.certify(model, x, norm="linf")
     assert zoo.bounds.register_rule(Square)(SquareRule) is SquareRule
     for norm in ("linf", "l2"):
         assert assert_holds(model, x, norm, "auto").method == "interval"
-    with pytest.raises(zoo.UnsupportedLayerError, match="'square' has no crown bounds; supported"):
+    with pytest.raises(zoo.UnsupportedLayerError, match="'square' has no crown bounds"):
         zoo.certify(model, x, norm="linf", method="crown")
     assert "Square" in zoo.bounds.supported("interval")
     assert "Square" not in zoo.bounds.supported("crown")

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from zoo.callbacks.certified_accuracy import advice
+from zoo.data.image_set import ImageSet
 from zoo.utils import checks, inputs
 
 # Images that are certified: they tell a third from a half, and take seconds with any method.
@@ -52,7 +53,9 @@ def some_images(x: Any, y: Any) -> tuple[Any, Any] | None:
     Args:
         x, y: as for ``fit``; or validation data.
     """
-    if inputs.is_data_set(x):
+    if isinstance(x, ImageSet):
+        x, y = x.images, x.labels
+    elif inputs.is_data_set(x):
         if iter(x) is x:
             return None  # a generator
         batch = inputs.parts_of(next(iter(x), ()))

@@ -74,8 +74,7 @@ def certify(
     Raises:
         TypeError, ValueError: for a model or inputs that are not accepted, an unknown norm or
             method, and a model that computes in fewer bits than float32.
-        zoo.UnsupportedLayerError: naming the first layer without bounds, and the layers that have
-            them.
+        zoo.UnsupportedLayerError: naming the first layer without bounds.
         NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
         RuntimeError: in a process that was forked after the backend had been used.
 

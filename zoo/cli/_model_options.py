@@ -1,6 +1,8 @@
 """Options of commands that run models on images; functions that check and load what they name."""
 
 import argparse
+import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +10,8 @@ from zoo.cli import _own_model
 from zoo.epsilon import Epsilon
 from zoo.hub import catalog
 from zoo.hub.records import Record
-from zoo.typing import ImageShape
+from zoo.typing import ImageShape, Norm
+from zoo.utils.norms import norm_of
 
 if TYPE_CHECKING:
     from zoo.attacks import Attack
@@ -40,19 +43,26 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
         "numbers, or else alphabetical order)",
     )
     parser.add_argument(
-        "--bytes",
-        action="store_true",
-        help="the Keras model takes pixels from 0 to 255, not from 0 to 1 (default: only if it "
-        "begins with a layer that divides by 255)",
+        "--valid-range",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="range of the pixels that the Keras model takes (default: 0 to 255 if it begins "
+        "with a layer that divides by 255, else 0 to 1)",
     )
     parser.add_argument("--n", type=int, help="only the first N images")
-    parser.add_argument(
-        "--norm", type=str.lower, choices=("linf", "l2"), help="norm of the perturbation"
-    )
+    parser.add_argument("--norm", type=_norm, metavar="{linf,l2}", help="norm of the perturbation")
     parser.add_argument(
         "--batch-size", type=int, default=256, help="images per batch (default: %(default)s)"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def _norm(text: str) -> Norm:
+    try:
+        return norm_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_eps(
@@ -117,6 +127,12 @@ def check(
         for option in ("resize", "classes"):
             if getattr(options, option):
                 raise ValueError(f"--{option} is for image files; give them with --data")
+    if options.valid_range is not None:
+        low, high = options.valid_range
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError(
+                f"--valid-range must be two numbers, the smaller one first, got {low:g} {high:g}"
+            )
     for attack in attacks:
         checked_attack(attack, options.norm)
     files = {source for source in sources.values() if str(source).endswith(".npz")}
@@ -134,8 +150,10 @@ def _check_name(options: argparse.Namespace, name: str) -> None:
 
     if _own_model.is_keras(name):
         _own_model.check(name)
-    elif options.bytes:
-        raise ValueError(f"--bytes is for a Keras model, not for {name}")
+    elif options.valid_range is not None:
+        raise ValueError(
+            f"--valid-range is for a Keras model of your own; {name} takes pixels in [0, 1]"
+        )
     else:
         _own_model.require_no_program(name)
         download.check(name)
@@ -217,7 +235,7 @@ def models_and_images(
                 f"{name} takes images {shape}, but {images.name} has others, "
                 f"{images.images.shape[1:]}"
             )
-        model = _own_model.classifier(model, images, takes_bytes=options.bytes)
+        model = _own_model.classifier(model, images, _valid_range(options))
         _require_classes(name, model, images)
         found.append((model, images))
     return found
@@ -242,7 +260,29 @@ def _images(options: argparse.Namespace, source: str, shape: ImageShape) -> "Ima
         classes = options.classes.split(",") if options.classes else None
         form = {"image_shape": shape, "resize": options.resize, "class_names": classes}
     images = data.load(source, "test", **form)
+    if options.valid_range is not None and str(source).endswith(".npz"):
+        images = _unit_images(images, *options.valid_range)
     return images if options.n is None else images.take(options.n)
+
+
+def _valid_range(options: argparse.Namespace) -> tuple[float, float] | None:
+    return None if options.valid_range is None else tuple(options.valid_range)
+
+
+def _unit_images(images: "ImageSet", low: float, high: float) -> "ImageSet":
+    """Floats in a model's own range as images in [0, 1]; integers of 8 bits are pixels anyway."""
+    import numpy as np
+
+    x = images.images
+    if x.dtype.kind != "f" or not x.size:
+        return images
+    if not (x.min() >= low and x.max() <= high):
+        raise ValueError(
+            f"the floats of {images.name} must lie in the --valid-range [{low:g}, {high:g}], but "
+            f"range over [{x.min():g}, {x.max():g}]"
+        )
+    scaled = (x.astype(np.float64) - low) / (high - low)
+    return dataclasses.replace(images, images=scaled.astype(np.float32))
 
 
 def _require_classes(name: str, model: "CertifiedModel", images: "ImageSet") -> None:

@@ -79,14 +79,16 @@ def image_shape(name: str, model: Any) -> ImageShape:
     return shape[1], shape[2], shape[3]
 
 
-def classifier(model: Any, images: "ImageSet", *, takes_bytes: bool) -> "CertifiedModel":
+def classifier(
+    model: Any, images: "ImageSet", valid_range: tuple[float, float] | None
+) -> "CertifiedModel":
     """A Keras classifier with the methods of the models of the zoo.
 
     Args:
         model: Keras model, as :func:`load` returns it.
-        images: a few images that it takes.
-        takes_bytes: whether it takes pixels in 0..255 rather than in [0, 1]. A model whose first
-            layer divides by 255 does so anyway.
+        images: a few images that it takes, in [0, 1].
+        valid_range: ``(low, high)``, the range of the pixels that the model takes. None means 0 to
+            255 for a model whose first layers divide by 255, and [0, 1] for any other.
 
     Returns:
         :class:`zoo.models.CertifiedModel` for images in [0, 1].
@@ -98,7 +100,9 @@ def classifier(model: Any, images: "ImageSet", *, takes_bytes: bool) -> "Certifi
     from zoo.models.any_classifier import as_classifier
     from zoo.utils import checks
 
-    if takes_bytes or byte_inputs.takes_bytes(model):
-        model = byte_inputs.from_unit_range(model)
+    if valid_range is None and byte_inputs.takes_bytes(model):
+        valid_range = 0.0, 255.0
+    if valid_range not in (None, (0.0, 1.0)):
+        model = byte_inputs.from_unit_range(model, valid_range)
     few = images.take(8).images
     return as_classifier(model, checks.images(few, few.shape[1:]))

@@ -27,5 +27,10 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         approach=options.approach,
         available=True if options.available else None,
     )
+    if not records and not catalog.list_models(options.pattern):
+        raise ValueError(
+            f"no model is called {options.pattern!r}; in a pattern * stands for any letters, as in "
+            "'*-mnist'"
+        )
     text = str(records) if records else "no model matches"
     return [record.to_dict() for record in records], text

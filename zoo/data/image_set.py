@@ -4,7 +4,8 @@ import base64
 import dataclasses
 import html
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +21,8 @@ _SIDE = 64
 class ImageSet:
     """Images and, where they are known, their labels.
 
-    In a notebook, a set shows itself as a contact sheet of its first images.
+    Functions that take images take a set too, and its labels with it. In a notebook, a set shows
+    itself as a contact sheet of its first images.
 
     Attributes:
         name: name of the set and split, for example ``"mnist/test"``.
@@ -41,9 +43,16 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __iter__(self) -> Iterator[Any]:
+        """Pairs of an image and its label; the images alone if there are no labels."""
+        if self.labels is None:
+            return iter(self.images)
+        return zip(self.images, self.labels, strict=True)
+
     def __repr__(self) -> str:
         shape = " × ".join(map(str, self.images.shape[1:]))
-        classes = "no labels" if self.labels is None else f"{self.num_classes} classes"
+        plural = "class" if self.num_classes == 1 else "classes"
+        classes = "no labels" if self.labels is None else f"{self.num_classes} {plural}"
         return f"ImageSet({self.name!r}, {len(self)} images {shape} {self.images.dtype}, {classes})"
 
     def required_labels(self) -> np.ndarray:

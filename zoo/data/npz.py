@@ -25,7 +25,8 @@ def load(path: pathlib.Path, split: str) -> ImageSet:
 
     Images without an axis of channels are gray. A file need not have labels. Instead of ``x_test``
     and ``y_test``, the arrays may be called ``test_images`` and ``test_labels``; and in a file of
-    one split, ``x`` and ``y``, or ``images`` and ``labels``.
+    one split, ``x`` and ``y``, or ``images`` and ``labels``. Labels are integers, ``(n,)`` or
+    ``(n, 1)``, or one-hot rows.
 
     Args:
         path: path of the file.
@@ -34,24 +35,36 @@ def load(path: pathlib.Path, split: str) -> ImageSet:
     Raises:
         ValueError: naming the file and what is wrong with its arrays.
     """
+    from zoo.utils.inputs import class_numbers  # which imports this package
+
     try:
         arrays = np.load(path, allow_pickle=False)
         names = set(arrays.files)
     except (AttributeError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no .npz file of arrays: {error}") from error
+        # NumPy takes any file that it does not know for a pickle, and advises to load that.
+        reason = "it is damaged, or another kind of file" if "pickle" in str(error) else error
+        raise ValueError(f"{path} is no .npz file of arrays: {reason}") from error
     pairs = [tuple(name.format(split=split) for name in pair) for pair in _NAMES]
     with arrays:
         found = next((pair for pair in pairs if pair[0] in names), None)
         if found is None:
-            raise ValueError(f"{path} lacks {pairs[0][0]}; it has {sorted(names)}")
+            raise ValueError(
+                f"{path} lacks {pairs[0][0]}; it has {sorted(names)}; images may also be called "
+                f"{' or '.join(images for images, _ in pairs[1:])}"
+            )
         try:
             images = arrays[found[0]]
             labels = arrays[found[1]] if found[1] in names else None
         except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} cannot be read: {error}") from error
     images = images[..., None] if images.ndim == 3 else images
-    if labels is not None and labels.shape == (len(images), 1):
-        labels = labels[:, 0]
+    # One-hot rows tell how many classes there are, even if the last ones have no image.
+    classes = labels.shape[1] if labels is not None and labels.ndim == 2 else 0
+    if labels is not None and labels.dtype.kind in "fiub":
+        try:
+            labels = class_numbers(labels, classes, "labels")
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     if images.ndim != 4 or (labels is not None and labels.shape != images.shape[:1]):
         raise ValueError(
             f"{path}: expected images (n, height, width, channels) and labels (n,), "
@@ -62,7 +75,8 @@ def load(path: pathlib.Path, split: str) -> ImageSet:
     if labels.dtype.kind not in "iu":
         raise ValueError(f"{path}: labels must be integers, got dtype {labels.dtype}")
     labels = labels.astype(np.int64)
-    return ImageSet(f"{path.stem}/{split}", images, labels, int(labels.max(initial=0)) + 1)
+    classes = max(classes, int(labels.max(initial=0)) + 1)
+    return ImageSet(f"{path.stem}/{split}", images, labels, classes)
 
 
 def save(path: pathlib.Path, splits: Mapping[str, ImageSet]) -> None:

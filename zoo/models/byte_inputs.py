@@ -49,11 +49,12 @@ def takes_bytes(network: Any) -> bool:
     return is_graph(network) and _byte_scaling(network) is not None
 
 
-def from_unit_range(model: Any) -> keras.Model:
-    """A Keras model of pixels in 0..255 as one of images in [0, 1], which are multiplied by 255.
+def from_unit_range(model: Any, valid_range: tuple[float, float] = (0.0, 255.0)) -> keras.Model:
+    """A Keras model of pixels in another range as one of images in [0, 1], which it scales.
 
     Args:
         model: a ``keras.Sequential`` or functional model.
+        valid_range: ``(low, high)``, the numbers that the model takes for 0 and 1.
 
     Returns:
         A functional model that shares the layers of the first one.
@@ -63,11 +64,12 @@ def from_unit_range(model: Any) -> keras.Model:
     """
     if not is_graph(model):
         raise ValueError(
-            "only a keras.Sequential or a functional model can be taken from bytes to [0, 1], got "
-            f"a {type(model).__name__}"
+            "only a keras.Sequential or a functional model can be given a range of pixels, got a "
+            f"{type(model).__name__}"
         )
+    low, high = valid_range
     inputs = keras.Input(model.input_shape[1:])
-    return keras.Model(inputs, model(keras.layers.Rescaling(255.0)(inputs)))
+    return keras.Model(inputs, model(keras.layers.Rescaling(high - low, low)(inputs)))
 
 
 def _byte_scaling(network: keras.Model) -> tuple[Node, float] | None:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from zoo.bounds.model_state import drop_outdated_program
+from zoo.data.image_set import ImageSet
 from zoo.metrics.certified_accuracy import (
     is_training_step,
     training_step,
@@ -37,20 +38,26 @@ class CheckedCalls(_Model):
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Check the images and labels, then call :meth:`keras.Model.fit`."""
         failures: list[ValueError] = []
-        x, y = self._checked(x, y, failures)
+        x, y = self._checked(x, y, failures, labelled=True)
+        if inputs.is_array(x) and not len(x):
+            raise ValueError("x has no images to train on")
         validation = kwargs.get("validation_data")
+        if isinstance(validation, ImageSet):
+            validation = validation.images, validation.required_labels()
         if isinstance(validation, (tuple, list)):
-            checked = self._checked(*validation[:2], failures=failures)
+            checked = self._checked(*validation[:2], failures=failures, labelled=True)
             kwargs["validation_data"] = (*checked[: len(validation)], *validation[2:])
         elif validation is not None:
-            kwargs["validation_data"], _ = self._checked(validation, failures=failures)
+            kwargs["validation_data"], _ = self._checked(
+                validation, failures=failures, labelled=True
+            )
         with _value_errors(self, failures):
             return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Check the images and labels, then call :meth:`keras.Model.evaluate`."""
         failures: list[ValueError] = []
-        x, y = self._checked(x, y, failures)
+        x, y = self._checked(x, y, failures, labelled=True)
         self.sync_jax_state()
         with _value_errors(self, failures), _evaluation():
             return super().evaluate(x, y, *args, **kwargs)
@@ -72,11 +79,11 @@ class CheckedCalls(_Model):
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Check the images and labels, then call :meth:`keras.Model.train_on_batch`."""
-        return super().train_on_batch(*self._checked(x, y), *args, **kwargs)
+        return super().train_on_batch(*self._checked(x, y, labelled=True), *args, **kwargs)
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Check the images and labels, then call :meth:`keras.Model.test_on_batch`."""
-        x, y = self._checked(x, y)
+        x, y = self._checked(x, y, labelled=True)
         self.sync_jax_state()
         self._update_certificates()
         return super().test_on_batch(x, y, *args, **kwargs)
@@ -129,7 +136,12 @@ class CheckedCalls(_Model):
             )
 
     def _checked(
-        self, x: Any, y: Any = None, failures: list[ValueError] | None = None
+        self,
+        x: Any,
+        y: Any = None,
+        failures: list[ValueError] | None = None,
+        *,
+        labelled: bool = False,
     ) -> tuple[Any, Any]:
         """``x`` and ``y`` after their check, or with a check that runs while they are read.
 
@@ -137,13 +149,21 @@ class CheckedCalls(_Model):
             x, y: what a method of Keras was given.
             failures: list that takes up the errors of batches which are checked while Keras reads
                 them.
+            labelled: whether the loss needs labels.
         """
         self.require_float32_policy()
         # Labels are checked for the zoo's losses only: another loss may take other labels.
         classes = self.num_classes if getattr(self, "_takes_class_numbers", False) else None
-        check = BatchCheck(self.image_shape, classes, [] if failures is None else failures)
+        labelled = labelled and classes is not None
+        check = BatchCheck(
+            self.image_shape, classes, [] if failures is None else failures, labelled
+        )
+        if isinstance(x, ImageSet):
+            if y is not None:
+                raise ValueError("y must be left out, because x is an ImageSet, which has labels")
+            x, y = x.images, x.required_labels() if labelled else x.labels
         if hasattr(x, "element_spec") and hasattr(x, "map"):
-            return self._checked_data_set(x), y
+            return self._checked_data_set(x, labelled), y
         if isinstance(x, keras.utils.PyDataset):
             return CheckedPyDataset(x, check), y
         if isinstance(x, types.GeneratorType):
@@ -155,12 +175,14 @@ class CheckedCalls(_Model):
         if inputs.is_array(x):
             x = inputs.array(x, "x")
             checks.require_images(x, self.image_shape)
+            if labelled and y is None:
+                raise ValueError(_NO_LABELS)
         if classes is not None and inputs.is_array(y):
             y = inputs.array(y, "y")
             y = checks.labels(y, len(y), classes)
         return x, y
 
-    def _checked_data_set(self, data: Any) -> Any:
+    def _checked_data_set(self, data: Any, labelled: bool) -> Any:
         """The data set with a check that runs for each batch when it is read."""
         import tensorflow as tf
 
@@ -171,6 +193,9 @@ class CheckedCalls(_Model):
             x, y = data.element_spec, []
         if not isinstance(x, tf.TensorSpec):
             return data  # Keras reports what is wrong with it.
+        _require_batches(x.shape, self.image_shape)
+        if labelled and not y:
+            raise ValueError(_NO_LABELS)
         one_hot = with_labels and bool(y) and y[0].shape.rank == 2 and y[0].shape[1] == classes
         if with_labels and y and y[0].shape.rank == 2 and y[0].shape[1] not in (1, None, classes):
             checks.labels(np.zeros((0, y[0].shape[1]), int), 0, classes)
@@ -204,12 +229,18 @@ class BatchCheck:
         image_shape: ``(height, width, channels)``.
         num_classes: number of classes; None leaves the labels as they are.
         failures: list that takes up the errors. A backend may hide an error behind one of its own.
+        labelled: whether a batch without labels is an error.
     """
 
     def __init__(
-        self, image_shape: ImageShape, num_classes: int | None, failures: list[ValueError]
+        self,
+        image_shape: ImageShape,
+        num_classes: int | None,
+        failures: list[ValueError],
+        labelled: bool = False,
     ) -> None:
         self.image_shape, self.num_classes, self.failures = image_shape, num_classes, failures
+        self.labelled = labelled
 
     def __call__(self, batch: Any) -> Any:
         if isinstance(batch, dict):
@@ -218,6 +249,8 @@ class BatchCheck:
             x, *rest = inputs.parts_of(batch)
             x = inputs.array(x, "x")
             checks.require_images(x, self.image_shape)
+            if self.labelled and not rest:
+                raise ValueError(_NO_LABELS)
             if rest and self.num_classes is not None:
                 rest[0] = checks.labels(rest[0], len(x), self.num_classes)
         except ValueError as error:
@@ -256,10 +289,24 @@ _IMAGES = (
     "x must lie in [0, 1], but a batch of the data set does not; divide pixels in 0..255 by 255, "
     "as data.map(lambda x, y: (x / 255, y)) does, or let the data set give uint8"
 )
+_NO_LABELS = "the loss needs labels: give y, or a data set of pairs (images, labels)"
 _LABELS = (
     "y must lie in the range of the classes, as integers or one-hot rows, but a batch of the data "
     "set does not"
 )
+
+
+def _require_batches(shape: Any, image_shape: ImageShape) -> None:
+    """Raise unless batches of a ``tf.TensorShape`` can be those of images of a shape."""
+    if shape.rank is None or (shape.rank == 4 and shape[1:].is_compatible_with(image_shape)):
+        return
+    hint = ""
+    if shape.rank == 3 and shape.is_compatible_with(image_shape):
+        hint = "; it gives single images, and data.batch(32) makes batches of them"
+    raise ValueError(
+        f"x must have shape (n, {', '.join(map(str, image_shape))}), but the data set gives "
+        f"{tuple(shape)}{hint}"
+    )
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.image_set import ImageSet
 from zoo.typing import Array
 
 # Modes of PIL whose pixels are those of images in 0 to 255, and what others are converted to
@@ -21,9 +22,10 @@ def read(x: Any, y: Any = None, rank: int = 3) -> tuple[Array, Any]:
 
     Args:
         x: images as an array of NumPy, TensorFlow, JAX or torch, a nested list, a PIL image or a
-            list of them; or a data set: a ``tf.data.Dataset``, a ``PyDataset``, a generator or
-            another iterable. A data set gives images or pairs ``(images, labels)``, in batches or
-            one by one. It is read once and completely, so it must have an end.
+            list of them; or a data set: a :class:`zoo.data.ImageSet`, a ``tf.data.Dataset``, a
+            ``PyDataset``, a generator or another iterable. A data set gives images or pairs
+            ``(images, labels)``, in batches or one by one. It is read once and completely, so it
+            must have an end.
         y: labels; None if there are none, or if the data set gives them.
         rank: number of axes of one image.
 
@@ -50,6 +52,8 @@ def read(x: Any, y: Any = None, rank: int = 3) -> tuple[Array, Any]:
         raise ValueError(
             f"y must be left out, because x is a {type(x).__name__}, which gives the labels itself"
         )
+    if isinstance(x, ImageSet):
+        return x.images, x.labels
     _require_end(x)
     images, labels = [], []
     for batch in x:

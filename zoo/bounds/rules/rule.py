@@ -117,18 +117,11 @@ def gives(rule: "type[Rule]", bound: Bound) -> bool:
     return getattr(rule, BOUNDS[bound]) is not getattr(Rule, BOUNDS[bound])
 
 
-def supported_text(bound: Bound) -> str:
-    """The supported layers as one line for error messages."""
-    return ", ".join(
-        f"{name} ({limits})" if limits else name for name, limits in supported(bound).items()
-    )
-
-
 def refuse(layer: keras.layers.Layer, reason: str, bound: Bound = "interval") -> NoReturn:
-    """Raise :class:`zoo.UnsupportedLayerError`, naming the layer and what is supported."""
+    """Raise :class:`zoo.UnsupportedLayerError`, naming the layer and the list of others."""
     raise UnsupportedLayerError(
         f"{type(layer).__name__} {layer.name!r} {reason}{advice_on(layer)}; "
-        f"supported are: {supported_text(bound)}"
+        f"zoo.bounds.supported({bound!r}) lists the layers that have such bounds"
     )
 
 
