@@ -8,6 +8,7 @@ import numpy as np
 from zoo.certificates.certificate import at_budgets, round_down
 from zoo.epsilon import Epsilon
 from zoo.typing import Array, ArrayLike
+from zoo.utils.padding import padded_places
 
 
 def largest_certified(
@@ -83,7 +84,8 @@ def largest_of_budgets(
         rows = np.flatnonzero(open_ & (trial < np.maximum(start, np.float32(upper))))
         proved = np.zeros(len(start), bool)
         if len(rows):
-            proved[rows] = np.asarray(is_certified(rows, trial[rows]), bool)
+            padded = padded_places(rows)
+            proved[rows] = np.asarray(is_certified(padded, trial[padded]), bool)[: len(rows)]
         radius = np.where(proved, np.float32(budget.beyond), radius)
         holds &= proved | ~open_
     return radius

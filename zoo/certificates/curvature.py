@@ -18,6 +18,7 @@ from zoo.ops.float32 import (
 from zoo.ops.precision import double_precision
 from zoo.typing import Array, Numbers, Tensor
 from zoo.utils.float64 import SLACK
+from zoo.utils.padding import padded_places
 
 # Numbers of multipliers that the search tries, of minimisation steps for each of them, and of steps
 # in float64 at the end. Any numbers give valid radii. A search of a few multipliers suffices where
@@ -104,8 +105,9 @@ def deciding_radii(
     )
 
     def search(places: Array, steps: int) -> Array:
-        found = row_radii(network, *(part[places] for part in rows), search=steps)
-        return found.radius
+        padded = padded_places(places)
+        found = row_radii(network, *(part[padded] for part in rows), search=steps)
+        return found.radius[: len(places)]
 
     radius = search(np.arange(len(own)), 0)
     worst = np.arange(len(x)) * count + radius.reshape(len(x), count).argmin(axis=1)

@@ -201,8 +201,9 @@ class _Bounds:
         return self.head.margin(features - reach, features + reach, self.predicted[rows]) > 0
 
     def by_interval(self, rows: Array, eps: Array) -> Array:
-        bounds = self.model.feature_bounds(self.x[rows], eps)
-        return self.head.margin(*bounds, self.predicted[rows]) > 0
+        lower, upper = self.model.feature_bounds(self.x[rows], eps)
+        lower, upper = np.array(lower, np.float64), np.array(upper, np.float64)
+        return self.head.margin(lower, upper, self.predicted[rows]) > 0
 
 
 class _Head:
