@@ -14,15 +14,24 @@ from zoo.epsilon import Epsilon
 def test_floats_enclose_the_exact_budget(fraction):
     eps = Epsilon(f"{fraction.numerator}/{fraction.denominator}")
     assert eps.exact == fraction
-    assert Fraction(eps.below) <= fraction <= Fraction(eps.above)
+    assert Fraction(eps.below) <= fraction < Fraction(eps.beyond)
     assert np.float32(eps.below) == eps.below
-    assert np.nextafter(np.float32(eps.below), np.float32(np.inf)) >= np.float32(eps.above)
+    assert np.nextafter(np.float32(eps.below), np.float32(np.inf)) == np.float32(eps.beyond)
 
 
 def test_a_float_means_what_it_prints():
     assert Epsilon(0.3).exact == Fraction(3, 10)
     assert Epsilon(np.float32(0.1)) == Epsilon("0.1")
     assert Epsilon(".03137").exact < Fraction(8, 255)
+
+
+@given(st.floats(0, 1e6, width=32))
+def test_a_float_that_float32_holds_means_itself(number):
+    """It is then neither above nor below itself, whichever way its decimals round."""
+    for eps in (Epsilon(number), Epsilon(str(number)), Epsilon(np.float64(number))):
+        assert eps.exact == Fraction(number)
+        assert eps.below == number < eps.beyond
+        assert Epsilon(str(eps)) == eps
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ class Epsilon:
     """An exact perturbation budget, and the float32 numbers on either side of it.
 
     No float32 number equals ``"8/255"``. An attack may use at most the largest float32 number
-    that is not above the budget (``below``), and a certified radius is compared with the smallest
-    one that is not below it (``above``), so rounding never favours the defence. A Python float
-    stands for the decimal number that it is printed as: ``0.3`` means 3/10.
+    that is not above the budget (``below``), and a certified radius must be at least the smallest
+    one that is above it (``beyond``), so rounding never favours the defence. A Python float stands
+    for the decimal number that it is printed as: ``0.3`` means 3/10. Only if float32 holds the same
+    number, as of the budgets of a certified-accuracy curve, it stands for this number.
 
     Args:
         value: a non-negative number (a NumPy array without dimensions is one, too), a string such
@@ -25,7 +26,7 @@ class Epsilon:
     Examples:
         >>> from zoo.epsilon import Epsilon
         >>> eps = Epsilon("8/255")
-        >>> eps.below <= 8 / 255 <= eps.above, str(eps)
+        >>> eps.below < 8 / 255 < eps.beyond, str(eps)
         (True, '8/255')
     """
 
@@ -49,16 +50,21 @@ class Epsilon:
             raise ValueError(f"eps must be a finite number of sensible size, got {value!r}")
         if self.exact < 0:
             raise ValueError(f"eps must not be negative, got {value!r}")
-
-    @property
-    def above(self) -> float:
-        """The smallest float32 (as a Python float) that is at least the budget."""
-        return _float32(self.exact, math.inf)
+        number = float(self.exact)
+        if repr(number) == self.text and float(np.float32(number)) == number:
+            self.exact = Fraction(number)
 
     @property
     def below(self) -> float:
         """The largest float32 (as a Python float) that is at most the budget."""
-        return _float32(self.exact, -math.inf)
+        nearest = np.float32(float(self.exact))
+        above = Fraction(float(nearest)) > self.exact
+        return float(np.nextafter(nearest, np.float32(-math.inf)) if above else nearest)
+
+    @property
+    def beyond(self) -> float:
+        """The smallest float32 (as a Python float) that is above the budget."""
+        return float(np.nextafter(np.float32(self.below), np.float32(np.inf)))
 
     def __float__(self) -> float:
         return float(self.exact)
@@ -76,7 +82,31 @@ class Epsilon:
         return hash(self.exact)
 
 
-def _float32(exact: Fraction, direction: float) -> float:
-    nearest = np.float32(float(exact))
-    wrong = Fraction(float(nearest)) < exact if direction > 0 else Fraction(float(nearest)) > exact
-    return float(np.nextafter(nearest, np.float32(direction)) if wrong else nearest)
+def budgets_of(eps: Any) -> list[Epsilon]:
+    """The budgets that an argument ``eps`` stands for.
+
+    Args:
+        eps: one budget, as :class:`Epsilon` takes it, or a list, tuple or array of them.
+
+    Raises:
+        ValueError: as :class:`Epsilon`.
+
+    Examples:
+        >>> from zoo.epsilon import budgets_of
+        >>> budgets_of("8/255"), budgets_of([0.1, 0.3])
+        ([Epsilon('8/255')], [Epsilon('0.1'), Epsilon('0.3')])
+    """
+    several = isinstance(eps, (list, tuple)) or (isinstance(eps, np.ndarray) and eps.ndim > 0)
+    return [Epsilon(one) for one in (eps if several else [eps])]
+
+
+def required_budgets(eps: Any) -> list[Epsilon]:
+    """As :func:`budgets_of`, but at least one budget.
+
+    Raises:
+        ValueError: if there is none, and as :class:`Epsilon`.
+    """
+    budgets = budgets_of(eps)
+    if not budgets:
+        raise ValueError("eps must be a budget or a list of budgets, got none")
+    return budgets

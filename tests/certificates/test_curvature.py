@@ -177,6 +177,11 @@ def test_a_quadratic_has_its_closed_form(bend):
     np.testing.assert_allclose(np.sqrt(squares), expected, rtol=2e-3)
     assert (np.sqrt(squares) <= np.array(expected) * (1 + 1e-9)).all()
     np.testing.assert_allclose(nearest, expected, rtol=5e-3)
+    # The bound from the image alone is exact for a slope that falls, and never above the truth.
+    at_once = np.sqrt(rows.at_centers()(np.zeros(2)))
+    assert (at_once <= np.array(expected) * (1 + 1e-9)).all()
+    if bend <= 0:
+        np.testing.assert_allclose(at_once, expected, rtol=1e-9)
 
 
 @given(seed=st.integers(0, 10_000))

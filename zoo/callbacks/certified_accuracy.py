@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from zoo.epsilon import Epsilon
+from zoo.epsilon import budgets_of
 from zoo.typing import NormLike
 from zoo.utils import checks, inputs
 from zoo.utils.norms import norm_of
@@ -69,8 +69,7 @@ class CertifiedAccuracy(keras.callbacks.Callback):
         self.images, self.labels = inputs.read(*data) if pair else inputs.read(data)
         if self.labels is None:
             raise ValueError("data must give labels too, pairs (images, labels)")
-        several = isinstance(eps, (list, tuple))
-        self.budgets = [Epsilon(one) for one in (eps if several else [eps])]
+        self.budgets = budgets_of(eps)
         self.norm = None if norm is None else norm_of(norm)
         self.method, self.prefix = method, prefix
         self.batch_size = checks.positive_integer(batch_size, "batch_size")
@@ -111,7 +110,12 @@ class CertifiedAccuracy(keras.callbacks.Callback):
             self.model.jax_state_sync()
         norm: Any = self.norm
         return certify(
-            self.model, images, norm=norm, method=self.method, batch_size=self.batch_size
+            self.model,
+            images,
+            norm=norm,
+            method=self.method,
+            batch_size=self.batch_size,
+            eps=self.budgets,
         )
 
 

@@ -1,6 +1,7 @@
 """Certified radii for any Keras classifier whose layers have bounds."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,11 +12,12 @@ from zoo.bounds.valid_range import is_unit_range, numbers_of, require_within, va
 from zoo.certificates import Certificate, margin
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.certificates.pairs import METHODS
+from zoo.epsilon import required_budgets
 from zoo.models.base import CertifiedModel
 from zoo.models.byte_inputs import refuse_byte_inputs
 from zoo.models.logit_network import logit_network
 from zoo.ops.precision import require_float32
-from zoo.typing import Array, ArrayLike, NormLike
+from zoo.typing import Array, ArrayLike, Budget, NormLike
 from zoo.utils import checks, inputs
 from zoo.utils.backend import require_backend
 from zoo.utils.norms import norm_of
@@ -33,6 +35,7 @@ def certify(
     batch_size: int = 256,
     verbose: int = 0,
     nearest: bool = False,
+    eps: Budget | Sequence[Budget] | Array | None = None,
 ) -> Certificate:
     """Certify your own Keras classifier: for each input, a radius that an attacker cannot break.
 
@@ -67,9 +70,14 @@ def certify(
         verbose: 1 shows a progress bar.
         nearest: True looks, by attacks, for the nearest input that is classified otherwise: see
             :func:`zoo.attacks.nearest`, which takes images in [0, 1].
+        eps: budget or list of budgets, in units of the input: numbers, or strings such as
+            ``"8/255"``. Given them, the certificate tells for each input whether it is certified at
+            these budgets, and no more. The margins are bounded once for each budget, where the
+            search for a radius takes about ten times.
 
     Returns:
         :class:`zoo.certificates.Certificate` with ``n`` entries; radii are in units of the input.
+        With ``eps``, its ``certified`` and ``accuracy`` take these budgets only.
 
     Raises:
         TypeError, ValueError: for a model or inputs that are not accepted, an unknown norm or
@@ -105,7 +113,13 @@ def certify(
                 "models of the zoo take images in [0, 1], so valid_range must stay (0, 1)"
             )
         return model.certify(
-            x, norm=norm, method=method, batch_size=batch_size, verbose=verbose, nearest=nearest
+            x,
+            norm=norm,
+            method=method,
+            batch_size=batch_size,
+            verbose=verbose,
+            nearest=nearest,
+            eps=eps,
         )
     require_backend()
     require_own_process()
@@ -114,6 +128,7 @@ def certify(
             f"nearest=True is for inputs in [0, 1], that is valid_range=(0, 1), got {valid_range!r}"
         )
     norm = norm_of(norm)
+    budgets = None if eps is None else required_budgets(eps)
     found = logit_network(model)
     bounds = NetworkBounds(found.network)
     if method not in (*METHODS, "auto"):
@@ -139,7 +154,11 @@ def certify(
     logits, radii, predicted = [np.zeros((0, found.network.output_shape[-1]))], [np.zeros(0)], []
     batches = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
     for batch in track(batches, "certifying", show=verbose):
-        of_batch, radius = bounds.certified_radius(batch, norm, method, limits, found.least_margin)
+        options = {"bounds": limits, "least_margin": found.least_margin}
+        if budgets is None:
+            of_batch, radius = bounds.certified_radius(batch, norm, method, **options)
+        else:
+            of_batch, radius = bounds.decided(batch, norm, method, budgets, **options)
         classes = np.argmax(of_batch, axis=1)
         if found.left_off:
             # The prediction is the model's own, which may differ where two classes are about equal.
@@ -156,6 +175,7 @@ def certify(
         method=method,
         num_classes=logits[0].shape[1],
         labels=y,
+        decided_at=None if budgets is None else tuple(map(str, budgets)),
     )
     if not nearest:
         return certificate

@@ -1,12 +1,14 @@
 """Search for the largest budget that a certificate proves."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from zoo.certificates.certificate import round_down
+from zoo.certificates.certificate import at_budgets, round_down
+from zoo.epsilon import Epsilon
 from zoo.typing import Array, ArrayLike
+from zoo.utils.padding import padded_places
 
 
 def largest_certified(
@@ -37,6 +39,62 @@ def largest_certified(
         >>> round(float(largest_certified(lambda e: e <= 0.3, np.zeros(1))[0]), 4)
         0.3
     """
+    return _bracket(is_certified, start, upper, tolerance)[0]
+
+
+def largest_of_budgets(
+    is_certified: Callable[[Array, Array], ArrayLike],
+    start: ArrayLike,
+    budgets: Sequence[Epsilon],
+    *,
+    upper: float = 1.0,
+    tolerance: float = 1e-5,
+) -> Array:
+    """What :func:`largest_certified` finds, rounded down to some budgets, with far fewer trials.
+
+    A bisection meets the same budgets whatever is proved, so it is known without a trial which is
+    the smallest one above a given budget. If a larger budget is never easier to prove, the search
+    ends above the given budget exactly if this one is proved.
+
+    Args:
+        is_certified: function from an int array of the places of some images, and a float32 array
+            of a budget for each of them, to a bool array.
+        start, upper, tolerance: as for :func:`largest_certified`.
+        budgets: list of :class:`zoo.epsilon.Epsilon`.
+
+    Returns:
+        float32 array ``(n,)`` as of :func:`zoo.certificates.certificate.at_budgets`. No image is
+        tried more than once for each budget, and none whose start is above it.
+
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.certificates.bisection import largest_of_budgets
+        >>> from zoo.epsilon import Epsilon
+        >>> found = largest_of_budgets(
+        ...     lambda rows, eps: eps <= 0.3, np.zeros(1), [Epsilon(0.25), Epsilon(0.5)])
+        >>> round(float(found[0]), 4)
+        0.25
+    """
+    start = round_down(start)
+    radius, holds = at_budgets(start, budgets), np.ones(len(start), bool)
+    for budget in sorted(budgets, key=lambda budget: budget.exact):
+        _, trial = _bracket(lambda eps, b=budget: eps <= b.below, start, upper, tolerance)
+        # The search takes its upper end for unproved, and never tries it.
+        open_ = holds & (start <= budget.below)
+        rows = np.flatnonzero(open_ & (trial < np.maximum(start, np.float32(upper))))
+        proved = np.zeros(len(start), bool)
+        if len(rows):
+            padded = padded_places(rows)
+            proved[rows] = np.asarray(is_certified(padded, trial[padded]), bool)[: len(rows)]
+        radius = np.where(proved, np.float32(budget.beyond), radius)
+        holds &= proved | ~open_
+    return radius
+
+
+def _bracket(
+    is_certified: Callable[[Array], ArrayLike], start: ArrayLike, upper: float, tolerance: float
+) -> tuple[Array, Array]:
+    """The ends of the bracket at the end of the search of :func:`largest_certified`."""
     low = round_down(start)
     high = np.maximum(low, np.float32(upper))
     # All images get equally many halvings, as a radius must not depend on the batch's other images.
@@ -44,7 +102,7 @@ def largest_certified(
         middle = (low + high) / np.float32(2)
         proved = np.asarray(is_certified(middle), bool)
         low, high = np.where(proved, middle, low), np.where(proved, high, middle)
-    return low
+    return low, high
 
 
 def largest_by_margin(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.epsilon import Epsilon
+from zoo.epsilon import Epsilon, budgets_of
 from zoo.errors import SoundnessError
 from zoo.typing import Array, ArrayLike, Budget, Path
 from zoo.utils import checks
@@ -60,7 +60,11 @@ class Certificate:
             it met none. Of ``certify(…, nearest=True)``, whatever the method: the distance of the
             nearest known image in [0, 1] that the model classifies otherwise. None otherwise.
         labels: array of the images' labels as the data set gave them that was certified; None if
-            the images came without labels.
+            if the images came without labels.
+        decided_at: the budgets of ``certify(…, eps=…)``, as texts. Such a certificate tells whether
+            each image is certified at these budgets, and at no other: ``radius`` is the smallest
+            float32 above the largest of them at which it is, or 0. None if ``radius`` is as large
+            as the method proves.
 
     Examples:
         >>> import numpy as np
@@ -84,6 +88,7 @@ class Certificate:
     num_classes: int
     nearest: Array | None = None
     labels: Array | None = None
+    decided_at: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.prediction)
@@ -115,8 +120,9 @@ class Certificate:
         """Join certificates of several parts of a set into one.
 
         Args:
-            certificates: list of at least one :class:`Certificate`, all with the same norm, method
-                and number of classes, and all or none with ``nearest`` and with ``labels``.
+            certificates: list of at least one :class:`Certificate`, all with the same norm, method,
+                number of classes and ``decided_at``, and all or none with ``nearest`` and with
+                ``labels``.
 
         Returns:
             :class:`Certificate` of all images, in this order.
@@ -130,7 +136,7 @@ class Certificate:
                 raise TypeError(f"expected certificates, got {type(part).__name__}")
         if not parts:
             raise ValueError("there is no certificate to concatenate")
-        for name in ("norm", "method", "num_classes"):
+        for name in ("norm", "method", "num_classes", "decided_at"):
             values = list(dict.fromkeys(getattr(part, name) for part in parts))
             if len(values) > 1:
                 raise ValueError(
@@ -156,7 +162,10 @@ class Certificate:
 
     def __repr__(self) -> str:
         median = f"{np.median(self.radius):.4g}" if len(self) else "-"
-        return f"Certificate(n={len(self)}, {self.norm}, {self.method}, median radius {median})"
+        what = f"median radius {median}"
+        if self.decided_at is not None:
+            what = f"decided at {', '.join(self.decided_at)}"
+        return f"Certificate(n={len(self)}, {self.norm}, {self.method}, {what})"
 
     def certified(self, eps: Budget) -> Array:
         """Whether the prediction provably holds for every image in [0, 1] within ``eps``.
@@ -166,8 +175,19 @@ class Certificate:
 
         Returns:
             bool array ``(n,)``.
+
+        Raises:
+            ValueError: if the certificate was decided at other budgets.
         """
-        return self.radius > np.float32(Epsilon(eps).above)
+        eps = Epsilon(eps)
+        if self.decided_at is not None and eps not in map(Epsilon, self.decided_at):
+            raise ValueError(
+                f"this certificate was decided at eps {', '.join(self.decided_at)} and tells "
+                f"nothing about {eps}; certify with this eps, or without eps for radii"
+            )
+        # No float32 lies between the budget and the largest one that is not above it, so this
+        # compares the radius with the exact budget.
+        return self.radius > np.float32(eps.below)
 
     def accuracy(self, y: ArrayLike | None = None, eps: Budget | None = None) -> float:
         """Fraction of images both classified as ``y`` and certified at ``eps``.
@@ -233,7 +253,15 @@ class Certificate:
         Returns:
             ``(eps, accuracy)``: float arrays. The accuracy is a right-continuous step function;
             ``eps`` holds 0 and then the budgets at which it changes.
+
+        Raises:
+            ValueError: if the certificate was decided at some budgets only.
         """
+        if self.decided_at is not None:
+            raise ValueError(
+                "a curve needs radii, and this certificate was decided at eps "
+                f"{', '.join(self.decided_at)} only; certify without eps"
+            )
         y = self._labels(y)
         radii = np.sort(self.radius[(self.prediction == y) & (self.radius > 0)].astype(np.float64))
         eps = np.unique(np.concatenate([[0.0], radii]))
@@ -251,6 +279,8 @@ class Certificate:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if self.nearest is not None:  # JSON has no infinity
             fields["nearest"] = [float(d) if np.isfinite(d) else None for d in self.nearest]
+        if self.decided_at is None:
+            del fields["decided_at"]
         return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
 
     def save(self, path: Path) -> None:
@@ -299,6 +329,7 @@ class Certificate:
                 num_classes=int(found["num_classes"]),
                 nearest=found.get("nearest"),
                 labels=found.get("labels"),
+                decided_at=_texts(found.get("decided_at")),
             )
             certificate._require_whole()
         except KeyError as error:
@@ -341,12 +372,12 @@ class Certificate:
         if y is not None:
             columns.append(Column("label", checks.labels(y, len(self), self.num_classes)))
         columns.append(Column("prediction", self.prediction))
-        columns.append(Column("radius", self.radius, floor_text))
+        if self.decided_at is None:
+            columns.append(Column("radius", self.radius, floor_text))
         columns.append(Column("margin", self.margin, "{:.6f}".format))
         if self.nearest is not None:
             columns.append(Column("nearest", self.nearest, "{:.6f}".format))
-        budgets = list(eps) if isinstance(eps, (list, tuple)) else [eps]
-        for budget in map(Epsilon, budgets):
+        for budget in budgets_of(eps):
             columns.append(Column(f"certified {budget}", self.certified(budget), yes_or_no))
         return Table(columns)
 
@@ -400,17 +431,48 @@ class Certificate:
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the radii of the first images."""
-        proved = int(np.sum(self.radius > 0))
+        """What a notebook shows: the radii of the first images, or what was decided of them."""
+
+        def share(proved: Array) -> str:
+            return percent(float(np.mean(proved))) if len(self) else "-"
+
         median = floor_text(float(np.median(self.radius)), 4) if len(self) else "-"
-        share = percent(proved / len(self)) if len(self) else "-"
+        said = [f"median radius {median}", f"{share(self.radius > 0)} with a radius above 0"]
+        if self.decided_at is not None:
+            said = [f"{share(self.certified(eps))} certified at {eps}" for eps in self.decided_at]
         more = len(self) - _SHOWN
         return (
             f"<p><b>Certificate</b> of {len(self)} images: {symbol(self.norm)}, {self.method}, "
-            f"median radius {median}, {share} with a radius above 0</p>"
-            + self.table().head(_SHOWN).to_html()
+            f"{', '.join(said)}</p>"
+            + self.table(eps=self.decided_at or ()).head(_SHOWN).to_html()
             + (f"<p>… and {more} more images</p>" if more > 0 else "")
         )
+
+
+def at_budgets(radius: ArrayLike, budgets: Sequence[Epsilon]) -> Array:
+    """Round radii down to what tells at which of some budgets they are certified.
+
+    Args:
+        radius: float32 array ``(n,)``.
+        budgets: list of :class:`zoo.epsilon.Epsilon`.
+
+    Returns:
+        float32 array ``(n,)``: the smallest float32 above the largest budget that is below the
+        radius; 0 if there is no such budget.
+
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.certificates.certificate import at_budgets
+        >>> from zoo.epsilon import Epsilon
+        >>> at_budgets(np.array([0.6, 0.2], "float32"), [Epsilon(0.25), Epsilon(0.5)]).round(4)
+        array([0.5, 0. ], dtype=float32)
+    """
+    steps = np.array([0.0, *sorted(budget.beyond for budget in budgets)], np.float32)
+    return steps[np.searchsorted(steps, np.asarray(radius, np.float32), side="right") - 1]
+
+
+def _texts(array: Array | None) -> tuple[str, ...] | None:
+    return None if array is None else tuple(str(Epsilon(str(text))) for text in array)
 
 
 def round_down(radius: ArrayLike) -> Array:

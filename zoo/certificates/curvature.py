@@ -18,10 +18,12 @@ from zoo.ops.float32 import (
 from zoo.ops.precision import double_precision
 from zoo.typing import Array, Numbers, Tensor
 from zoo.utils.float64 import SLACK
+from zoo.utils.padding import padded_places
 
 # Numbers of multipliers that the search tries, of minimisation steps for each of them, and of steps
-# in float64 at the end. Any numbers give valid radii.
-_SEARCH, _INNER, _POLISH = 14, 4, 4
+# in float64 at the end. Any numbers give valid radii. A search of a few multipliers suffices where
+# the radius is far above a budget.
+_SEARCH, _INNER, _POLISH, _FEW = 14, 4, 4, 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,60 @@ def radii(network: SmoothNetwork, curvature: Curvature, x: Array, classes: Array
     return Radii(found.radius.reshape(shape), found.nearest.reshape(shape))
 
 
+def deciding_radii(
+    network: SmoothNetwork,
+    curvature: Curvature,
+    x: Array,
+    classes: Array,
+    least: float,
+    most: float,
+) -> Array:
+    """Radii that lie on the same side of some budgets as those of :func:`radii`, in less time.
+
+    The gradient at the image alone decides some classes. Of each image, the class that it leaves
+    nearest is searched first: if its radius is at most the smallest budget, the others need no
+    search. A few steps decide most of them.
+
+    Args:
+        network, curvature, x, classes: as for :func:`radii`.
+        least, most: the smallest and the largest budget.
+
+    Returns:
+        float64 array ``(n,)``. If the smallest radius of an image is at most ``least``, so is this
+        one; if it is above ``most``, so is this one; otherwise they are equal.
+    """
+    count = len(curvature.lower) - 1
+    own, other = pairs_of(classes, count + 1)
+    rows = (
+        np.repeat(np.asarray(x, np.float64), count, axis=0),
+        own,
+        other,
+        curvature.lower[own, other],
+        curvature.upper[own, other],
+    )
+
+    def search(places: Array, steps: int) -> Array:
+        padded = padded_places(places)
+        found = row_radii(network, *(part[padded] for part in rows), search=steps)
+        return found.radius[: len(places)]
+
+    radius = search(np.arange(len(own)), 0)
+    worst = np.arange(len(x)) * count + radius.reshape(len(x), count).argmin(axis=1)
+    worst = worst[radius[worst] <= most]
+    radius[worst] = search(worst, _SEARCH)
+    open_ = radius <= most
+    open_[worst] = False
+    open_.reshape(len(x), count)[worst[radius[worst] <= least] // count] = False
+    left = np.flatnonzero(open_)
+    few = search(left, _FEW)
+    # A search of all steps finds these radii too, up to the rounding of its last steps.
+    enough = few > most * (1.0 + 1e-4)
+    radius[left[enough]] = few[enough]
+    left = left[~enough]
+    radius[left] = search(left, _SEARCH)
+    return radius.reshape(len(x), count).min(axis=1)
+
+
 def pairs_of(classes: Array, count: int) -> tuple[Array, Array]:
     """``(own, other)``: one row for each pair of an image's class and another class, in order."""
     others = np.array([[j for j in range(count) if j != c] for c in range(count)])
@@ -84,6 +140,7 @@ def row_radii(
     low: Array,
     high: Array,
     ball: Numbers = np.inf,
+    search: int = _SEARCH,
 ) -> Radii:
     """Radius of one image against one other class, for each row.
 
@@ -95,6 +152,8 @@ def row_radii(
             ``f_own − f_other``.
         ball: distance, or float64 array ``(rows,)``, within which these bounds hold. No radius
             exceeds it.
+        search: number of multipliers that are tried; 0 takes the best one for the image itself in
+            place of a search, which is far cheaper. No radius of a longer search is below that.
 
     Returns:
         :class:`Radii` with arrays ``(rows,)``.
@@ -105,14 +164,29 @@ def row_radii(
     ball = np.broadcast_to(np.asarray(ball, np.float64), (len(centers),))
 
     rows = _Rows(network, centers, heads, offsets, low, high, ball)
-    multiplier, point, squares = rows.search(limit)
-    reach = np.minimum(np.sqrt(np.maximum(squares, 0.0)) * (1.0 + 1e-6), ball)
-    # f is the exact difference of the logits; this bounds how far float32's difference is from it.
-    error = _rounding(network, centers, reach, own, other)
-    squares, nearest = rows.polish(multiplier, point, error)
-    radius = np.sqrt(np.maximum(squares, 0.0)) * (1.0 - SLACK)
-    # The error bound holds within `reach` only, which caps the radius. A NaN becomes 0.
-    return Radii(np.where(radius > 0, np.minimum(radius, reach), 0.0), nearest)
+
+    def with_errors(squares: Array, prove: Callable[[Array], Array]) -> Array:
+        """Radii up to those that were found in exact arithmetic, after the logits' errors."""
+        reach = np.minimum(np.sqrt(np.maximum(squares, 0.0)) * (1.0 + 1e-6), ball)
+        # f is the exact difference of the logits; this bounds how far float32's is from it.
+        error = _rounding(network, centers, reach, own, other)
+        radius = np.sqrt(np.maximum(prove(error), 0.0)) * (1.0 - SLACK)
+        # The error bound holds within `reach` only, which caps the radius. A NaN becomes 0.
+        return np.where(radius > 0, np.minimum(radius, reach), 0.0)
+
+    at_centers = rows.at_centers()
+    radius = with_errors(at_centers(np.zeros(len(centers))), at_centers)
+    if not search or not len(centers):
+        return Radii(radius, np.full(len(centers), np.inf))
+    nearest = np.zeros(0)
+
+    def polished(error: Array) -> Array:
+        nonlocal nearest
+        squares, nearest = rows.polish(multiplier, point, error)
+        return squares
+
+    multiplier, point, squares = rows.search(limit, search)
+    return Radii(np.maximum(radius, with_errors(squares, polished)), nearest)
 
 
 class _Rows:
@@ -172,7 +246,30 @@ class _Rows:
 
         return function, tensor(self.centers), tensor(self.low), tensor(self.high)
 
-    def search(self, limit: Tensor) -> tuple[Array, ...]:
+    def at_centers(self) -> Callable[[Array], Array]:
+        """A function from the errors of f to squares of radii, from f and ∇f at the images alone.
+
+        With ``x = x0`` the bound is ``2 η f − η² ‖∇f‖² / (1 + η · lower)``. If lower is negative,
+        its maximum over η is the square of the distance at which ``f − ‖∇f‖ r + ½ lower r²`` is 0.
+        If not, that holds with 0 in place of lower.
+        """
+        with double_precision():
+            function, centers, _, _ = self.tensors("float64")
+            values, gradients = function(centers)
+            values = ops.convert_to_numpy(values)
+            slopes = np.sqrt(ops.convert_to_numpy(_squares(gradients)))
+        curvature = np.maximum(-self.low, 0.0)
+
+        def squares(error: Array) -> Array:
+            gap = values - error
+            with np.errstate(all="ignore"):
+                root = slopes + np.sqrt(slopes**2 + 2.0 * curvature * gap)
+                radius = 2.0 * gap / root
+            return np.where(gap > 0, np.square(radius), 0.0)
+
+        return squares
+
+    def search(self, limit: Tensor, steps: int = _SEARCH) -> tuple[Array, ...]:
         """Search in float32; returns the best ``(multiplier, point, proved square of radius)``."""
         function, centers, low, high = self.tensors("float32")
         limit = ops.convert_to_tensor(limit, "float32")
@@ -183,7 +280,7 @@ class _Rows:
         least, most = ops.zeros_like(limit), limit
         failed = ops.zeros_like(limit)
         x, best = centers, (ops.zeros_like(limit), centers, ops.zeros_like(limit))
-        for _ in range(_SEARCH):
+        for _ in range(steps):
             for _ in range(_INNER):
                 x = _step(x, centers, trial, high, gradients)
                 values, gradients = function(x)

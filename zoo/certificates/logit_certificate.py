@@ -116,7 +116,7 @@ class LogitCertificate:
         Raises:
             ValueError: if the certificate does not know the number of classes.
         """
-        budget, steepness = Epsilon(eps).above, self._steepness()
+        budget, steepness = Epsilon(eps).beyond, self._steepness()
         if steepness is None:
             if self.num_classes is None:
                 raise ValueError("this certificate does not know the number of classes")

@@ -1,7 +1,7 @@
 """Certified radii of ordinary Keras models, from bounds of all differences of logits."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,10 @@ from zoo.certificates.bisection import largest_by_margin
 from zoo.certificates.certificate import round_down
 from zoo.certificates.lipschitz import margin
 from zoo.certificates.pairs import METHODS
+from zoo.epsilon import Epsilon
 from zoo.ops.float32 import LARGEST
 from zoo.ops.precision import double_precision
-from zoo.typing import Array, Box, Norm
+from zoo.typing import Array, Box, Norm, Shape
 
 # "auto" does not choose "crown" if activations have more inputs than this in total.
 _LARGE = 4096
@@ -106,15 +107,9 @@ class NetworkBounds:
             ``(logits, radius)``: float32 arrays ``(n, classes)`` and ``(n,)``.
         """
         logits = ops.convert_to_numpy(self.model(x, training=False))
-        extent, upper = 1.0, 1e6
-        if bounds is not None:
-            furthest = diameter(bounds, x.shape[1:])
-            extent, upper = furthest["linf"], furthest[norm]
+        extent, upper = _reach(norm, bounds, x.shape[1:])
         with double_precision():
-            for rule in self.rules:
-                rule.prepare()
-            size = logits.shape[1] * max(rule.width for rule in self.rules)
-            step = max(1, _BLOCK // size)
+            step = self._prepared_step(logits.shape[1])
             radii = [
                 largest_by_margin(
                     lambda eps, part=slice(i, i + step): (
@@ -131,6 +126,52 @@ class NetworkBounds:
                 for i in range(0, len(x), step)
             ]
         return logits, round_down(np.concatenate(radii) if radii else np.zeros(0))
+
+    def decided(
+        self,
+        x: Array,
+        norm: Norm,
+        method: str,
+        budgets: Sequence[Epsilon],
+        bounds: ValidRange | None = (0.0, 1.0),
+        least_margin: float = 0.0,
+    ) -> tuple[Array, Array]:
+        """Logits of one batch, and at which of some budgets the predictions are proved.
+
+        The margins are bounded once for each budget, and once only for an image that is not proved
+        at the smallest budget. The search for a radius stops before it meets the largest budget
+        that can be proved, so a budget just above a radius may be proved here.
+
+        Args:
+            x, norm, method, bounds, least_margin: as for :meth:`certified_radius`.
+            budgets: list of :class:`zoo.epsilon.Epsilon`.
+
+        Returns:
+            ``(logits, radius)`` with radii as of
+            :func:`zoo.certificates.certificate.at_budgets`.
+        """
+        logits = ops.convert_to_numpy(self.model(x, training=False))
+        classes, radius = np.argmax(logits, axis=1), np.zeros(len(x), np.float32)
+        _, upper = _reach(norm, bounds, x.shape[1:])
+        left = np.flatnonzero(margin(logits) > least_margin)
+        with double_precision():
+            step = self._prepared_step(logits.shape[1])
+            for eps in sorted(budget.beyond for budget in budgets):
+                parts = [left[i : i + step] for i in range(0, len(left), step)]
+                found = [np.zeros(0, int)]
+                for rows in parts if eps <= upper else []:
+                    reach = np.full(len(rows), eps)
+                    lead = self.margins(x[rows], classes[rows], reach, norm, method, bounds)
+                    found.append(rows[lead > least_margin])
+                left = np.concatenate(found)
+                radius[left] = eps
+        return logits, radius
+
+    def _prepared_step(self, classes: int) -> int:
+        """Read the weights, and return the number of images that are bounded at the same time."""
+        for rule in self.rules:
+            rule.prepare()
+        return max(1, _BLOCK // (classes * max(rule.width for rule in self.rules)))
 
     def margins(
         self,
@@ -171,6 +212,14 @@ class NetworkBounds:
             by_lines = lower_bounds(self.rules, perturbed, rows, relaxations)
             found = np.maximum(found, ops.convert_to_numpy(by_lines))
         return np.where(_all_finite(relaxations.boxes), found.min(axis=1), -np.inf)
+
+
+def _reach(norm: Norm, bounds: ValidRange | None, shape: Shape) -> tuple[float, float]:
+    """``(extent, upper)``: the largest extent of an input, and the largest budget to prove."""
+    if bounds is None:
+        return 1.0, 1e6
+    furthest = diameter(bounds, shape)
+    return furthest["linf"], furthest[norm]
 
 
 def _all_finite(boxes: Iterable[Box]) -> Any:

@@ -153,4 +153,6 @@ def _evaluation_settings(options: argparse.Namespace, name: str) -> dict[str, An
         "attacks": attacks_from(options),
         "batch_size": options.batch_size,
         "nearest": options.nearest,
+        # Nothing else shows radii, and accuracies at budgets take less time without them.
+        "radii": bool(options.nearest or options.plot or options.csv),
     }

@@ -40,6 +40,7 @@ def evaluate(
     verbose: int = 0,
     nearest: bool = False,
     spare_certified: Iterable[str] = (),
+    radii: bool = True,
 ) -> RobustnessReport:
     """Measure the clean, attacked and certified accuracy of a model.
 
@@ -65,6 +66,9 @@ def evaluate(
         spare_certified: names of attacks that leave out the images whose radius is proven to be
             the budget or more. No attack can fool those, so the accuracy is the same and slow
             attacks save most of their time; but these attacks then do not test the certificate.
+        radii: False decides only whether images are certified at ``eps``, see
+            :meth:`zoo.models.CertifiedModel.certify`. That saves time where a radius is searched
+            for; but the report then has no radii, and no curve.
 
     Returns:
         :class:`RobustnessReport`.
@@ -89,6 +93,7 @@ def evaluate(
             verbose=verbose,
             nearest=nearest,
             spare_certified=spare_certified,
+            radii=radii,
         )
     )
 

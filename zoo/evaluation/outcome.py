@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.certificates.certificate import Certificate
-from zoo.epsilon import Epsilon
+from zoo.epsilon import Epsilon, budgets_of
 from zoo.errors import SoundnessError
 from zoo.typing import Array, ArrayLike, Budget, NormLike
 from zoo.utils import checks, inputs
@@ -56,6 +56,7 @@ def outcome_of(
     verbose: int = 0,
     nearest: bool = False,
     spare_certified: Iterable[str] = (),
+    radii: bool = True,
 ) -> Outcome:
     """Certify and attack images.
 
@@ -64,7 +65,7 @@ def outcome_of(
 
     Args:
         model, x, y, eps, norm, attacks, method, params, batch_size, seed, verbose, nearest,
-        spare_certified: as for :func:`zoo.evaluation.evaluate`.
+        spare_certified, radii: as for :func:`zoo.evaluation.evaluate`.
         first: index of ``x[0]`` in the whole set, a multiple of ``batch_size``.
 
     Returns:
@@ -84,7 +85,9 @@ def outcome_of(
     x = checks.images(x, model.image_shape)
     y = checks.labels(required_labels(y), len(x), model.num_classes)
     checks.true_or_false(nearest, "nearest")
-    budgets = _budgets(eps)
+    if nearest and not checks.true_or_false(radii, "radii"):
+        raise ValueError("nearest=True compares distances with radii, so radii must be True")
+    budgets = budgets_of(eps)
     norm = None if norm is None else norm_of(norm)
     norm_of_attacks = norm or next((pair[0] for pair in model.certificates), None)
     by_label: dict[str, Attack] = {
@@ -97,10 +100,11 @@ def outcome_of(
     notes = dict.fromkeys(note for chosen in by_label.values() for note in chosen.notes(model))
     spared = _spared(spare_certified, by_label)
     notes.update(dict.fromkeys(f"{label} left out the certified images" for label in spared))
+    decided = None if radii or not budgets else budgets
     number_of_steps = 1 + nearest + len(budgets) * len(by_label)
     with steps("evaluating", number_of_steps, show=verbose) as advance:
         certificate = model.certify(
-            x, norm=norm, method=method, batch_size=batch_size, verbose=verbose
+            x, norm=norm, method=method, batch_size=batch_size, verbose=verbose, eps=decided
         )
         advance()
         distances = np.full(len(x), np.inf)
@@ -201,11 +205,6 @@ def require_sound(
             f"{first + index}, whose certified radius is {certificate.radius[index]:.6g}"
             f" ({len(broken)} images in all). This is a bug in zoo; please report it"
         )
-
-
-def _budgets(eps: Any) -> list[Epsilon]:
-    several = isinstance(eps, (list, tuple)) or (isinstance(eps, np.ndarray) and eps.ndim > 0)
-    return [Epsilon(e) for e in (eps if several else [eps])]
 
 
 def attacks_of(attacks: Any, params: Any = None) -> list[Any]:

@@ -70,6 +70,12 @@ class AnyClassifier(CertifiedModel):
         )
         return CertifiedBatch(logits, radius)
 
+    def decided(self, x, norm, method, budgets):
+        logits, radius = NetworkBounds(self.network).decided(
+            x, norm, method, budgets, least_margin=self.least_margin
+        )
+        return CertifiedBatch(logits, radius)
+
     def _choose_certificate(self, norm, method):
         if self.probabilities:
             raise ValueError(

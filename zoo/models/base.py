@@ -2,6 +2,8 @@
 
 import contextlib
 import contextvars
+import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -13,8 +15,10 @@ from keras import ops
 from zoo.bounds.model_state import require_own_methods, state_of
 from zoo.callbacks.inherited_budget import InheritedBudget, some_images
 from zoo.certificates import Certificate, CertifiedBatch, LogitCertificate
+from zoo.certificates.certificate import at_budgets
 from zoo.certificates.lipschitz import margin
 from zoo.certificates.pairs import choose
+from zoo.epsilon import Epsilon, required_budgets
 from zoo.errors import UnsupportedLayerError
 from zoo.layers.augmentation import Augmentation
 from zoo.metrics.certified_accuracy import certified_metrics
@@ -324,6 +328,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         batch_size: int = 256,
         verbose: int = 0,
         nearest: bool = False,
+        eps: Budget | Sequence[Budget] | Array | None = None,
     ) -> Certificate:
         """Prove for each image a radius within which no perturbation changes the prediction.
 
@@ -342,10 +347,14 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             verbose: 1 shows a progress bar.
             nearest: True looks, by attacks, for the nearest image that is classified otherwise:
                 see :func:`zoo.attacks.nearest`. Its distance is the certificate's ``nearest``.
+            eps: budget or list of budgets: numbers, or strings such as ``"8/255"``. Given them, the
+                certificate tells for each image whether its radius is above them, and no more;
+                that takes less time where a radius is searched for.
 
         Returns:
             :class:`zoo.certificates.Certificate` with ``n`` entries. If ``x`` is a data set that
-            gives labels, they are the certificate's ``labels``.
+            gives labels, they are the certificate's ``labels``. With ``eps``, its ``certified`` and
+            ``accuracy`` take these budgets only, and it has no curve.
 
         Raises:
             TypeError, ValueError: for images or a (norm, method) the model does not accept, and
@@ -358,10 +367,14 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         norm, method = self._choose_certificate(norm, method)
         self.require_certifiable()
         checks.true_or_false(nearest, "nearest")
+        budgets = None if eps is None else required_budgets(eps)
         predictions, radii, margins, of_method = [], [], [], []
         with _weights_read_once():
             for batch in track(_batches(x, batch_size), "certifying", show=verbose):
-                found = self.certified_radius(batch, norm, method)
+                if budgets is None:
+                    found = self.certified_radius(batch, norm, method)
+                else:
+                    found = self._decide()(batch, norm, method, budgets)
                 predictions.append(np.argmax(found.logits, axis=1))
                 radii.append(found.radius)
                 margins.append(margin(found.logits))
@@ -375,6 +388,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             num_classes=self.num_classes,
             nearest=_joined(of_method, np.float32) if of_method else None,
             labels=y,
+            decided_at=None if budgets is None else tuple(map(str, budgets)),
         )
         if not nearest:
             return certificate
@@ -420,6 +434,32 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             :class:`zoo.certificates.CertifiedBatch`.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no certificate")
+
+    def decided(
+        self, x: Array, norm: Norm, method: str, budgets: Sequence[Epsilon]
+    ) -> CertifiedBatch:
+        """Compute logits of one batch, and which of some budgets are below the images' radii.
+
+        A subclass overrides it if that takes less time than the radii.
+
+        Args:
+            x, norm, method: as for :meth:`certified_radius`.
+            budgets: list of :class:`zoo.epsilon.Epsilon`.
+
+        Returns:
+            :class:`zoo.certificates.CertifiedBatch`, with the radii that
+            :func:`zoo.certificates.certificate.at_budgets` would make of those of
+            :meth:`certified_radius`.
+        """
+        found = self.certified_radius(x, norm, method)
+        return dataclasses.replace(found, radius=at_budgets(found.radius, budgets))
+
+    def _decide(self) -> Callable[..., CertifiedBatch]:
+        """:meth:`decided`, or that of this class if a subclass has a certificate of its own."""
+        radius, decided = (_owners(type(self), name)[0] for name in ("certified_radius", "decided"))
+        if issubclass(decided, radius):
+            return self.decided
+        return functools.partial(CertifiedModel.decided, self)
 
     def derive(self) -> Any:
         """Compute what the certificate needs from the weights; :meth:`derived` caches it."""
@@ -657,19 +697,19 @@ def _require_own_certificate(kind: type, certificate: str, methods: Iterable[str
         certificate: name of the method that computes the certificate.
         methods: names of the methods whose results the certificate is about.
     """
-
-    def owners(name: str) -> list[type]:
-        """The base classes that define a method; the first of them provides it."""
-        return [c for c in kind.__mro__ if name in vars(c)]
-
-    own = owners(certificate)[0]
+    own = _owners(kind, certificate)[0]
     for name in methods:
-        if (found := owners(name)) and not issubclass(own, found[0]):
+        if (found := _owners(kind, name)) and not issubclass(own, found[0]):
             raise UnsupportedLayerError(
                 f"{found[0].__name__} replaces {name}() of its base class but inherits "
                 f"{certificate}() from {own.__name__}, which is about another "
                 f"function; it needs a {certificate}() of its own"
             )
+
+
+def _owners(kind: type, name: str) -> list[type]:
+    """The base classes that define a method; the first of them provides it."""
+    return [c for c in kind.__mro__ if name in vars(c)]
 
 
 def _require_exact_type(layer: Any) -> None:

@@ -1,7 +1,7 @@
 """Smooth networks that are trained for small curvature and certified by curvature bounds."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import keras
@@ -11,7 +11,8 @@ from keras import ops
 from zoo.bounds.curvature import Curvature, GlobalCurvature
 from zoo.bounds.smooth_network import SmoothNetwork
 from zoo.certificates import CertifiedBatch, round_down
-from zoo.certificates.curvature import radii
+from zoo.certificates.certificate import at_budgets
+from zoo.certificates.curvature import deciding_radii, radii
 from zoo.certificates.local_curvature import enlarged
 from zoo.certificates.pairs import PAIRS
 from zoo.epsilon import Epsilon
@@ -197,10 +198,28 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         found = radii(smooth, curvature.of(np.unique(classes)), flat, classes)
         if method == "curvature-local":
             found = enlarged(smooth, flat, classes, found)
-        diameter = math.sqrt(math.prod(self.image_shape))
-        radius = np.where(np.isfinite(logits).all(axis=1), found.radius.min(axis=1), 0.0)
-        radius = round_down(np.minimum(radius, diameter))
+        radius = self._finite(found.radius.min(axis=1), logits)
         return CertifiedBatch(logits, radius, found.nearest.min(axis=1))
+
+    def decided(
+        self, x: Array, norm: Norm, method: str, budgets: Sequence[Epsilon]
+    ) -> CertifiedBatch:
+        if method != "curvature":
+            return super().decided(x, norm, method, budgets)
+        logits = ops.convert_to_numpy(self(x, training=False))
+        smooth, curvature = self.derived()
+        flat, classes = x.reshape(len(x), -1), np.argmax(logits, axis=1)
+        beyond = sorted(budget.beyond for budget in budgets)
+        radius = deciding_radii(
+            smooth, curvature.of(np.unique(classes)), flat, classes, beyond[0], beyond[-1]
+        )
+        return CertifiedBatch(logits, at_budgets(self._finite(radius, logits), budgets))
+
+    def _finite(self, radius: Array, logits: Array) -> Array:
+        """Radii in float32, at most the diameter of the image box, and 0 for overflown logits."""
+        diameter = math.sqrt(math.prod(self.image_shape))
+        radius = np.where(np.isfinite(logits).all(axis=1), radius, 0.0)
+        return round_down(np.minimum(radius, diameter))
 
     def _worst_points(
         self, images: Tensor, y: Tensor, logits: Tensor, upper: Tensor, rho: Tensor, steps: int

@@ -1,7 +1,7 @@
 """Networks trained with a penalty on the L1 norm of their input gradients."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import keras
@@ -139,6 +139,11 @@ class DoubleBackpropNet(WrappedModel):
         # The network is analysed again, because its layers may have been changed since.
         logits, radius = NetworkBounds(self.network).certified_radius(x, norm, method)
         return CertifiedBatch(logits, radius)
+
+    def decided(
+        self, x: Array, norm: Norm, method: str, budgets: Sequence[Epsilon]
+    ) -> CertifiedBatch:
+        return CertifiedBatch(*NetworkBounds(self.network).decided(x, norm, method, budgets))
 
     def get_config(self) -> dict[str, Any]:
         return {

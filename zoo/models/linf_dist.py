@@ -14,7 +14,9 @@ from zoo.certificates import (
     lipschitz_radius,
     round_down,
 )
+from zoo.certificates.bisection import largest_of_budgets
 from zoo.certificates.pairs import PAIRS
+from zoo.epsilon import Epsilon
 from zoo.layers import LinfDistance
 from zoo.losses import ClippedHingeMixture, WorstCaseCrossEntropy, WorstCaseHinge
 from zoo.models.base import of_this_model
@@ -144,15 +146,33 @@ class LinfDistNet(LinfDistFeatures):
         predicted = np.argmax(logits, axis=1)
 
         def is_certified(eps: Array) -> Array:
-            lower, upper = self.head.interval(*self.feature_bounds(x, eps))
-            # A logit is a negative distance, so the upper end of one is the lower end of the other.
-            low, high = -self.std * np.array(upper), -self.std * np.array(lower)
-            rows = np.arange(len(x))
-            own = low[rows, predicted]
-            high[rows, predicted] = -np.inf
-            return own - high.max(axis=1) > 4.0 * error
+            return self._margin(x, predicted, eps) > 4.0 * error
 
         return CertifiedBatch(logits, largest_certified(is_certified, radius))
+
+    def decided(
+        self, x: Array, norm: Norm, method: str, budgets: Sequence[Epsilon]
+    ) -> CertifiedBatch:
+        if method == "lipschitz":
+            return super().decided(x, norm, method, budgets)
+        found = self.certified_radius(x, norm, "lipschitz")
+        predicted, error = np.argmax(found.logits, axis=1), self._rounding_error()
+
+        def is_certified(rows: Array, eps: Array) -> Array:
+            return self._margin(x[rows], predicted[rows], eps) > 4.0 * error
+
+        radius = largest_of_budgets(is_certified, found.radius, budgets)
+        return CertifiedBatch(found.logits, radius)
+
+    def _margin(self, x: Array, predicted: Array, eps: Array) -> Array:
+        """Interval bounds of the lead of the predicted logits, in balls of some radii."""
+        lower, upper = self.head.interval(*self.feature_bounds(x, eps))
+        # A logit is a negative distance, so the upper end of one is the lower end of the other.
+        low, high = -self.std * np.array(upper), -self.std * np.array(lower)
+        rows = np.arange(len(x))
+        own = low[rows, predicted]
+        high[rows, predicted] = -np.inf
+        return own - high.max(axis=1)
 
     def logit_certificate(self) -> LogitCertificate:
         """The ``"lipschitz"`` certificate as a function of logits.

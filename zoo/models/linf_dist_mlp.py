@@ -8,7 +8,9 @@ import numpy as np
 from keras import ops
 
 from zoo.certificates import CertifiedBatch, largest_certified
+from zoo.certificates.bisection import largest_of_budgets
 from zoo.certificates.pairs import PAIRS
+from zoo.epsilon import Epsilon
 from zoo.layers import EqualizedDense
 from zoo.losses.worst_case import own_class
 from zoo.models.base import of_this_model
@@ -150,23 +152,33 @@ class LinfDistMLP(LinfDistFeatures):
         return centre - ops.einsum("bi,bij->bj", (upper - lower) / 2.0, ops.abs(differences)) + bias
 
     def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
+        logits, bounds = self._logits_and_bounds(x)
+        rows = np.arange(len(x))
+        radius = largest_certified(lambda eps: bounds.by_lipschitz(rows, eps), np.zeros(len(x)))
+        if method == "interval":
+            radius = largest_certified(lambda eps: bounds.by_interval(rows, eps), radius)
+        return CertifiedBatch(logits, radius)
+
+    def decided(
+        self, x: Array, norm: Norm, method: str, budgets: Sequence[Epsilon]
+    ) -> CertifiedBatch:
+        logits, bounds = self._logits_and_bounds(x)
+        radius = largest_of_budgets(bounds.by_lipschitz, np.zeros(len(x)), budgets)
+        if method == "interval":
+            # The search by intervals begins at the radius by the Lipschitz constant.
+            left = np.flatnonzero(radius < np.float32(max(budget.beyond for budget in budgets)))
+            start = largest_certified(
+                lambda eps: bounds.by_lipschitz(left, eps), np.zeros(len(left))
+            )
+            radius[left] = largest_of_budgets(
+                lambda rows, eps: bounds.by_interval(left[rows], eps), start, budgets
+            )
+        return CertifiedBatch(logits, radius)
+
+    def _logits_and_bounds(self, x: Array) -> "tuple[Array, _Bounds]":
         features = self.features(x, training=False)
         logits = ops.convert_to_numpy(self._logits_of(features))
-        predicted = np.argmax(logits, axis=1)
-        features = np.array(features, np.float64)
-        head = _Head(self)
-
-        def by_lipschitz(eps: Array) -> Array:
-            reach = eps.astype(np.float64)[:, None] / self.std
-            return head.margin(features - reach, features + reach, predicted) > 0
-
-        def by_interval(eps: Array) -> Array:
-            return head.margin(*self.feature_bounds(x, eps), predicted) > 0
-
-        radius = largest_certified(by_lipschitz, np.zeros(len(x)))
-        if method == "interval":
-            radius = largest_certified(by_interval, radius)
-        return CertifiedBatch(logits, radius)
+        return logits, _Bounds(self, x, np.array(features, np.float64), np.argmax(logits, axis=1))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -175,6 +187,23 @@ class LinfDistMLP(LinfDistFeatures):
             "hidden_units": self.hidden_units,
             "gain": self.gain,
         }
+
+
+class _Bounds:
+    """Whether the predictions of a batch are proved in balls around some of its images."""
+
+    def __init__(self, model: LinfDistMLP, x: Array, features: Array, predicted: Array) -> None:
+        self.model, self.head = model, _Head(model)
+        self.x, self.features, self.predicted = x, features, predicted
+
+    def by_lipschitz(self, rows: Array, eps: Array) -> Array:
+        features, reach = self.features[rows], eps.astype(np.float64)[:, None] / self.model.std
+        return self.head.margin(features - reach, features + reach, self.predicted[rows]) > 0
+
+    def by_interval(self, rows: Array, eps: Array) -> Array:
+        lower, upper = self.model.feature_bounds(self.x[rows], eps)
+        lower, upper = np.array(lower, np.float64), np.array(upper, np.float64)
+        return self.head.margin(lower, upper, self.predicted[rows]) > 0
 
 
 class _Head:
