@@ -9,6 +9,7 @@ import numpy as np
 from zoo.bounds.model_state import drop_outdated_program
 from zoo.bounds.valid_range import is_unit_range, numbers_of, require_within, valid_range_of
 from zoo.certificates import Certificate, margin
+from zoo.certificates.certificate import per_class_of
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.certificates.pairs import METHODS
 from zoo.models.base import CertifiedModel
@@ -33,6 +34,7 @@ def certify(
     batch_size: int = 256,
     verbose: int = 0,
     nearest: bool = False,
+    per_class: bool = False,
 ) -> Certificate:
     """Certify your own Keras classifier: for each input, a radius that an attacker cannot break.
 
@@ -67,6 +69,8 @@ def certify(
         verbose: 1 shows a progress bar.
         nearest: True looks, by attacks, for the nearest input that is classified otherwise: see
             :func:`zoo.attacks.nearest`, which takes images in [0, 1].
+        per_class: True looks for the radius against each class, too, the certificate's
+            ``per_class``. This takes several times as long as the radius alone.
 
     Returns:
         :class:`zoo.certificates.Certificate` with ``n`` entries; radii are in units of the input.
@@ -106,7 +110,13 @@ def certify(
                 "models of the zoo take images in [0, 1], so valid_range must stay (0, 1)"
             )
         return model.certify(
-            x, norm=norm, method=method, batch_size=batch_size, verbose=verbose, nearest=nearest
+            x,
+            norm=norm,
+            method=method,
+            batch_size=batch_size,
+            verbose=verbose,
+            nearest=nearest,
+            per_class=per_class,
         )
     require_backend()
     require_own_process()
@@ -114,6 +124,7 @@ def certify(
         raise ValueError(
             f"nearest=True is for inputs in [0, 1], that is valid_range=(0, 1), got {valid_range!r}"
         )
+    checks.true_or_false(per_class, "per_class")
     norm = norm_of(norm)
     found = logit_network(model)
     bounds = NetworkBounds(found.network)
@@ -137,15 +148,27 @@ def certify(
         drop_outdated_program(model, program)
     if found.left_off:
         warnings.warn(_said_of(found.left_off, model), UserWarning, stacklevel=2)
-    logits, radii, predicted = [np.zeros((0, found.network.output_shape[-1]))], [np.zeros(0)], []
+    count = found.network.output_shape[-1]
+    logits, radii, predicted = [np.zeros((0, count))], [np.zeros(0)], []
+    of_classes = [np.zeros((0, count))]
     batches = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
     for batch in track(batches, "certifying", show=verbose):
         of_batch, radius = bounds.certified_radius(batch, norm, method, limits, found.least_margin)
         classes = np.argmax(of_batch, axis=1)
+        if per_class:
+            by_class = bounds.per_class(
+                batch, of_batch, radius, norm, method, limits, found.least_margin
+            )
         if found.left_off:
             # The prediction is the model's own, which may differ where two classes are about equal.
             own = found.classes(model(batch, training=False))
-            radius, classes = np.where(own == classes, radius, 0.0), own
+            same = own == classes
+            radius, classes = np.where(same, radius, 0.0), own
+            if per_class:
+                nothing = per_class_of(np.zeros(by_class.shape), np.zeros(len(own)), own)
+                by_class = np.where(same[:, None], by_class, nothing)
+        if per_class:
+            of_classes.append(by_class)
         logits.append(of_batch)
         radii.append(radius)
         predicted.append(classes)
@@ -157,6 +180,7 @@ def certify(
         method=method,
         num_classes=logits[0].shape[1],
         labels=y,
+        per_class=np.concatenate(of_classes).astype(np.float32) if per_class else None,
     )
     if not nearest:
         return certificate

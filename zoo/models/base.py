@@ -324,6 +324,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         batch_size: int = 256,
         verbose: int = 0,
         nearest: bool = False,
+        per_class: bool = False,
     ) -> Certificate:
         """Prove for each image a radius within which no perturbation changes the prediction.
 
@@ -342,6 +343,9 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             verbose: 1 shows a progress bar.
             nearest: True looks, by attacks, for the nearest image that is classified otherwise:
                 see :func:`zoo.attacks.nearest`. Its distance is the certificate's ``nearest``.
+            per_class: True asks for the radius against each class, the certificate's
+                ``per_class``. Methods with a formula for it give it in any case; the others search
+                for it, which takes several times as long as the radius alone.
 
         Returns:
             :class:`zoo.certificates.Certificate` with ``n`` entries. If ``x`` is a data set that
@@ -358,7 +362,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         norm, method = self._choose_certificate(norm, method)
         self.require_certifiable()
         checks.true_or_false(nearest, "nearest")
-        predictions, radii, margins, of_method = [], [], [], []
+        checks.true_or_false(per_class, "per_class")
+        predictions, radii, margins, of_method, of_classes = [], [], [], [], []
         with _weights_read_once():
             for batch in track(_batches(x, batch_size), "certifying", show=verbose):
                 found = self.certified_radius(batch, norm, method)
@@ -366,6 +371,12 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
                 radii.append(found.radius)
                 margins.append(margin(found.logits))
                 of_method += [] if found.nearest is None else [found.nearest]
+                if per_class and found.per_class is None:
+                    of_classes.append(self.per_class_radius(batch, norm, method, found))
+                elif found.per_class is not None:
+                    of_classes.append(found.per_class)
+        if per_class and not of_classes:
+            of_classes.append(np.zeros((0, self.num_classes)))
         certificate = Certificate(
             prediction=_joined(predictions, np.int64),
             radius=_joined(radii, np.float32),
@@ -375,6 +386,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             num_classes=self.num_classes,
             nearest=_joined(of_method, np.float32) if of_method else None,
             labels=y,
+            per_class=_joined(of_classes, np.float32) if of_classes else None,
         )
         if not nearest:
             return certificate
@@ -420,6 +432,26 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             :class:`zoo.certificates.CertifiedBatch`.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no certificate")
+
+    def per_class_radius(self, x: Array, norm: Norm, method: str, found: CertifiedBatch) -> Array:
+        """Search for the radii of one batch against each class, if the method has no formula.
+
+        :meth:`certify` calls this for ``per_class=True`` if ``found.per_class`` is None.
+
+        Args:
+            x, norm, method: as for :meth:`certified_radius`.
+            found: what :meth:`certified_radius` returned for them.
+
+        Returns:
+            float32 array ``(n, classes)``, as ``per_class`` of :class:`zoo.Certificate`.
+
+        Raises:
+            ValueError: if there is no such search.
+        """
+        raise ValueError(
+            f"the certificate {norm!r}, {method!r} of a {type(self).__name__} has no radius for "
+            "each class; leave out per_class"
+        )
 
     def derive(self) -> Any:
         """Compute what the certificate needs from the weights; :meth:`derived` caches it."""

@@ -11,7 +11,9 @@ from keras import ops
 from zoo.bounds.curvature import Curvature, GlobalCurvature
 from zoo.bounds.smooth_network import SmoothNetwork
 from zoo.certificates import CertifiedBatch, round_down
-from zoo.certificates.curvature import radii
+from zoo.certificates.certificate import per_class_of
+from zoo.certificates.curvature import pairs_of
+from zoo.certificates.curvature import radii as radii_of
 from zoo.certificates.local_curvature import enlarged
 from zoo.certificates.pairs import PAIRS
 from zoo.epsilon import Epsilon
@@ -194,13 +196,18 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         logits = ops.convert_to_numpy(self(x, training=False))
         smooth, curvature = self.derived()
         flat, classes = x.reshape(len(x), -1), np.argmax(logits, axis=1)
-        found = radii(smooth, curvature.of(np.unique(classes)), flat, classes)
+        found = radii_of(smooth, curvature.of(np.unique(classes)), flat, classes)
         if method == "curvature-local":
             found = enlarged(smooth, flat, classes, found)
         diameter = math.sqrt(math.prod(self.image_shape))
-        radius = np.where(np.isfinite(logits).all(axis=1), found.radius.min(axis=1), 0.0)
-        radius = round_down(np.minimum(radius, diameter))
-        return CertifiedBatch(logits, radius, found.nearest.min(axis=1))
+        finite = np.isfinite(logits).all(axis=1)
+        proved = np.where(finite[:, None], np.minimum(found.radius, diameter), 0.0)
+        radius = round_down(proved.min(axis=1))
+        radii = np.zeros(logits.shape)
+        _, others = pairs_of(classes, self.num_classes)
+        np.put_along_axis(radii, others.reshape(proved.shape), proved, axis=1)
+        per_class = per_class_of(radii, radius, classes)
+        return CertifiedBatch(logits, radius, found.nearest.min(axis=1), per_class)
 
     def _worst_points(
         self, images: Tensor, y: Tensor, logits: Tensor, upper: Tensor, rho: Tensor, steps: int

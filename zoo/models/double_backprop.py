@@ -140,6 +140,10 @@ class DoubleBackpropNet(WrappedModel):
         logits, radius = NetworkBounds(self.network).certified_radius(x, norm, method)
         return CertifiedBatch(logits, radius)
 
+    def per_class_radius(self, x: Array, norm: Norm, method: str, found: CertifiedBatch) -> Array:
+        bounds = NetworkBounds(self.network)
+        return bounds.per_class(x, found.logits, found.radius, norm, method)
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),

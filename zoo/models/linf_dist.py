@@ -11,9 +11,11 @@ from zoo.certificates import (
     CertifiedBatch,
     LogitCertificate,
     largest_certified,
+    lipschitz_radii,
     lipschitz_radius,
     round_down,
 )
+from zoo.certificates.certificate import per_class_of
 from zoo.certificates.pairs import PAIRS
 from zoo.layers import LinfDistance
 from zoo.losses import ClippedHingeMixture, WorstCaseCrossEntropy, WorstCaseHinge
@@ -139,9 +141,12 @@ class LinfDistNet(LinfDistFeatures):
         logits = ops.convert_to_numpy(self(x, training=False))
         error = self._rounding_error()
         radius = lipschitz_radius(logits, self.lipschitz(), error)
-        if method == "lipschitz":
-            return CertifiedBatch(logits, round_down(radius))
+        radii = lipschitz_radii(logits, self.lipschitz(), error)
         predicted = np.argmax(logits, axis=1)
+        if method == "lipschitz":
+            radius = round_down(radius)
+            per_class = per_class_of(radii, radius, predicted)
+            return CertifiedBatch(logits, radius, per_class=per_class)
 
         def is_certified(eps: Array) -> Array:
             lower, upper = self.head.interval(*self.feature_bounds(x, eps))
@@ -152,7 +157,11 @@ class LinfDistNet(LinfDistFeatures):
             high[rows, predicted] = -np.inf
             return own - high.max(axis=1) > 4.0 * error
 
-        return CertifiedBatch(logits, largest_certified(is_certified, radius))
+        # The interval bounds enlarge the radius against the nearest class; those against the other
+        # classes stay the ones by the Lipschitz constant, which cost nothing.
+        radius = largest_certified(is_certified, radius)
+        per_class = per_class_of(radii, radius, predicted)
+        return CertifiedBatch(logits, radius, per_class=per_class)
 
     def logit_certificate(self) -> LogitCertificate:
         """The ``"lipschitz"`` certificate as a function of logits.
