@@ -8,15 +8,27 @@ import pytest
 
 import zoo
 
+# A test may set the variable to a folder of its own.
+FOLDER = pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+
 
 def load(name, split="test"):
     """An image set, or a skip that says why."""
     builder = zoo.data.DATASETS[name].builder
     if builder is not None:
-        folder = pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-        if not (folder / builder).is_dir():
-            pytest.skip(f"{builder} is not in {folder}; set TFDS_DATA_DIR to a folder that has it")
+        _require(builder)
     return zoo.data.load(name, split)
+
+
+def load_prepared(path):
+    """The text of a file that tensorflow-datasets wrote for an image set, or a skip."""
+    _require(path.split("/")[0])
+    return (FOLDER / path).read_text()
+
+
+def _require(builder):
+    if not (FOLDER / builder).is_dir():
+        pytest.skip(f"{builder} is not in {FOLDER}; set TFDS_DATA_DIR to a folder that has it")
 
 
 def made_up(path, image_shape, count):

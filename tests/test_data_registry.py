@@ -71,7 +71,7 @@ def test_a_new_file_is_a_new_set(tmp_path):
 def test_sets_that_need_no_download_come_first():
     names = zoo.data.registry.known_names()
     assert names[0] == "digits"
-    assert {"mnist", "fashion-mnist", "cifar10", "svhn"} <= set(names) == set(DATASETS)
+    assert {"mnist", "fashion-mnist", "cifar10", "svhn", "gtsrb"} <= set(names) == set(DATASETS)
 
 
 def test_a_set_with_a_validation_split(register, tmp_path):
@@ -100,7 +100,11 @@ def test_a_name_is_registered_once(register):
 
 @pytest.mark.parametrize(
     ("changes", "complaint"),
-    [({"load": None}, "black: .* needs a builder"), ({"splits": ("train",)}, "splits lacks test")],
+    [
+        ({"load": None}, "black: .* needs a builder"),
+        ({"splits": ("train",)}, "splits lacks test"),
+        ({"class_names": ("a", "b", "b", "c", "d")}, "5 different names, got 5 of which 4 differ"),
+    ],
 )
 def test_incomplete_sets_are_refused(register, changes, complaint):
     with pytest.raises(ValueError, match=complaint):
@@ -111,3 +115,14 @@ def test_a_loader_that_gives_other_images_is_named(register):
     register(image_shape=(4, 4, 3))
     with pytest.raises(ValueError, match=r"black/test: expected images \('n', 4, 4, 3\).*4, 4, 1"):
         zoo.data.load("black")
+
+
+@pytest.mark.parametrize("name", ["gtsrb", "pneumonia-mnist", "cifar100"])
+def test_sets_of_others_name_their_source_and_licence(name):
+    dataset = DATASETS[name]
+    assert dataset.source.startswith("https://")
+    assert dataset.license
+    assert dataset.citation
+    assert dataset.class_names is not None
+    classes = [label for group in dataset.groups.values() for label in group]
+    assert sorted(classes) in ([], list(range(dataset.num_classes)))

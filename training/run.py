@@ -59,19 +59,33 @@ def build(recipe):
 
 
 def splits(recipe, data_file=None):
-    """Training and validation images of a recipe, both from the training set.
+    """Training and validation images of a recipe; neither are test images.
 
-    If the recipe has the entry ``data.images``, only that many images are used. Only ``--measure``
-    and the monitor, which chooses nothing, read the test set.
+    The validation images are the first ``data.validation`` ones of the set's own validation split;
+    of a set without such a split, they are the last ones of its training images, which are then not
+    trained on. If the recipe has the entry ``data.images``, only that many training images are
+    used, held-out ones included. Only ``--measure`` and the monitor, which chooses nothing, read
+    the test set.
 
     Args:
         recipe: recipe, as :func:`training.recipe.load` returns it.
         data_file: an ``.npz`` file to use instead of the recipe's image set.
     """
-    images = data.load(data_file or recipe["data"]["name"], "train")
+    name = recipe["data"]["name"]
+    images = data.load(data_file or name, "train")
     images.required_labels()
     images = images.take(recipe["data"].get("images", len(images)))
     held_out = recipe["data"].get("validation", 0)
+    if name in data.DATASETS and "validation" in data.DATASETS[name].splits:
+        if not held_out:
+            return images, images.take(0)
+        # The set's own split: its images may not be separable from the others in another way, such
+        # as frames of one film.
+        validation = data.load(data_file or name, "validation")
+        validation.required_labels()
+        if held_out > len(validation):
+            raise ValueError(f"{validation.name} has {len(validation)} images, not {held_out}")
+        return images, validation.take(held_out)
     if held_out >= len(images):
         raise ValueError(f"validation holds out {held_out} of only {len(images)} images")
     first_held_out = len(images) - held_out

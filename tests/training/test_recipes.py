@@ -1,9 +1,11 @@
 """Recipes."""
 
+import numpy as np
 import pytest
 
+import zoo
 from training import recipe as recipes
-from training.run import build
+from training.run import build, splits
 from zoo.hub import catalog
 
 
@@ -48,3 +50,35 @@ def test_bad_recipes_are_named(tmp_path, old, new, message):
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(ValueError, match=message):
         recipes.load(path)
+
+
+@pytest.fixture
+def black(tmp_path):
+    """A set with a validation split of its own, registered for the time of a test."""
+
+    def load(split):
+        count = {"train": 5, "validation": 3, "test": 2}[split]
+        return np.full((count, 4, 4, 1), count, np.uint8), np.arange(count)
+
+    splits_of_set = ("train", "validation", "test")
+    shape = {"image_shape": (4, 4, 1), "num_classes": 5}
+    zoo.data.register(zoo.data.Dataset(name="black", load=load, splits=splits_of_set, **shape))
+    yield "black"
+    del zoo.data.DATASETS["black"]
+
+
+def test_validation_images_come_from_the_own_split_of_a_set(black, tmp_path):
+    zoo.data.save(tmp_path / "black.npz", black)
+    for file in (None, tmp_path / "black.npz"):
+        training, validation = splits({"data": {"name": black, "validation": 2}}, file)
+        assert (len(training), training.images.max()) == (5, 5)
+        assert (len(validation), validation.images.max()) == (2, 3)
+    training, validation = splits({"data": {"name": black}})
+    assert (len(training), len(validation)) == (5, 0)
+    with pytest.raises(ValueError, match="black/validation has 3 images, not 4"):
+        splits({"data": {"name": black, "validation": 4}})
+    with np.load(tmp_path / "black.npz") as file:
+        kept = {name: file[name] for name in file.files if "validation" not in name}
+    np.savez(tmp_path / "short.npz", **kept)
+    with pytest.raises(ValueError, match="short.npz lacks x_validation"):
+        splits({"data": {"name": black, "validation": 2}}, tmp_path / "short.npz")

@@ -3,9 +3,11 @@
 from zoo.certificates.bisection import largest_certified
 from zoo.certificates.certificate import Certificate, CertifiedBatch, round_down
 from zoo.certificates.lipschitz import (
+    lipschitz_radii,
     lipschitz_radius,
     margin,
     pairwise_radius,
+    steepness_radii,
     steepness_radius,
 )
 from zoo.certificates.logit_certificate import LogitCertificate
@@ -15,9 +17,11 @@ __all__ = [
     "CertifiedBatch",
     "LogitCertificate",
     "largest_certified",
+    "lipschitz_radii",
     "lipschitz_radius",
     "margin",
     "pairwise_radius",
     "round_down",
+    "steepness_radii",
     "steepness_radius",
 ]

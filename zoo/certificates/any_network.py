@@ -10,9 +10,9 @@ import numpy as np
 from zoo.bounds.model_state import drop_outdated_program
 from zoo.bounds.valid_range import is_unit_range, numbers_of, require_within, valid_range_of
 from zoo.certificates import Certificate, margin
+from zoo.certificates.certificate import budgets_to_decide, per_class_of
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.certificates.pairs import METHODS
-from zoo.epsilon import required_budgets
 from zoo.models.base import CertifiedModel
 from zoo.models.byte_inputs import refuse_byte_inputs
 from zoo.models.logit_network import logit_network
@@ -36,6 +36,7 @@ def certify(
     verbose: int = 0,
     nearest: bool = False,
     eps: Budget | Sequence[Budget] | Array | None = None,
+    per_class: bool = False,
 ) -> Certificate:
     """Certify your own Keras classifier: for each input, a radius that an attacker cannot break.
 
@@ -74,6 +75,8 @@ def certify(
             ``"8/255"``. Given them, the certificate tells for each input whether it is certified at
             these budgets, and no more. The margins are bounded once for each budget, where the
             search for a radius takes about ten times.
+        per_class: True looks for the radius against each class, too, the certificate's
+            ``per_class``. This takes several times as long as the radius alone.
 
     Returns:
         :class:`zoo.certificates.Certificate` with ``n`` entries; radii are in units of the input.
@@ -120,6 +123,7 @@ def certify(
             verbose=verbose,
             nearest=nearest,
             eps=eps,
+            per_class=per_class,
         )
     require_backend()
     require_own_process()
@@ -128,7 +132,7 @@ def certify(
             f"nearest=True is for inputs in [0, 1], that is valid_range=(0, 1), got {valid_range!r}"
         )
     norm = norm_of(norm)
-    budgets = None if eps is None else required_budgets(eps)
+    budgets = budgets_to_decide(eps, per_class)
     found = logit_network(model)
     bounds = NetworkBounds(found.network)
     if method not in (*METHODS, "auto"):
@@ -151,7 +155,9 @@ def certify(
         drop_outdated_program(model, program)
     if found.left_off:
         warnings.warn(_said_of(found.left_off, model), UserWarning, stacklevel=2)
-    logits, radii, predicted = [np.zeros((0, found.network.output_shape[-1]))], [np.zeros(0)], []
+    count = found.network.output_shape[-1]
+    logits, radii, predicted = [np.zeros((0, count))], [np.zeros(0)], []
+    of_classes = [np.zeros((0, count))]
     batches = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
     for batch in track(batches, "certifying", show=verbose):
         options = {"bounds": limits, "least_margin": found.least_margin}
@@ -160,10 +166,20 @@ def certify(
         else:
             of_batch, radius = bounds.decided(batch, norm, method, budgets, **options)
         classes = np.argmax(of_batch, axis=1)
+        if per_class:
+            by_class = bounds.per_class(
+                batch, of_batch, radius, norm, method, limits, found.least_margin
+            )
         if found.left_off:
             # The prediction is the model's own, which may differ where two classes are about equal.
             own = found.classes(model(batch, training=False))
-            radius, classes = np.where(own == classes, radius, 0.0), own
+            same = own == classes
+            radius, classes = np.where(same, radius, 0.0), own
+            if per_class:
+                nothing = per_class_of(np.zeros(by_class.shape), np.zeros(len(own)), own)
+                by_class = np.where(same[:, None], by_class, nothing)
+        if per_class:
+            of_classes.append(by_class)
         logits.append(of_batch)
         radii.append(radius)
         predicted.append(classes)
@@ -176,6 +192,7 @@ def certify(
         num_classes=logits[0].shape[1],
         labels=y,
         decided_at=None if budgets is None else tuple(map(str, budgets)),
+        per_class=np.concatenate(of_classes).astype(np.float32) if per_class else None,
     )
     if not nearest:
         return certificate

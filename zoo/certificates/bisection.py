@@ -160,3 +160,72 @@ def largest_by_margin(
             trial = np.where(np.isfinite(f_high), within, np.where(low > 0, beyond, high / 2))
             trial = np.minimum(trial, high)
     return np.where(np.asarray(at_zero) > 0, low, 0.0)
+
+
+def largest_per_class(
+    margins: Callable[[Array], ArrayLike],
+    at_zero: Array,
+    start: Array,
+    *,
+    upper: float,
+) -> Array:
+    """Largest budget, per image and other class, at which this class is proved not to overtake.
+
+    A trial of one budget tells about all classes of an image. Each trial is for the class of the
+    image whose bracket is the widest, at the zero that the secant of its margins predicts. Every
+    returned budget was itself proved for this class, or is the start.
+
+    Args:
+        margins: function from a float64 array ``(n,)`` of budgets to lower bounds ``(n, classes)``
+            of the margin to each class.
+        at_zero: float array ``(n, classes)``, the margins without a perturbation; ``inf`` for the
+            predicted class.
+        start: float array ``(n,)`` of budgets that are proved for all classes.
+        upper: budget beyond which there is nothing to prove.
+
+    Returns:
+        float64 array ``(n, classes)``; ``inf`` for the predicted class. The least of each row is
+        the start.
+
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.certificates.bisection import largest_per_class
+        >>> gaps = np.array([[np.inf, 0.3, 0.5]])
+        >>> found = largest_per_class(
+        ...     lambda e: gaps - 2.0 * e[:, None], gaps, np.array([0.15]), upper=1.0)
+        >>> found.round(2).tolist()
+        [[inf, 0.15, 0.25]]
+    """
+    own = np.isposinf(np.asarray(at_zero, np.float64))
+    count = own.shape[1]
+    low = np.where(own, np.inf, np.asarray(start, np.float64)[:, None])
+    high = np.where(own, np.inf, float(upper))
+    f_low, f_high = np.asarray(at_zero, np.float64), np.full(low.shape, np.nan)
+    slope = np.full(low.shape, np.nan)
+    images = np.arange(len(low))
+    # Where nothing is proved, not even the prediction itself may be what float32 computes.
+    some = (np.asarray(start) > 0)[:, None] & ~own
+    for step in range(2 * count + 8):
+        with np.errstate(all="ignore"):
+            width = np.where(some & (high > low), (high - low) / high, -1.0)
+            place = images, width.argmax(axis=1)
+            bottom, top = low[place], high[place]
+            inside = f_low[place] / (f_low[place] - f_high[place])
+            # A little below the zero, so that the trial is proved rather than not.
+            by_secant = bottom + (top - bottom) * np.clip(0.98 * inside, 0.05, 0.95)
+            by_slope = np.minimum(bottom + 0.98 * f_low[place] / slope[place], 10.0 * bottom)
+            trial = np.where(np.isfinite(by_secant), by_secant, by_slope)
+            trial = np.where((trial > bottom) & (trial < top), trial, (bottom + top) / 2.0)
+            if step % 2:  # whatever the shape of the margins, this narrows the bracket
+                trial = np.sqrt(bottom * top)
+            trial = np.where(width[place] > 0, trial, bottom)
+            trial = np.where(np.isfinite(trial), trial, 0.0)
+            found = np.asarray(margins(trial), np.float64)
+            each = np.broadcast_to(trial[:, None], low.shape)
+            proved = found > 0  # False for NaN
+            lower, upper_end = some & proved & (each > low), some & ~proved & (each < high)
+            slope = np.where(lower, (f_low - found) / (each - low), slope)
+            low, f_low = np.where(lower, each, low), np.where(lower, found, f_low)
+            high, f_high = np.where(upper_end, each, high), np.where(upper_end, found, f_high)
+    low[images, low.argmin(axis=1)] = start
+    return low

@@ -4,12 +4,12 @@ import dataclasses
 import os
 import pathlib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from zoo.epsilon import Epsilon, budgets_of
+from zoo.epsilon import Epsilon, budgets_of, required_budgets
 from zoo.errors import SoundnessError
 from zoo.typing import Array, ArrayLike, Budget, Path
 from zoo.utils import checks
@@ -18,7 +18,7 @@ from zoo.utils.table import Column, Table, floor_text, percent, yes_or_no
 from zoo.utils.whole_file import whole_file
 
 # The fields with an entry for each image.
-_PER_IMAGE = ("prediction", "radius", "margin", "nearest", "labels")
+_PER_IMAGE = ("prediction", "radius", "margin", "nearest", "labels", "per_class")
 # Images that a notebook shows.
 _SHOWN = 10
 
@@ -31,11 +31,13 @@ class CertifiedBatch:
         logits: float32 array ``(n, classes)``.
         radius: float32 array ``(n,)``, rounded down, in units of the [0, 1] image.
         nearest: float array ``(n,)`` or None, as in :class:`Certificate`.
+        per_class: float32 array ``(n, classes)`` or None, as in :class:`Certificate`.
     """
 
     logits: Array
     radius: Array
     nearest: Array | None = None
+    per_class: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,11 +62,16 @@ class Certificate:
             it met none. Of ``certify(…, nearest=True)``, whatever the method: the distance of the
             nearest known image in [0, 1] that the model classifies otherwise. None otherwise.
         labels: array of the images' labels as the data set gave them that was certified; None if
-            if the images came without labels.
+            the images came without labels.
         decided_at: the budgets of ``certify(…, eps=…)``, as texts. Such a certificate tells whether
             each image is certified at these budgets, and at no other: ``radius`` is the smallest
             float32 above the largest of them at which it is, or 0. None if ``radius`` is as large
             as the method proves.
+        per_class: float32 array ``(n, classes)``, rounded down: every image in [0, 1] at a distance
+            below ``per_class[i, j]`` from image ``i`` is classified other than ``j``. It is ``inf``
+            for the predicted class, of which nothing is said, and ``radius`` is the minimum of each
+            row. None if the method finds no such radii, or only on request: see
+            :meth:`zoo.models.CertifiedModel.certify`.
 
     Examples:
         >>> import numpy as np
@@ -89,6 +96,7 @@ class Certificate:
     nearest: Array | None = None
     labels: Array | None = None
     decided_at: tuple[str, ...] | None = None
+    per_class: Array | None = None
 
     def __len__(self) -> int:
         return len(self.prediction)
@@ -121,8 +129,8 @@ class Certificate:
 
         Args:
             certificates: list of at least one :class:`Certificate`, all with the same norm, method,
-                number of classes and ``decided_at``, and all or none with ``nearest`` and with
-                ``labels``.
+                number of classes and ``decided_at``, and all or none with ``nearest``, with
+                ``labels`` and with ``per_class``.
 
         Returns:
             :class:`Certificate` of all images, in this order.
@@ -143,7 +151,7 @@ class Certificate:
                     f"certificates of one {name} can be concatenated, got {values[0]!r} and "
                     f"{values[1]!r}"
                 )
-        for name in ("nearest", "labels"):
+        for name in ("nearest", "labels", "per_class"):
             if len({getattr(part, name) is None for part in parts}) > 1:
                 raise ValueError(f"some of the certificates have {name}, and others have not")
         return parts[0]._with_arrays(
@@ -189,7 +197,55 @@ class Certificate:
         # compares the radius with the exact budget.
         return self.radius > np.float32(eps.below)
 
-    def accuracy(self, y: ArrayLike | None = None, eps: Budget | None = None) -> float:
+    def never(self, classes: ArrayLike, eps: Budget) -> Array:
+        """Whether no image in [0, 1] within ``eps`` is classified as one of some classes.
+
+        Args:
+            classes: the number of a class, or a list of them.
+            eps: budget, as for :meth:`certified`.
+
+        Returns:
+            bool array ``(n,)``; False for an image that is predicted as one of them itself.
+
+        Raises:
+            ValueError: if the certificate has no ``per_class``, or there is no such class.
+
+        Examples:
+            >>> import numpy as np
+            >>> from zoo.certificates import Certificate
+            >>> cert = Certificate(np.array([0]), np.array([0.1], "float32"),
+            ...                    np.array([0.2], "float32"), "l2", "pairwise", 3,
+            ...                    per_class=np.array([[np.inf, 0.1, 0.4]], "float32"))
+            >>> cert.never(2, 0.3).tolist(), cert.never([1, 2], 0.3).tolist()
+            ([True], [False])
+        """
+        chosen = groups_of([np.atleast_1d(np.asarray(classes)).tolist()], self.num_classes) == 0
+        return np.logical_not(np.any(self.possible(eps)[:, chosen], axis=1))
+
+    def possible(self, eps: Budget) -> Array:
+        """Which classes an image may become within ``eps``, as far as the certificate can tell.
+
+        Args:
+            eps: budget, as for :meth:`certified`.
+
+        Returns:
+            bool array ``(n, classes)``: False where it is proved that no image in [0, 1] within the
+            budget has this class. The predicted class is possible.
+
+        Raises:
+            ValueError: if the certificate has no ``per_class``.
+        """
+        possible = self._required_per_class() <= np.float32(Epsilon(eps).below)
+        possible[np.arange(len(self)), self.prediction] = True
+        return possible
+
+    def accuracy(
+        self,
+        y: ArrayLike | None = None,
+        eps: Budget | None = None,
+        *,
+        groups: Mapping[Any, Sequence[int]] | Sequence[Sequence[int]] | None = None,
+    ) -> float:
         """Fraction of images both classified as ``y`` and certified at ``eps``.
 
         It is a lower bound of the accuracy under any attack with that budget; NaN for no images.
@@ -197,13 +253,98 @@ class Certificate:
         Args:
             y: labels ``(n,)`` or ``(n, 1)``, or one-hot rows; None for the certificate's own.
             eps: budget, as for :meth:`certified`.
+            groups: groups of classes, as lists of numbers or a dictionary of them: then an image
+                counts if it is certified never to leave the group of its label. It may change its
+                class within the group. A class in none of them is a group of its own.
+
+        Raises:
+            ValueError: for groups, if the certificate has no ``per_class``, and if a class is in
+                two groups or does not exist.
         """
         y = self._labels(y)
         if eps is None:
             raise ValueError("eps must be given, a number or a string like '8/255'")
-        if not len(self):
-            return float("nan")
-        return float(np.mean((self.prediction == y) & self.certified(eps)))
+        if groups is None:
+            right = (self.prediction == y) & self.certified(eps)
+        else:
+            group = groups_of(groups, self.num_classes)
+            right = ~(self.possible(eps) & (group[None] != group[y][:, None])).any(axis=1)
+        return float(np.mean(right)) if len(self) else float("nan")
+
+    def abstain(self, eps: Budget) -> Array:
+        """Where to give no answer: where the prediction is not certified at ``eps``.
+
+        An answer that is given is the same for every image in [0, 1] within the budget. Such an
+        image may have a smaller radius itself, so that no answer is given for it.
+
+        Args:
+            eps: budget, as for :meth:`certified`: what the changes that are expected, such as the
+                noise of a camera, can amount to.
+
+        Returns:
+            bool array ``(n,)``, True where to abstain.
+        """
+        return ~self.certified(eps)
+
+    def coverage_curve(self, y: ArrayLike | None = None) -> tuple[Array, Array, Array]:
+        """Coverage and accuracy of a classifier that abstains, as functions of the budget.
+
+        Args:
+            y: labels, as for :meth:`accuracy`.
+
+        Returns:
+            ``(eps, coverage, accuracy)``: float arrays. At each budget, ``coverage`` is the share
+            of the images that are answered, where :meth:`abstain` is False, and ``accuracy`` the
+            share of right answers among them, all of which are certified at this budget. ``eps``
+            holds 0 and then the budgets at which they change, as long as anything is answered.
+
+        Examples:
+            >>> import numpy as np
+            >>> from zoo.certificates import Certificate
+            >>> cert = Certificate(np.array([3, 1]), np.array([0.2, 0.1], "float32"),
+            ...                    np.array([0.4, 0.2], "float32"), "linf", "lipschitz", 10)
+            >>> eps, coverage, accuracy = cert.coverage_curve([3, 3])
+            >>> eps.round(2).tolist(), coverage.tolist(), accuracy.tolist()
+            ([0.0, 0.1], [1.0, 0.5], [0.5, 1.0])
+        """
+        right = self.prediction == self._labels(y)
+        radius = self.radius.astype(np.float64)
+        # The answers at a budget are those with a larger radius.
+        eps = np.unique(np.concatenate([[0.0], radius]))
+        answered = [np.sort(part) for part in (radius, radius[right])]
+        total, correct = (len(r) - np.searchsorted(r, eps, side="right") for r in answered)
+        some = total > 0
+        return eps[some], total[some] / max(1, len(self)), correct[some] / total[some]
+
+    def plot_coverage(self, y: ArrayLike | None = None, ax: Any = None) -> Any:
+        """Draw the accuracy of the answers of :meth:`abstain` over the share of answered images.
+
+        Args:
+            y: labels, as for :meth:`accuracy`.
+            ax: as for :meth:`plot`.
+
+        Returns:
+            The axes.
+        """
+        ax = axes_or_new(ax)
+        _, coverage, accuracy = self.coverage_curve(y)
+        ax.plot(100 * coverage, 100 * accuracy, label=self.method)
+        ax.set_xlim(0, 101)
+        ax.set_ylim(0, 101)
+        ax.set_xlabel(f"coverage: answered, % of {len(self)} images")
+        ax.set_ylabel("certified accuracy, % of the answered images")
+        ax.set_title(f"Coverage ({symbol(self.norm)}, {self.method}), n = {len(self)}")
+        ax.grid(alpha=0.3)
+        ax.legend()
+        return ax
+
+    def _required_per_class(self) -> Array:
+        if self.per_class is None:
+            raise ValueError(
+                f"this certificate ({self.norm}, {self.method}) has no radius for each class; "
+                "certify with per_class=True, or see zoo.Certificate.per_class"
+            )
+        return self.per_class
 
     def with_nearest(self, distances: ArrayLike) -> "Certificate":
         """The certificate with the distances of images that are classified otherwise.
@@ -277,8 +418,10 @@ class Certificate:
     def to_dict(self) -> dict[str, Any]:
         """The certificate as a dictionary of JSON's types."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        if self.nearest is not None:  # JSON has no infinity
-            fields["nearest"] = [float(d) if np.isfinite(d) else None for d in self.nearest]
+        for name in ("nearest", "per_class"):
+            if fields[name] is not None:  # JSON has no infinity
+                finite = np.isfinite(fields[name])
+                fields[name] = np.where(finite, fields[name].astype(object), None)
         if self.decided_at is None:
             del fields["decided_at"]
         return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
@@ -330,6 +473,7 @@ class Certificate:
                 nearest=found.get("nearest"),
                 labels=found.get("labels"),
                 decided_at=_texts(found.get("decided_at")),
+                per_class=found.get("per_class"),
             )
             certificate._require_whole()
         except KeyError as error:
@@ -347,11 +491,16 @@ class Certificate:
                 self._labels(None)
                 continue
             kind = "i" if name == "prediction" else "f"
-            if array.ndim != 1 or len(array) != len(self.prediction) or array.dtype.kind != kind:
+            shape = (len(self.prediction), *[self.num_classes] * (name == "per_class"))
+            if array.shape != shape or array.dtype.kind != kind:
                 raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}")
         if not (np.all(self.radius >= 0) and np.all(np.isfinite(self.radius))):
             raise ValueError("a radius is negative or not finite")
         checks.labels(self.prediction, len(self), self.num_classes, "prediction")
+        if self.per_class is not None and not np.array_equal(
+            self.per_class.min(axis=1, initial=np.inf), self.radius
+        ):
+            raise ValueError("radius is not the minimum of per_class")
 
     def table(
         self,
@@ -449,6 +598,21 @@ class Certificate:
         )
 
 
+def budgets_to_decide(eps: Any, per_class: bool) -> list[Epsilon] | None:
+    """The budgets at which a certificate is to decide; None if it is to have radii.
+
+    Args:
+        eps: a budget or a list of budgets, or None.
+        per_class: whether radii against each class are asked for.
+
+    Raises:
+        TypeError, ValueError: naming what is wrong with them, or that they exclude each other.
+    """
+    if checks.true_or_false(per_class, "per_class") and eps is not None:
+        raise ValueError("per_class=True asks for radii, which eps leaves out; give one of the two")
+    return None if eps is None else required_budgets(eps)
+
+
 def at_budgets(radius: ArrayLike, budgets: Sequence[Epsilon]) -> Array:
     """Round radii down to what tells at which of some budgets they are certified.
 
@@ -473,6 +637,61 @@ def at_budgets(radius: ArrayLike, budgets: Sequence[Epsilon]) -> Array:
 
 def _texts(array: Array | None) -> tuple[str, ...] | None:
     return None if array is None else tuple(str(Epsilon(str(text))) for text in array)
+
+
+def per_class_of(radii: Array, radius: Array, classes: Array) -> Array:
+    """Radii against each class in the form in which a certificate has them.
+
+    Args:
+        radii: float64 array ``(n, classes)``, proved, from which a class may be missing: its entry
+            is then 0. The least in each row is at most ``radius``.
+        radius: float32 array ``(n,)``, within which no other class is possible.
+        classes: int array ``(n,)``, the predicted classes.
+
+    Returns:
+        float32 array ``(n, classes)`` with ``radius`` as its least entries.
+    """
+    found = np.maximum(round_down(radii), radius[:, None])
+    found[np.arange(len(found)), classes] = np.inf
+    return found
+
+
+def groups_of(
+    groups: Mapping[Any, Sequence[int]] | Sequence[Sequence[int]], num_classes: int
+) -> Array:
+    """The number of the group that each class is in; other classes are groups of their own.
+
+    Args:
+        groups: groups of classes, as lists of their numbers or a dictionary of such lists.
+        num_classes: number of classes.
+
+    Returns:
+        int array ``(classes,)``, which counts the groups in their order from 0 on.
+
+    Raises:
+        TypeError, ValueError: naming what is wrong with the groups.
+
+    Examples:
+        >>> from zoo.certificates.certificate import groups_of
+        >>> groups_of([[0, 2], [3]], 5).tolist()
+        [0, 2, 0, 1, 3]
+    """
+    found = np.full(num_classes, -1)
+    members = list(groups.values() if isinstance(groups, Mapping) else groups)
+    for number, group in enumerate(members):
+        if not isinstance(group, Iterable) or isinstance(group, str):
+            raise TypeError(f"a group must be a list of the numbers of classes, got {group!r}")
+        for label in group:
+            if isinstance(label, bool) or not isinstance(label, (int, np.integer)):
+                raise TypeError(f"a group must be a list of the numbers of classes, got {group!r}")
+            if not 0 <= label < num_classes:
+                raise ValueError(f"there is no class {label}; classes are 0 to {num_classes - 1}")
+            if found[label] not in (-1, number):
+                raise ValueError(f"class {label} is in two groups")
+            found[label] = number
+    alone = found < 0
+    found[alone] = len(members) + np.arange(alone.sum())
+    return found
 
 
 def round_down(radius: ArrayLike) -> Array:

@@ -87,18 +87,74 @@ def steepness_radius(logits: ArrayLike, steepness: ArrayLike, error: Numbers = 0
         >>> steepness_radius(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0], [2.0, 0.0]])).tolist()
         [0.5]
     """
+    return steepness_radii(logits, steepness, error).min(axis=1)
+
+
+def steepness_radii(logits: ArrayLike, steepness: ArrayLike, error: Numbers = 0.0) -> Array:
+    """Radii against each other class, of which :func:`steepness_radius` is the least.
+
+    Args:
+        logits, steepness, error: as for :func:`steepness_radius`.
+
+    Returns:
+        float64 array ``(n, classes)``: 0 if the gap to this class is at most ``4 · error``, or a
+        logit of the image is not finite; ``inf`` if the class can never overtake, and for the
+        predicted class itself.
+
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.certificates import steepness_radii
+        >>> steepness_radii(np.array([[1.0, 0.0, 0.5]]), np.full((3, 3), 2.0)).tolist()
+        [[inf, 0.5, 0.25]]
+    """
     logits, steepness = np.asarray(logits, np.float64), np.asarray(steepness, np.float64)
     own = np.argmax(logits, axis=1)
-    radius, error = np.zeros(len(logits)), np.broadcast_to(error, len(logits))
+    radii, error = np.zeros(logits.shape), np.broadcast_to(error, len(logits))
     for c in np.unique(own):
         rows = own == c
         with np.errstate(invalid="ignore", divide="ignore"):
             gap = logits[rows, c][:, None] - logits[rows] - 4.0 * error[rows, None]
             meets = np.where(gap > 0, gap / steepness[c], 0.0)
-        meets[:, c] = np.inf
         proved = np.isfinite(logits[rows]).all(axis=1) & np.isfinite(steepness[c]).all()
-        radius[rows] = np.where(proved, meets.min(axis=1), 0.0)
-    return radius
+        meets = np.where(np.expand_dims(proved, 1), meets, 0.0)
+        meets[:, c] = np.inf
+        radii[rows] = meets
+    return radii
+
+
+def reaches(logits: ArrayLike, steepness: ArrayLike, diameter: float) -> tuple[Array, Array]:
+    """The least and the largest radius of each image, before float32's error is subtracted.
+
+    Args:
+        logits, steepness: as for :func:`steepness_radius`.
+        diameter: the largest distance of two images, which limits the radii.
+
+    Returns:
+        ``(least, largest)``, float64 arrays ``(n,)``.
+    """
+    radii = np.minimum(steepness_radii(logits, steepness), diameter)
+    least = radii.min(axis=1)
+    radii[np.arange(len(radii)), np.argmax(logits, axis=1)] = 0.0
+    return least, radii.max(axis=1)
+
+
+def lipschitz_radii(logits: ArrayLike, lipschitz: float = 1.0, error: Numbers = 0.0) -> Array:
+    """Radii against each other class, of which :func:`lipschitz_radius` is the least.
+
+    Args:
+        logits, lipschitz, error: as for :func:`lipschitz_radius`.
+
+    Returns:
+        float64 array ``(n, classes)``, as of :func:`steepness_radii`.
+
+    Examples:
+        >>> import numpy as np
+        >>> from zoo.certificates import lipschitz_radii
+        >>> lipschitz_radii(np.array([[1.0, 0.5, 0.0]])).tolist()
+        [[inf, 0.25, 0.5]]
+    """
+    count = np.shape(logits)[1]
+    return steepness_radii(logits, np.full((count, count), 2.0 * lipschitz), error)
 
 
 def margin(logits: ArrayLike) -> Array:

@@ -6,8 +6,13 @@ import zipfile
 
 import numpy as np
 
-from zoo.certificates.certificate import round_down
-from zoo.certificates.lipschitz import lipschitz_radius, steepness_radius
+from zoo.certificates.certificate import per_class_of, round_down
+from zoo.certificates.lipschitz import (
+    lipschitz_radii,
+    lipschitz_radius,
+    reaches,
+    steepness_radii,
+)
 from zoo.certificates.pair_distances import pair_distances
 from zoo.epsilon import Epsilon
 from zoo.typing import Array, ArrayLike, Budget, Numbers, Path
@@ -73,6 +78,24 @@ class LogitCertificate:
             TypeError, ValueError: for logits or images of a wrong type or shape; the message says
                 what was expected and what was given.
         """
+        return self.radii(logits, x)[0]
+
+    def per_class(self, logits: ArrayLike, x: ArrayLike | None = None) -> Array:
+        """Certified radii against each class, as ``per_class`` of :class:`zoo.Certificate`.
+
+        Args:
+            logits, x: as for :meth:`radius`.
+
+        Returns:
+            float32 array ``(n, classes)``, rounded down; ``inf`` for the predicted class.
+
+        Raises:
+            TypeError, ValueError: as :meth:`radius`.
+        """
+        return self.radii(logits, x)[1]
+
+    def radii(self, logits: ArrayLike, x: ArrayLike | None = None) -> tuple[Array, Array]:
+        """The results of :meth:`radius` and of :meth:`per_class`, computed together."""
         logits = np.asarray(logits)
         if logits.dtype not in (np.float32, np.float64):
             raise ValueError(
@@ -90,15 +113,23 @@ class LogitCertificate:
             x = checks.images(x, self.image_shape)
             if len(x) != len(logits):
                 raise ValueError(f"expected {len(logits)} images, one per row, got {len(x)}")
+        own = np.argmax(logits, axis=1)
         if steepness is None:
             error = self._error(logits, None, 0.0)
-            return round_down(lipschitz_radius(logits, self.lipschitz, error))
+            radius = round_down(lipschitz_radius(logits, self.lipschitz, error))
+            return radius, per_class_of(lipschitz_radii(logits, self.lipschitz, error), radius, own)
         # No two images in [0, 1] are farther apart than this.
         diameter = math.sqrt(math.prod(self.image_shape))
-        radius = np.minimum(steepness_radius(logits, steepness), diameter)
-        error = self._error(logits, x, radius)
-        radius = steepness_radius(logits, steepness, error)
-        return round_down(np.minimum(radius, diameter))
+
+        def proved(reach: Array) -> Array:
+            """Radii after the error was subtracted that float32 makes within a distance."""
+            radii = steepness_radii(logits, steepness, self._error(logits, x, reach))
+            return np.minimum(radii, diameter)
+
+        nearest, furthest = reaches(logits, steepness, diameter)
+        radius = round_down(proved(nearest).min(axis=1))
+        # The radii against other classes are larger, and so is the error within them.
+        return radius, per_class_of(proved(furthest), radius, own)
 
     def required_gaps(self, eps: Budget) -> Array:
         """By how much a predicted logit must exceed the others for a radius above a budget.

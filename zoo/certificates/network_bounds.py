@@ -13,8 +13,8 @@ from zoo.bounds.interval import boxes_of
 from zoo.bounds.perturbation import PerturbationSet
 from zoo.bounds.rules.rule import gives
 from zoo.bounds.valid_range import ValidRange, diameter
-from zoo.certificates.bisection import largest_by_margin
-from zoo.certificates.certificate import round_down
+from zoo.certificates.bisection import largest_by_margin, largest_per_class
+from zoo.certificates.certificate import per_class_of, round_down
 from zoo.certificates.lipschitz import margin
 from zoo.certificates.pairs import METHODS
 from zoo.epsilon import Epsilon
@@ -167,6 +167,43 @@ class NetworkBounds:
                 radius[left] = eps
         return logits, radius
 
+    def per_class(
+        self,
+        x: Array,
+        logits: Array,
+        radius: Array,
+        norm: Norm,
+        method: str,
+        bounds: ValidRange | None = (0.0, 1.0),
+        least_margin: float = 0.0,
+    ) -> Array:
+        """Radii of one batch against each class, found by a search of their own.
+
+        Args:
+            x, norm, method, bounds, least_margin: as for :meth:`certified_radius`.
+            logits, radius: the results of :meth:`certified_radius`.
+
+        Returns:
+            float32 array ``(n, classes)``, as ``per_class`` of :class:`zoo.Certificate`.
+        """
+        classes = np.argmax(logits, axis=1)
+        upper = 1e6 if bounds is None else diameter(bounds, x.shape[1:])[norm]
+        at_zero = np.max(logits, axis=1, keepdims=True) - np.asarray(logits, np.float64)
+        at_zero = at_zero - least_margin
+        at_zero[np.arange(len(x)), classes] = np.inf
+        found = [np.zeros(logits.shape)[:0]]
+        with double_precision():
+            step = self._prepared_step(logits.shape[1])
+            for i in range(0, len(x), step):
+                part = slice(i, i + step)
+
+                def margins(eps: Array, part: slice = part) -> Array:
+                    below = self.class_margins(x[part], classes[part], eps, norm, method, bounds)
+                    return below - least_margin
+
+                found.append(largest_per_class(margins, at_zero[part], radius[part], upper=upper))
+        return per_class_of(np.concatenate(found), radius, classes)
+
     def _prepared_step(self, classes: int) -> int:
         """Read the weights, and return the number of images that are bounded at the same time."""
         for rule in self.rules:
@@ -195,6 +232,26 @@ class NetworkBounds:
         Returns:
             float64 array ``(n,)``; ``-inf`` if a number may leave float32's range.
         """
+        return self.class_margins(x, classes, eps, norm, method, bounds).min(axis=1)
+
+    def class_margins(
+        self,
+        x: Array,
+        classes: Array,
+        eps: Array,
+        norm: Norm,
+        method: str,
+        bounds: ValidRange | None = (0.0, 1.0),
+    ) -> Array:
+        """Lower bounds of a class's logit minus each other logit, over balls of inputs.
+
+        Args:
+            x, classes, eps, norm, method, bounds: as for :meth:`margins`.
+
+        Returns:
+            float64 array ``(n, classes)``, ``inf`` for the class itself; ``-inf`` in all other
+            places if a number may leave float32's range.
+        """
         center = ops.convert_to_tensor(np.asarray(x, np.float64), "float64")
         perturbed = PerturbationSet(center, ops.convert_to_tensor(eps, "float64"), norm, bounds)
         if method == "crown":
@@ -211,7 +268,11 @@ class NetworkBounds:
             rows = ops.convert_to_tensor(rows, "float64")
             by_lines = lower_bounds(self.rules, perturbed, rows, relaxations)
             found = np.maximum(found, ops.convert_to_numpy(by_lines))
-        return np.where(_all_finite(relaxations.boxes), found.min(axis=1), -np.inf)
+        finite = np.asarray(_all_finite(relaxations.boxes))
+        found = np.where(np.broadcast_to(finite, len(classes))[:, None], found, -np.inf)
+        margins = np.full((len(classes), count), np.inf)
+        np.put_along_axis(margins, others, found, axis=1)
+        return margins
 
 
 def _reach(norm: Norm, bounds: ValidRange | None, shape: Shape) -> tuple[float, float]:

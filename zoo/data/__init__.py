@@ -95,7 +95,13 @@ def load(
             f"{name}/{split}: expected images {('n', *dataset.image_shape)} and labels ('n',), "
             f"got {images.shape} and {labels.shape}"
         )
-    return ImageSet(f"{name}/{split}", images, labels.astype(np.int64), dataset.num_classes)
+    return ImageSet(
+        f"{name}/{split}",
+        images,
+        labels.astype(np.int64),
+        dataset.num_classes,
+        class_names=dataset.class_names,
+    )
 
 
 def check(name: str | os.PathLike[str]) -> None:

@@ -1,7 +1,7 @@
 """The registry of image sets."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -19,7 +19,13 @@ class Dataset:
         load: function from the name of a split to a pair of arrays: images ``(n, height, width,
             channels)``, uint8 or floats in [0, 1], and integer labels ``(n,)``. None for a set that
             the builder in tensorflow-datasets prepares with these splits.
-        splits: names of the splits of the set, which include ``"train"`` and ``"test"``.
+        splits: names of the splits of the set, which include ``"train"`` and ``"test"``. No image
+            is in two of them.
+        class_names: names of the classes, in their order; None if they have only numbers.
+        groups: sets of related classes by name, as ``certificate.accuracy(groups=…)`` takes them.
+        source: address where the authors publish the set.
+        license: licence of the images, or what the authors say in place of one.
+        citation: the publication to cite: authors, title, journal and year.
 
     Raises:
         ValueError: naming the attribute that is wrong.
@@ -31,12 +37,23 @@ class Dataset:
     builder: str | None = None
     load: Callable[[str], tuple[np.ndarray, np.ndarray]] | None = None
     splits: tuple[str, ...] = ("train", "test")
+    class_names: tuple[str, ...] | None = None
+    groups: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    source: str = ""
+    license: str = ""
+    citation: str = ""
 
     def __post_init__(self) -> None:
         if self.builder is None and self.load is None:
             raise ValueError(f"{self.name}: a data set needs a builder, a load function, or both")
         if missing := {"train", "test"} - set(self.splits):
             raise ValueError(f"{self.name}: splits lacks {', '.join(sorted(missing))}")
+        names = self.class_names
+        if names is not None and len(set(names)) != self.num_classes:
+            raise ValueError(
+                f"{self.name}: class_names must be {self.num_classes} different names, got "
+                f"{len(names)} of which {len(set(names))} differ"
+            )
 
 
 #: The registered sets by name.

@@ -1,5 +1,13 @@
 """Image sets that tensorflow-datasets prepares."""
 
+import contextlib
+import hashlib
+import os
+import pathlib
+import urllib.parse
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 
 from zoo.utils.process import note_use
@@ -21,6 +29,68 @@ def from_tfds(builder: str, split: str) -> tuple[np.ndarray, np.ndarray]:
         RuntimeError: if tensorflow-datasets is not installed, or the set is not on this machine and
             cannot be downloaded.
     """
+    with _tensorflow_datasets(builder) as tfds:
+        loaded = tfds.load(builder, split=split, batch_size=-1, as_supervised=True)
+        images, labels = tfds.as_numpy(loaded)
+    return images, labels
+
+
+def from_own_builder(name: str, define: Callable[[Any], type], split: str) -> dict[str, np.ndarray]:
+    """Read one split of a set whose builder is defined here, and prepare the set if it is missing.
+
+    Args:
+        name: name of the builder, which is its folder in ``TFDS_DATA_DIR``.
+        define: function from the module ``tensorflow_datasets`` to the class of the builder.
+        split: name of a split of the builder.
+
+    Returns:
+        Dictionary from the name of a feature to the array of its values, in the order of the set.
+
+    Raises:
+        RuntimeError: as :func:`from_tfds`.
+    """
+    with _tensorflow_datasets(name) as tfds:
+        from tensorflow_datasets.core import registered
+
+        # tensorflow-datasets may have a builder of the same name, which must stay.
+        with registered.skip_registration():
+            kind = define(tfds)
+        # tensorflow-datasets itself reads the variable only once, when it is imported.
+        builder = kind(data_dir=os.environ.get("TFDS_DATA_DIR"))
+        builder.download_and_prepare()
+        return dict(tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1)))
+
+
+def archive(downloads: Any, address: str, digest: str) -> pathlib.Path:
+    """The path of an archive of a builder: one that the user has, or else the download.
+
+    Args:
+        downloads: the ``tfds.download.DownloadManager`` that the builder is given.
+        address: address of the archive. If a file of the same name lies in the manual folder of
+            tensorflow-datasets (``downloads/manual`` in ``TFDS_DATA_DIR``), this file is used as it
+            is.
+        digest: ``"md5:…"`` or ``"sha256:…"``, the digest that a download must have.
+
+    Raises:
+        ValueError: if the download has another digest.
+    """
+    name = pathlib.PurePosixPath(urllib.parse.urlsplit(address).path).name
+    own = pathlib.Path(downloads.download_dir) / "manual" / name
+    if own.is_file():
+        return own
+    path = pathlib.Path(downloads.download(address))
+    kind, _, expected = digest.partition(":")
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, kind).hexdigest()
+    if found != expected:
+        path.unlink()  # it would be taken for the archive the next time
+        raise ValueError(f"{address} has the {kind} digest {found}, expected {expected}")
+    return path
+
+
+@contextlib.contextmanager
+def _tensorflow_datasets(builder: str) -> Iterator[Any]:
+    """A context that gives the module; errors in it become a RuntimeError that names the set."""
     note_use("tensorflow")
     try:
         with without_startup_lines():
@@ -31,12 +101,10 @@ def from_tfds(builder: str, split: str) -> tuple[np.ndarray, np.ndarray]:
             "pass the path of an .npz file"
         ) from error
     try:
-        loaded = tfds.load(builder, split=split, batch_size=-1, as_supervised=True)
-        images, labels = tfds.as_numpy(loaded)
+        yield tfds
     except Exception as error:
         raise RuntimeError(
-            f"{builder} is not in the data folder and could not be downloaded "
+            f"{builder} is not in the data folder and could not be downloaded and prepared "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason'})"
             "; set TFDS_DATA_DIR to a folder that has it, or pass the path of an .npz file"
         ) from error
-    return images, labels

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zoo.evaluation.by_class import ClassReport
 from zoo.evaluation.comparison import Comparison
 from zoo.evaluation.outcome import Outcome, joined, outcome_of, required_labels
 from zoo.evaluation.report import RobustnessReport, report_of
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from zoo.models import CertifiedModel
 
 __all__ = [
+    "ClassReport",
     "Comparison",
     "Outcome",
     "RobustnessReport",
@@ -39,6 +41,7 @@ def evaluate(
     seed: int = 0,
     verbose: int = 0,
     nearest: bool = False,
+    per_class: bool = False,
     spare_certified: Iterable[str] = (),
     radii: bool = True,
 ) -> RobustnessReport:
@@ -63,6 +66,8 @@ def evaluate(
         nearest: True looks for the nearest flip of each image too, see
             :func:`zoo.attacks.nearest`: the certificate's ``nearest`` has the distances of the
             nearest ones that any attack found, and the report their median over the radius.
+        per_class: True asks for the certificate's ``per_class``, as for ``certify``, so that
+            ``report.by_class().confusion(eps)`` tells which classes can become which.
         spare_certified: names of attacks that leave out the images whose radius is proven to be
             the budget or more. No attack can fool those, so the accuracy is the same and slow
             attacks save most of their time; but these attacks then do not test the certificate.
@@ -92,6 +97,7 @@ def evaluate(
             seed=seed,
             verbose=verbose,
             nearest=nearest,
+            per_class=per_class,
             spare_certified=spare_certified,
             radii=radii,
         )

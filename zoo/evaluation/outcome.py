@@ -55,6 +55,7 @@ def outcome_of(
     first: int = 0,
     verbose: int = 0,
     nearest: bool = False,
+    per_class: bool = False,
     spare_certified: Iterable[str] = (),
     radii: bool = True,
 ) -> Outcome:
@@ -65,7 +66,7 @@ def outcome_of(
 
     Args:
         model, x, y, eps, norm, attacks, method, params, batch_size, seed, verbose, nearest,
-        spare_certified, radii: as for :func:`zoo.evaluation.evaluate`.
+        per_class, spare_certified, radii: as for :func:`zoo.evaluation.evaluate`.
         first: index of ``x[0]`` in the whole set, a multiple of ``batch_size``.
 
     Returns:
@@ -100,11 +101,17 @@ def outcome_of(
     notes = dict.fromkeys(note for chosen in by_label.values() for note in chosen.notes(model))
     spared = _spared(spare_certified, by_label)
     notes.update(dict.fromkeys(f"{label} left out the certified images" for label in spared))
-    decided = None if radii or not budgets else budgets
+    decided = None if radii or per_class or not budgets else budgets
     number_of_steps = 1 + nearest + len(budgets) * len(by_label)
     with steps("evaluating", number_of_steps, show=verbose) as advance:
         certificate = model.certify(
-            x, norm=norm, method=method, batch_size=batch_size, verbose=verbose, eps=decided
+            x,
+            norm=norm,
+            method=method,
+            batch_size=batch_size,
+            verbose=verbose,
+            eps=decided,
+            per_class=per_class,
         )
         advance()
         distances = np.full(len(x), np.inf)
@@ -143,6 +150,7 @@ def outcome_of(
                 far = np.where(predicted != certificate.prediction, far, np.inf)
                 distances = np.minimum(distances, far)
                 require_sound(certificate, y, by_attack[label], budget, label, first)
+                require_possible(certificate, predicted, budget, label, first)
                 advance()
             fooled.append((budget, by_attack))
     certificate = certificate.with_nearest(distances) if nearest else certificate
@@ -204,6 +212,30 @@ def require_sound(
             f"the certificate is wrong: {attack} at {certificate.norm} eps {budget} fools image "
             f"{first + index}, whose certified radius is {certificate.radius[index]:.6g}"
             f" ({len(broken)} images in all). This is a bug in zoo; please report it"
+        )
+
+
+def require_possible(
+    certificate: Certificate, predicted: Array, budget: Epsilon, attack: str, first: int = 0
+) -> None:
+    """Raise :class:`zoo.SoundnessError` if an attacked image has a class that was excluded.
+
+    Args:
+        certificate: the :class:`zoo.certificates.Certificate`.
+        predicted: int array ``(n,)``, the classes of the attacked images.
+        budget, attack, first: as for :func:`require_sound`.
+    """
+    if certificate.per_class is None:
+        return
+    rows = np.arange(len(predicted))
+    broken = np.flatnonzero(~certificate.possible(budget)[rows, predicted])
+    if len(broken):
+        index = int(broken[0])
+        radius = certificate.per_class[index, predicted[index]]
+        raise SoundnessError(
+            f"the certificate is wrong: {attack} at {certificate.norm} eps {budget} makes image "
+            f"{first + index} one of class {predicted[index]}, against which its certified radius "
+            f"is {radius:.6g} ({len(broken)} images in all). This is a bug in zoo; please report it"
         )
 
 

@@ -1,8 +1,10 @@
 """Plots of robustness reports."""
 
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from zoo.epsilon import Epsilon
 from zoo.typing import Path
@@ -10,6 +12,7 @@ from zoo.utils.axes import axes_or_new, finish, symbol
 from zoo.utils.whole_file import require_writable
 
 if TYPE_CHECKING:
+    from zoo.evaluation.by_class import ClassReport
     from zoo.evaluation.report import RobustnessReport
 
 #: Endings of the names of image files; each stands for a format that matplotlib writes.
@@ -72,6 +75,77 @@ def certified_accuracy(report: "RobustnessReport", ax: Any = None) -> Any:
         what=f"accuracy, % of {report.n} images",
         reach=[*budgets, 0.9 * eps[-1]],
     )
+
+
+def by_class(report: "ClassReport", ax: Any = None) -> Any:
+    """Draw the clean and the certified accuracy of each class as bars.
+
+    Args:
+        report: :class:`zoo.evaluation.ClassReport`.
+        ax: as for ``report.plot``.
+
+    Returns:
+        The axes.
+    """
+    ax = axes_or_new(ax)
+    whole = report.report
+    places = range(len(report.names))
+    ax.bar(places, _percent(report.clean), width=0.9, color="lightgray", label="clean")
+    budgets = sorted(report.rows, key=lambda row: float(Epsilon(row["eps"])))
+    for index, row in enumerate(budgets):
+        # Narrower and darker bars for larger budgets, in front of each other.
+        shade = 0.35 + 0.6 * (index + 1) / max(1, len(budgets))
+        ax.bar(
+            places,
+            _percent(row["certified"]),
+            width=0.8 * (1 - index / (len(budgets) + 1)),
+            color=(0.1, 0.35, 0.6, shade),
+            label=f"certified, {row['eps']}",
+        )
+    _name_classes(ax, "x", report.names)
+    ax.set_xlim(-0.6, len(report.names) - 0.4)
+    ax.set_ylim(0, 101)
+    ax.set_ylabel("accuracy, % of the images of a class")
+    ax.set_title(f"By class ({symbol(whole.norm)}, {whole.method}), n = {whole.n}")
+    ax.grid(alpha=0.3, axis="y")
+    ax.legend()
+    return ax
+
+
+def confusion(report: "ClassReport", eps: Epsilon, ax: Any = None) -> Any:
+    """Draw which classes the images of each class may become within a budget.
+
+    Args:
+        report: :class:`zoo.evaluation.ClassReport`.
+        eps: the budget.
+        ax: as for ``report.plot``.
+
+    Returns:
+        The axes.
+    """
+    ax = axes_or_new(ax)
+    image = ax.imshow(_percent(report.confusion(eps)), vmin=0, vmax=100, cmap="Blues")
+    _name_classes(ax, "x", report.names)
+    _name_classes(ax, "y", report.names)
+    ax.set_xlabel("class that it may become")
+    ax.set_ylabel("class of the image")
+    ax.set_title(f"Possible within {symbol(report.report.norm)} {eps}")
+    ax.figure.colorbar(image, ax=ax, label="% of the images of a class")
+    return ax
+
+
+def _percent(shares: Any) -> Any:
+    return 100 * np.nan_to_num(np.asarray(shares, np.float64))
+
+
+def _name_classes(ax: Any, axis: str, names: Sequence[str]) -> None:
+    size = "small" if len(names) <= 12 else "xx-small"
+    ticks = range(len(names))
+    if axis == "x":
+        turned = 90 if max(map(len, names)) > 3 else 0
+        ax.set_xticks(ticks, names, rotation=turned, fontsize=size)
+    else:
+        ax.set_yticks(ticks, names, fontsize=size)
 
 
 def comparison(reports: "Mapping[str, RobustnessReport]", ax: Any = None) -> Any:

@@ -2,12 +2,14 @@
 
 import dataclasses
 import html
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from zoo.certificates.certificate import Certificate
 from zoo.epsilon import Epsilon
+from zoo.evaluation.by_class import ClassReport, class_report
 from zoo.evaluation.outcome import Outcome, require_sound
 from zoo.typing import Array
 from zoo.utils.json_text import json_text, json_value
@@ -79,6 +81,46 @@ class RobustnessReport:
         from zoo.evaluation.plots import certified_accuracy
 
         return certified_accuracy(self, ax)
+
+    def by_class(self, class_names: Sequence[str] | None = None) -> ClassReport:
+        """The accuracies for each class, and which classes its images may become.
+
+        For two classes there are sensitivity and specificity, too.
+
+        Args:
+            class_names: names of all classes, in their order, such as
+                ``zoo.data.DATASETS["gtsrb"].class_names``; None for their numbers.
+
+        Returns:
+            :class:`ClassReport`.
+
+        Raises:
+            ValueError: if there are not as many names as classes.
+
+        Examples:
+            >>> import zoo
+            >>> model, test = zoo.load("lc-lmt-digits"), zoo.data.load("digits").take(50)
+            >>> report = zoo.evaluate(model, test.images, test.labels, eps=[0.1], attacks="fgsm")
+            >>> print(report.by_class().table().head(2))                     # doctest: +ELLIPSIS
+            class  n    clean  fgsm 0.1  certified 0.1
+            0      ...
+            1      ...
+            >>> report.by_class().confusion(0.1).shape
+            (10, 10)
+        """
+        return class_report(self, class_names)
+
+    def plot_by_class(self, class_names: Sequence[str] | None = None, ax: Any = None) -> Any:
+        """Draw the clean and the certified accuracy of each class.
+
+        Args:
+            class_names: as for :meth:`by_class`.
+            ax: as for :meth:`plot`.
+
+        Returns:
+            The axes.
+        """
+        return self.by_class(class_names).plot(ax)
 
     def table(self) -> Table:
         """A table of the accuracies with a row for each budget."""

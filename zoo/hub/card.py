@@ -1,5 +1,6 @@
 """The model card of a checkpoint, with the Hub's evaluation-result metadata."""
 
+from zoo.data import DATASETS
 from zoo.epsilon import Epsilon
 from zoo.hub.records import AttackResult, CertifiedResult, NearestFlips, Record, Seeds
 from zoo.project import INDEX
@@ -52,7 +53,7 @@ Certificate: {method}. {nearest}{seeds}
 Weights and code: {license}. If you use them, please cite the paper whose method this is:
 
 > {paper}
-"""
+{images_of}"""
 
 
 def card(record: Record) -> str:
@@ -113,6 +114,7 @@ def card(record: Record) -> str:
         dataset=record.dataset,
         norm=norm,
         license=record.license,
+        images_of=_images(record.dataset),
         paper=record.paper,
         notes=record.notes,
         epochs=run.epochs,
@@ -137,6 +139,17 @@ def card(record: Record) -> str:
         ),
     )
     return f"---\n{metadata.to_yaml()}\n---\n{text}"
+
+
+def _images(name: str) -> str:
+    """A paragraph about where an image set comes from; empty if the registry does not say."""
+    dataset = DATASETS.get(name)
+    if dataset is None or not dataset.source:
+        return ""
+    return (
+        f"\nThe images of {name} are not part of this repository. They come from "
+        f"{dataset.source} (licence: {dataset.license}):\n\n> {dataset.citation}\n"
+    )
 
 
 def _settings(attack: str, results: list[AttackResult], n: int) -> str:

@@ -76,6 +76,12 @@ class AnyClassifier(CertifiedModel):
         )
         return CertifiedBatch(logits, radius)
 
+    def per_class_radius(self, x, norm, method, found):
+        bounds = NetworkBounds(self.network)
+        return bounds.per_class(
+            x, found.logits, found.radius, norm, method, least_margin=self.least_margin
+        )
+
     def _choose_certificate(self, norm, method):
         if self.probabilities:
             raise ValueError(

@@ -15,10 +15,10 @@ from keras import ops
 from zoo.bounds.model_state import require_own_methods, state_of
 from zoo.callbacks.inherited_budget import InheritedBudget, some_images
 from zoo.certificates import Certificate, CertifiedBatch, LogitCertificate
-from zoo.certificates.certificate import at_budgets
+from zoo.certificates.certificate import at_budgets, budgets_to_decide
 from zoo.certificates.lipschitz import margin
 from zoo.certificates.pairs import choose
-from zoo.epsilon import Epsilon, required_budgets
+from zoo.epsilon import Epsilon
 from zoo.errors import UnsupportedLayerError
 from zoo.layers.augmentation import Augmentation
 from zoo.metrics.certified_accuracy import certified_metrics
@@ -329,6 +329,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         verbose: int = 0,
         nearest: bool = False,
         eps: Budget | Sequence[Budget] | Array | None = None,
+        per_class: bool = False,
     ) -> Certificate:
         """Prove for each image a radius within which no perturbation changes the prediction.
 
@@ -350,6 +351,9 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             eps: budget or list of budgets: numbers, or strings such as ``"8/255"``. Given them, the
                 certificate tells for each image whether its radius is above them, and no more;
                 that takes less time where a radius is searched for.
+            per_class: True asks for the radius against each class, the certificate's
+                ``per_class``. Methods with a formula for it give it in any case; the others search
+                for it, which takes several times as long as the radius alone.
 
         Returns:
             :class:`zoo.certificates.Certificate` with ``n`` entries. If ``x`` is a data set that
@@ -367,8 +371,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         norm, method = self._choose_certificate(norm, method)
         self.require_certifiable()
         checks.true_or_false(nearest, "nearest")
-        budgets = None if eps is None else required_budgets(eps)
-        predictions, radii, margins, of_method = [], [], [], []
+        budgets = budgets_to_decide(eps, per_class)
+        predictions, radii, margins, of_method, of_classes = [], [], [], [], []
         with _weights_read_once():
             for batch in track(_batches(x, batch_size), "certifying", show=verbose):
                 if budgets is None:
@@ -379,6 +383,12 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
                 radii.append(found.radius)
                 margins.append(margin(found.logits))
                 of_method += [] if found.nearest is None else [found.nearest]
+                if per_class and found.per_class is None:
+                    of_classes.append(self.per_class_radius(batch, norm, method, found))
+                elif found.per_class is not None:
+                    of_classes.append(found.per_class)
+        if per_class and not of_classes:
+            of_classes.append(np.zeros((0, self.num_classes)))
         certificate = Certificate(
             prediction=_joined(predictions, np.int64),
             radius=_joined(radii, np.float32),
@@ -389,6 +399,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             nearest=_joined(of_method, np.float32) if of_method else None,
             labels=y,
             decided_at=None if budgets is None else tuple(map(str, budgets)),
+            per_class=_joined(of_classes, np.float32) if of_classes else None,
         )
         if not nearest:
             return certificate
@@ -452,7 +463,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             :meth:`certified_radius`.
         """
         found = self.certified_radius(x, norm, method)
-        return dataclasses.replace(found, radius=at_budgets(found.radius, budgets))
+        return dataclasses.replace(found, radius=at_budgets(found.radius, budgets), per_class=None)
 
     def _decide(self) -> Callable[..., CertifiedBatch]:
         """:meth:`decided`, or that of this class if a subclass has a certificate of its own."""
@@ -460,6 +471,26 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         if issubclass(decided, radius):
             return self.decided
         return functools.partial(CertifiedModel.decided, self)
+
+    def per_class_radius(self, x: Array, norm: Norm, method: str, found: CertifiedBatch) -> Array:
+        """Search for the radii of one batch against each class, if the method has no formula.
+
+        :meth:`certify` calls this for ``per_class=True`` if ``found.per_class`` is None.
+
+        Args:
+            x, norm, method: as for :meth:`certified_radius`.
+            found: what :meth:`certified_radius` returned for them.
+
+        Returns:
+            float32 array ``(n, classes)``, as ``per_class`` of :class:`zoo.Certificate`.
+
+        Raises:
+            ValueError: if there is no such search.
+        """
+        raise ValueError(
+            f"the certificate {norm!r}, {method!r} of a {type(self).__name__} has no radius for "
+            "each class; leave out per_class"
+        )
 
     def derive(self) -> Any:
         """Compute what the certificate needs from the weights; :meth:`derived` caches it."""

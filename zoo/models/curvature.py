@@ -11,8 +11,9 @@ from keras import ops
 from zoo.bounds.curvature import Curvature, GlobalCurvature
 from zoo.bounds.smooth_network import SmoothNetwork
 from zoo.certificates import CertifiedBatch, round_down
-from zoo.certificates.certificate import at_budgets
-from zoo.certificates.curvature import deciding_radii, radii
+from zoo.certificates.certificate import at_budgets, per_class_of
+from zoo.certificates.curvature import deciding_radii, pairs_of
+from zoo.certificates.curvature import radii as radii_of
 from zoo.certificates.local_curvature import enlarged
 from zoo.certificates.pairs import PAIRS
 from zoo.epsilon import Epsilon
@@ -195,11 +196,16 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         logits = ops.convert_to_numpy(self(x, training=False))
         smooth, curvature = self.derived()
         flat, classes = x.reshape(len(x), -1), np.argmax(logits, axis=1)
-        found = radii(smooth, curvature.of(np.unique(classes)), flat, classes)
+        found = radii_of(smooth, curvature.of(np.unique(classes)), flat, classes)
         if method == "curvature-local":
             found = enlarged(smooth, flat, classes, found)
-        radius = self._finite(found.radius.min(axis=1), logits)
-        return CertifiedBatch(logits, radius, found.nearest.min(axis=1))
+        proved = self._finite(found.radius, logits)
+        radius = round_down(proved.min(axis=1))
+        radii = np.zeros(logits.shape)
+        _, others = pairs_of(classes, self.num_classes)
+        np.put_along_axis(radii, others.reshape(proved.shape), proved, axis=1)
+        per_class = per_class_of(radii, radius, classes)
+        return CertifiedBatch(logits, radius, found.nearest.min(axis=1), per_class)
 
     def decided(
         self, x: Array, norm: Norm, method: str, budgets: Sequence[Epsilon]
@@ -213,13 +219,14 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         radius = deciding_radii(
             smooth, curvature.of(np.unique(classes)), flat, classes, beyond[0], beyond[-1]
         )
-        return CertifiedBatch(logits, at_budgets(self._finite(radius, logits), budgets))
+        radius = round_down(self._finite(radius[:, None], logits)[:, 0])
+        return CertifiedBatch(logits, at_budgets(radius, budgets))
 
-    def _finite(self, radius: Array, logits: Array) -> Array:
-        """Radii in float32, at most the diameter of the image box, and 0 for overflown logits."""
+    def _finite(self, radii: Array, logits: Array) -> Array:
+        """Radii ``(n, …)``, at most the diameter of the image box, and 0 for overflown logits."""
         diameter = math.sqrt(math.prod(self.image_shape))
-        radius = np.where(np.isfinite(logits).all(axis=1), radius, 0.0)
-        return round_down(np.minimum(radius, diameter))
+        finite = np.isfinite(logits).all(axis=1, keepdims=True)
+        return np.where(finite, np.minimum(radii, diameter), 0.0)
 
     def _worst_points(
         self, images: Tensor, y: Tensor, logits: Tensor, upper: Tensor, rho: Tensor, steps: int

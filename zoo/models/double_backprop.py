@@ -145,6 +145,10 @@ class DoubleBackpropNet(WrappedModel):
     ) -> CertifiedBatch:
         return CertifiedBatch(*NetworkBounds(self.network).decided(x, norm, method, budgets))
 
+    def per_class_radius(self, x: Array, norm: Norm, method: str, found: CertifiedBatch) -> Array:
+        bounds = NetworkBounds(self.network)
+        return bounds.per_class(x, found.logits, found.radius, norm, method)
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),

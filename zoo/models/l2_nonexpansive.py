@@ -205,7 +205,8 @@ class L2NonexpansiveNet(CertifiedModel):
 
     def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
         logits = ops.convert_to_numpy(self(x, training=False))
-        return CertifiedBatch(logits, self.derived().radius(logits, x))
+        radius, per_class = self.derived().radii(logits, x)
+        return CertifiedBatch(logits, radius, per_class=per_class)
 
     def export_model(self) -> keras.Model:
         return self.condense()

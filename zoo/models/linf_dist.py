@@ -11,10 +11,12 @@ from zoo.certificates import (
     CertifiedBatch,
     LogitCertificate,
     largest_certified,
+    lipschitz_radii,
     lipschitz_radius,
     round_down,
 )
 from zoo.certificates.bisection import largest_of_budgets
+from zoo.certificates.certificate import per_class_of
 from zoo.certificates.pairs import PAIRS
 from zoo.epsilon import Epsilon
 from zoo.layers import LinfDistance
@@ -141,14 +143,21 @@ class LinfDistNet(LinfDistFeatures):
         logits = ops.convert_to_numpy(self(x, training=False))
         error = self._rounding_error()
         radius = lipschitz_radius(logits, self.lipschitz(), error)
-        if method == "lipschitz":
-            return CertifiedBatch(logits, round_down(radius))
+        radii = lipschitz_radii(logits, self.lipschitz(), error)
         predicted = np.argmax(logits, axis=1)
+        if method == "lipschitz":
+            radius = round_down(radius)
+            per_class = per_class_of(radii, radius, predicted)
+            return CertifiedBatch(logits, radius, per_class=per_class)
 
         def is_certified(eps: Array) -> Array:
             return self._margin(x, predicted, eps) > 4.0 * error
 
-        return CertifiedBatch(logits, largest_certified(is_certified, radius))
+        # The interval bounds enlarge the radius against the nearest class; those against the other
+        # classes stay the ones by the Lipschitz constant, which cost nothing.
+        radius = largest_certified(is_certified, radius)
+        per_class = per_class_of(radii, radius, predicted)
+        return CertifiedBatch(logits, radius, per_class=per_class)
 
     def decided(
         self, x: Array, norm: Norm, method: str, budgets: Sequence[Epsilon]

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.certificates import CertifiedBatch, largest_certified
-from zoo.certificates.bisection import largest_of_budgets
+from zoo.certificates import CertifiedBatch, largest_certified, round_down
+from zoo.certificates.bisection import largest_of_budgets, largest_per_class
+from zoo.certificates.certificate import per_class_of
 from zoo.certificates.pairs import PAIRS
 from zoo.epsilon import Epsilon
 from zoo.layers import EqualizedDense
@@ -180,6 +181,21 @@ class LinfDistMLP(LinfDistFeatures):
         logits = ops.convert_to_numpy(self._logits_of(features))
         return logits, _Bounds(self, x, np.array(features, np.float64), np.argmax(logits, axis=1))
 
+    def per_class_radius(self, x: Array, norm: Norm, method: str, found: CertifiedBatch) -> Array:
+        features = np.array(self.features(x, training=False), np.float64)
+        classes, head = np.argmax(found.logits, axis=1), _Head(self)
+
+        def margins(eps: Array) -> Array:
+            # Budgets are float32 numbers, in which the box around an image is computed.
+            eps = round_down(eps)
+            if method == "interval":
+                return head.margins(*self.feature_bounds(x, eps), classes)
+            reach = eps.astype(np.float64)[:, None] / self.std
+            return head.margins(features - reach, features + reach, classes)
+
+        radii = largest_per_class(margins, margins(np.zeros(len(x))), found.radius, upper=1.0)
+        return per_class_of(radii, found.radius, classes)
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
@@ -236,6 +252,17 @@ class _Head:
         Returns:
             float64 array ``(n,)``.
         """
+        return self.margins(lower, upper, predicted).min(axis=1)
+
+    def margins(self, lower: Array, upper: Array, predicted: Array) -> Array:
+        """Lower bounds of ``f_c − f_j`` for each class j; ``inf`` for the class c itself.
+
+        Args:
+            lower, upper, predicted: as for :meth:`margin`.
+
+        Returns:
+            float64 array ``(n, classes)``.
+        """
         # Both the ends of the box and the features of a perturbed image have this rounding error.
         lower = np.asarray(lower, np.float64) - 2.0 * self.feature_error
         upper = np.asarray(upper, np.float64) + 2.0 * self.feature_error
@@ -248,12 +275,12 @@ class _Head:
         centre, reach = (lower + upper) / 2.0, (upper - lower) / 2.0 + TANH_ERROR
         # A sum that may overflow in float32 has no bounded error, so it certifies nothing.
         held = (size < LARGEST).all(axis=1) & (self.logit_size < LARGEST).all()
-        margin = np.full(len(lower), np.inf)
+        margins = np.full((len(lower), len(self.b2)), np.inf)
         for c in np.unique(predicted):
             rows = predicted == c
             difference = self.w2[:, [c]] - self.w2
             bound = centre[rows] @ difference - reach[rows] @ np.abs(difference)
             bound += self.b2[c] - self.b2 - self.logit_error[c] - self.logit_error
-            bound[:, c] = np.inf
-            margin[rows] = bound.min(axis=1)
-        return np.where(held, margin, -np.inf)
+            margins[rows] = np.where(held[rows, None], bound, -np.inf)
+            margins[rows, c] = np.inf
+        return margins

@@ -12,7 +12,9 @@ from keras import ops
 from zoo.bounds.liplt import LipLTNetwork
 from zoo.bounds.lipschitz import LipschitzNetwork, lengths
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
-from zoo.certificates import CertifiedBatch, LogitCertificate, round_down, steepness_radius
+from zoo.certificates import CertifiedBatch, LogitCertificate, round_down, steepness_radii
+from zoo.certificates.certificate import per_class_of
+from zoo.certificates.lipschitz import reaches
 from zoo.certificates.pairs import PAIRS
 from zoo.losses import CalibratedMargin, CertifiedRadiusMaximization, LipschitzMargin
 from zoo.losses.lipschitz_loss import LipschitzLoss
@@ -242,18 +244,29 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         tensors = bounded.tensors(self._pixels(ops.convert_to_tensor(x, "float32")))
         logits = ops.convert_to_numpy(self(x, training=False))
         if not np.isfinite(gains).all():
-            return CertifiedBatch(logits, np.zeros(len(logits), np.float32))
+            nothing = np.zeros(len(logits), np.float32)
+            own = np.argmax(logits, axis=1)
+            per_class = per_class_of(np.zeros(logits.shape), nothing, own)
+            return CertifiedBatch(logits, nothing, per_class=per_class)
         sizes = [lengths(tensor) for tensor in tensors]
         # No two images in [0, 1] are further apart than this.
         diameter = math.sqrt(math.prod(self.image_shape))
-        reach = np.minimum(steepness_radius(logits, steepness), diameter)
 
-        def size(place: int, error: Array) -> Array:
-            # An upper bound of the size of a step's computed inputs, for every image within reach.
-            return sizes[place] + 2.0 * error + gains[place] * reach
+        def proved(reach: Array) -> Array:
+            """Radii after the error was subtracted that float32 makes within a distance."""
 
-        radius = steepness_radius(logits, steepness, self._error(bounded, bounds, size))
-        return CertifiedBatch(logits, round_down(np.minimum(radius, diameter)))
+            def size(place: int, error: Array) -> Array:
+                # An upper bound of the size of a step's computed inputs, for images within reach.
+                return sizes[place] + 2.0 * error + gains[place] * reach
+
+            radii = steepness_radii(logits, steepness, self._error(bounded, bounds, size))
+            return np.minimum(radii, diameter)
+
+        nearest, furthest = reaches(logits, steepness, diameter)
+        radius = round_down(proved(nearest).min(axis=1))
+        # The radii against other classes are larger, and so is the error within them.
+        per_class = per_class_of(proved(furthest), radius, np.argmax(logits, axis=1))
+        return CertifiedBatch(logits, radius, per_class=per_class)
 
     def logit_certificate(self) -> LogitCertificate:
         """The certificate as a function of the logits.
