@@ -33,6 +33,19 @@ class PublishedResult:
     deterministic: bool = True
     caveat: str = ""
 
+    @property
+    def short_source(self) -> str:
+        """The source in a few words: its first author, the venue and the year.
+
+        Examples:
+            >>> from zoo.evaluation.leaderboard.published import published
+            >>> published("cifar10", "linf")[0].short_source
+            'Zhang et al., ICLR 2022'
+        """
+        authors, _, rest = self.source.partition(": ")
+        first, *others = authors.split(", ")
+        return f"{first}{' et al.' if others else ''}, {rest.rpartition(', ')[2]}"
+
 
 def published(dataset: str | None = None, norm: str | None = None) -> list[PublishedResult]:
     """Published results, those of one budget from the highest certified accuracy to the lowest.
