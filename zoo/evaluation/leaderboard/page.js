@@ -60,7 +60,7 @@ const COLUMNS = [
     about: "the certificate holds for certain, not with some probability" },
   { label: "extra training data", value: (r) => r.extra_data },
   { label: "architecture", value: (r) => r.architecture },
-  { label: "notes", value: (r) => r.notes || null, paper: (p) => p.caveat || DASH },
+  { label: "notes", value: (r) => r.notes || null },
 ];
 
 // ---- Building elements: text is inserted only as text nodes and attributes, never as markup ----
@@ -272,7 +272,7 @@ function drawCell(column, row) {
 function drawPaperCell(column, paper) {
   if (column.label === "model") {
     return html("th", { scope: "row", class: "model", title: paper.source },
-      paper.name, html("small", {}, paper.short_source));
+      paper.name, html("small", {}, [paper.short_source, paper.caveat].filter(Boolean).join("; ")));
   }
   return html("td", { class: classesOf(column) }, column.paper ? column.paper(paper) : "");
 }

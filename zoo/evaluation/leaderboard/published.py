@@ -35,7 +35,7 @@ class PublishedResult:
 
     @property
     def short_source(self) -> str:
-        """The source in a few words: its first author, the venue and the year.
+        """The source in a few words: its authors, at most two by name, the venue and the year.
 
         Examples:
             >>> from zoo.evaluation.leaderboard.published import published
@@ -43,8 +43,9 @@ class PublishedResult:
             'Zhang et al., ICLR 2022'
         """
         authors, _, rest = self.source.partition(": ")
-        first, *others = authors.split(", ")
-        return f"{first}{' et al.' if others else ''}, {rest.rpartition(', ')[2]}"
+        names = authors.split(", ")
+        short = " and ".join(names) if len(names) < 3 else f"{names[0]} et al."
+        return f"{short}, {rest.rpartition(', ')[2]}"
 
 
 def published(dataset: str | None = None, norm: str | None = None) -> list[PublishedResult]:

@@ -53,6 +53,21 @@ def grouped(found: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[
     return groups
 
 
+def best_rows(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The row with the highest certified accuracy for each checkpoint, norm and budget.
+
+    Args:
+        found: rows, as :func:`rows` returns them.
+
+    Returns:
+        List of rows, in their original order.
+    """
+    best: dict[tuple, dict[str, Any]] = {}
+    for row in found:
+        best.setdefault((row["model"], row["norm"], row["budget"]), row)
+    return list(best.values())
+
+
 def _row(record: Record, result: CertifiedResult) -> dict[str, Any]:
     strongest = _strongest_attack(record, result)
     cost = record.metrics.cost
