@@ -12,9 +12,9 @@ _HEAD = """
 # Models
 
 Every checkpoint at every budget it was measured at, with its best certificate there. `zoo
-leaderboard --models MODELS.md` writes this page from `weights_manifest.json`; change nothing here by
-hand. The leaderboard of the documentation shows the same numbers with charts, and with every
-certificate.
+leaderboard --models MODELS.md` writes this page from `weights_manifest.json`; change nothing here
+by hand. The page that `zoo leaderboard --out FOLDER` writes shows the same numbers with charts, and
+with every certificate.
 
 * **certified**: accuracy that is proven, a lower bound against any attack of that budget. In
   parentheses is its 95 % interval (Wilson) in percent, for n images.

@@ -53,8 +53,8 @@ def data(records: list[Record]) -> dict[str, list[dict[str, Any]]]:
 
     Returns:
         Dictionary: ``rows`` and ``curves`` as the functions of these names return them, and
-        ``published``, the results of papers for the data sets and norms of the rows, with accuracies
-        between 0 and 1.
+        ``published``, the results of papers for the data sets and norms of the rows, with
+        accuracies between 0 and 1.
     """
     found = rows(records)
     return {
