@@ -13,7 +13,7 @@ import yaml
 import zoo
 from zoo import cli
 from zoo.citation import PAPERS
-from zoo.project import INDEX
+from zoo.project import DOCUMENTATION, INDEX, REPOSITORY
 
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -74,7 +74,8 @@ def test_the_citation_file_is_valid_and_about_this_package():
 def test_the_addresses_are_the_same_everywhere():
     urls = PROJECT["urls"]
     assert urls["Homepage"] == INDEX == citation_file()["url"]
-    assert urls["Repository"] == citation_file()["repository-code"]
+    assert urls["Repository"] == REPOSITORY == citation_file()["repository-code"]
+    assert urls["Documentation"] == DOCUMENTATION
     for page in ("docs/releases.md",):
         text = (ROOT / page).read_text(encoding="utf-8")
         found = re.findall(r"https://github\.com/[\w.-]+/[\w.-]+/blob/main/CHANGELOG\.md", text)

@@ -51,6 +51,13 @@ def main(arguments=None):
         "results into its manifest entry and its card",
     )
     parser.add_argument(
+        "--curve",
+        action="store_true",
+        help="instead of training, certify the measured test images of the shipped checkpoint, and "
+        "write the certified accuracy at every budget into curve.json beside the weights, and its "
+        "picture into the card",
+    )
+    parser.add_argument(
         "--seeds",
         type=int,
         metavar="N",
@@ -75,6 +82,12 @@ def main(arguments=None):
             name = recipe["name"]
             cost = measure_cost(name)
             print(f"{name}: {cost.milliseconds} ms an image, {cost.method}, n = {cost.n}")
+            return 0
+        if options.curve:
+            from training.measure import measure_curve
+
+            curve = measure_curve(recipe["name"], verbose=0 if options.quiet else 1)
+            print(f"{recipe['name']}: {len(curve.budgets)} budgets, n = {curve.n}, {curve.method}")
             return 0
         if options.seeds is not None:
             from training.seeds import train_seeds

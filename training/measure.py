@@ -12,9 +12,11 @@ from training.cost import cost
 from training.run import build
 from zoo import data
 from zoo.attacks import ATTACKS, Attack, check_settings
+from zoo.certificates import Certificate
 from zoo.evaluation import RobustnessReport, evaluate
 from zoo.hub import catalog, checkpoint, download, golden, loading
-from zoo.hub.card import card
+from zoo.hub.card import write_card
+from zoo.hub.curve import Curve
 from zoo.hub.records import (
     AttackResult,
     CertifiedResult,
@@ -51,7 +53,7 @@ def check(recipe, *, data_file=None, weights=None):
     test = data.load(data_file or recipe["data"]["name"], "test")
     model = build(recipe)
     # With no images, certify and attack do nothing but check their arguments.
-    metrics_of(model, test.take(0), recipe)
+    _metrics(model, test.take(0), recipe)
 
 
 def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
@@ -89,9 +91,8 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
     # We measure the model from the stored file, whose weights are rounded.
     model = checkpoint.load(folder)
     test = data.load(data_file or recipe["data"]["name"], "test")
-    metrics = dataclasses.replace(
-        metrics_of(model, test, recipe, verbose), cost=cost(model, test.images)
-    )
+    metrics, tightest = _metrics(model, test, recipe, verbose)
+    metrics = dataclasses.replace(metrics, cost=cost(model, test.images))
     target = pathlib.Path(weights or catalog.WEIGHTS) / recipe["name"]
     target.mkdir(parents=True, exist_ok=True)
     files = []
@@ -124,7 +125,9 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
         notes=recipe.get("notes", ""),
         golden=golden.logits(model),
     )
-    (target / "README.md").write_text(card(record), encoding="utf-8")
+    curve = _curve(record, tightest, test.take(metrics.n).required_labels())
+    curve.save(target / checkpoint.CURVE)
+    write_card(record, target)
     catalog.write(record)
     return record
 
@@ -169,13 +172,66 @@ def measure_attacks(name, verbose=1) -> Record:
     record = catalog.info(name)
     metrics = dataclasses.replace(record.metrics, attacked=attacked, nearest=nearest)
     record = dataclasses.replace(record, metrics=metrics, golden=golden.logits(model))
-    (catalog.WEIGHTS / name / "README.md").write_text(card(record), encoding="utf-8")
+    write_card(record, catalog.WEIGHTS / name)
     catalog.write(record)
     return record
 
 
-def metrics_of(model, test, recipe, verbose=0) -> Measurement:
-    """Measure clean, attacked and certified accuracy on test images, but not the cost."""
+def measure_curve(name, verbose=1) -> Curve:
+    """Certify the measured test images of a shipped checkpoint, and store the curve of the radii.
+
+    Args:
+        name: name of the checkpoint in the catalog.
+        verbose: 1 shows progress bars.
+
+    Returns:
+        The :class:`zoo.hub.curve.Curve` that was written beside the weights. The card is renewed.
+
+    Raises:
+        ValueError: if an accuracy differs from the recorded one, naming both. Nothing has been
+            written.
+    """
+    record = catalog.info(name)
+    model, test = loading.load(name), data.load(record.dataset, "test").take(record.metrics.n)
+    certificate = model.certify(
+        test.images,
+        norm=record.norm,
+        method=record.metrics.certified[0].method,
+        verbose=verbose,
+    )
+    curve = _curve(record, certificate, test.required_labels())
+    curve.save(catalog.WEIGHTS / name / checkpoint.CURVE)
+    write_card(record, catalog.WEIGHTS / name)
+    return curve
+
+
+def _curve(record, certificate, labels) -> Curve:
+    """The curve of the certificate of a record's test images, which must agree with the record."""
+    recorded = {"0": record.metrics.clean}
+    recorded |= {
+        result.eps: result.accuracy
+        for result in record.metrics.certified
+        if result.method == certificate.method
+    }
+    (weights,) = (file.sha256 for file in record.files if file.path == checkpoint.WEIGHTS)
+    budgets = [eps for eps in recorded if eps != "0"]
+    curve = Curve.of(certificate, labels, budgets=budgets, weights=weights)
+    measured = {eps: curve.accuracy(eps) for eps in budgets} | {"0": curve.clean / curve.n}
+    for eps, accuracy in recorded.items():
+        if measured[eps] != accuracy:
+            what = "clean accuracy" if eps == "0" else f"certified accuracy at eps {eps}"
+            raise ValueError(
+                f"{record.name}: the {what} is {measured[eps]} here, and {accuracy} in the "
+                "manifest; measure the checkpoint again"
+            )
+    return curve
+
+
+def _metrics(model, test, recipe, verbose=0) -> tuple[Measurement, Certificate]:
+    """Measure clean, attacked and certified accuracy on test images, but not the cost.
+
+    The second value is the tightest certificate of the images.
+    """
     settings = recipe["measure"]
     test = test.take(settings.get("images", len(test)))
     report = _report(model, test, recipe, verbose)
@@ -198,7 +254,7 @@ def metrics_of(model, test, recipe, verbose=0) -> Measurement:
             )
             for row in report.rows
         ]
-    return Measurement(
+    metrics = Measurement(
         n=len(test),
         split="test",
         clean=float(np.mean(tightest.prediction == labels)),
@@ -207,6 +263,7 @@ def metrics_of(model, test, recipe, verbose=0) -> Measurement:
         nearest=_nearest(model, test, recipe, verbose),
         seed=recipe["seed"],
     )
+    return metrics, tightest
 
 
 def _attacks(settings) -> dict[str, Attack]:

@@ -8,7 +8,7 @@ import numpy as np
 from training.run import train
 from zoo import data
 from zoo.hub import catalog
-from zoo.hub.card import card
+from zoo.hub.card import write_card
 from zoo.hub.records import Record, Seeds, Spread
 from zoo.utils import checks
 
@@ -58,6 +58,6 @@ def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Rec
     record = catalog.info(recipe["name"])
     metrics = dataclasses.replace(record.metrics, seeds=Seeds(seeds=seeds, accuracies=spreads))
     record = dataclasses.replace(record, metrics=metrics)
-    (catalog.WEIGHTS / record.name / "README.md").write_text(card(record), encoding="utf-8")
+    write_card(record, catalog.WEIGHTS / record.name)
     catalog.write(record)
     return record

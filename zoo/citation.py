@@ -1,5 +1,6 @@
 """BibTeX entries of the papers whose methods the models use, and of this package."""
 
+import re
 from typing import TYPE_CHECKING
 
 from zoo.project import INDEX
@@ -70,6 +71,18 @@ _PACKAGE = """\
   version = {{{version}}},
   url = {{{url}}},
 }}"""
+
+
+def paper_address(approach: str) -> str | None:
+    """Address of an approach's paper; None for an approach that the zoo does not know.
+
+    Examples:
+        >>> from zoo.citation import paper_address
+        >>> paper_address("l2nnn")
+        'https://arxiv.org/abs/1802.07896'
+    """
+    found = re.search(r"url = \{(.+?)\}", PAPERS.get(approach, ""))
+    return found[1] if found else None
 
 
 def cite(name: str | None = None) -> str:

@@ -37,7 +37,10 @@ def test_the_whole_round_trip(server, token, tmp_path, digits):
     assert catalog.info(NAME).hub == HubLocation(repo_id=REPO, revision=published["revision"])
     assert published["audit"]["n"] == 30
     files = server.head(REPO)
-    assert set(files) == {"config.json", "model.weights.h5", "README.md"}
+    assert set(files) == {
+        *("config.json", "model.weights.h5", "README.md"),
+        *("curve.json", "curve.png"),
+    }
     address = f"hf://{REPO}@{published['revision']}"
     model = zoo.load(address, cache_dir=tmp_path / "cache")
     x = digits.images[:20]
@@ -218,7 +221,7 @@ def stage(tmp_path):
 )
 def test_the_audit_refuses_other_numbers(stage, change, complaint, here):
     record = changed(**change)
-    (stage / "README.md").write_text(card(record))
+    (stage / "README.md").write_text(card(record), encoding="utf-8")
     with pytest.raises(zoo.AuditError, match=complaint):
         audit(stage, record, sample=500)
 
@@ -234,6 +237,11 @@ def test_the_audit_refuses_other_files(stage):
     with pytest.raises(zoo.AuditError, match=r"README\.md"):
         audit(stage, record)
     (stage / "README.md").write_text(text)
+    picture = (stage / "curve.png").read_bytes()
+    (stage / "curve.png").unlink()
+    with pytest.raises(zoo.AuditError, match=r"shows curve\.png, which is missing"):
+        audit(stage, record)
+    (stage / "curve.png").write_bytes(picture)
     with open(stage / "model.weights.h5", "ab") as file:
         file.write(b"x")
     with pytest.raises(zoo.IntegrityError, match=r"model\.weights\.h5"):

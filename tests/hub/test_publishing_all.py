@@ -97,7 +97,7 @@ def test_a_checkpoint_whose_card_has_changed_is_published_again(
 ):
     run(capsys)
     card = publishing.card
-    monkeypatch.setattr(publishing, "card", lambda record: card(record) + "\nOne more line.\n")
+    monkeypatch.setattr(publishing, "card", lambda *what: card(*what) + "\nOne more line.\n")
     assert set(run(capsys)[1].values()) == {"published"}
     record = catalog.info(NAMES[0])
     assert record.hub is not None

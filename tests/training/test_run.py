@@ -19,7 +19,7 @@ import zoo
 from training import recipe as recipes
 from training.__main__ import main
 from training.clock import Clock
-from training.measure import measure, measure_attacks
+from training.measure import measure, measure_attacks, measure_curve
 from training.run import splits, train
 from training.schedules import PSchedule
 from training.seeds import train_seeds
@@ -378,6 +378,29 @@ def test_measure_ships_and_records(recipe, tmp_path, empty_catalog):
 
     results = ModelCard(card).data.eval_results
     assert results[0].metric_value == record.metrics.clean
+
+    shipped = tmp_path / "weights" / "tiny-digits"
+    assert record.curve.accuracy("8/255") == measured["8/255", "interval"]
+    for eps in (0.001, 0.02, 0.0333, 0.11):
+        assert record.curve.accuracy(eps) <= certificate.accuracy(test.labels, eps)
+    before = {path.name: path.read_bytes() for path in shipped.iterdir()}
+    assert {"curve.json", "curve.png"} < set(before)
+    (shipped / "curve.json").unlink()
+    (shipped / "curve.png").unlink()
+    assert measure_curve("tiny-digits", verbose=0).to_dict() == record.curve.to_dict()
+    assert {path.name: path.read_bytes() for path in shipped.iterdir()} == before
+
+
+def test_a_curve_that_contradicts_the_record_is_refused(recipe, tmp_path, empty_catalog):
+    train(recipe, tmp_path / "run", verbose=0)
+    record = measure(recipe, tmp_path / "run", verbose=0)
+    shipped = tmp_path / "weights" / "tiny-digits"
+    before = {path.name: path.read_bytes() for path in shipped.iterdir()}
+    metrics = dataclasses.replace(record.metrics, clean=record.metrics.clean - 0.002)
+    catalog.write(dataclasses.replace(record, metrics=metrics))
+    with pytest.raises(ValueError, match="tiny-digits: the clean accuracy is .* in the manifest"):
+        measure_curve("tiny-digits", verbose=0)
+    assert {path.name: path.read_bytes() for path in shipped.iterdir()} == before
 
 
 def test_a_shipped_checkpoint_is_attacked_anew(recipe_file, tmp_path, monkeypatch, empty_catalog):

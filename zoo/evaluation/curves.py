@@ -1,4 +1,4 @@
-"""Lower bounds of the certified accuracy at every budget, from the few budgets measured."""
+"""Lower bounds of the certified accuracy at every budget, for the leaderboard's chart."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -22,6 +22,8 @@ def curves(records: Iterable[Record]) -> list[dict[str, Any]]:
         List of dictionaries, one for each checkpoint, norm and number of images. ``clean`` is the
         accuracy at budget 0, or None if that was measured on other images. ``points`` is a list of
         ``{eps, budget, accuracy, method}`` by ascending budget, with accuracies that never rise.
+        ``budgets`` and ``certified`` are the stored :class:`zoo.hub.curve.Curve` of the images, as
+        budgets and numbers of images; both are None if no curve is stored.
 
     Examples:
         >>> import zoo
@@ -30,18 +32,28 @@ def curves(records: Iterable[Record]) -> list[dict[str, Any]]:
         >>> [point["eps"] for point in curve["points"]]
         ['0.02', '0.05', '0.1', '0.15', '0.2']
     """
-    return [
-        {
-            "model": record.name,
-            "dataset": record.dataset,
-            "norm": norm,
-            "n": n,
-            "clean": record.metrics.clean if n == record.metrics.n else None,
-            "points": _points([r for r in record.metrics.certified if (r.norm, r.n) == (norm, n)]),
-        }
-        for record in records
-        for norm, n in dict.fromkeys((r.norm, r.n) for r in record.metrics.certified)
-    ]
+    found = []
+    for record in records:
+        stored = record.curve
+        for norm, n in dict.fromkeys((r.norm, r.n) for r in record.metrics.certified):
+            own = stored if stored is not None and (stored.norm, stored.n) == (norm, n) else None
+            found.append(
+                {
+                    "model": record.name,
+                    "dataset": record.dataset,
+                    "norm": norm,
+                    "n": n,
+                    "clean": record.metrics.clean if n == record.metrics.n else None,
+                    "points": _points(
+                        [r for r in record.metrics.certified if (r.norm, r.n) == (norm, n)]
+                    ),
+                    "budgets": None
+                    if own is None
+                    else [float(Epsilon(eps)) for eps in own.budgets],
+                    "certified": None if own is None else own.certified,
+                }
+            )
+    return found
 
 
 def _points(results: list[CertifiedResult]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from zoo.errors import AuditError
 from zoo.hub import download
-from zoo.hub.checkpoint import CARD, CONFIG, WEIGHTS
+from zoo.hub.checkpoint import CARD, CONFIG, CURVE, PICTURE, WEIGHTS
 from zoo.hub.golden import TOLERANCE
 from zoo.hub.records import Record
 from zoo.typing import Path
@@ -35,7 +35,8 @@ def audit(
     short PGD must not break a certificate.
 
     Args:
-        folder: holds ``config.json``, ``model.weights.h5`` and ``README.md``, and nothing else.
+        folder: holds ``config.json``, ``model.weights.h5`` and ``README.md``, perhaps
+            ``curve.json`` and ``curve.png``, and nothing else.
         record: :class:`zoo.hub.records.Record` of the checkpoint.
         sample: number of test images to measure again.
         data: an ``.npz`` file to use instead of the record's image set.
@@ -49,7 +50,7 @@ def audit(
     folder = pathlib.Path(folder)
     sample = checks.positive_integer(sample, "sample")
     names = {path.name for path in folder.iterdir()}
-    if names != {CONFIG, WEIGHTS, CARD}:
+    if names - {CURVE, PICTURE} != {CONFIG, WEIGHTS, CARD}:
         raise AuditError(
             f"{folder} holds {sorted(names)}; a checkpoint is {CONFIG}, {WEIGHTS}, {CARD}"
         )
@@ -119,8 +120,10 @@ def _check_card(path: pathlib.Path, record: Record) -> None:
     from zoo.hub.card import card
 
     text = path.read_text(encoding="utf-8")
-    if text != card(record):
+    if text != card(record, path.parent):
         raise AuditError(f"{path} is not the card of {record.name} as the catalog has it")
+    if PICTURE in text and not (path.parent / PICTURE).is_file():
+        raise AuditError(f"{path} shows {PICTURE}, which is missing")
     results = getattr(ModelCard(text).data, "eval_results", None) or []
     shown = {result.metric_name: result.metric_value for result in results}
     if shown.get("clean accuracy") != record.metrics.clean:

@@ -1,9 +1,17 @@
 """The model card of a checkpoint, with the Hub's evaluation-result metadata."""
 
-from zoo.data import DATASETS
+import pathlib
+from typing import Any
+
+from zoo.citation import PAPERS, paper_address
+from zoo.data.registry import DATASETS
 from zoo.epsilon import Epsilon
+from zoo.hub.checkpoint import CARD, PICTURE
+from zoo.hub.curve import ByClass, Curve, curve_of
 from zoo.hub.records import AttackResult, CertifiedResult, NearestFlips, Record, Seeds
-from zoo.project import INDEX
+from zoo.project import INDEX, REPOSITORY, approach_page, source_page
+from zoo.typing import Path
+from zoo.utils.whole_file import write_whole
 
 #: What every card says about the guarantee.
 LIMITS = """
@@ -12,20 +20,30 @@ nothing about other changes, about images unlike the training data, or about whe
 prediction is right.
 """
 
+# Names of the image sets on the Hub.
+_ON_HUB = {
+    "cifar10": "uoft-cs/cifar10",
+    "fashion-mnist": "zalando-datasets/fashion_mnist",
+    "mnist": "ylecun/mnist",
+    "svhn": "ufldl-stanford/svhn",
+}
+
 _TEXT = """
 # {name}
 
 {architecture}, {parameters:,} parameters, trained on {dataset} by [certified-zoo]({index}).
 Its predictions come with a proof: no image in [0, 1] within the certified radius ({norm} norm) of the
 given one is classified differently.
-
+{picture}
 ```python
-import zoo
+import zoo                               # pip install certified-zoo
 
 model = zoo.load("{name}")
 certificate = model.certify(images)      # images in [0, 1], (n, height, width, channels)
 certificate.prediction, certificate.radius
 ```
+
+[Documentation]({docs}) · [recipe]({recipe_page}) · {paper_link}[all models]({models})
 
 ## Results
 
@@ -40,65 +58,67 @@ The certified number is a lower bound under any attack, the attacked one an uppe
 Certificate: {method}. {nearest}{seeds}
 
 {attack_parameters}
+{by_class}
+## Intended use and limits
 
-## Training
-
-{epochs} epochs on {images} images, seed {seed}, {seconds} s on {hardware}, {backend} backend; recipe
-`{recipe}`. {notes}
-
-## Limits
+The model is meant for research and teaching about certified robustness: as a baseline, as a target
+for attacks, and as a start for fine-tuning. It was trained on the small images of {dataset} alone.
+It is no safeguard of a real system by itself.
 {limits}
+The proof holds for the model as float32 computes it by sums of products in any order. It does not
+hold for convolutions by Winograd's or Fourier's transform, which a GPU's library may choose.
+
+## Reproduce
+
+```bash
+git clone {repository}
+cd {folder}
+pip install -e .
+python -m training {recipe} --measure{minutes}
+```
+
+The last command trains the model, measures it and writes this card. The shipped weights can be
+measured again without training:
+
+```bash
+python -m training {recipe} --curve      # certifies the test images, and draws the curve
+python -m training {recipe} --attacks    # attacks them, as the recipe says
+zoo evaluate {name} --n {images_measured} --eps {budgets} --attacks none    # needs no repository
+```
+
+The shipped weights were trained for {epochs} epochs on {images:,} images with seed {seed}, in
+{seconds:,.0f} s on {hardware}, with the {backend} backend. {notes}
+
 ## Licence and citation
 
 Weights and code: {license}. If you use them, please cite the paper whose method this is:
 
 > {paper}
-{images_of}"""
+{bibtex}{images_of}"""
 
 
-def card(record: Record) -> str:
+def card(record: Record, folder: Path | None = None) -> str:
     """The model card as text.
 
     Args:
         record: :class:`zoo.hub.records.Record` of the checkpoint.
+        folder: folder of the checkpoint, which may hold a certified-accuracy curve; None for the
+            one that ships with the package.
 
     Returns:
         Markdown with YAML metadata, for a checkpoint's ``README.md``.
-    """
-    from huggingface_hub import EvalResult, ModelCardData
 
+    Examples:
+        >>> import zoo
+        >>> from zoo.hub.card import card
+        >>> "# linf-dist-digits" in card(zoo.info("linf-dist-digits"))
+        True
+    """
     metrics, norm, run = record.metrics, record.norm, record.training
-    method = metrics.certified[0].method
-    certified = [r for r in metrics.certified if (r.norm, r.method) == (norm, method)]
+    certified = _certified(record)
     attacks = list(dict.fromkeys(r.attack for r in metrics.attacked))
     attacked = {(r.eps, r.attack): r for r in metrics.attacked}
-
-    def result(metric: str, value: float) -> EvalResult:
-        return EvalResult(
-            task_type="image-classification",
-            dataset_type=record.dataset,
-            dataset_name=record.dataset,
-            dataset_split=metrics.split,
-            metric_type="accuracy",
-            metric_name=metric,
-            metric_value=value,
-        )
-
-    metadata = ModelCardData(
-        model_name=record.name,
-        license=record.license,
-        library_name="keras",
-        pipeline_tag="image-classification",
-        tags=["certified-robustness", "adversarial-robustness", record.approach],
-        eval_results=[
-            result("clean accuracy", metrics.clean),
-            *(result(f"certified accuracy, {norm} eps {r.eps}", r.accuracy) for r in certified),
-            *(
-                result(f"accuracy under {r.attack}, {norm} eps {r.eps}", r.accuracy)
-                for r in attacked.values()
-            ),
-        ],
-    )
+    curve = curve_of(record, folder)
     lines = [
         [r.eps, *(f"{attacked[r.eps, attack].accuracy:.2%}" for attack in attacks)]
         for r in certified
@@ -107,6 +127,7 @@ def card(record: Record) -> str:
         f"| {' | '.join(line)} | {r.accuracy:.2%} | {_interval(r)} |"
         for line, r in zip(lines, certified, strict=True)
     )
+    address = paper_address(record.approach)
     text = _TEXT.format(
         name=record.name,
         architecture=record.architecture,
@@ -124,10 +145,15 @@ def card(record: Record) -> str:
         hardware=run.hardware,
         backend=run.backend,
         recipe=run.recipe,
-        n=metrics.n,
+        minutes="" if run.minutes is None else f" --minutes {run.minutes:g}",
+        repository=REPOSITORY,
+        folder=REPOSITORY.rpartition("/")[2],
+        n=f"{metrics.n:,}",
+        images_measured=metrics.n,
+        budgets=" ".join(r.eps for r in certified),
         clean=metrics.clean,
         rows=rows,
-        method=method,
+        method=certified[0].method,
         index=INDEX,
         limits=LIMITS,
         attack_names=" | ".join(attacks),
@@ -137,8 +163,115 @@ def card(record: Record) -> str:
         attack_parameters="\n".join(
             _settings(attack, metrics.attacked, metrics.n) for attack in attacks
         ),
+        picture=_picture(curve),
+        by_class="" if curve is None else _by_class(curve, record.dataset),
+        docs=approach_page(record.approach),
+        recipe_page=source_page(f"training/recipes/{run.recipe}.toml"),
+        models=source_page("MODELS.md"),
+        paper_link="" if address is None else f"[paper]({address}) · ",
+        bibtex=_bibtex(record.approach),
     )
-    return f"---\n{metadata.to_yaml()}\n---\n{text}"
+    return f"---\n{_metadata(record).to_yaml()}\n---\n{text}"
+
+
+def write_card(record: Record, folder: Path) -> None:
+    """Write the card of a checkpoint, and the picture of its curve, into its folder.
+
+    Args:
+        record: :class:`zoo.hub.records.Record` of the checkpoint.
+        folder: folder of the checkpoint. If it holds the checkpoint's certified-accuracy curve, the
+            picture is drawn; otherwise a picture in it is removed.
+    """
+    from zoo.hub import picture
+
+    curve = curve_of(record, folder)
+    if curve is None:
+        pathlib.Path(folder, PICTURE).unlink(missing_ok=True)
+    else:
+        picture.draw(record, curve, pathlib.Path(folder, PICTURE))
+    write_whole(pathlib.Path(folder, CARD), card(record, folder))
+
+
+def _metadata(record: Record) -> Any:
+    """The metadata of the card: a ``huggingface_hub.ModelCardData``."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    on_hub = _ON_HUB.get(record.dataset)
+
+    def result(metric: str, value: float) -> EvalResult:
+        return EvalResult(
+            task_type="image-classification",
+            task_name="Image classification",
+            dataset_type=on_hub or record.dataset,
+            dataset_name=record.dataset,
+            dataset_split=record.metrics.split,
+            metric_type="accuracy",
+            metric_name=metric,
+            metric_value=value,
+        )
+
+    attacked = {(r.eps, r.attack): r for r in record.metrics.attacked}
+    return ModelCardData(
+        model_name=record.name,
+        license=record.license,
+        library_name="keras",
+        pipeline_tag="image-classification",
+        tags=["certified-robustness", "adversarial-robustness", record.approach],
+        datasets=[on_hub] if on_hub else None,
+        metrics=["accuracy"],
+        eval_results=[
+            result("clean accuracy", record.metrics.clean),
+            *(
+                result(f"certified accuracy, {record.norm} eps {r.eps}", r.accuracy)
+                for r in _certified(record)
+            ),
+            *(
+                result(f"accuracy under {r.attack}, {record.norm} eps {r.eps}", r.accuracy)
+                for r in attacked.values()
+            ),
+        ],
+    )
+
+
+def _certified(record: Record) -> list[CertifiedResult]:
+    """The results of the tightest certificate."""
+    tightest = record.metrics.certified[0].method
+    return [r for r in record.metrics.certified if (r.norm, r.method) == (record.norm, tightest)]
+
+
+def _picture(curve: Curve | None) -> str:
+    if curve is None:
+        return ""
+    return (
+        f"\n![Certified accuracy over the perturbation budget, on {curve.n:,} test images, and the "
+        f"accuracy under the strongest attack tried]({PICTURE})\n"
+    )
+
+
+def _by_class(curve: Curve, dataset: str) -> str:
+    """The table of accuracies by class, or an empty text if there are too many classes."""
+    counts: ByClass | None = curve.by_class
+    if counts is None:
+        return ""
+    names = getattr(DATASETS.get(dataset), "class_names", None) or range(len(counts.n))
+    rows = [
+        f"| {name} | {n:,} | {_share(clean, n)} | {_share(certified, n)} |"
+        for name, n, clean, certified in zip(
+            names, counts.n, counts.clean, counts.certified, strict=True
+        )
+    ]
+    head = f"| class | images | clean | certified, eps {counts.eps} |\n|---|---|---|---|"
+    return "\n".join(["\nBy class:\n", head, *rows, ""])
+
+
+def _share(count: int, n: int) -> str:
+    return f"{count / n:.1%}" if n else "–"
+
+
+def _bibtex(approach: str) -> str:
+    if approach not in PAPERS:
+        return ""
+    return f"\n```bibtex\n{PAPERS[approach]}\n```\n"
 
 
 def _images(name: str) -> str:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 CARD = "README.md"
+#: The certified-accuracy curve, and its picture in the card; a checkpoint may lack both.
+CURVE = "curve.json"
+PICTURE = "curve.png"
 FORMAT = 1
 
 

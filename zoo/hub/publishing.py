@@ -15,7 +15,7 @@ from zoo.epsilon import Epsilon
 from zoo.errors import PublishError, ZooError
 from zoo.hub import audit, catalog, download, own_card, own_model, upload
 from zoo.hub.card import card
-from zoo.hub.checkpoint import CARD, CONFIG, WEIGHTS
+from zoo.hub.checkpoint import CARD, CONFIG, CURVE, PICTURE, WEIGHTS
 from zoo.hub.records import HubLocation, Record
 from zoo.typing import Budget, Path
 from zoo.utils import checks
@@ -207,7 +207,10 @@ def _stage_record(record: Record, stage: pathlib.Path) -> None:
     source = download.fetch(record.name)
     for file in (CONFIG, WEIGHTS):
         shutil.copyfile(source / file, stage / file)
-    (stage / CARD).write_text(card(record), encoding="utf-8", newline="\n")
+    for file in (CURVE, PICTURE):
+        if (source / file).is_file():
+            shutil.copyfile(source / file, stage / file)
+    (stage / CARD).write_text(card(record, stage), encoding="utf-8", newline="\n")
 
 
 def _is_on_hub(record: Record, pinned: HubLocation, repo: str) -> bool:

@@ -3,11 +3,14 @@
 import dataclasses
 import html
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.epsilon import Epsilon
 from zoo.utils.table import Column, Table, percent
 from zoo.utils.wilson import wilson
+
+if TYPE_CHECKING:
+    from zoo.hub.curve import Curve
 
 # A terminal of the usual width.
 _COLUMNS = 80
@@ -304,6 +307,13 @@ class Record:
         if (catalog.WEIGHTS / self.name).is_dir():
             return "here"
         return "train it" if self.hub is None else "hub"
+
+    @property
+    def curve(self) -> "Curve | None":
+        """The certified-accuracy curve, see :class:`zoo.hub.curve.Curve`; None if not stored."""
+        from zoo.hub.curve import curve_of
+
+        return curve_of(self)
 
     @property
     def size(self) -> int:

@@ -15,11 +15,16 @@ from zoo.epsilon import Epsilon
 from zoo.evaluation.curves import curves
 from zoo.evaluation.leaderboard import page as leaderboard
 from zoo.evaluation.leaderboard.models_page import models_page
-from zoo.evaluation.leaderboard.rows import grouped, rows
+from zoo.evaluation.leaderboard.published import published
+from zoo.evaluation.leaderboard.rows import best_rows, grouped, rows
+from zoo.hub import catalog
 from zoo.hub.records import CertifiedResult, Cost
+from zoo.project import DOCUMENTATION, REPOSITORY
+from zoo.utils.wilson import wilson
 
 NASTY = "</script><script>alert(1)</script><!-- <b>&amp;'\"{{data}}\u2028 |"
 EVERYTHING = zoo.list_models()
+ROOT = catalog.WEIGHTS.parent
 
 
 def data_of(page):
@@ -75,7 +80,7 @@ def test_a_row_says_on_how_many_images_its_attack_was_measured():
     assert {(row["attacked"], row["attack"]) for row in rows([record])} == {(None, None)}
     few = [dataclasses.replace(e, n=7) for e in changed().metrics.attacked]
     assert {row["attacked_n"] for row in rows([changed(metrics={"attacked": few})])} == {7}
-    assert "pgd, n = 7)" in models_page([changed(metrics={"attacked": few})])
+    assert "(pgd*)" in models_page([changed(metrics={"attacked": few})])
 
 
 def test_the_cost_is_of_one_method():
@@ -120,11 +125,62 @@ def test_a_curve_takes_the_best_from_any_method_and_any_larger_budget():
 
 def test_the_page_holds_all_data_and_asks_for_nothing():
     page = leaderboard.page(EVERYTHING)
-    assert data_of(page) == {"rows": rows(EVERYTHING), "curves": curves(EVERYTHING)}
+    data = data_of(page)
+    assert data["rows"] == rows(EVERYTHING)
+    assert data["curves"] == curves(EVERYTHING)
     assert "{{" not in page.replace(NASTY, "")
-    outside = set(re.findall(r"\w+://[^\s\"'`)]+", page))
+    without_data = page.replace(leaderboard._json_in_html(data), "")
+    outside = set(re.findall(r"\w+://[^\s\"'`)]+", without_data))
     assert outside == {"http://www.w3.org/2000/svg"}, "only SVG's name, which is no address"
     assert not re.search(r"<(link|script|img)[^>]*(src|href)=\"(?!data:)", page)
+
+
+def test_the_page_has_what_papers_print_as_fractions():
+    found = data_of(leaderboard.page(zoo.list_models(dataset="cifar10")))["published"]
+    expected = [*published("cifar10", "l2"), *published("cifar10", "linf")]
+    assert len(found) == len(expected) > 0
+    for entry, result in zip(found, expected, strict=True):
+        assert entry["name"] == result.name
+        assert entry["certified"] == pytest.approx(result.certified / 100)
+        assert entry["clean"] is None or entry["clean"] == pytest.approx(result.clean / 100)
+        assert entry["budget"] == float(Epsilon(result.eps))
+
+
+def test_every_row_leads_to_pages_that_exist():
+    """The files in the repository, and the pages that the documentation is built from."""
+    for row in rows(EVERYTHING):
+        for key in ("card", "recipe"):
+            assert (ROOT / row[key].removeprefix(f"{REPOSITORY}/blob/main/")).is_file()
+        page = row["docs"].removeprefix(DOCUMENTATION).rstrip("/")
+        assert page, f"{row['approach']} has no page"
+        assert (ROOT / "docs" / f"{page}.md").is_file()
+        assert row["paper_address"].startswith("https://")
+    assert {row["paper_address"] for row in rows([changed(approach="mine")])} == {None}
+    assert {row["docs"] for row in rows([changed(approach="mine")])} == {DOCUMENTATION}
+
+
+def test_the_intervals_of_a_row():
+    for row in rows(EVERYTHING):
+        for key, n in (("certified", row["n"]), ("clean", zoo.info(row["model"]).metrics.n)):
+            assert (row[f"{key}_low"], row[f"{key}_high"]) == wilson(row[key], n)
+
+
+def test_the_best_row_of_each_budget():
+    found = best_rows(rows(EVERYTHING))
+    assert len(found) == len({(r["model"], r["norm"], r["budget"]) for r in rows(EVERYTHING)})
+    for row in found:
+        assert row["certified"] == max(
+            e.accuracy for e in zoo.info(row["model"]).metrics.certified if e.eps == row["eps"]
+        )
+
+
+def test_a_stored_curve_goes_with_its_points():
+    record = zoo.info("linf-dist-digits")
+    (curve,) = curves([record])
+    assert curve["certified"] == record.curve.certified
+    assert curve["budgets"] == [float(Epsilon(eps)) for eps in record.curve.budgets]
+    (without,) = curves([changed(name="not-stored-digits")])
+    assert (without["budgets"], without["certified"]) == (None, None)
 
 
 def test_data_cannot_leave_its_element():
@@ -140,7 +196,7 @@ def test_data_cannot_leave_its_element():
 
 def test_what_is_no_number_is_refused():
     with pytest.raises(ValueError, match="JSON"):
-        leaderboard.page([changed(metrics={"clean": float("nan")})])
+        leaderboard.page([changed(training={"seconds": float("nan")})])
 
 
 def test_the_command(capsys, tmp_path):

@@ -1,6 +1,7 @@
 """MODELS.md and its tables."""
 
 import pathlib
+import re
 
 import zoo
 from tests.evaluation.leaderboard.records import changed
@@ -12,8 +13,9 @@ ROOT = pathlib.Path(zoo.__file__).parent.parent
 
 
 def cells(page):
+    """The cells of the tables, with plain spaces."""
     lines = [line for line in page.splitlines() if line.startswith("| ")]
-    return [line[2:-2].split(" | ") for line in lines]
+    return [line[2:-2].replace("\u00a0", " ").split(" | ") for line in lines]
 
 
 def test_the_committed_page_is_current():
@@ -24,24 +26,39 @@ def test_the_committed_page_is_current():
     )
 
 
-def test_every_row_is_there_and_every_link_leads_to_a_card():
+def test_every_model_is_there_at_every_budget_and_every_link_leads_to_a_card():
     page = models_page(zoo.list_models())
-    body = [line for line in cells(page) if line[1].startswith("[")]
-    assert len(body) == len(rows(zoo.list_models()))
-    for line in body:
-        card = line[1].split("](")[1].rstrip(")")
-        assert (ROOT / card).is_file()
+    found = [(line[0], line[1]) for line in cells(page) if line[1].startswith("[")]
+    linked = {
+        (row["eps"], f"[{row['model']}](weights/{row['model']}/README.md)")
+        for row in rows(zoo.list_models())
+    }
+    assert len(found) == len(set(found))
+    assert set(found) == linked
+    for _, link in found:
+        assert (ROOT / link.split("](")[1].rstrip(")")).is_file()
+
+
+def test_each_row_stays_on_one_line():
+    """Nothing in a cell can be broken at a space, and a row is as wide as a page at most."""
+    lines = [line for line in models_page(zoo.list_models()).splitlines() if line.startswith("| ")]
+    for line in lines:
+        shown = re.sub(r"\[(.+?)\]\(.+?\)", r"\1", line).strip("| ").split(" | ")
+        if not set("".join(shown)) <= set("-: "):
+            assert sum(map(len, shown)) <= 100, line
+        if any("%" in cell for cell in shown):
+            assert not any(" " in cell for cell in shown)
 
 
 def test_a_line():
     cost = Cost(method="interval", milliseconds=3.25, n=64, hardware="an abacus")
     record = changed(metrics={"cost": cost}, training={"hardware": "2 | 3\ncores"}, notes="a\nb")
     page = models_page([record])
-    interval, lipschitz = (line for line in cells(page) if line[0] == "0.1")
-    assert interval[0] == "0.1"
-    assert interval[2:4] == ["88.40%", "80.20% (auto)"]
-    assert interval[4:7] == ["80.00% (76.3% to 83.3%)", "interval", "500"]
-    assert interval[7:] == ["85 s, 200 epochs", r"2 \| 3 cores", "3.2 ms (an abacus, n = 64)"]
-    assert lipschitz[5:7] + lipschitz[9:] == ["lipschitz", "500", "–"]
+    (line,) = (line for line in cells(page) if line[0] == "0.1")
+    assert line[2:] == ["80.00% (76.3–83.3)", "80.20% (auto)", "88.40%", "500"]
+    (trained,) = (line for line in cells(page) if line[0].startswith("[linf-dist-digits]"))
+    assert trained[1:3] == ["interval", "3.2"]
+    assert trained[4:] == ["200", "85 s", r"2 \| 3 cores"]
     assert "* `linf-dist-digits`: a b\n" in page
-    assert "| – | 80.00% (" in models_page([changed(metrics={"attacked": []})])
+    (bare,) = (c for c in cells(models_page([changed(metrics={"attacked": []})])) if c[0] == "0.1")
+    assert bare[3] == "–"

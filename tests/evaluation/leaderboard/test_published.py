@@ -23,9 +23,19 @@ def test_those_of_a_data_set_and_a_norm():
 
 
 def test_the_page_of_models_shows_them_with_what_has_to_be_known():
-    page = models_page(zoo.list_models(dataset="mnist", norm="l2"))
+    page = models_page(zoo.list_models(dataset="mnist", norm="l2")).replace("\u00a0", " ")
     for result in published("mnist", "l2"):
         assert f"| {result.name} |" in page
         assert result.source in page
         assert result.caveat in page
     assert "8/255" not in page
+
+
+def test_a_source_in_a_few_words():
+    short = {result.source: result.short_source for result in published()}
+    assert {text for source, text in short.items() if source.startswith("Singla")} == {
+        "Singla and Feizi, ICML 2020"
+    }
+    assert {text for source, text in short.items() if source.startswith("Li, Haque")} == {
+        "Li et al., NeurIPS 2019"
+    }

@@ -4,36 +4,43 @@ from collections.abc import Iterable
 from typing import Any
 
 from zoo.evaluation.leaderboard.published import PublishedResult, published
-from zoo.evaluation.leaderboard.rows import grouped, rows
+from zoo.evaluation.leaderboard.rows import best_rows, grouped, rows
 from zoo.hub.records import Record
 
 _NORMS = {"linf": "ℓ∞", "l2": "L2"}
 _HEAD = """
 # Models
 
-Every checkpoint at every budget it was measured at. `zoo leaderboard --models MODELS.md` writes
-this page from `weights_manifest.json`; change nothing here by hand.
+Every checkpoint at every budget it was measured at, with its best certificate there. `zoo
+leaderboard --models MODELS.md` writes this page from `weights_manifest.json`; change nothing here
+by hand. The page that `zoo leaderboard --out FOLDER` writes shows the same numbers with charts, and
+with every certificate.
 
-* **clean**: accuracy on the unchanged test images.
-* **attacked**: accuracy under the strongest attack tried, an upper bound: a better attack can
-  lower it. `auto` is AutoAttack's ensemble with the zoo's own additions; it leaves out the images
-  that are certified at the budget, which no attack can fool.
 * **certified**: accuracy that is proven, a lower bound against any attack of that budget. In
-  parentheses is its 95 % interval (Wilson), for n images.
+  parentheses is its 95 % interval (Wilson) in percent, for n images.
+* **attacked**: accuracy under the strongest attack tried, an upper bound: a better attack can
+  lower it. A star marks attacks that were measured on fewer than n images. `auto` is AutoAttack's
+  ensemble with the zoo's own additions; it leaves out the images that are certified at the budget,
+  which no attack can fool.
+* **clean**: accuracy on the unchanged test images.
 * **n**: test images measured.
-* **cost**: time of the certificate per image; a dash where not measured.
+* **ms**: milliseconds that the certificate takes per image; a dash where not measured.
 
 All certificates are deterministic, and no model saw images beyond its data set's training images.
 """
-_COLUMNS = (
-    *("eps", "model", "clean", "attacked", "certified", "method", "n"),
-    *("training", "hardware", "cost"),
+_MEASURED = (
+    "| eps | model | certified | attacked | clean | n |",
+    "| --- | --- | ---: | ---: | ---: | ---: |",
 )
 _PUBLISHED = (
-    "| eps | what was certified | clean | certified | source |",
+    "| eps | what was certified | certified | clean | source |",
     "| --- | --- | ---: | ---: | --- |",
 )
-_ALIGNED = "| --- | --- | ---: | ---: | ---: | --- | ---: | ---: | --- | ---: |"
+_TRAINED = (
+    "| model | certificate | ms | MB | epochs | training | hardware |",
+    "| --- | --- | ---: | ---: | ---: | ---: | --- |",
+)
+_SPACE = "\N{NO-BREAK SPACE}"
 
 
 def models_page(records: Iterable[Record]) -> str:
@@ -43,7 +50,8 @@ def models_page(records: Iterable[Record]) -> str:
         records: iterable of :class:`zoo.hub.records.Record`, as :func:`zoo.list_models` returns.
 
     Returns:
-        Markdown for a file in the root of the repository; the names link to the model cards.
+        Markdown for a file in the root of the repository; the names link to the model cards. The
+        cells of its tables are so short that each stays on one line.
 
     Examples:
         >>> import zoo
@@ -52,52 +60,89 @@ def models_page(records: Iterable[Record]) -> str:
         True
     """
     sections = [_HEAD.lstrip()]
-    for (dataset, norm), group in grouped(rows(records)).items():
-        table = [f"| {' | '.join(_COLUMNS)} |", _ALIGNED, *(_line(row) for row in group)]
-        printed = [_published_line(result) for result in published(dataset, norm)]
-        notes = {row["model"]: row["notes"] for row in group if row["notes"]}
+    for (dataset, norm), group in grouped(best_rows(rows(records))).items():
         sections.append(f"## {dataset}, {_NORMS[norm]}\n")
-        sections.append("\n".join(table) + "\n")
-        if printed:
-            sections.append("For comparison, as papers print them; nothing was measured here:\n")
-            sections.append("\n".join([*_PUBLISHED, *printed]) + "\n")
+        sections.append(_table(*_MEASURED, *map(_line, group)))
+        if printed := published(dataset, norm):
+            sections.append("As papers print them, for comparison; nothing was measured here:\n")
+            sections.append(_table(*_PUBLISHED, *map(_published_line, printed)))
+            sections.append(_sources(printed))
+        models: dict[str, dict[str, Any]] = {}
+        for row in group:
+            models.setdefault(row["model"], row)
+        sections.append("How they certify, and how they were trained:\n")
+        sections.append(_table(*_TRAINED, *(_trained(models[name]) for name in sorted(models))))
+        notes = [
+            f"* `{name}`: {_text(models[name]['notes'])}"
+            for name in sorted(models)
+            if models[name]["notes"]
+        ]
         if notes:
-            lines = [f"* `{name}`: {_text(notes[name])}" for name in sorted(notes)]
-            sections.append("\n".join(lines) + "\n")
+            sections.append("\n".join(notes) + "\n")
     return "\n".join(sections)
 
 
-def _published_line(result: PublishedResult) -> str:
-    clean = "–" if result.clean is None else f"{result.clean:.1f}%"
-    name = result.name if result.deterministic else f"{result.name}, not deterministic"
-    source = f"{result.source}; {result.caveat}" if result.caveat else result.source
-    cells = (result.eps, name, clean, f"{result.certified:.1f}%", source)
-    return f"| {' | '.join(_text(cell) for cell in cells)} |"
+def _table(*lines: str) -> str:
+    return "\n".join(lines) + "\n"
 
 
 def _line(row: dict[str, Any]) -> str:
     attacked = "–"
     if row["attack"] is not None:
-        images = "" if row["attacked_n"] == row["n"] else f", n = {row['attacked_n']:,}"
-        attacked = f"{row['attacked']:.2%} ({row['attack']}{images})"
-    cost = "–"
-    if row["milliseconds"] is not None:
-        milliseconds = row["milliseconds"]
-        time = f"{milliseconds:,.1f}" if milliseconds >= 1 else f"{milliseconds:.2g}"
-        cost = f"{time} ms ({row['cost_hardware']}, n = {row['cost_n']:,})"
-    cells = (
+        star = "" if row["attacked_n"] == row["n"] else "*"
+        attacked = f"{row['attacked']:.2%} ({row['attack']}{star})"
+    interval = f"{100 * row['certified_low']:.1f}–{100 * row['certified_high']:.1f}"
+    return _cells(
         row["eps"],
-        f"[{row['model']}](weights/{row['model']}/README.md)",
-        f"{row['clean']:.2%}",
+        _name(row["model"]),
+        f"{row['certified']:.2%} ({interval})",
         attacked,
-        f"{row['certified']:.2%} ({row['certified_low']:.1%} to {row['certified_high']:.1%})",
-        row["method"],
+        f"{row['clean']:.2%}",
         f"{row['n']:,}",
-        f"{row['seconds']:,.0f} s, {row['epochs']:,} epochs",
-        row["hardware"],
-        cost,
     )
-    return f"| {' | '.join(_text(cell) for cell in cells)} |"
+
+
+def _trained(row: dict[str, Any]) -> str:
+    return _cells(
+        _name(row["model"]),
+        row["method"],
+        "–" if row["milliseconds"] is None else _milliseconds(row["milliseconds"]),
+        f"{row['bytes'] / 1e6:.1f}",
+        f"{row['epochs']:,}",
+        f"{row['seconds']:,.0f} s",
+        row["hardware"],
+    )
+
+
+def _published_line(result: PublishedResult) -> str:
+    name = result.name if result.deterministic else f"{result.name}, not deterministic"
+    clean = "–" if result.clean is None else f"{result.clean:.1f}%"
+    return _cells(result.eps, name, f"{result.certified:.1f}%", clean, result.short_source)
+
+
+def _sources(results: list[PublishedResult]) -> str:
+    """The sources in full, and what has to be known before comparing."""
+    names: dict[str, list[str]] = {}
+    for result in results:
+        if result.caveat:
+            names.setdefault(_text(result.caveat), []).append(_text(result.name))
+    caveats = [f"* {'; '.join(about)}: {caveat}." for caveat, about in names.items()]
+    sources = dict.fromkeys(f"* {_text(result.source)}." for result in results)
+    return "\n".join([*caveats, *sources]) + "\n"
+
+
+def _name(model: str) -> str:
+    return f"[{model}](weights/{model}/README.md)"
+
+
+def _milliseconds(time: float) -> str:
+    return f"{time:,.1f}" if time >= 1 else f"{time:.2g}"
+
+
+def _cells(*texts: str) -> str:
+    """A line of a table, whose cells a browser does not break at spaces."""
+    texts = tuple(_text(text).replace(" ", _SPACE) for text in texts)
+    return f"| {' | '.join(texts)} |"
 
 
 def _text(text: str) -> str:

@@ -1,13 +1,16 @@
 """Makes the leaderboard's HTML page, and writes it into a folder."""
 
+import dataclasses
 import json
 import pathlib
 import re
 from collections.abc import Iterable
 from typing import Any
 
+from zoo.epsilon import Epsilon
 from zoo.evaluation.curves import curves
-from zoo.evaluation.leaderboard.rows import rows
+from zoo.evaluation.leaderboard.published import published
+from zoo.evaluation.leaderboard.rows import grouped, rows
 from zoo.hub.records import Record
 from zoo.typing import Path
 from zoo.utils.whole_file import write_whole
@@ -36,10 +39,39 @@ def page(records: Iterable[Record]) -> str:
     parts = {
         "page.css": _read("page.css"),
         "page.js": _read("page.js"),
-        "data": _json_in_html({"rows": rows(records), "curves": curves(records)}),
+        "data": _json_in_html(data(records)),
     }
     # All placeholders are replaced in one pass, so inserted text is not searched for placeholders.
     return re.sub(r"\{\{(.+?)\}\}", lambda place: parts[place[1]], _read("page.html"))
+
+
+def data(records: list[Record]) -> dict[str, list[dict[str, Any]]]:
+    """The data in the page: rows, curves, and what papers print, in JSON's types.
+
+    Args:
+        records: list of :class:`zoo.hub.records.Record`.
+
+    Returns:
+        Dictionary: ``rows`` and ``curves`` as the functions of these names return them, and
+        ``published``, the results of papers for the data sets and norms of the rows, with
+        accuracies between 0 and 1.
+    """
+    found = rows(records)
+    return {
+        "rows": found,
+        "curves": curves(records),
+        "published": [
+            {
+                **dataclasses.asdict(result),
+                "certified": result.certified / 100,
+                "clean": None if result.clean is None else result.clean / 100,
+                "budget": float(Epsilon(result.eps)),
+                "short_source": result.short_source,
+            }
+            for threat in grouped(found)
+            for result in published(*threat)
+        ],
+    }
 
 
 def write(folder: Path, records: Iterable[Record]) -> pathlib.Path:

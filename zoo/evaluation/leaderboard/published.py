@@ -33,6 +33,20 @@ class PublishedResult:
     deterministic: bool = True
     caveat: str = ""
 
+    @property
+    def short_source(self) -> str:
+        """The source in a few words: its authors, at most two by name, the venue and the year.
+
+        Examples:
+            >>> from zoo.evaluation.leaderboard.published import published
+            >>> published("cifar10", "linf")[0].short_source
+            'Zhang et al., ICLR 2022'
+        """
+        authors, _, rest = self.source.partition(": ")
+        names = authors.split(", ")
+        short = " and ".join(names) if len(names) < 3 else f"{names[0]} et al."
+        return f"{short}, {rest.rpartition(', ')[2]}"
+
 
 def published(dataset: str | None = None, norm: str | None = None) -> list[PublishedResult]:
     """Published results, those of one budget from the highest certified accuracy to the lowest.

@@ -3,8 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
+from zoo.citation import paper_address
 from zoo.epsilon import Epsilon
 from zoo.hub.records import AttackResult, CertifiedResult, Record
+from zoo.project import approach_page, source_page
+from zoo.utils.wilson import wilson
 
 
 def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
@@ -18,7 +21,9 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
         highest certified accuracy to the lowest. ``budget`` is ``eps`` as a number to sort by.
         ``attack`` is the attack with the lowest accuracy at that budget, and ``attacked`` that
         accuracy on the first ``attacked_n`` images; all are None if no attack was measured.
-        ``certified_low`` and ``certified_high`` are the ends of the 95 % interval of ``certified``.
+        ``certified_low`` and ``certified_high`` are the ends of the 95 % interval of ``certified``,
+        ``clean_low`` and ``clean_high`` of ``clean``. ``card``, ``recipe``, ``docs`` and
+        ``paper_address`` are addresses of pages; the last one is None if it is not known.
         ``milliseconds`` is the time per image of the row's certificate, measured on
         ``cost_hardware`` with ``cost_n`` images; all three are None if it was not measured.
 
@@ -48,22 +53,44 @@ def grouped(found: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[
     return groups
 
 
+def best_rows(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The row with the highest certified accuracy for each checkpoint, norm and budget.
+
+    Args:
+        found: rows, as :func:`rows` returns them.
+
+    Returns:
+        List of rows, in their original order.
+    """
+    best: dict[tuple, dict[str, Any]] = {}
+    for row in found:
+        best.setdefault((row["model"], row["norm"], row["budget"]), row)
+    return list(best.values())
+
+
 def _row(record: Record, result: CertifiedResult) -> dict[str, Any]:
     strongest = _strongest_attack(record, result)
     cost = record.metrics.cost
     # The recorded cost is that of one method, and does not apply to the others.
     if cost is not None and cost.method != result.method:
         cost = None
+    clean_low, clean_high = wilson(record.metrics.clean, record.metrics.n)
     return {
         "model": record.name,
         "approach": record.approach,
         "architecture": record.architecture,
         "paper": record.paper,
+        "paper_address": paper_address(record.approach),
+        "card": source_page(f"weights/{record.name}/README.md"),
+        "recipe": source_page(f"training/recipes/{record.training.recipe}.toml"),
+        "docs": approach_page(record.approach),
         "dataset": record.dataset,
         "norm": result.norm,
         "eps": result.eps,
         "budget": float(Epsilon(result.eps)),
         "clean": record.metrics.clean,
+        "clean_low": clean_low,
+        "clean_high": clean_high,
         "attacked": strongest.accuracy if strongest else None,
         "attack": strongest.attack if strongest else None,
         "attacked_n": strongest.n if strongest else None,
