@@ -72,11 +72,8 @@ def test_every_set_has_its_recipes():
     for name in NAMES:
         recipe = recipes.load(name)
         dataset = zoo.data.DATASETS[recipe["data"]["name"]]
-        settings = (
-            {**recipe["model"], **recipe["model"].get("network", {})}
-            if isinstance(recipe["model"].get("network"), dict)
-            else recipe["model"]
-        )
+        network = recipe["model"].get("network")
+        settings = network if isinstance(network, dict) else recipe["model"]
         assert tuple(settings["image_shape"]) == dataset.image_shape
         assert settings["num_classes"] == dataset.num_classes
         # Signs and X-rays have a left and a right.

@@ -79,6 +79,12 @@ class Table:
             lines.append("  ".join(aligned).rstrip())
         return "\n".join(lines)
 
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return self.to_html()
+
     @property
     def width(self) -> int:
         """The length of the longest line of the text."""
