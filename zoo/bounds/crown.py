@@ -8,8 +8,11 @@ from keras import ops
 
 from zoo.bounds.interval import boxes_of
 from zoo.bounds.perturbation import PerturbationSet
+from zoo.bounds.rules.affine import AffineRule
+from zoo.bounds.rules.rows import sizes
 from zoo.bounds.rules.rule import Rule
 from zoo.typing import Array, Box, Tensor
+from zoo.utils.float64 import LINE_SLACK
 
 # Largest number of entries in one tensor of rows, which limits the memory that a pass takes. A few
 # such tensors exist at the same time.
@@ -75,6 +78,49 @@ def lower_bounds(
         for i, part in zip(rule.inputs, inputs, strict=True):
             waiting[i] = waiting[i] + part if i in waiting else part
     return perturbed.minimum(waiting[0], iterations) + total
+
+
+def lower_bounds_by_boxes(
+    rules: Sequence[Rule],
+    perturbed: PerturbationSet,
+    rows: Tensor,
+    relaxations: Relaxations,
+) -> Tensor:
+    """Lower bounds of linear functions of a network's output, from the boxes of its activations.
+
+    The rows go backwards through the affine rules alone. What remains is a linear function of
+    places in the network, and its minimum over the boxes of these places is the bound. A difference
+    of two logits is bounded by the differences of their weights in this way, which is tighter than
+    the difference of the bounds of both logits.
+
+    Args:
+        rules, perturbed, rows, relaxations: as for :func:`lower_bounds`.
+
+    Returns:
+        Tensor ``(batch, rows)``.
+    """
+    waiting, total = {len(rules): rows}, 0.0
+    for place in range(len(rules), 0, -1):
+        rows = waiting.pop(place, None)
+        if rows is None:
+            continue
+        rule = rules[place - 1]
+        if not isinstance(rule, AffineRule):
+            total = total + _least_in_box(rows, relaxations.boxes[place])
+            continue
+        inputs, offset = rule.backward(rows, relaxations[place - 1])
+        total = total + offset
+        for i, part in zip(rule.inputs, inputs, strict=True):
+            waiting[i] = waiting[i] + part if i in waiting else part
+    return total + perturbed.minimum(waiting[0]) if 0 in waiting else total
+
+
+def _least_in_box(rows: Tensor, box: Box) -> Tensor:
+    rows = ops.reshape(rows, (*rows.shape[:2], -1))
+    lower, upper = (ops.reshape(end, (end.shape[0], 1, -1)) for end in box)
+    least = ops.sum(ops.minimum(rows * lower, rows * upper), axis=-1)
+    size = ops.sum(ops.abs(rows) * sizes((lower, upper)), axis=-1)
+    return least - LINE_SLACK * size
 
 
 def relaxed(rules: Sequence[Rule], perturbed: PerturbationSet) -> Relaxations:

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from zoo.bounds import rules_of
-from zoo.bounds.crown import Relaxations, lower_bounds, relaxed
+from zoo.bounds.crown import Relaxations, lower_bounds, lower_bounds_by_boxes, relaxed
 from zoo.bounds.interval import boxes_of
 from zoo.bounds.perturbation import PerturbationSet
 from zoo.bounds.rules.rule import gives
@@ -165,11 +165,11 @@ class NetworkBounds:
         lower, upper = map(ops.convert_to_numpy, relaxations.boxes[-1])
         found = lower[np.arange(len(classes)), classes][:, None]
         found = found - np.take_along_axis(upper, others, axis=1)
-        if method != "interval":
-            rows = np.eye(count)[classes][:, None] - np.eye(count)[others]
-            rows = ops.convert_to_tensor(rows, "float64")
-            by_lines = lower_bounds(self.rules, perturbed, rows, relaxations)
-            found = np.maximum(found, ops.convert_to_numpy(by_lines))
+        rows = np.eye(count)[classes][:, None] - np.eye(count)[others]
+        rows = ops.convert_to_tensor(rows, "float64")
+        for by_rows in (lower_bounds_by_boxes, lower_bounds)[: 1 if method == "interval" else 2]:
+            bounds_of_rows = by_rows(self.rules, perturbed, rows, relaxations)
+            found = np.maximum(found, ops.convert_to_numpy(bounds_of_rows))
         return np.where(_all_finite(relaxations.boxes), found.min(axis=1), -np.inf)
 
 
