@@ -209,7 +209,7 @@ def test_interval_margins_are_those_of_the_differences_of_the_last_weights(norm)
         exact = (logits[:, [c]] - np.delete(logits, c, axis=1)).min()
         assert exact - 1e-4 < found[i] <= exact
         gained.append(found[i] - (low[i, c] - np.delete(high[i], c)).min())
-    assert max(gained) > 0.02
+    assert max(gained) > 0.01
 
 
 def test_interval_margins_of_an_affine_network_are_exact():
@@ -425,7 +425,7 @@ def test_blocks_change_nothing(monkeypatch):
     random = np.random.default_rng(2)
     model = wild(network("relu"), random, 2.0)
     x = random.uniform(size=(5, *IMAGE)).astype("float32")
-    monkeypatch.setattr(network_bounds, "_STEPS", 4)
+    monkeypatch.setattr(network_bounds, "_STEPS", {"crown": 4})
     whole = zoo.certify(model, x, norm="l2", method="crown").radius
     monkeypatch.setattr(crown, "_BLOCK", 40_000)
     monkeypatch.setattr(network_bounds, "_BLOCK", 1_000)
