@@ -10,6 +10,8 @@ from zoo.bounds import crown
 from zoo.bounds.interval import boxes_of
 from zoo.bounds.perturbation import PerturbationSet
 from zoo.bounds.rules.affine import AffineRule
+from zoo.bounds.rules.conv import ConvRule
+from zoo.bounds.rules.dense import DenseRule
 from zoo.bounds.window_rows import WindowRows
 from zoo.ops.precision import double_precision
 
@@ -54,9 +56,13 @@ def test_windows_give_the_bounds_of_whole_rows(padding, strides, size, norm, mon
         assert isinstance(rules[place - 1].rows_of(np.zeros((2, 1), int)), WindowRows)
         for whole in (False, True):
             if whole:
-                monkeypatch.setattr(AffineRule, "rows_of", lambda self, entries: None)
-                for rule in rules:
-                    monkeypatch.setattr(rule, "rows_of", lambda entries: None)
+                for kind, method in (
+                    (ConvRule, "rows_of"),
+                    (ConvRule, "transposed"),
+                    (DenseRule, "rows_of"),
+                    (DenseRule, "transposed"),
+                ):
+                    monkeypatch.setattr(kind, method, getattr(AffineRule, method))
             boxes = crown.relaxed(rules, region).boxes
             found.append([ops.convert_to_numpy(end) for box in boxes for end in box])
         plain = boxes_of(rules, region)

@@ -204,6 +204,19 @@ def _exact_places(rules: Sequence[Rule]) -> set[int]:
     return exact
 
 
+def entries_of_rows(rules: Sequence[Rule]) -> int:
+    """An estimate of a pass's cost for one image: the entries of all rows that it may need.
+
+    Args:
+        rules: list of prepared rules.
+    """
+    places = {rule.inputs[0] for rule in rules if rule.wants_tight_inputs} - {0}
+    return sum(
+        math.prod(rules[place - 1].output_shape) * _entries_per_row(rules[:place], place)
+        for place in places - _exact_places(rules)
+    )
+
+
 def _entries_per_row(rules: Sequence[Rule], place: int) -> int:
     """The number of entries of the largest tensor that a row of one entry of a place becomes."""
     rule = rules[place - 1]
@@ -233,7 +246,7 @@ def _box_by_rows(
     lower, upper = (ops.convert_to_numpy(end).reshape(batch, -1).copy() for end in box)
     needed = (lower < 0) & (upper > 0) if only_unstable else np.ones(lower.shape, bool)
     entries = _numbered(needed)
-    step = max(1, _BLOCK // (2 * batch * _entries_per_row(rules, place)))
+    step = max(1, _BLOCK // (2 * batch * _entries_per_row(rules[:place], place)))
     for first in range(0, entries.shape[1], step):
         part = entries[:, first : first + step]
         at_input, offset = _entries_at_input(rules, place, part, relaxations)

@@ -8,7 +8,13 @@ import numpy as np
 from keras import ops
 
 from zoo.bounds import rules_of
-from zoo.bounds.crown import Relaxations, lower_bounds, lower_bounds_by_boxes, relaxed
+from zoo.bounds.crown import (
+    Relaxations,
+    entries_of_rows,
+    lower_bounds,
+    lower_bounds_by_boxes,
+    relaxed,
+)
 from zoo.bounds.interval import boxes_of
 from zoo.bounds.perturbation import PerturbationSet
 from zoo.bounds.rules.rule import Rule, gives
@@ -21,8 +27,9 @@ from zoo.ops.float32 import LARGEST
 from zoo.ops.precision import double_precision
 from zoo.typing import Array, Box, Norm
 
-# "auto" does not choose "crown" if activations have more inputs than this in total.
-_LARGE = 4096
+# "auto" does not choose "crown" if the rows of one pass have more entries than this, which takes
+# about 5 seconds of a processor for a radius.
+_LARGE = 20_000_000
 # Largest number of entries in a tensor; it limits how many images are bounded at the same time.
 _BLOCK = 1 << 23
 # The same for rows that are bounded by linear relaxation.
@@ -69,8 +76,10 @@ class NetworkBounds:
         """The :data:`METHODS` that suit the layers and the size of the network, tightest first."""
         if not all(gives(type(rule), "crown") for rule in self.rules):
             return METHODS[2:]
-        hidden = [rule for rule in self.rules if rule.wants_tight_inputs]
-        entries = sum(math.prod(rule.input_shape) for rule in hidden)
+        with double_precision():
+            for rule in self.rules:
+                rule.prepare()
+            entries = entries_of_rows(self.rules)
         return METHODS if entries <= _LARGE else METHODS[1:]
 
     def require(self, method: str) -> None:
