@@ -226,9 +226,9 @@ def _entries_per_row(rules: Sequence[Rule], place: int) -> int:
     window, largest = (1, 1), 1
     while place:
         rule = rules[place - 1]
-        if not rule.takes_windows or len(rule.inputs) > 1:
+        if not rule.takes_windows:
             return whole
-        window, (place,) = rule.window_of(window), rule.inputs
+        window, place = rule.window_of(window), min(rule.inputs)
         largest = max(largest, math.prod(window) * rule.input_shape[-1])
     return largest
 
@@ -279,15 +279,15 @@ def _entries_at_input(
     """
     rule, shape = rules[place - 1], rules[place - 1].output_shape
     rows = rule.rows_of(entries) if isinstance(rule, AffineRule) else None
-    if rows is None:
+    if rows is None or not isinstance(rule, AffineRule):
         one = np.zeros((*entries.shape, math.prod(shape)))
         np.put_along_axis(one, entries[..., None], 1.0, axis=2)
         one = np.concatenate([one, -one], axis=1).reshape(len(entries), -1, *shape)
         return _back_to_input(rules, {place: ops.convert_to_tensor(one, "float64")}, relaxations)
     if isinstance(rows, WindowRows):
         values = ops.concatenate([rows.values, -rows.values], axis=1)
-        starts = (np.concatenate([start, start], axis=1) for start in (rows.top, rows.left))
-        rows = WindowRows(values, *starts, rows.image_shape)
+        top, left = (np.concatenate([start, start], axis=1) for start in (rows.top, rows.left))
+        rows = WindowRows(values, top, left, rows.image_shape)
     else:
         rows = ops.concatenate([rows, -rows], axis=1)
     constant, error = (

@@ -26,6 +26,7 @@ from zoo.certificates.pairs import METHODS
 from zoo.ops.float32 import LARGEST
 from zoo.ops.precision import double_precision
 from zoo.typing import Array, Box, Norm
+from zoo.utils.progress import track_part
 
 # "auto" does not choose "crown" if the rows of one pass have more entries than this, which takes
 # about 5 seconds of a processor for a radius.
@@ -125,9 +126,10 @@ class NetworkBounds:
             for rule in self.rules:
                 rule.prepare()
             first = _FIRST[norm] * extent
+            parts = self._parts(len(x), method)
             radii = [
                 self._radii(x[part], logits[part], norm, method, bounds, least_margin, first, upper)
-                for part in self._parts(len(x), method)
+                for part in track_part(parts, "bounding", total=len(parts))
             ]
         return logits, round_down(np.concatenate(radii) if radii else np.zeros(0))
 

@@ -86,27 +86,22 @@ class ConvRule(KernelRule):
         return tuple((n - 1) * s + max(k, s) for n, k, s in sizes)
 
     def transposed_windows(self, rows: WindowRows) -> WindowRows:
-        starts = [
-            start * stride - before
-            for start, stride, (before, _) in zip(
-                (rows.top, rows.left), self.windows.strides, self.windows.margins, strict=True
-            )
-        ]
-        return WindowRows(self._spread(rows.values), *starts, self.input_shape).cut()
+        top, left = self._starts(rows.top, rows.left)
+        return WindowRows(self._spread(rows.values), top, left, self.input_shape).cut()
+
+    def _starts(self, *places: Array) -> list[Array]:
+        """The first rows and columns of the windows that begin the outputs' windows."""
+        settings = zip(places, self.windows.strides, self.windows.margins, strict=True)
+        return [place * stride - before for place, stride, (before, _) in settings]
 
     def rows_of(self, entries: Array) -> WindowRows | None:
         if not self.takes_windows:
             return None
         y, x, channel = np.unravel_index(entries, self.output_shape)
         filters = ops.transpose(self.kernel, (3, 0, 1, 2))
-        starts = [
-            place * stride - before
-            for place, stride, (before, _) in zip(
-                (y, x), self.windows.strides, self.windows.margins, strict=True
-            )
-        ]
         values = ops.take(filters, ops.convert_to_tensor(channel, "int32"), axis=0)
-        return WindowRows(values, *starts, self.input_shape).cut()
+        top, left = self._starts(y, x)
+        return WindowRows(values, top, left, self.input_shape).cut()
 
     def norm(self, kernel: Array) -> float:
         # Groups share neither inputs nor outputs, so the largest of their norms is the norm.

@@ -6,6 +6,7 @@ of a network to its input.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -42,17 +43,15 @@ def sizes(box: Box) -> Tensor:
     return ops.maximum(*map(ops.abs, box))
 
 
-def products(rows: Tensor | WindowRows, offset: Tensor) -> Tensor:
+def products(rows: Any, offset: Tensor) -> Tensor:
     """Each row's product with a tensor ``(batch or 1, *shape)``, or one that broadcasts to it."""
     if isinstance(rows, WindowRows):
         # The rows are zero outside of the image, where nothing must be added.
-        if np.ndim(offset) and math.prod(offset.shape[:-1]) == 1:
-            return ops.sum(rows.values * ops.reshape(offset, (-1,)), axis=(2, 3, 4))
-        if np.ndim(offset):
+        if np.ndim(offset) and math.prod(offset.shape[:-1]) > 1:
             batch = offset.shape[0] if len(offset.shape) == 4 else 1
             offset = rows.of(ops.broadcast_to(offset, (batch, *rows.image_shape)))
             return ops.sum(rows.values * offset, axis=(2, 3, 4))
-        rows = rows.values
+        rows, offset = rows.values, offset if np.ndim(offset) == 0 else ops.reshape(offset, (-1,))
     axes = tuple(range(2, len(rows.shape)))
     if np.ndim(offset) == 0:
         # No row changes where nothing is added, which is usual.
