@@ -46,6 +46,33 @@ def test_lines_lie_on_their_side_and_touch(name, lower, width):
         assert c >= 0
 
 
+@given(
+    st.sampled_from(["tanh", "sigmoid", "softsign", "selu", "elu with a large alpha"]),
+    st.floats(-8, 8),
+    st.floats(0.01, 16),
+)
+def test_no_tangent_of_an_s_shaped_function_leaves_less_area(name, lower, width):
+    """Over an interval, a line's area is its value in the middle times the width."""
+    kind, upper = EXTRA[name], lower + width
+    middle = (lower + upper) / 2
+    with double_precision():
+        ends = [keras.ops.convert_to_tensor(np.array([end]), "float64") for end in (lower, upper)]
+        below, above = [[float(n[0]) for n in line] for line in kind.lines(*ends)]
+        for sign, line in ((1, above), (-1, below)):
+            start = -lower if sign < 0 else upper
+            # The points where sign * value(sign * x) is concave, up to the end of the interval.
+            points = np.linspace(max(0.0, -upper if sign < 0 else lower), max(0.0, start), 301)
+            tangents = keras.ops.convert_to_tensor(sign * points, "float64")
+            slopes = keras.ops.convert_to_numpy(kind.derivative(tangents))
+            values = keras.ops.convert_to_numpy(kind.value(tangents))
+            first = upper if sign < 0 else lower
+            at_first = float(kind.value(keras.ops.convert_to_tensor(first, "float64")))
+            from_below = sign * (values + slopes * (first - sign * points) - at_first)
+            on_its_side = (from_below >= 0) & (points > 0)
+            areas = sign * (values + slopes * (middle - sign * points))[on_its_side]
+            assert sign * (line[0] * middle + line[1]) <= areas.min(initial=np.inf) + 1e-6
+
+
 @given(st.sampled_from(sorted(EXTRA)), ENDS, st.floats(0, 30))
 def test_values_lie_in_the_interval_and_slopes_below_the_constant(name, lower, width):
     kind, upper = EXTRA[name], lower + width

@@ -185,6 +185,49 @@ def test_boxes_hold_what_float32_computes(seed, activation, norm):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_interval_margins_are_those_of_the_differences_of_the_last_weights(norm):
+    """The least margin over the box of the last hidden layer, which one of its corners attains."""
+    random = np.random.default_rng(4)
+    model = wild(dense_network((3, 6, 5, 4)), random, 2.0)
+    x = random.uniform(size=(5, 3)).astype("float32")
+    own = np.argmax(logits_of(model, x), axis=1)
+    bounds = NetworkBounds(model)
+    found = margins(model, x, own, 0.2, norm, "interval")
+    with double_precision():
+        region = PerturbationSet(tensor(x), tensor(np.full(5, 0.2)), norm, (0.0, 1.0))
+        for rule in bounds.rules:
+            rule.prepare()
+        boxes = boxes_of(bounds.rules, region)
+    lower, upper = (keras.ops.convert_to_numpy(end) for end in boxes[-2])
+    low, high = (keras.ops.convert_to_numpy(end) for end in boxes[-1])
+    kernel, bias = (weight.astype("float64") for weight in model.get_weights()[-2:])
+    corners = np.array(list(itertools.product([0, 1], repeat=5)))
+    gained = []
+    for i, c in enumerate(own):
+        points = lower[i] + corners * (upper[i] - lower[i])
+        logits = points @ kernel + bias
+        exact = (logits[:, [c]] - np.delete(logits, c, axis=1)).min()
+        assert exact - 1e-4 < found[i] <= exact
+        gained.append(found[i] - (low[i, c] - np.delete(high[i], c)).min())
+    assert max(gained) > 0.01
+
+
+def test_interval_margins_of_an_affine_network_are_exact():
+    """The differences go back to the input, through a sum of two paths that share it."""
+    image = keras.Input(IMAGE)
+    z = layers.Conv2D(3, 3, padding="same")(image)
+    z = layers.AveragePooling2D(2)(layers.Add()([z, layers.BatchNormalization()(z)]))
+    model = wild(keras.Model(image, layers.Dense(3)(layers.Flatten()(z))), np.random.default_rng(5))
+    x = np.random.default_rng(6).uniform(0.3, 0.7, size=(3, *IMAGE)).astype("float32")
+    own = np.argmax(logits_of(model, x), axis=1)
+    for norm in ("linf", "l2"):
+        found, exact = (
+            margins(model, x, own, 0.1, norm, method) for method in ("interval", "crown")
+        )
+        np.testing.assert_allclose(found, exact, rtol=1e-9)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_what_cancels_before_the_first_kernel_is_counted(norm):
     """A rescaling whose result is all rounding, under a kernel that asks for its sign."""
     random = np.random.default_rng(0)
@@ -382,7 +425,7 @@ def test_blocks_change_nothing(monkeypatch):
     random = np.random.default_rng(2)
     model = wild(network("relu"), random, 2.0)
     x = random.uniform(size=(5, *IMAGE)).astype("float32")
-    monkeypatch.setattr(network_bounds, "_STEPS", 4)
+    monkeypatch.setattr(network_bounds, "_STEPS", {"crown": 4})
     whole = zoo.certify(model, x, norm="l2", method="crown").radius
     monkeypatch.setattr(crown, "_BLOCK", 40_000)
     monkeypatch.setattr(network_bounds, "_BLOCK", 1_000)

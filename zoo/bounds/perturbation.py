@@ -1,13 +1,12 @@
 """The set of perturbed inputs that a certificate covers, and minima of linear functions over it."""
 
 import dataclasses
-from typing import Any
 
-import numpy as np
 from keras import ops
 
 from zoo.bounds.valid_range import ValidRange
-from zoo.typing import Box, Norm, Numbers, Tensor
+from zoo.bounds.window_rows import WindowRows
+from zoo.typing import Box, Norm, Tensor
 from zoo.utils.float64 import LINE_SLACK
 
 # Keeps divisors positive.
@@ -39,34 +38,47 @@ class PerturbationSet:
             return lower, upper
         return ops.maximum(lower, self.bounds[0]), ops.minimum(upper, self.bounds[1])
 
-    def minimum(self, rows: Tensor, iterations: int = 4) -> Tensor:
+    def minimum(self, rows: Tensor | WindowRows, iterations: int = 4) -> Tensor:
         """Lower bounds of linear functions over the perturbed inputs.
 
         Args:
-            rows: float64 tensor ``(batch, rows, *input_shape)``, the coefficients of the functions.
+            rows: float64 tensor ``(batch, rows, *input_shape)``, the coefficients of the functions,
+                or :class:`zoo.bounds.window_rows.WindowRows`.
             iterations: number of steps towards the best bound over an L2 ball that is intersected
                 with a box. Any number gives a valid bound.
 
         Returns:
             Tensor ``(batch, rows)``.
         """
-        rows = ops.reshape(rows, (*rows.shape[:2], -1))
-        center = ops.reshape(self.center, (self.center.shape[0], 1, -1))
-        at_center = ops.sum(rows * center, axis=-1)
-        size = ops.sum(ops.abs(rows * center), axis=-1)
+        in_windows = isinstance(rows, WindowRows)
+        values = rows.values if in_windows else rows
+        values = ops.reshape(values, (*values.shape[:2], -1))
+
+        def per_row(tensor: Tensor) -> Tensor:
+            """The entries of a tensor of the inputs' shape that a row's coefficients stand for."""
+            if in_windows:
+                windows = rows.of(tensor)
+                return ops.reshape(windows, (*windows.shape[:2], -1))
+            return ops.reshape(tensor, (tensor.shape[0], 1, -1))
+
+        center = per_row(self.center)
+        products = values * center
+        at_center = ops.sum(products, axis=-1)
+        slack = LINE_SLACK * ops.sum(ops.abs(products), axis=-1)
         if self.norm == "linf":
-            lower, upper = (ops.reshape(end, center.shape) - center for end in self.box())
-            change = ops.sum(ops.minimum(rows * lower, rows * upper), axis=-1)
+            lower, upper = (per_row(end - self.center) for end in self.box())
+            change = ops.sum(ops.minimum(values * lower, values * upper), axis=-1)
         elif self.bounds is not None:
-            change = self._least_in_ball_and_box(rows, center, self.bounds, iterations)
+            least, most = (per_row(end - self.center) for end in self.bounds)
+            change = self._least_in_ball_and_box(values, least, most, iterations)
         else:
-            change = -self.eps[:, None] * ops.sqrt(ops.sum(ops.square(rows), axis=-1))
-        return at_center + change - LINE_SLACK * (size + ops.abs(change))
+            change = -self.eps[:, None] * ops.sqrt(ops.sum(ops.square(values), axis=-1))
+        return at_center + change - slack - LINE_SLACK * ops.abs(change)
 
     def _least_in_ball_and_box(
-        self, rows: Tensor, center: Tensor, bounds: ValidRange, iterations: int
+        self, rows: Tensor, least: Tensor, most: Tensor, iterations: int
     ) -> Tensor:
-        """Lower bound of ``min rows · d`` over ``‖d‖ ≤ eps`` and ``low ≤ center + d ≤ high``.
+        """Lower bound of ``min rows · d`` over ``‖d‖ ≤ eps`` and ``least ≤ d ≤ most``.
 
         For any multiplier λ > 0, ``min over the box of rows · d + λ/2 (‖d‖² − eps²)`` is a lower
         bound, because the second term is at most 0 in the ball. It is best for the λ whose
@@ -74,7 +86,6 @@ class PerturbationSet:
         and more entries of the minimiser are held at a bound of the box.
         """
         eps = self.eps[:, None]
-        least, most = (self._flat(end) - center for end in bounds)
         multiplier = ops.sqrt(ops.sum(ops.square(rows), axis=-1)) / ops.maximum(eps, _SMALLEST)
         for iteration in range(iterations + 1):
             multiplier = ops.maximum(multiplier, _SMALLEST)
@@ -90,9 +101,3 @@ class PerturbationSet:
             multiplier = ops.minimum(multiplier, ops.sqrt(steep / room))
         products = ops.sum(rows * change, axis=-1)
         return products + multiplier * (lengths - ops.square(eps)) / 2.0
-
-    def _flat(self, end: Numbers) -> Any:
-        """An end of the valid range for each entry of a flattened input; a number stays one."""
-        if np.ndim(end) == 0:
-            return end
-        return np.broadcast_to(end, tuple(self.center.shape[1:])).reshape(-1)

@@ -60,8 +60,9 @@ def certify(
         norm: norm of the perturbation, ``"linf"`` or ``"l2"``; ``np.inf``, ``2`` and any case are
             accepted too.
         method: one of :data:`zoo.certificates.pairs.METHODS`, or ``"auto"``, which takes
-            ``"crown"``; ``"crown-interval"`` if more than 4,096 hidden activations would make that
-            slow; and ``"interval"`` if a layer has interval bounds only.
+            ``"crown"``; ``"crown-interval"`` where the sizes of the layers say that ``"crown"``
+            would take more than about five seconds an image; and ``"interval"`` if a layer has
+            interval bounds only.
         valid_range: ``(low, high)``, the range of valid inputs, perturbed ones included: numbers,
             such as ``(0, 255)`` for a model that takes bytes, or arrays that broadcast to an input,
             such as the ends of each channel's range after a normalisation. Radii are in the units

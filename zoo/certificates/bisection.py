@@ -116,8 +116,10 @@ def largest_by_margin(
     """Largest budget, per image, at which a lower bound of the margin is proved to be positive.
 
     This is :func:`largest_certified` for a bound that is too expensive to be computed twenty times.
-    The secant method (in its Illinois variant) searches for the budget at which the bound is zero.
-    Every returned budget was itself proved.
+    Bounds fall slowly at small budgets and ever more steeply at larger ones. So the search takes
+    the fall from the margin at zero for a power of the budget, through the two last budgets around
+    the zero, and tries the budget at which that power says that the margin is zero. Every returned
+    budget was itself proved.
 
     Args:
         margin: function from a float64 array ``(n,)`` of budgets to lower bounds ``(n,)``.
@@ -137,29 +139,57 @@ def largest_by_margin(
         >>> 0.54 < float(found[0]) < 0.3**0.5
         True
     """
+    at_zero = np.asarray(at_zero, np.float64)
     low, high = np.zeros(len(at_zero)), np.full(len(at_zero), float(upper))
-    # The margins at both ends of the bracket. At the upper end it is NaN until a trial has failed.
-    f_low, f_high = np.asarray(at_zero, np.float64), np.full(len(low), np.nan)
-    slope = np.full(len(low), np.nan)
-    trial = np.minimum(np.full(len(low), float(first)), high)
+    # Two budgets that were tried and how far the margin fell there: the ends of the bracket, or
+    # the last two that were proved. What is not known yet is NaN.
+    (near, near_fall), (far, far_fall) = np.full((2, 2, len(low)), np.nan)
+    trial, failed = np.minimum(np.full(len(low), float(first)), high), np.zeros(len(low), bool)
     for _ in range(steps):
         found = np.asarray(margin(trial), np.float64)
         proved = found > 0  # False for NaN
-        with np.errstate(all="ignore"):
-            slope = np.where(proved, (f_low - found) / (trial - low), slope)
-            # The value at the end that stays is halved (Illinois method). Without this, the same
-            # end may stay for many steps.
-            f_high = np.where(proved, f_high / 2, found)
-            f_low = np.where(proved, found, f_low / 2)
-            low, high = np.where(proved, trial, low), np.where(proved, high, trial)
-            width = high - low
-            within = low + width * np.clip(f_low / (f_low - f_high), 0.1, 0.9)
-            # Until a trial has failed: go half of the way to the zero that the last slope predicts.
-            beyond = np.clip(low + 0.5 * f_low / slope, 1.25 * low, 100.0 * low)
-            beyond = np.where(np.isfinite(beyond), beyond, 2.0 * low)
-            trial = np.where(np.isfinite(f_high), within, np.where(low > 0, beyond, high / 2))
-            trial = np.minimum(trial, high)
-    return np.where(np.asarray(at_zero) > 0, low, 0.0)
+        # The smaller of the two budgets gives way to a larger one that was proved; the larger one
+        # gives way if it has failed, or if none has failed yet.
+        new = proved & failed
+        near = np.where(new, trial, np.where(failed, near, far))
+        near_fall = np.where(new, at_zero - found, np.where(failed, near_fall, far_fall))
+        far = np.where(new, far, trial)
+        far_fall = np.where(new, far_fall, at_zero - found)
+        low, high = np.where(proved, trial, low), np.where(proved, high, trial)
+        failed = failed | ~proved
+        trial = _where_a_power_is_zero(at_zero, (near, near_fall), (far, far_fall), low, high)
+    return np.where(at_zero > 0, low, 0.0)
+
+
+def _where_a_power_is_zero(
+    at_zero: Array,
+    near: tuple[Array, Array],
+    far: tuple[Array, Array],
+    low: Array,
+    high: Array,
+) -> Array:
+    """The next budget to try between two, of which one was proved and the other failed.
+
+    Args:
+        at_zero: the margins without a perturbation.
+        near, far: two budgets, and how far the margins fell there.
+        low, high: the largest budgets that were proved, and the smallest ones that failed.
+    """
+    with np.errstate(all="ignore"):
+        power = np.log(far[1] / near[1]) / np.log(far[0] / near[0])
+        # Beyond what was proved, the margin is taken to fall at least as steeply as a square: a
+        # trial that goes far beyond the zero says little about where the zero is. A single small
+        # budget says how steeply the margin falls at first, and it only falls more steeply later.
+        power = np.clip(power, np.where(far[0] > low, 0.5, 2.0), 12.0)
+        alone, power = ~np.isfinite(power), np.where(np.isfinite(power), power, 1.0)
+        # A little less, so that the trial is rather proved than not.
+        zero = np.where(alone, 0.3, 0.999) * far[0] * (at_zero / far[1]) ** (1.0 / power)
+        width = high - low
+        # Between two ends, each trial shortens the bracket; beyond what was proved there is no end.
+        least = np.where(np.isfinite(near[0]) & (far[0] > low), low + 0.02 * width, 1.02 * low)
+        within = np.clip(zero, least, high - 0.02 * width)
+    within = np.where(np.isfinite(within), within, (low + high) / 2)
+    return np.where(low > 0, within, np.minimum(within, high / 2))
 
 
 def largest_per_class(

@@ -8,10 +8,16 @@ import numpy as np
 from keras import ops
 
 from zoo.bounds import rules_of
-from zoo.bounds.crown import Relaxations, lower_bounds, relaxed
+from zoo.bounds.crown import (
+    Relaxations,
+    entries_of_rows,
+    lower_bounds,
+    lower_bounds_by_boxes,
+    relaxed,
+)
 from zoo.bounds.interval import boxes_of
 from zoo.bounds.perturbation import PerturbationSet
-from zoo.bounds.rules.rule import gives
+from zoo.bounds.rules.rule import Rule, gives
 from zoo.bounds.valid_range import ValidRange, diameter
 from zoo.certificates.bisection import largest_by_margin, largest_per_class
 from zoo.certificates.certificate import per_class_of, round_down
@@ -21,13 +27,17 @@ from zoo.epsilon import Epsilon
 from zoo.ops.float32 import LARGEST
 from zoo.ops.precision import double_precision
 from zoo.typing import Array, Box, Norm, Shape
+from zoo.utils.progress import track_part
 
-# "auto" does not choose "crown" if activations have more inputs than this in total.
-_LARGE = 4096
+# "auto" does not choose "crown" if the rows of one pass have more entries than this, which takes
+# about 5 seconds of a processor for a radius.
+_LARGE = 20_000_000
 # Largest number of entries in a tensor; it limits how many images are bounded at the same time.
 _BLOCK = 1 << 23
+# The same for rows that are bounded by linear relaxation.
+_ROWS = 1 << 22
 # Number of budgets that are tried in the search for a radius.
-_STEPS = 10
+_STEPS = {"crown": 7, "crown-interval": 8, "interval": 8}
 # The first of them, for inputs in [0, 1].
 _FIRST = {"linf": 1e-3, "l2": 1e-2}
 
@@ -68,8 +78,10 @@ class NetworkBounds:
         """The :data:`METHODS` that suit the layers and the size of the network, tightest first."""
         if not all(gives(type(rule), "crown") for rule in self.rules):
             return METHODS[2:]
-        hidden = [rule for rule in self.rules if rule.wants_tight_inputs]
-        entries = sum(math.prod(rule.input_shape) for rule in hidden)
+        with double_precision():
+            for rule in self.rules:
+                rule.prepare()
+            entries = entries_of_rows(self.rules)
         return METHODS if entries <= _LARGE else METHODS[1:]
 
     def require(self, method: str) -> None:
@@ -109,21 +121,11 @@ class NetworkBounds:
         logits = ops.convert_to_numpy(self.model(x, training=False))
         extent, upper = _reach(norm, bounds, x.shape[1:])
         with double_precision():
-            step = self._prepared_step(logits.shape[1])
+            first = _FIRST[norm] * extent
+            parts = self._prepared_parts(len(x), method)
             radii = [
-                largest_by_margin(
-                    lambda eps, part=slice(i, i + step): (
-                        self.margins(
-                            x[part], np.argmax(logits[part], axis=1), eps, norm, method, bounds
-                        )
-                        - least_margin
-                    ),
-                    margin(logits[i : i + step]) - least_margin,
-                    first=_FIRST[norm] * extent,
-                    upper=upper,
-                    steps=_STEPS,
-                )
-                for i in range(0, len(x), step)
+                self._radii(x[part], logits[part], norm, method, bounds, least_margin, first, upper)
+                for part in track_part(parts, "bounding", total=len(parts))
             ]
         return logits, round_down(np.concatenate(radii) if radii else np.zeros(0))
 
@@ -155,11 +157,10 @@ class NetworkBounds:
         _, upper = _reach(norm, bounds, x.shape[1:])
         left = np.flatnonzero(margin(logits) > least_margin)
         with double_precision():
-            step = self._prepared_step(logits.shape[1])
             for eps in sorted(budget.beyond for budget in budgets):
-                parts = [left[i : i + step] for i in range(0, len(left), step)]
                 found = [np.zeros(0, int)]
-                for rows in parts if eps <= upper else []:
+                for part in self._prepared_parts(len(left), method) if eps <= upper else []:
+                    rows = left[part]
                     reach = np.full(len(rows), eps)
                     lead = self.margins(x[rows], classes[rows], reach, norm, method, bounds)
                     found.append(rows[lead > least_margin])
@@ -187,15 +188,13 @@ class NetworkBounds:
             float32 array ``(n, classes)``, as ``per_class`` of :class:`zoo.Certificate`.
         """
         classes = np.argmax(logits, axis=1)
-        upper = 1e6 if bounds is None else diameter(bounds, x.shape[1:])[norm]
+        _, upper = _reach(norm, bounds, x.shape[1:])
         at_zero = np.max(logits, axis=1, keepdims=True) - np.asarray(logits, np.float64)
         at_zero = at_zero - least_margin
         at_zero[np.arange(len(x)), classes] = np.inf
         found = [np.zeros(logits.shape)[:0]]
         with double_precision():
-            step = self._prepared_step(logits.shape[1])
-            for i in range(0, len(x), step):
-                part = slice(i, i + step)
+            for part in self._prepared_parts(len(x), method):
 
                 def margins(eps: Array, part: slice = part) -> Array:
                     below = self.class_margins(x[part], classes[part], eps, norm, method, bounds)
@@ -204,11 +203,42 @@ class NetworkBounds:
                 found.append(largest_per_class(margins, at_zero[part], radius[part], upper=upper))
         return per_class_of(np.concatenate(found), radius, classes)
 
-    def _prepared_step(self, classes: int) -> int:
-        """Read the weights, and return the number of images that are bounded at the same time."""
+    def _prepared_parts(self, count: int, method: str) -> list[slice]:
+        """Read the weights, and return parts of a batch whose images are bounded together."""
         for rule in self.rules:
             rule.prepare()
-        return max(1, _BLOCK // (classes * max(rule.width for rule in self.rules)))
+        widest = max(rule.width for rule in self.rules)
+        step = max(1, _BLOCK // (self.model.output_shape[-1] * widest))
+        if method == "crown":
+            # Rows of a few images fill the processor, and zeros that they share are left out.
+            rows = max([math.prod(rule.input_shape) for rule in self._hidden()], default=1)
+            step = min(step, max(1, _ROWS // (rows * widest)))
+        return [slice(i, i + step) for i in range(0, count, step)]
+
+    def _hidden(self) -> list[Rule]:
+        return [rule for rule in self.rules if rule.wants_tight_inputs]
+
+    def _radii(
+        self,
+        x: Array,
+        logits: Array,
+        norm: Norm,
+        method: str,
+        bounds: ValidRange | None,
+        least_margin: float,
+        first: float,
+        upper: float,
+    ) -> Array:
+        """Radii of a few images: float64 array ``(n,)``."""
+        classes, at_zero = np.argmax(logits, axis=1), margin(logits) - least_margin
+        return largest_by_margin(
+            lambda eps: self.margins(x, classes, eps, norm, method, bounds) - least_margin,
+            at_zero,
+            # Hardly any neuron is unstable at a tiny budget, so the first step costs little.
+            first=0.1 * first if method == "crown" else first,
+            upper=upper,
+            steps=_STEPS[method],
+        )
 
     def margins(
         self,
@@ -263,11 +293,11 @@ class NetworkBounds:
         lower, upper = map(ops.convert_to_numpy, relaxations.boxes[-1])
         found = lower[np.arange(len(classes)), classes][:, None]
         found = found - np.take_along_axis(upper, others, axis=1)
-        if method != "interval":
-            rows = np.eye(count)[classes][:, None] - np.eye(count)[others]
-            rows = ops.convert_to_tensor(rows, "float64")
-            by_lines = lower_bounds(self.rules, perturbed, rows, relaxations)
-            found = np.maximum(found, ops.convert_to_numpy(by_lines))
+        rows = np.eye(count)[classes][:, None] - np.eye(count)[others]
+        rows = ops.convert_to_tensor(rows, "float64")
+        for by_rows in (lower_bounds_by_boxes, lower_bounds)[: 1 if method == "interval" else 2]:
+            bounds_of_rows = by_rows(self.rules, perturbed, rows, relaxations)
+            found = np.maximum(found, ops.convert_to_numpy(bounds_of_rows))
         finite = np.asarray(_all_finite(relaxations.boxes))
         found = np.where(np.broadcast_to(finite, len(classes))[:, None], found, -np.inf)
         margins = np.full((len(classes), count), np.inf)

@@ -95,8 +95,10 @@ class Smooth:
             middle = (left + right) / 2.0
             enough = value(middle) + derivative(middle) * (lower - middle) >= value(lower)
             left, right = ops.where(enough, left, middle), ops.where(enough, middle, right)
-        # In the concave part every tangent is above the function; the one in the middle is tighter.
-        point = ops.where(lower >= 0, (lower + upper) / 2.0, right)
+        # Every point from `right` to the upper end has a tangent above the function. The one in the
+        # middle leaves the least area, so it is taken where it is such a point.
+        middle = (lower + upper) / 2.0
+        point = ops.where(lower >= 0, middle, ops.maximum(right, middle))
         tangent = derivative(point)
         # The chord is above a convex function. It is also above one that becomes concave, if the
         # slope at the upper end is at least the chord's.

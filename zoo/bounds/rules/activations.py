@@ -1,5 +1,6 @@
 """Activations, both as layers of their own and as the ``activation`` of another layer."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from zoo.bounds.graph import Node
 from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flushing
 from zoo.bounds.rules.rows import float64, products, sizes
 from zoo.bounds.rules.rule import Bound, Rule, refuse, register_rule
+from zoo.bounds.window_rows import WindowRows
 from zoo.ops.float32 import LARGEST
 from zoo.typing import Box, Line, Shape, Tensor
 
@@ -41,6 +43,7 @@ class ActivationRule(Rule):
     """
 
     wants_tight_inputs = True
+    takes_windows = True
 
     def __init__(
         self,
@@ -69,11 +72,28 @@ class ActivationRule(Rule):
         (a, b), (c, d) = self.kind.lines(*boxes[0])
         return (a, b - error), (c, d + error)
 
-    def backward(self, rows: Tensor, relaxed: tuple[Line, Line]) -> tuple[list[Tensor], Tensor]:
+    def backward(
+        self, rows: Tensor | WindowRows, relaxed: tuple[Line, Line]
+    ) -> tuple[list[Any], Tensor]:
+        if isinstance(rows, WindowRows):
+            return self._backward_windows(rows, relaxed)
         (below, below_offset), (above, above_offset) = relaxed
         positive, negative = ops.maximum(rows, 0.0), ops.minimum(rows, 0.0)
         offset = products(positive, below_offset) + products(negative, above_offset)
         return [positive * below[:, None] + negative * above[:, None]], offset
+
+    def _backward_windows(
+        self, rows: WindowRows, relaxed: tuple[Line, Line]
+    ) -> tuple[list[WindowRows], Tensor]:
+        ends = [ops.broadcast_to(end, relaxed[0][0].shape) for line in relaxed for end in line]
+        # One look-up for all four: it takes most of the time.
+        below, below_offset, above, above_offset = ops.split(
+            rows.of(ops.concatenate(ends, axis=-1)), 4, axis=-1
+        )
+        positive, negative = ops.maximum(rows.values, 0.0), ops.minimum(rows.values, 0.0)
+        offset = ops.sum(positive * below_offset + negative * above_offset, axis=(2, 3, 4))
+        values = positive * below + negative * above
+        return [dataclasses.replace(rows, values=values)], offset
 
     def lipschitz(self) -> LipschitzBound:
         largest, entries = self.kind.lipschitz, math.prod(self.input_shape)

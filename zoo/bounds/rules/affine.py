@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras import ops
@@ -17,6 +17,7 @@ from zoo.bounds.rules.layout import in_channels_last
 from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flushing
 from zoo.bounds.rules.rows import float64, products, sizes, through_transposed
 from zoo.bounds.rules.rule import Rule
+from zoo.bounds.window_rows import WindowRows
 from zoo.ops.float32 import LARGEST, SECOND_ORDER, SMALLEST_NORMAL, sum_rounding
 from zoo.ops.precision import double_precision
 from zoo.typing import Array, Box, Numbers, Shape, Tensor
@@ -99,9 +100,29 @@ class AffineRule(Rule):
     def relax(self, boxes: Sequence[Box]) -> Tensor:
         return self.rounding(boxes)
 
-    def backward(self, rows: Tensor, relaxed: Tensor) -> tuple[list[Tensor], Tensor]:
+    def backward(self, rows: Any, relaxed: Tensor) -> tuple[list[Any], Tensor]:
+        if isinstance(rows, WindowRows):
+            sizes_of_rows = dataclasses.replace(rows, values=ops.abs(rows.values))
+            offset = products(rows, self.offset) - products(sizes_of_rows, relaxed)
+            return [self.transposed_windows(rows)], offset
         offset = products(rows, self.offset) - products(ops.abs(rows), relaxed)
         return [self.transposed(rows)], offset
+
+    def transposed_windows(self, rows: WindowRows) -> WindowRows:
+        """As :meth:`transposed`, for a rule that takes windows."""
+        raise NotImplementedError
+
+    def rows_of(self, entries: Array) -> Tensor | WindowRows | None:
+        """The rows of the linear part for some outputs: their coefficients of the inputs.
+
+        Args:
+            entries: int array ``(batch, rows)``, indices into the flattened output.
+
+        Returns:
+            Tensor ``(batch, rows, *input_shape)`` or :class:`zoo.bounds.window_rows.WindowRows`;
+            None if the rule has no faster way than :meth:`transposed`.
+        """
+        return
 
     def transposed(self, rows: Tensor) -> Tensor:
         """Rows ``(batch, rows, *output_shape)`` through the transposed linear part."""

@@ -15,8 +15,10 @@ from zoo.bounds.rules.affine import KernelRule
 from zoo.bounds.rules.layout import PermutationRule
 from zoo.bounds.rules.rows import float64
 from zoo.bounds.rules.rule import refuse, register_rule
+from zoo.bounds.window_rows import WindowRows
 from zoo.ops.singular_values import convolution_norm, dense_norm
-from zoo.typing import Array, Numbers, Tensor
+from zoo.ops.windows import Windows
+from zoo.typing import Array, Numbers, Shape, Tensor
 
 if TYPE_CHECKING:
     from zoo.bounds.network_rules import Builder
@@ -29,6 +31,12 @@ class ConvRule(KernelRule):
     def check(self) -> None:
         if self.layer.padding == "causal":
             refuse(self.layer, "pads causally")
+        layer, image = self.layer, self.input_shape[:-1]
+        self.takes_windows = (
+            len(image) == 2 and layer.groups == 1 and math.prod(layer.dilation_rate) == 1
+        )
+        if self.takes_windows:
+            self.windows = Windows(image, layer.kernel_size, layer.strides, layer.padding)
 
     def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         # Each group is convolved by itself, because TensorFlow has no gradients of grouped
@@ -49,6 +57,51 @@ class ConvRule(KernelRule):
             data_format="channels_last",
             dilation_rate=self.layer.dilation_rate,
         )
+
+    def transposed(self, rows: Tensor) -> Tensor:
+        if not self.takes_windows:
+            return super().transposed(rows)
+        found = self._spread(rows)
+        # Pixels of the padding are cut off, and pixels that no window reaches are zero.
+        for axis, ((before, _), n) in enumerate(
+            zip(self.windows.margins, self.windows.image_shape, strict=True), start=2
+        ):
+            found = ops.take(
+                ops.pad(found, [(0, n) if i == axis else (0, 0) for i in range(5)]),
+                ops.arange(before, before + n),
+                axis=axis,
+            )
+        return found
+
+    def _spread(self, rows: Tensor) -> Tensor:
+        """The transposed convolution without padding, of rows or of their windows."""
+        flat = ops.reshape(rows, (-1, *rows.shape[2:]))
+        strides = self.windows.strides
+        flat = ops.conv_transpose(flat, self.kernel, strides, "valid", data_format="channels_last")
+        return ops.reshape(flat, (*rows.shape[:2], *flat.shape[1:]))
+
+    def window_of(self, window: Shape) -> Shape:
+        # Where strides are longer than the kernel, the transposed convolution adds zeros.
+        sizes = zip(window, self.windows.size, self.windows.strides, strict=True)
+        return tuple((n - 1) * s + max(k, s) for n, k, s in sizes)
+
+    def transposed_windows(self, rows: WindowRows) -> WindowRows:
+        top, left = self._starts(rows.top, rows.left)
+        return WindowRows(self._spread(rows.values), top, left, self.input_shape).cut()
+
+    def _starts(self, *places: Array) -> list[Array]:
+        """The first rows and columns of the windows that begin the outputs' windows."""
+        settings = zip(places, self.windows.strides, self.windows.margins, strict=True)
+        return [place * stride - before for place, stride, (before, _) in settings]
+
+    def rows_of(self, entries: Array) -> WindowRows | None:
+        if not self.takes_windows:
+            return None
+        y, x, channel = np.unravel_index(entries, self.output_shape)
+        filters = ops.transpose(self.kernel, (3, 0, 1, 2))
+        values = ops.take(filters, ops.convert_to_tensor(channel, "int32"), axis=0)
+        top, left = self._starts(y, x)
+        return WindowRows(values, top, left, self.input_shape).cut()
 
     def norm(self, kernel: Array) -> float:
         # Groups share neither inputs nor outputs, so the largest of their norms is the norm.

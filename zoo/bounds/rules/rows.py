@@ -4,11 +4,14 @@ A row holds the coefficients of a linear function. Linear relaxation propagates 
 of a network to its input.
 """
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from keras import ops
 
+from zoo.bounds.window_rows import WindowRows
 from zoo.ops.gradients import input_gradient
 from zoo.typing import Array, Box, Shape, Tensor
 
@@ -40,8 +43,15 @@ def sizes(box: Box) -> Tensor:
     return ops.maximum(*map(ops.abs, box))
 
 
-def products(rows: Tensor, offset: Tensor) -> Tensor:
+def products(rows: Any, offset: Tensor) -> Tensor:
     """Each row's product with a tensor ``(batch or 1, *shape)``, or one that broadcasts to it."""
+    if isinstance(rows, WindowRows):
+        # The rows are zero outside of the image, where nothing must be added.
+        if np.ndim(offset) and math.prod(offset.shape[:-1]) > 1:
+            batch = offset.shape[0] if len(offset.shape) == 4 else 1
+            offset = rows.of(ops.broadcast_to(offset, (batch, *rows.image_shape)))
+            return ops.sum(rows.values * offset, axis=(2, 3, 4))
+        rows, offset = rows.values, offset if np.ndim(offset) == 0 else ops.reshape(offset, (-1,))
     axes = tuple(range(2, len(rows.shape)))
     if np.ndim(offset) == 0:
         # No row changes where nothing is added, which is usual.
@@ -50,3 +60,12 @@ def products(rows: Tensor, offset: Tensor) -> Tensor:
     if len(offset.shape) == len(rows.shape) - 1:
         offset = offset[:, None]
     return ops.sum(rows * offset, axis=axes)
+
+
+def rounded_up(count: int) -> int:
+    """The next number with three significant bits.
+
+    JAX compiles its operations anew for every shape, so numbers of rows take few values only.
+    """
+    step = 1 << max(0, count.bit_length() - 3)
+    return -(-count // step) * step

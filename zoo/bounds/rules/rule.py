@@ -156,6 +156,8 @@ class Rule:
         compares_entries: whether the relaxation compares entries with each other, so that stable
             entries need tight boxes too.
         has_norm: whether training estimates the Lipschitz constant by power iteration.
+        takes_windows: whether :meth:`backward` also takes rows that are kept as windows, see
+            :class:`zoo.bounds.window_rows.WindowRows`, and returns such rows.
 
     Raises:
         UnsupportedLayerError: for settings that are not supported.
@@ -171,6 +173,7 @@ class Rule:
     exact_where_stable: bool = False
     compares_entries: bool = False
     has_norm: bool = False
+    takes_windows: bool = False
 
     def __init__(
         self, layer: keras.layers.Layer, inputs: tuple[int, ...], input_shape: Shape
@@ -221,6 +224,13 @@ class Rule:
     def width(self) -> int:
         """The number of entries of the largest tensor that :meth:`backward` makes of one row."""
         return math.prod(self.input_shape)
+
+    def window_of(self, window: Shape) -> Shape:
+        """``(height, width)`` of the inputs' window that a window of the output depends on.
+
+        It is asked of a rule that takes windows; by default the windows are equal.
+        """
+        return window
 
     def interval(self, boxes: Sequence[Box]) -> Box:
         """Interval bounds.

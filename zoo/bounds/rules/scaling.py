@@ -1,5 +1,6 @@
 """Layers with a factor and an offset for each entry: normalisations and rescaling."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from zoo.bounds.rules.affine import AffineRule
 from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flushing
 from zoo.bounds.rules.rows import float64, sizes
 from zoo.bounds.rules.rule import Rule, refuse, register_rule
+from zoo.bounds.window_rows import WindowRows
 from zoo.ops.float32 import LARGEST, sum_rounding
 from zoo.typing import Array, Box, Shape, Tensor
 
@@ -27,6 +29,9 @@ class ScalingRule(AffineRule):
     def transposed(self, rows: Tensor) -> Tensor:
         return rows * self.factor
 
+    def transposed_windows(self, rows: WindowRows) -> WindowRows:
+        return dataclasses.replace(rows, values=rows.values * self.factor)
+
     def norms(self) -> tuple[float, float]:
         return self.largest, self.largest
 
@@ -34,6 +39,8 @@ class ScalingRule(AffineRule):
         self.factor = ops.convert_to_tensor(factor, "float64")
         self.offset = ops.convert_to_tensor(offset, "float64")
         self.roundings = roundings
+        # One factor for all pixels, or one for each channel.
+        self.takes_windows = factor.size == 1 or factor.size == factor.shape[-1]
         self.largest = float(np.abs(factor).max())
 
 

@@ -9,6 +9,7 @@ import keras
 from zoo.bounds.graph import Node
 from zoo.bounds.rules.affine import AffineRule
 from zoo.bounds.rules.rule import refuse, register_rule
+from zoo.bounds.window_rows import WindowRows
 from zoo.typing import Box, Tensor
 
 if TYPE_CHECKING:
@@ -99,8 +100,13 @@ class UnchangedRule(MovedRule):
     ``model(x)`` augments; ``model.predict`` does not, and neither does whatever is certified.
     """
 
+    takes_windows = True
+
     def check(self) -> None:
         self.keeps_order = True
+
+    def transposed_windows(self, rows: WindowRows) -> WindowRows:
+        return rows
 
     def linear(self, tensor: Tensor) -> Tensor:
         return tensor
