@@ -11,6 +11,8 @@ import zoo
 from tests.layers.lipschitz import matrix_of, steepest
 from zoo.bounds.graph import nodes_of
 from zoo.bounds.lipschitz import LipschitzNetwork
+from zoo.ops.float32 import sum_rounding
+from zoo.ops.precision import double_precision
 
 IMAGE = (7, 6, 2)
 
@@ -259,3 +261,42 @@ def test_calls_that_change_the_layer_are_refused():
 def test_what_is_no_such_model_is_refused(model, error):
     with pytest.raises(error, match=r"[mM]odel"):
         nodes_of(model())
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["dense", "conv"]))
+def test_an_image_nearby_bounds_the_sums_that_rounding_is_relative_to(seed, kind):
+    """Any order of summation is wrong by at most sum_rounding · (|W| |x|), entry by entry."""
+    random = np.random.default_rng(seed)
+    layer = {
+        "dense": [layers.Flatten(), layers.Dense(7)],
+        "conv": [layers.Conv2D(3, 3, 2, padding="same"), layers.Flatten()],
+    }[kind]
+    network = LipschitzNetwork(wild(sequential(*layer), seed % 1000))
+    reach = 10.0 ** random.uniform(-3, 1)
+    x = random.normal(size=(4, *IMAGE)).astype("float32")
+    move = random.normal(size=x.shape)
+    move *= reach / np.linalg.norm(move.reshape(4, -1), axis=1).reshape(4, 1, 1, 1)
+    near = (x + move).astype("float32")
+    tensors = network.tensors(keras.ops.convert_to_tensor(x))
+    bounds, sums = network.bounds(), network.sums(tensors)
+    lengths = np.linalg.norm(x.reshape(4, -1), axis=1)
+    args = (bounds, lambda place, error: lengths + reach * 1.001, 0.0)
+    sharper = network.errors(*args, sums, lambda place, error: reach * 1.001)
+    assert (sharper <= network.errors(*args)).all()
+    (step,) = [step for step in network.steps if step.rule.has_norm]
+    kernel, bias = step.rule.weights()
+    terms = np.abs(near).astype("float64")
+    if kind == "dense":
+        entries = terms.reshape(4, -1) @ np.abs(kernel) + np.abs(bias)
+    else:
+        absolute = keras.ops.convert_to_tensor(np.abs(kernel), "float64")
+        with double_precision():
+            terms = keras.ops.convert_to_tensor(terms, "float64")
+            entries = keras.ops.convert_to_numpy(step.rule.apply(terms, absolute)) + np.abs(bias)
+    most = sum_rounding(step.rule.terms(kernel)) * np.linalg.norm(entries.reshape(4, -1), axis=1)
+    assert (sharper >= most).all()
+    exact = keras.ops.convert_to_numpy(network.tensors(keras.ops.convert_to_tensor(near))[-1])
+    if kind == "dense":
+        exact = exact - (near.reshape(4, -1).astype("float64") @ kernel + bias)
+        assert (np.linalg.norm(exact, axis=1) <= sharper).all()

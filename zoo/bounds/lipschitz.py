@@ -18,12 +18,14 @@ from zoo.bounds.rules.rows import float64
 from zoo.bounds.rules.rule import Rule
 from zoo.bounds.rules.scaling import BatchNormalizationRule
 from zoo.certificates.pair_distances import pair_distances
-from zoo.ops.float32 import LARGEST, UNIT_ROUNDOFF
+from zoo.ops.float32 import LARGEST, UNIT_ROUNDOFF, sum_rounding
 from zoo.ops.norm_estimate import NormEstimate, power_iteration
 from zoo.typing import Array, Shape, Tensor
 
 # The distance between two equal columns has no gradient, so distances are at least this.
 _SMALLEST = 1e-12
+# Far more than what float32 loses where it flushes subnormal numbers, which are below 1.2e-38.
+_TINY = 1e-20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,8 +219,40 @@ class LipschitzNetwork:
             tensors.append(step.compute([tensors[place] for place in step.inputs]))
         return tensors
 
+    def sums(self, tensors: Sequence[Tensor]) -> list[Array | None]:
+        """For each step, the L2 norms of its sums with absolute factors and inputs: ``(n,)``.
+
+        Float32's error in a layer is relative to these sums. They are far below the norm of the
+        absolute factors times that of the inputs, which they could only reach for one input.
+
+        Args:
+            tensors: as :meth:`tensors` returns them.
+
+        Returns:
+            A list with a float64 array, rounded up, for each step; None where the step is not a
+            layer with a kernel alone.
+        """
+        found: list[Array | None] = []
+        for step in self.steps:
+            rule = step.rule
+            plain = isinstance(rule, KernelRule) and step.normalization is None
+            if not plain or type(rule).lipschitz is not KernelRule.lipschitz:
+                found.append(None)
+            else:
+                kernel, _ = rule.weights()
+                absolute = ops.convert_to_tensor(np.abs(kernel), "float32")
+                sums = lengths(rule.apply(ops.abs(tensors[step.inputs[0]]), absolute))
+                # This was computed in float32, too, which may have flushed tiny products to zero.
+                found.append(sums / (1.0 - sum_rounding(rule.terms(kernel))) + _TINY)
+        return found
+
     def errors(
-        self, bounds: Sequence[LipschitzBound], size: Callable[[int, Array], Array], at_input: float
+        self,
+        bounds: Sequence[LipschitzBound],
+        size: Callable[[int, Array], Array],
+        at_input: float,
+        sums: Sequence[Array | None] | None = None,
+        moved: Callable[[int, Array], Array] | None = None,
     ) -> Array:
         """Upper bounds of the L2 norm of float32's error in the network's output.
 
@@ -227,6 +261,10 @@ class LipschitzNetwork:
             size: function of a place and of the error bound there. It returns an upper bound of the
                 L2 norm of the tensor that float32 computes there, a float64 array ``(n,)``.
             at_input: upper bound of the L2 norm of the error in the images.
+            sums: as :meth:`sums` returns them for some images, or None.
+            moved: with ``sums``, function like ``size``: an upper bound of the L2 distance, at a
+                place, between what float32 computes for such an image and for a perturbed one. The
+                error is then bounded for the perturbed images.
 
         Returns:
             float64 array ``(n,)``; infinite where a number may leave float32's range.
@@ -234,18 +272,26 @@ class LipschitzNetwork:
         errors = [np.full(1, at_input)]
         # What overflows gives infinities or NaN, which prove nothing.
         with np.errstate(over="ignore", invalid="ignore"):
-            for step, bound in zip(self.steps, bounds, strict=True):
+            for index, (step, bound) in enumerate(zip(self.steps, bounds, strict=True)):
                 merged = step.rule.merged
                 inputs = [size(place, errors[place]) for place in step.inputs]
                 inputs = step.rule.error_sizes(inputs)
                 error = bound.lipschitz * merged([errors[place] for place in step.inputs])
                 added = bound.offset + bound.per_size * inputs
-                sums = bound.sum_offset + bound.sum_per_size * inputs
-                # `added / UNIT_ROUNDOFF` bounds the sums after a batch normalisation, and `sums`
+                largest = bound.sum_offset + bound.sum_per_size * inputs
+                # `added / UNIT_ROUNDOFF` bounds the sums after a batch normalisation, and `largest`
                 # those before it. If one could leave float32's range, the error is infinite and
                 # the radius 0.
-                held = (added < LARGEST * UNIT_ROUNDOFF) & (sums < LARGEST)
+                held = (added < LARGEST * UNIT_ROUNDOFF) & (largest < LARGEST)
                 held = held & (inputs < bound.largest_input)
+                own = sums[index] if sums is not None else None
+                if own is not None and moved is not None and bound.sum_per_size > 0:
+                    # |W| |z| ≤ |W| |z0| + |W| |z − z0|. `per_size` is ‖|W|‖ times the relative
+                    # error of a sum, and a part for flushing, which _TINY more than covers.
+                    place = step.inputs[0]
+                    shares = own / bound.sum_per_size + moved(place, errors[place])
+                    sharper = bound.offset + bound.per_size * shares + _TINY * (1.0 + inputs)
+                    added = np.minimum(added, sharper)
                 errors.append(error + np.where(held, added, np.inf))
         return errors[-1]
 

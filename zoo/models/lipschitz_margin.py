@@ -252,15 +252,20 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         # No two images in [0, 1] are further apart than this.
         diameter = math.sqrt(math.prod(self.image_shape))
 
+        sums = bounded.sums(tensors)
+
         def proved(reach: Array) -> Array:
             """Radii after the error was subtracted that float32 makes within a distance."""
 
             def size(place: int, error: Array) -> Array:
                 # An upper bound of the size of a step's computed inputs, for images within reach.
-                return sizes[place] + 2.0 * error + gains[place] * reach
+                return sizes[place] + moved(place, error)
 
-            radii = steepness_radii(logits, steepness, self._error(bounded, bounds, size))
-            return np.minimum(radii, diameter)
+            def moved(place: int, error: Array) -> Array:
+                return 2.0 * error + gains[place] * reach
+
+            error = self._error(bounded, bounds, size, sums, moved)
+            return np.minimum(steepness_radii(logits, steepness, error), diameter)
 
         nearest, furthest = reaches(logits, steepness, diameter)
         radius = round_down(proved(nearest).min(axis=1))
@@ -321,12 +326,14 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         bounded: LipschitzNetwork,
         bounds: Sequence[LipschitzBound],
         size: Callable[[int, Array], Array],
+        sums: Sequence[Array | None] | None = None,
+        moved: Callable[[int, Array], Array] | None = None,
     ) -> Array:
-        """Bound of float32's error in a logit; ``size`` as for the network's ``errors``."""
+        """Bound of float32's error in a logit; arguments as for the network's ``errors``."""
         at_image = sum_rounding(2) * math.sqrt(math.prod(self.image_shape))
         # `errors` bounds the L2 norm of the errors e of all logits: |e_c| + |e_j| ≤ √2 · errors.
         # Certificates assume 2 · (the returned bound) for this sum: errors / √2 suffices.
-        return bounded.errors(bounds, size, at_image) / math.sqrt(2.0)
+        return bounded.errors(bounds, size, at_image, sums, moved) / math.sqrt(2.0)
 
     def get_config(self) -> dict[str, Any]:
         return {
