@@ -124,7 +124,7 @@ def test_layers_changed_afterwards_are_certified_as_they_are():
     BACKEND == "jax", reason="nothing of it depends on the backend; slow to compile"
 )
 def test_your_own_network_with_large_layers_is_certified_in_a_practical_way(monkeypatch):
-    monkeypatch.setattr(network_bounds, "_STEPS", 3)
+    monkeypatch.setattr(network_bounds, "_LARGE", 1000)
     network = keras.Sequential(
         [
             keras.Input((28, 28, 1)),

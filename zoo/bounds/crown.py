@@ -213,7 +213,7 @@ def entries_of_rows(rules: Sequence[Rule]) -> int:
     places = {rule.inputs[0] for rule in rules if rule.wants_tight_inputs} - {0}
     return sum(
         math.prod(rules[place - 1].output_shape) * _entries_per_row(rules[:place], place)
-        for place in places - _exact_places(rules)
+        for place in places
     )
 
 
