@@ -1,5 +1,7 @@
 """The numbers in the manifest are what the shipped weights give."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,16 @@ def test_what_needs_no_data(record):
         assert max(attacked.values()) <= metrics.clean
         for entry in metrics.certified:
             assert entry.accuracy <= attacked[entry.norm, entry.eps]
+
+
+@pytest.mark.parametrize("name", ["gtsrb", "pneumonia-mnist", "cifar100"])
+def test_a_card_names_the_source_and_the_licence_of_the_images(name):
+    record = catalog.info("linf-dist-digits")
+    dataset = zoo.data.DATASETS[name]
+    text = card(dataclasses.replace(record, dataset=name))
+    for part in (dataset.source, dataset.license, dataset.citation):
+        assert part in text
+        assert part not in card(record)
 
 
 @pytest.mark.parametrize("record", WITH_DATA)
