@@ -51,11 +51,11 @@ def main(arguments=None):
         "results into its manifest entry and its card",
     )
     parser.add_argument(
-        "--curve",
+        "--certify",
         action="store_true",
         help="instead of training, certify the measured test images of the shipped checkpoint, and "
-        "write the certified accuracy at every budget into curve.json beside the weights, and its "
-        "picture into the card",
+        "write the certified accuracies into its manifest entry, and the accuracy at every budget "
+        "into curve.json beside the weights, and into the card",
     )
     parser.add_argument(
         "--seeds",
@@ -83,11 +83,10 @@ def main(arguments=None):
             cost = measure_cost(name)
             print(f"{name}: {cost.milliseconds} ms an image, {cost.method}, n = {cost.n}")
             return 0
-        if options.curve:
-            from training.measure import measure_curve
+        if options.certify:
+            from training.measure import measure_certificates
 
-            curve = measure_curve(recipe["name"], verbose=0 if options.quiet else 1)
-            print(f"{recipe['name']}: {len(curve.budgets)} budgets, n = {curve.n}, {curve.method}")
+            print(measure_certificates(recipe["name"], verbose=0 if options.quiet else 1))
             return 0
         if options.seeds is not None:
             from training.seeds import train_seeds

@@ -13,6 +13,7 @@ from training.run import build
 from zoo import data
 from zoo.attacks import ATTACKS, Attack, check_settings
 from zoo.certificates import Certificate
+from zoo.epsilon import Epsilon
 from zoo.evaluation import RobustnessReport, evaluate
 from zoo.hub import catalog, checkpoint, download, golden, loading
 from zoo.hub.card import write_card
@@ -177,32 +178,34 @@ def measure_attacks(name, verbose=1) -> Record:
     return record
 
 
-def measure_curve(name, verbose=1) -> Curve:
-    """Certify the measured test images of a shipped checkpoint, and store the curve of the radii.
+def measure_certificates(name, verbose=1) -> Record:
+    """Certify the measured test images of a shipped checkpoint anew, as its recipe says.
 
     Args:
-        name: name of the checkpoint in the catalog.
+        name: name of the checkpoint in the catalog, and of its recipe.
         verbose: 1 shows progress bars.
 
     Returns:
-        The :class:`zoo.hub.curve.Curve` that was written beside the weights. The card is renewed.
+        :class:`zoo.hub.records.Record` as it was written, with new certified accuracies and
+        golden logits. The curve of the radii beside the weights and the card are renewed.
 
     Raises:
-        ValueError: if an accuracy differs from the recorded one, naming both. Nothing has been
-            written.
+        ValueError: if the clean accuracy differs from the recorded one, naming both. Nothing has
+            been written.
     """
     record = catalog.info(name)
+    recipe = recipes.load(record.training.recipe)
     model, test = loading.load(name), data.load(record.dataset, "test").take(record.metrics.n)
-    certificate = model.certify(
-        test.images,
-        norm=record.norm,
-        method=record.metrics.certified[0].method,
-        verbose=verbose,
-    )
-    curve = _curve(record, certificate, test.required_labels())
+    certified, tightest = _certified(model, test, recipe, verbose)
+    # A measurement takes a while, in which the manifest may have changed.
+    record = catalog.info(name)
+    metrics = dataclasses.replace(record.metrics, certified=certified)
+    record = dataclasses.replace(record, metrics=metrics, golden=golden.logits(model))
+    curve = _curve(record, tightest, test.required_labels())
     curve.save(catalog.WEIGHTS / name / checkpoint.CURVE)
     write_card(record, catalog.WEIGHTS / name)
-    return curve
+    catalog.write(record)
+    return record
 
 
 def _curve(record, certificate, labels) -> Curve:
@@ -232,28 +235,11 @@ def _metrics(model, test, recipe, verbose=0) -> tuple[Measurement, Certificate]:
 
     The second value is the tightest certificate of the images.
     """
-    settings = recipe["measure"]
-    test = test.take(settings.get("images", len(test)))
+    test = test.take(recipe["measure"].get("images", len(test)))
     report = _report(model, test, recipe, verbose)
-    norm, tightest, labels = report.norm, report.certificate, test.required_labels()
-    if report.n < len(test):
-        tightest = model.certify(test.images, norm=norm, method=report.method, verbose=verbose)
-    certified = []
-    known = [method for own, method in model.certificates if own == norm]
-    for method in settings.get("methods", known):
-        certificate = tightest
-        if method != report.method:
-            certificate = model.certify(test.images, norm=norm, method=method, verbose=verbose)
-        certified += [
-            CertifiedResult(
-                eps=row["eps"],
-                norm=norm,
-                method=method,
-                accuracy=certificate.accuracy(labels, row["eps"]),
-                n=len(test),
-            )
-            for row in report.rows
-        ]
+    labels = test.required_labels()
+    known = {report.method: report.certificate} if report.n == len(test) else {}
+    certified, tightest = _certified(model, test, recipe, verbose, known)
     metrics = Measurement(
         n=len(test),
         split="test",
@@ -264,6 +250,43 @@ def _metrics(model, test, recipe, verbose=0) -> tuple[Measurement, Certificate]:
         seed=recipe["seed"],
     )
     return metrics, tightest
+
+
+def _certified(
+    model, test, recipe, verbose, known=None
+) -> tuple[list[CertifiedResult], Certificate]:
+    """Certified accuracies at the budgets of a recipe by each of its methods, tightest first.
+
+    Args:
+        model, test: a model, and labelled images.
+        recipe: recipe, as :func:`training.recipe.load` returns it.
+        verbose: 1 shows progress bars.
+        known: dictionary from a method to its certificate of the images, if there is one already.
+
+    Returns:
+        ``(results, certificate)``, with the certificate of the tightest method.
+    """
+    settings, norm = recipe["measure"], model.certificates[0][0]
+    methods = [method for own, method in model.certificates if own == norm]
+    methods = settings.get("methods", methods)
+    certificates = dict(known or {})
+    results = []
+    for method in methods:
+        if method not in certificates:
+            certificates[method] = model.certify(
+                test.images, norm=norm, method=method, verbose=verbose
+            )
+        results += [
+            CertifiedResult(
+                eps=str(Epsilon(eps)),
+                norm=norm,
+                method=method,
+                accuracy=certificates[method].accuracy(test.required_labels(), eps),
+                n=len(test),
+            )
+            for eps in settings["eps"]
+        ]
+    return results, certificates[methods[0]]
 
 
 def _attacks(settings) -> dict[str, Attack]:

@@ -47,7 +47,7 @@ def test_the_hub_reads_every_number(record):
 def test_what_a_reader_needs_is_there(record):
     text = card(record)
     commands = re.findall(r"^python -m training (\S+) (--\w+)", text, re.M)
-    assert {option for _, option in commands} == {"--measure", "--curve", "--attacks"}
+    assert {option for _, option in commands} == {"--measure", "--certify", "--attacks"}
     for recipe, _ in commands:
         assert (ROOT / "training" / "recipes" / f"{recipe}.toml").is_file()
     assert f"```bibtex\n{PAPERS[record.approach]}\n```" in text

@@ -87,7 +87,7 @@ def test_many_classes_are_not_counted():
 @pytest.mark.parametrize("record", STORED)
 def test_a_shipped_curve_agrees_with_its_record(record):
     curve = record.curve
-    assert curve is not None, "it is that of other weights; `python -m training NAME --curve`"
+    assert curve is not None, "it is that of other weights; `python -m training NAME --certify`"
     metrics = record.metrics
     first = metrics.certified[0]
     assert (curve.norm, curve.method, curve.n) == (record.norm, first.method, metrics.n)

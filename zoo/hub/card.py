@@ -81,7 +81,7 @@ The last command trains the model, measures it and writes this card. The shipped
 measured again without training:
 
 ```bash
-python -m training {recipe} --curve      # certifies the test images, and draws the curve
+python -m training {recipe} --certify    # certifies the test images, and draws the curve
 python -m training {recipe} --attacks    # attacks them, as the recipe says
 zoo evaluate {name} --n {images_measured} --eps {budgets} --attacks none    # needs no repository
 ```
@@ -253,7 +253,8 @@ def _by_class(curve: Curve, dataset: str) -> str:
     counts: ByClass | None = curve.by_class
     if counts is None:
         return ""
-    names = getattr(DATASETS.get(dataset), "class_names", None) or range(len(counts.n))
+    known = DATASETS.get(dataset)
+    names = (known.class_names if known else None) or range(len(counts.n))
     rows = [
         f"| {name} | {n:,} | {_share(clean, n)} | {_share(certified, n)} |"
         for name, n, clean, certified in zip(
