@@ -425,7 +425,7 @@ def test_blocks_change_nothing(monkeypatch):
     random = np.random.default_rng(2)
     model = wild(network("relu"), random, 2.0)
     x = random.uniform(size=(5, *IMAGE)).astype("float32")
-    monkeypatch.setattr(network_bounds, "_STEPS", {"crown": 4})
+    monkeypatch.setattr(network_bounds, "_STEPS", 4)
     whole = zoo.certify(model, x, norm="l2", method="crown").radius
     monkeypatch.setattr(crown, "_BLOCK", 40_000)
     monkeypatch.setattr(network_bounds, "_BLOCK", 1_000)

@@ -389,25 +389,10 @@ def test_measure_ships_and_records(recipe, tmp_path, monkeypatch, empty_catalog)
     (shipped / "curve.png").unlink()
     # Certified anew, the record gets what was measured, whatever it says.
     certified = [dataclasses.replace(r, accuracy=0.0) for r in record.metrics.certified]
-    metrics = dataclasses.replace(record.metrics, certified=certified)
+    metrics = dataclasses.replace(record.metrics, n=7, clean=0.0, certified=certified)
     catalog.write(dataclasses.replace(record, metrics=metrics))
     monkeypatch.setattr(recipes, "RECIPES", tmp_path)
     assert measure_certificates("tiny-digits", verbose=0) == record
-    assert {path.name: path.read_bytes() for path in shipped.iterdir()} == before
-
-
-def test_a_curve_that_contradicts_the_record_is_refused(
-    recipe, tmp_path, monkeypatch, empty_catalog
-):
-    monkeypatch.setattr(recipes, "RECIPES", tmp_path)
-    train(recipe, tmp_path / "run", verbose=0)
-    record = measure(recipe, tmp_path / "run", verbose=0)
-    shipped = tmp_path / "weights" / "tiny-digits"
-    before = {path.name: path.read_bytes() for path in shipped.iterdir()}
-    metrics = dataclasses.replace(record.metrics, clean=record.metrics.clean - 0.002)
-    catalog.write(dataclasses.replace(record, metrics=metrics))
-    with pytest.raises(ValueError, match="tiny-digits: the clean accuracy is .* in the manifest"):
-        measure_certificates("tiny-digits", verbose=0)
     assert {path.name: path.read_bytes() for path in shipped.iterdir()} == before
 
 
