@@ -197,7 +197,7 @@ def test_unsupported_layers_are_named(layer, complaint):
     model = sequential(layer())
     with pytest.raises(zoo.UnsupportedLayerError, match=f"culprit.*{complaint}") as caught:
         steps_of(model)
-    assert "zoo.bounds.supported('lipschitz') lists" in str(caught.value)
+    assert "zoo.bounds.supported('" in str(caught.value)
     assert len(str(caught.value)) < 300
 
 

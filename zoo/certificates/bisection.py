@@ -10,6 +10,9 @@ from zoo.epsilon import Epsilon
 from zoo.typing import Array, ArrayLike
 from zoo.utils.padding import padded_places
 
+# Share of its upper end below which a bracket is left to the prediction of its zero.
+_NARROW = 0.02
+
 
 def largest_certified(
     is_certified: Callable[[Array], ArrayLike],
@@ -145,6 +148,7 @@ def largest_by_margin(
     # the last two that were proved. What is not known yet is NaN.
     (near, near_fall), (far, far_fall) = np.full((2, 2, len(low)), np.nan)
     trial, failed = np.minimum(np.full(len(low), float(first)), high), np.zeros(len(low), bool)
+    bracketed = np.zeros(len(low), int)
     for _ in range(steps):
         found = np.asarray(margin(trial), np.float64)
         proved = found > 0  # False for NaN
@@ -158,6 +162,11 @@ def largest_by_margin(
         low, high = np.where(proved, trial, low), np.where(proved, high, trial)
         failed = failed | ~proved
         trial = _where_a_power_is_zero(at_zero, (near, near_fall), (far, far_fall), low, high)
+        # A margin that bends suddenly is no power. So every second trial within a bracket that is
+        # still wide halves it.
+        bracketed += failed
+        halve = failed & (bracketed % 2 == 0) & (high - low > _NARROW * high)
+        trial = np.where(halve, (low + high) / 2, trial)
     return np.where(at_zero > 0, low, 0.0)
 
 

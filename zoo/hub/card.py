@@ -254,7 +254,8 @@ def _by_class(curve: Curve, dataset: str) -> str:
     if counts is None:
         return ""
     known = DATASETS.get(dataset)
-    names = (known.class_names if known else None) or range(len(counts.n))
+    names = known.class_names if known is not None and known.class_names else ()
+    names = names if len(names) == len(counts.n) else range(len(counts.n))
     rows = [
         f"| {name} | {n:,} | {_share(clean, n)} | {_share(certified, n)} |"
         for name, n, clean, certified in zip(

@@ -1,9 +1,9 @@
 """Numbers of rows that recur, for a backend that compiles for each shape."""
 
-import keras
 import numpy as np
 
 from zoo.typing import Array
+from zoo.utils.backend import backend_name
 
 
 def padded_places(places: Array) -> Array:
@@ -24,7 +24,7 @@ def padded_places(places: Array) -> Array:
         >>> padded_places(np.array([3, 5, 8]))[:3]
         array([3, 5, 8])
     """
-    if keras.backend.backend() != "jax" or not len(places):
+    if backend_name() != "jax" or not len(places):
         return places
     count = 1 << (len(places) - 1).bit_length()
     return np.concatenate([places, np.repeat(places[:1], count - len(places))])
