@@ -234,8 +234,7 @@ class NetworkBounds:
         return largest_by_margin(
             lambda eps: self.margins(x, classes, eps, norm, method, bounds) - least_margin,
             at_zero,
-            # Hardly any neuron is unstable at a tiny budget, so the first step costs little.
-            first=0.1 * first if method == "crown" else first,
+            first=first,
             upper=upper,
             steps=_STEPS,
         )
