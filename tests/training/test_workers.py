@@ -155,11 +155,11 @@ def test_a_worker_that_is_lost_is_an_error_of_the_others(tmp_path):
     processes = start(tmp_path, command)
     deadline = time.monotonic() + 120
     history = tmp_path / "run" / "history.json"
-    while time.monotonic() < deadline and not history.exists():
+    while time.monotonic() < deadline and not history.exists() and processes[0].poll() is None:
         time.sleep(0.1)
     processes[1].send_signal(signal.SIGKILL)
     codes, outputs = finish(processes)
-    assert codes == [1, -signal.SIGKILL]
+    assert codes == [1, -signal.SIGKILL], outputs
     assert "error: another worker was lost; start all workers again" in outputs[0]
 
 

@@ -67,6 +67,8 @@ def require_backend() -> None:
         with without_startup_lines():
             import tensorflow as tf
 
-            # TensorFlow looks for devices when it first needs one, and writes about them then.
-            tf.config.list_logical_devices()
+            # TensorFlow looks for devices when it first needs one, and writes about them then. A
+            # worker of several must not start them here: they have to be connected first.
+            if "TF_CONFIG" not in os.environ:
+                tf.config.list_logical_devices()
     _started = True
