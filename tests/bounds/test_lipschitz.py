@@ -15,6 +15,7 @@ from zoo.ops.float32 import sum_rounding
 from zoo.ops.precision import double_precision
 
 IMAGE = (7, 6, 2)
+KINDS = ("dense", "blocked dense", "nonexpansive dense", "conv")
 
 AFFINE = {
     "dense": lambda: layers.Dense(3),
@@ -264,12 +265,14 @@ def test_what_is_no_such_model_is_refused(model, error):
 
 
 @settings(max_examples=30)
-@given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["dense", "conv"]))
+@given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(KINDS))
 def test_an_image_nearby_bounds_the_sums_that_rounding_is_relative_to(seed, kind):
     """Any order of summation is wrong by at most sum_rounding · (|W| |x|), entry by entry."""
     random = np.random.default_rng(seed)
     layer = {
         "dense": [layers.Flatten(), layers.Dense(7)],
+        "blocked dense": [layers.Flatten(), zoo.layers.Dense(7)],
+        "nonexpansive dense": [zoo.layers.Flatten(), zoo.layers.NonexpansiveDense(7)],
         "conv": [layers.Conv2D(3, 3, 2, padding="same"), layers.Flatten()],
     }[kind]
     network = LipschitzNetwork(wild(sequential(*layer), seed % 1000))
@@ -287,16 +290,16 @@ def test_an_image_nearby_bounds_the_sums_that_rounding_is_relative_to(seed, kind
     (step,) = [step for step in network.steps if step.rule.has_norm]
     kernel, bias = step.rule.weights()
     terms = np.abs(near).astype("float64")
-    if kind == "dense":
+    if "dense" in kind:
         entries = terms.reshape(4, -1) @ np.abs(kernel) + np.abs(bias)
     else:
         absolute = keras.ops.convert_to_tensor(np.abs(kernel), "float64")
         with double_precision():
             terms = keras.ops.convert_to_tensor(terms, "float64")
             entries = keras.ops.convert_to_numpy(step.rule.apply(terms, absolute)) + np.abs(bias)
-    most = sum_rounding(step.rule.terms(kernel)) * np.linalg.norm(entries.reshape(4, -1), axis=1)
+    most = sum_rounding(step.rule.depth(kernel)) * np.linalg.norm(entries.reshape(4, -1), axis=1)
     assert (sharper >= most).all()
     exact = keras.ops.convert_to_numpy(network.tensors(keras.ops.convert_to_tensor(near))[-1])
-    if kind == "dense":
+    if "dense" in kind:
         exact = exact - (near.reshape(4, -1).astype("float64") @ kernel + bias)
         assert (np.linalg.norm(exact, axis=1) <= sharper).all()

@@ -125,7 +125,7 @@ class LipschitzNetwork:
     def head(self) -> Step | None:
         """The last step, if it is a dense layer without activation on flat features; else None."""
         last = self.steps[-1] if self.steps else None
-        if last is None or type(last.rule) is not DenseRule or last.normalization is not None:
+        if last is None or not isinstance(last.rule, DenseRule) or last.normalization is not None:
             return None
         return last if len(last.rule.input_shape) == 1 else None
 
@@ -235,15 +235,14 @@ class LipschitzNetwork:
         found: list[Array | None] = []
         for step in self.steps:
             rule = step.rule
-            plain = isinstance(rule, KernelRule) and step.normalization is None
-            if not plain or type(rule).lipschitz is not KernelRule.lipschitz:
+            if not isinstance(rule, KernelRule) or step.normalization is not None:
                 found.append(None)
             else:
                 kernel, _ = rule.weights()
                 absolute = ops.convert_to_tensor(np.abs(kernel), "float32")
-                sums = lengths(rule.apply(ops.abs(tensors[step.inputs[0]]), absolute))
+                sums = lengths(rule.computed(ops.abs(tensors[step.inputs[0]]), absolute))
                 # This was computed in float32, too, which may have flushed tiny products to zero.
-                found.append(sums / (1.0 - sum_rounding(rule.terms(kernel))) + _TINY)
+                found.append(sums / (1.0 - sum_rounding(rule.depth(kernel))) + _TINY)
         return found
 
     def errors(

@@ -30,6 +30,7 @@ class AffineMap:
         sizes, bias_sizes: arrays of the same shapes, from the same layers with all their factors
             replaced by absolute values. They are at least ``|kernel|`` and ``|bias|``.
         roundings: upper bound of the number of roundings that one product goes through.
+        terms: upper bound of the number of products in one output of each layer, added up.
         stretch: the product over the layers of ``max(1, s)``, where s is the largest sum of the
             absolute factors of one of the layer's outputs.
         peak: the largest sum of sizes of offsets at any of the layers.
@@ -40,6 +41,7 @@ class AffineMap:
     sizes: Array
     bias_sizes: Array
     roundings: int
+    terms: int
     stretch: float
     peak: float
 
@@ -97,9 +99,9 @@ class SmoothNetwork:
             return
         # Training (zoo.losses.curvature) splits every kernel after the first activation into its
         # positive and its negative entries, which it can do for a single dense layer only.
-        if self.activations and (group or type(rule) is not DenseRule):
+        if self.activations and (group or not isinstance(rule, DenseRule)):
             refuse(rule.layer, "follows an activation but is not one dense layer", "curvature")
-        if len(rule.input_shape) > 1 and type(rule) is DenseRule and self.activations:
+        if len(rule.input_shape) > 1 and isinstance(rule, DenseRule) and self.activations:
             refuse(rule.layer, "is applied to every pixel", "curvature")
         group.append(rule)
 
@@ -206,19 +208,20 @@ def values_and_slopes(
 
 def _matrix(group: Sequence[AffineRule]) -> AffineMap:
     """The :class:`AffineMap` that a chain of rules computes."""
-    if len(group) == 1 and type(group[0]) is DenseRule and len(group[0].input_shape) == 1:
+    if len(group) == 1 and isinstance(group[0], DenseRule) and len(group[0].input_shape) == 1:
         return _matrix_of_dense(group[0])
     shape = group[0].input_shape
     inputs = int(np.prod(shape))
     impulses = ops.convert_to_tensor(np.eye(inputs).reshape(-1, *shape), "float64")
     zero = ops.zeros((1, *shape), "float64")
     kernel, bias, sizes, bias_sizes = impulses, zero, impulses, zero
-    roundings, stretch, peak = 0, 1.0, 0.0
+    roundings, terms, stretch, peak = 0, 0, 1.0, 0.0
     for rule in group:
         rule.prepare()
         kernel, bias = rule.linear(kernel), rule.linear(bias) + rule.offset
         sizes, bias_sizes = rule.absolute(sizes), rule.absolute(bias_sizes) + abs(rule.offset)
         roundings += rule.roundings
+        terms += rule.terms
         peak = max(peak, float(ops.max(bias_sizes)))
         ones = ops.ones((1, *rule.input_shape), "float64")
         stretch *= max(1.0, float(ops.max(rule.absolute(ones))))
@@ -227,7 +230,7 @@ def _matrix(group: Sequence[AffineRule]) -> AffineMap:
         np.broadcast_to(ops.convert_to_numpy(part).reshape(-1), kernel.shape[1:])
         for part in (bias, bias_sizes)
     )
-    return AffineMap(kernel, bias, sizes, bias_sizes, roundings, stretch, peak)
+    return AffineMap(kernel, bias, sizes, bias_sizes, roundings, terms, stretch, peak)
 
 
 def _matrix_of_dense(rule: DenseRule) -> AffineMap:
@@ -241,6 +244,7 @@ def _matrix_of_dense(rule: DenseRule) -> AffineMap:
         sizes,
         np.abs(bias),
         rule.roundings,
+        rule.terms,
         stretch=max(1.0, float(sizes.sum(axis=0).max())),
         peak=float(np.abs(bias).max()),
     )

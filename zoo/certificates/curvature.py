@@ -382,7 +382,7 @@ def _rounding_errors(
         count = part.roundings
         # The layers after one that flushes a number to zero may enlarge the error.
         flushed = 1.0 + _length(a) + moved + error + sizes.max() + part.peak
-        flushed = count * SMALLEST_NORMAL * part.stretch**2 * flushed
+        flushed = part.terms * SMALLEST_NORMAL * part.stretch**2 * flushed
         return count * sums, sum_rounding(count) * sums + flushed
 
     parts = zip(network.maps[:-1], network.kinds, network.norms(), strict=True)

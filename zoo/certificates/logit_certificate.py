@@ -102,7 +102,7 @@ class LogitCertificate:
                 f"logits must be float32 or float64, got {logits.dtype}: the certificate does not "
                 "account for rounding to this type"
             )
-        steepness = self._steepness()
+        steepness = self.steepness_of_pairs()
         classes = self.num_classes if steepness is None else len(steepness)
         if logits.ndim != 2 or logits.shape[1] < 2 or classes not in (None, logits.shape[1]):
             raise ValueError(
@@ -147,7 +147,7 @@ class LogitCertificate:
         Raises:
             ValueError: if the certificate does not know the number of classes.
         """
-        budget, steepness = Epsilon(eps).beyond, self._steepness()
+        budget, steepness = Epsilon(eps).beyond, self.steepness_of_pairs()
         if steepness is None:
             if self.num_classes is None:
                 raise ValueError("this certificate does not know the number of classes")
@@ -159,7 +159,7 @@ class LogitCertificate:
             gaps = budget * steepness + 4.0 * self._error(steepness, None, 0.0)
         return np.where(np.isfinite(steepness).all() & np.isfinite(gaps), gaps, np.inf)
 
-    def _steepness(self) -> Array | None:
+    def steepness_of_pairs(self) -> Array | None:
         """The constants of the pairs of classes; None if each logit is bounded by itself."""
         if self.steepness is not None or self.kernel is None:
             return self.steepness

@@ -1,7 +1,9 @@
 """The neurons and blocks that the papers introduce."""
 
 from zoo.layers.augmentation import Augmentation
+from zoo.layers.conv import Conv2D
 from zoo.layers.convex_residual import ConvexResidual
+from zoo.layers.dense import Dense
 from zoo.layers.equalized_dense import EqualizedDense
 from zoo.layers.flatten import Flatten
 from zoo.layers.linf_distance import LinfDistance, NearIdentity
@@ -17,7 +19,9 @@ from zoo.layers.two_sided_relu import TwoSidedReLU
 
 __all__ = [
     "Augmentation",
+    "Conv2D",
     "ConvexResidual",
+    "Dense",
     "EqualizedDense",
     "Flatten",
     "LinfDistance",

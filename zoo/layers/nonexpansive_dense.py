@@ -135,11 +135,12 @@ class NonexpansiveKernel(keras.layers.Layer):
         kernel = ops.convert_to_numpy(self.effective_kernel()).astype(np.float64)
         bias = 0.0 if self.bias is None else ops.convert_to_numpy(self.bias).astype(np.float64)
         bias = np.linalg.norm(bias) * math.sqrt(self._positions)
-        norm, computed = self._norm(kernel), size + error
+        norm, absolute, computed = self._norm(kernel), self._norm(np.abs(kernel)), size + error
         # The roundings of the sums, and two more: for the bias, and for the zeros that a condensed
         # layer adds in place of the bias to all blocks but the first.
-        local = sum_rounding(self._roundings + 2) * (self._norm(np.abs(kernel)) * computed + bias)
-        local = local + self._kernel_rounding() * norm * computed
+        local = sum_rounding(self._roundings + 2) * (absolute * computed + bias)
+        # Each entry of the kernel may be rounded differently, by a fraction of its size.
+        local = local + self._kernel_rounding() * absolute * computed
         # Entries of the kernel may be flushed to zero too, so every entry counts as a term.
         entries = self._positions * kernel.shape[-1]
         per_size, offset = flushing(kernel.size + 2, entries, np.abs(kernel).max())

@@ -10,6 +10,7 @@ from zoo.bounds.model_state import settings_of
 from zoo.certificates import CertifiedBatch
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.errors import UnsupportedLayerError
+from zoo.layers.dense import Dense
 from zoo.models.base import CertifiedModel
 from zoo.models.logit_network import logit_network
 from zoo.models.wrapped_model import require_images_to_logits
@@ -202,7 +203,7 @@ def _ends_in_logits(found):
     if found.left_off:
         return True
     last: Any = found.network.layers[-1] if _is_functional(found.network) else None
-    return type(last) is keras.layers.Dense and last.activation is keras.activations.linear
+    return type(last) in (keras.layers.Dense, Dense) and last.activation is keras.activations.linear
 
 
 def _add_up_to_one(outputs):

@@ -5,6 +5,7 @@ from typing import Literal
 
 import keras
 
+from zoo.layers import Conv2D, Dense
 from zoo.models.layer_names import LayerNames
 
 
@@ -30,8 +31,8 @@ def mlp(
         keras.Input(tuple(image_shape), name="input_layer"),
         keras.layers.Flatten(data_format="channels_last", name="flatten"),
     ]
-    layers += [keras.layers.Dense(units, activation, name=names("dense")) for units in hidden]
-    return keras.Sequential([*layers, keras.layers.Dense(num_classes, name="head")], name="mlp")
+    layers += [Dense(units, activation, name=names("dense")) for units in hidden]
+    return keras.Sequential([*layers, Dense(num_classes, name="head")], name="mlp")
 
 
 def convnet(
@@ -53,7 +54,7 @@ def convnet(
     """
     layers = [
         keras.Input(tuple(image_shape), name="input_layer"),
-        keras.layers.Conv2D(
+        Conv2D(
             filters,
             kernel_size,
             strides,
@@ -63,7 +64,7 @@ def convnet(
             name="conv2d",
         ),
         keras.layers.Flatten(data_format="channels_last", name="flatten"),
-        keras.layers.Dense(num_classes, name="head"),
+        Dense(num_classes, name="head"),
     ]
     return keras.Sequential(layers, name="convnet")
 

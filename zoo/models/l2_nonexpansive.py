@@ -8,8 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.bounds.lipschitz import trained_distances
+from zoo.bounds.lipschitz import LipschitzNetwork, trained_distances
+from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.certificates import CertifiedBatch, LogitCertificate
+from zoo.certificates.lipschitz_network import network_radii
 from zoo.certificates.pairs import PAIRS
 from zoo.epsilon import Epsilon
 from zoo.losses import CertifiedRadiusMaximization, ConfidenceGap, WorstCaseCrossEntropy
@@ -188,11 +190,12 @@ class L2NonexpansiveNet(CertifiedModel):
             :class:`zoo.certificates.LogitCertificate`.
         """
         self.require_certifiable()
-        return self.derived()
+        return self.derived()[0]
 
-    def derive(self) -> LogitCertificate:
+    def derive(self) -> tuple[LogitCertificate, LipschitzNetwork, list[LipschitzBound]]:
+        """The certificate as a function of the logits, and the layers with their bounds."""
         offset, slope = (self._rounding(np.array([size]))[0] for size in (0.0, 1.0))
-        return LogitCertificate(
+        certificate = LogitCertificate(
             "l2",
             self.image_shape,
             num_classes=self.num_classes,
@@ -202,10 +205,23 @@ class L2NonexpansiveNet(CertifiedModel):
             error=float(offset),
             error_per_size=float(slope - offset),
         )
+        layers = [keras.Input(self.image_shape), *self.hidden, self.head]
+        network = LipschitzNetwork(keras.Sequential(layers))
+        return certificate, network, network.bounds()
 
     def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
         logits = ops.convert_to_numpy(self(x, training=False))
-        radius, per_class = self.derived().radii(logits, x)
+        certificate, network, bounds = self.derived()
+        # The error bound of `certificate` alone takes the longest tensors that there can be.
+        radius, per_class = network_radii(
+            network,
+            bounds,
+            network.gains(bounds),
+            certificate.steepness_of_pairs(),
+            logits,
+            self._normalised(ops.convert_to_tensor(x, "float32")),
+            self._error_of_pixels,
+        )
         return CertifiedBatch(logits, radius, per_class=per_class)
 
     def export_model(self) -> keras.Model:
@@ -230,15 +246,20 @@ class L2NonexpansiveNet(CertifiedModel):
     def _normalised(self, inputs: Tensor, training: bool = False) -> Tensor:
         return self._pixels(inputs, training) - np.asarray(self.mean, self.compute_dtype)
 
+    @property
+    def _error_of_pixels(self) -> float:
+        """Upper bound of the L2 norm of float32's error in the normalised pixels of an image."""
+        # A normalised pixel has less than 4 roundings: its division by 255, that of the mean to
+        # float32, and that of the difference.
+        largest = 1.0 + np.abs(np.broadcast_to(self.mean, self.image_shape))
+        return sum_rounding(4) * float(np.linalg.norm(largest))
+
     def _rounding(self, size: Array) -> Array:
         """Bounds of float32's error in a logit, for images no further from the mean than ``size``.
 
         The bound is an affine function of the size.
         """
-        # A normalised pixel has less than 4 roundings: its division by 255, that of the mean to
-        # float32, and that of the difference.
-        largest = 1.0 + np.abs(np.broadcast_to(self.mean, self.image_shape))
-        error = np.full_like(size, sum_rounding(4) * np.linalg.norm(largest))
+        error = np.full_like(size, self._error_of_pixels)
         for layer in [*self.hidden, self.head]:
             size, error = layer.rounding(size, error)
         # `error` bounds the L2 norm of the errors e of all logits, so |e_c| + |e_j| ≤ √2 · error.

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -12,9 +12,8 @@ from keras import ops
 from zoo.bounds.liplt import LipLTNetwork
 from zoo.bounds.lipschitz import LipschitzNetwork, lengths
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
-from zoo.certificates import CertifiedBatch, LogitCertificate, round_down, steepness_radii
-from zoo.certificates.certificate import per_class_of
-from zoo.certificates.lipschitz import reaches
+from zoo.certificates import CertifiedBatch, LogitCertificate
+from zoo.certificates.lipschitz_network import logit_error, network_radii
 from zoo.certificates.pairs import PAIRS
 from zoo.losses import CalibratedMargin, CertifiedRadiusMaximization, LipschitzMargin
 from zoo.losses.lipschitz_loss import LipschitzLoss
@@ -241,36 +240,11 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
 
     def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
         bounded, (bounds, gains, steepness) = self.derived()
-        tensors = bounded.tensors(self._pixels(ops.convert_to_tensor(x, "float32")))
         logits = ops.convert_to_numpy(self(x, training=False))
-        if not np.isfinite(gains).all():
-            nothing = np.zeros(len(logits), np.float32)
-            own = np.argmax(logits, axis=1)
-            per_class = per_class_of(np.zeros(logits.shape), nothing, own)
-            return CertifiedBatch(logits, nothing, per_class=per_class)
-        sizes = [lengths(tensor) for tensor in tensors]
-        # No two images in [0, 1] are further apart than this.
-        diameter = math.sqrt(math.prod(self.image_shape))
-
-        sums = bounded.sums(tensors)
-
-        def proved(reach: Array) -> Array:
-            """Radii after the error was subtracted that float32 makes within a distance."""
-
-            def size(place: int, error: Array) -> Array:
-                # An upper bound of the size of a step's computed inputs, for images within reach.
-                return sizes[place] + moved(place, error)
-
-            def moved(place: int, error: Array) -> Array:
-                return 2.0 * error + gains[place] * reach
-
-            error = self._error(bounded, bounds, size, sums, moved)
-            return np.minimum(steepness_radii(logits, steepness, error), diameter)
-
-        nearest, furthest = reaches(logits, steepness, diameter)
-        radius = round_down(proved(nearest).min(axis=1))
-        # The radii against other classes are larger, and so is the error within them.
-        per_class = per_class_of(proved(furthest), radius, np.argmax(logits, axis=1))
+        images = self._pixels(ops.convert_to_tensor(x, "float32"))
+        radius, per_class = network_radii(
+            bounded, bounds, gains, steepness, logits, images, self._error_of_pixels
+        )
         return CertifiedBatch(logits, radius, per_class=per_class)
 
     def logit_certificate(self) -> LogitCertificate:
@@ -293,7 +267,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             def size(place: int, error: Array) -> Array:
                 return black[place] + 2.0 * error + gains[place] * image_size
 
-            return float(self._error(bounded, bounds, size)[0])
+            return float(logit_error(bounded, bounds, size, self._error_of_pixels)[0])
 
         # The error is an affine function of the image's size unless something overflows.
         none, most = math.inf, math.inf
@@ -321,19 +295,10 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         gains = analysis.gains(bounds)
         return bounds, gains, analysis.steepness(bounds, gains)
 
-    def _error(
-        self,
-        bounded: LipschitzNetwork,
-        bounds: Sequence[LipschitzBound],
-        size: Callable[[int, Array], Array],
-        sums: Sequence[Array | None] | None = None,
-        moved: Callable[[int, Array], Array] | None = None,
-    ) -> Array:
-        """Bound of float32's error in a logit; arguments as for the network's ``errors``."""
-        at_image = sum_rounding(2) * math.sqrt(math.prod(self.image_shape))
-        # `errors` bounds the L2 norm of the errors e of all logits: |e_c| + |e_j| ≤ √2 · errors.
-        # Certificates assume 2 · (the returned bound) for this sum: errors / √2 suffices.
-        return bounded.errors(bounds, size, at_image, sums, moved) / math.sqrt(2.0)
+    @property
+    def _error_of_pixels(self) -> float:
+        """Upper bound of the L2 norm of float32's error in the pixels of an image."""
+        return sum_rounding(2) * math.sqrt(math.prod(self.image_shape))
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -5,7 +5,7 @@ from typing import Literal
 
 import keras
 
-from zoo.layers import MaxMin
+from zoo.layers import Conv2D, Dense, MaxMin
 from zoo.models.layer_names import LayerNames
 from zoo.typing import Tensor
 from zoo.utils import checks
@@ -72,7 +72,7 @@ def convnet(
     layers = [keras.Input(tuple(image_shape), name="input_layer")]
     for count, stride in zip(filters, strides, strict=True):
         layers += [
-            keras.layers.Conv2D(
+            Conv2D(
                 count,
                 kernel_size,
                 stride,
@@ -121,7 +121,7 @@ def wide_resnet(
     def convolution(
         inputs: Tensor, filters: int, kernel_size: int | Sequence[int] = 3, strides: int = 1
     ) -> Tensor:
-        return keras.layers.Conv2D(
+        return Conv2D(
             filters,
             kernel_size,
             strides,
@@ -155,11 +155,11 @@ def wide_resnet(
         data_format="channels_last", name="global_average_pooling2d"
     )(normalised(z))
     name = f"wide_resnet_{depth}_{width}"
-    return keras.Model(inputs, keras.layers.Dense(num_classes, name="head")(z), name=name)
+    return keras.Model(inputs, Dense(num_classes, name="head")(z), name=name)
 
 
-def _dense(units: int, name: str) -> keras.layers.Dense:
-    return keras.layers.Dense(units, kernel_initializer="orthogonal", name=name)
+def _dense(units: int, name: str) -> Dense:
+    return Dense(units, kernel_initializer="orthogonal", name=name)
 
 
 def _activation(activation: str, names: LayerNames) -> keras.layers.Layer:

@@ -9,6 +9,7 @@ import numpy as np
 from zoo.bounds.graph import is_graph, nodes_of
 from zoo.bounds.model_state import settings_of
 from zoo.errors import UnsupportedLayerError
+from zoo.layers.dense import Dense
 
 #: Float32 may round the probabilities of logits that are closer to each other to equal numbers.
 #: A softmax or sigmoid makes errors of a few units in the last place, 1e-7, near such a tie.
@@ -115,13 +116,13 @@ def _cut(model: keras.Model, twins: list[tuple[Any, Any]]) -> tuple[Any, str] | 
     # Of several outputs, a sigmoid leaves each one a probability of its own: it is bounded as such.
     if (left_off == "sigmoid") != (output.shape[1] == 1):
         return None
-    if type(last) is not keras.layers.Dense:
+    if type(last) not in (keras.layers.Dense, Dense):
         return keras.Model(inputs, before[0]), left_off
     if last.lora_enabled or last.quantization_mode:
         return None
     # Keras would count up from the names that it gave in this process, which the layers of a model
     # from a file need not be among.
-    twin = keras.layers.Dense(
+    twin = type(last)(
         last.units,
         use_bias=last.use_bias,
         kernel_initializer="zeros",
@@ -136,6 +137,6 @@ def _cut(model: keras.Model, twins: list[tuple[Any, Any]]) -> tuple[Any, str] | 
 def _left_off(layer: Any) -> str | None:
     if type(layer) is keras.layers.Softmax:
         return "softmax" if layer.axis in (-1, 1) else None
-    if type(layer) not in (keras.layers.Activation, keras.layers.Dense):
+    if type(layer) not in (keras.layers.Activation, keras.layers.Dense, Dense):
         return None
     return next((name for kind, name in _LEFT_OFF.items() if layer.activation is kind), None)

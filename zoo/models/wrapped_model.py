@@ -12,6 +12,7 @@ from zoo.bounds.graph import Constant, nodes_of
 from zoo.bounds.model_state import state_of
 from zoo.bounds.rules.rule import rule_for
 from zoo.bounds.rules.shape import UnchangedRule
+from zoo.layers.dense import Dense
 from zoo.models.base import CertifiedModel
 from zoo.models.byte_inputs import refuse_byte_inputs
 from zoo.typing import Tensor
@@ -111,7 +112,7 @@ class WrappedModel(CertifiedModel):
         # Layers that do nothing at inference, such as dropout, may follow it.
         layers = [node.layer for node in nodes_of(self.network)]
         last: Any = next((layer for layer in reversed(layers) if not _is_idle(layer)), None)
-        if type(last) is not keras.layers.Dense:
+        if type(last) not in (keras.layers.Dense, Dense):
             return None
         return last if last.activation is keras.activations.linear else None
 

@@ -2,6 +2,7 @@
 
 from zoo.bounds.rules import (
     activations,
+    blocked,
     conv,
     dense,
     merge,
@@ -13,6 +14,7 @@ from zoo.bounds.rules import (
 
 __all__ = [
     "activations",
+    "blocked",
     "conv",
     "dense",
     "merge",

@@ -52,6 +52,14 @@ class AffineRule(Rule):
     roundings: int = 0
     largest: float = 1.0
 
+    @property
+    def terms(self) -> int:
+        """Upper bound of the number of products in one output, each of which may be flushed to 0.
+
+        By default it is :attr:`roundings`, because a product in a sum of n may be rounded n times.
+        """
+        return self.roundings
+
     def linear(self, tensor: Tensor) -> Tensor:
         """The linear part without the offset, of a float64 tensor ``(batch, *input_shape)``."""
         # `layer(tensor)` would cast the tensor to float32, which `layer.call` does not.
@@ -93,7 +101,7 @@ class AffineRule(Rule):
             inputs = ops.maximum(inputs, largest)
         inputs = ops.reshape(inputs, (-1, *[1] * (len(size.shape) - 1)))
         # Float32 may flush subnormal inputs, factors and results to zero.
-        flushed = self.roundings * SMALLEST_NORMAL * (1.0 + self.largest + inputs)
+        flushed = self.terms * SMALLEST_NORMAL * (1.0 + self.largest + inputs)
         error = SECOND_ORDER * sum_rounding(self.roundings) * size + flushed
         return ops.where(self.roundings * size < LARGEST, error, _UNKNOWN)
 
@@ -152,7 +160,7 @@ class AffineRule(Rule):
             norm,
             rounding * absolute,
             rounding * offset,
-            terms=self.roundings,
+            terms=self.terms,
             entries=math.prod(self.output_shape),
             weight=max(1.0, self.largest),
         )
@@ -186,7 +194,8 @@ class KernelRule(AffineRule):
         self.kernel = ops.convert_to_tensor(kernel, "float64")
         self.kernel_sizes = ops.abs(self.kernel)
         self.offset = ops.convert_to_tensor(offset, "float64")
-        self.roundings = self.terms(kernel)
+        self.roundings = self.depth(kernel)
+        self._terms = self.count(kernel)
         self.largest = float(np.abs(kernel).max())
 
     def weights(self) -> tuple[Array, Array]:
@@ -196,13 +205,25 @@ class KernelRule(AffineRule):
         bias = float64(self.layer.bias) if self.layer.use_bias else np.zeros(1)
         return float64(self.layer.kernel), bias
 
-    def terms(self, kernel: Array) -> int:
-        """Bound of one product's roundings: those of its sum, and 3 for bias and activation."""
+    @property
+    def terms(self) -> int:
+        return self._terms
+
+    def count(self, kernel: Array) -> int:
+        """The number of products in an output, and 3 for bias and activation."""
         return math.prod(kernel.shape[:-1]) + 3
+
+    def depth(self, kernel: Array) -> int:
+        """Bound of one product's roundings: by default those of a sum in any order."""
+        return self.count(kernel)
 
     def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         """The layer's linear part, with ``kernel`` in place of the layer's kernel."""
         raise NotImplementedError
+
+    def computed(self, tensor: Tensor, kernel: Tensor) -> Tensor:
+        """As :meth:`apply`, with the order of summation of the layer at inference."""
+        return self.apply(tensor, kernel)
 
     def scaled(self, kernel: Array, scale: Numbers) -> Array:
         """The kernel after which each output channel is multiplied by its entry of ``scale``."""
@@ -245,9 +266,9 @@ class KernelRule(AffineRule):
         kernel, bias = self.weights()
         if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
             return UNKNOWN
-        outputs, terms = math.prod(self.output_shape), self.terms(kernel)
+        outputs, terms = math.prod(self.output_shape), self.count(kernel)
         bias = float(np.linalg.norm(np.broadcast_to(bias, self.output_shape)))
-        absolute, local = self.norm(np.abs(kernel)), sum_rounding(terms)
+        absolute, local = self.norm(np.abs(kernel)), sum_rounding(self.depth(kernel))
         scale, largest, offset, flushed, more = 1.0, 1.0, 0.0, 0.0, 0
         if normalization is not None:
             more = batch_normalization.ROUNDINGS

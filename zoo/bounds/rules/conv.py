@@ -127,7 +127,7 @@ class _DepthwiseRule(KernelRule):
     def scaled(self, kernel: Array, scale: Numbers) -> Array:
         return kernel * np.reshape(scale, (-1, kernel.shape[-1])) if np.ndim(scale) else kernel
 
-    def terms(self, kernel: Array) -> int:
+    def count(self, kernel: Array) -> int:
         return math.prod(kernel.shape[:-2]) + 3
 
     def norm(self, kernel: Array) -> float:
@@ -214,7 +214,7 @@ class Conv2DTransposeRule(KernelRule):
     def scaled(self, kernel: Array, scale: Numbers) -> Array:
         return kernel * np.asarray(scale)[..., None] if np.ndim(scale) else kernel
 
-    def terms(self, kernel: Array) -> int:
+    def count(self, kernel: Array) -> int:
         return kernel.size // kernel.shape[-2] + 3
 
     def norm(self, kernel: Array) -> float:

@@ -33,6 +33,7 @@ from zoo.layers.pixel_shuffle import PixelShuffle, PixelUnshuffle
 from zoo.layers.roll import Roll
 from zoo.layers.two_sided_relu import TwoSidedReLU
 from zoo.ops import linf_interval, linf_interval_conv
+from zoo.ops.blocked_matmul import blocked_matmul
 from zoo.ops.float32 import LARGEST, SMALLEST_NORMAL, UNIT_ROUNDOFF, sum_rounding
 from zoo.ops.singular_values import dense_norm
 from zoo.ops.windows import Windows
@@ -178,6 +179,9 @@ class _EffectiveKernelRule(KernelRule):
         error = super().rounding(boxes) + self.absolute(sizes(boxes[0])) * self.kernel_error
         return error if np.isfinite(self.kernel_error) else ops.full_like(error, 1e300)
 
+    def depth(self, kernel: Array) -> int:
+        return self.layer._roundings + 3
+
     def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         return self.layer(tensors[0])
 
@@ -185,7 +189,10 @@ class _EffectiveKernelRule(KernelRule):
         return self.apply(tensor, self.layer.effective_kernel())
 
     def lipschitz(self, normalization: BatchNormalizationRule | None = None) -> LipschitzBound:
-        return bound_of_nonexpansive(self.layer)
+        bound, (kernel, bias) = bound_of_nonexpansive(self.layer), self.weights()
+        bias = float(np.linalg.norm(np.broadcast_to(bias, self.output_shape)))
+        absolute = self.layer._norm(np.abs(kernel))
+        return dataclasses.replace(bound, sum_per_size=absolute, sum_offset=bias)
 
 
 @register_rule(NonexpansiveDense)
@@ -198,6 +205,9 @@ class NonexpansiveDenseRule(_EffectiveKernelRule):
 
     def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         return ops.matmul(tensor, kernel)
+
+    def computed(self, tensor: Tensor, kernel: Tensor) -> Tensor:
+        return blocked_matmul(tensor, kernel)
 
 
 @register_rule(NonexpansiveConv2D)
@@ -217,14 +227,14 @@ class EqualizedDenseRule(KernelRule):
             refuse(self.layer, f"has the factor {self.layer.factor:g}, outside of [1e-30, 1e30]")
 
     def weights(self) -> tuple[Array, Array]:
-        # The layer rounds the factor to float32, and then its products with the kernel. `terms`
+        # The layer rounds the factor to float32, and then its products with the kernel. `count`
         # counts these two roundings.
         kernel = float64(self.layer.kernel) * self.layer.factor
         kernel = np.where(np.abs(kernel) < LARGEST, kernel, np.inf)
         return kernel, np.zeros(1) if self.layer.bias is None else float64(self.layer.bias)
 
-    def terms(self, kernel: Array) -> int:
-        return super().terms(kernel) + 2
+    def count(self, kernel: Array) -> int:
+        return super().count(kernel) + 2
 
     def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         return ops.matmul(tensor, kernel)

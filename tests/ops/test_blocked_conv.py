@@ -1,0 +1,40 @@
+"""Convolutions in blocks of channels: the same sums, with fewer roundings than terms."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo.ops.blocked_conv import blocked_conv, channel_blocks
+from zoo.ops.float32 import sum_rounding
+from zoo.ops.precision import double_precision
+
+
+@given(window=st.integers(1, 49), channels=st.integers(1, 600))
+def test_no_block_is_empty_and_a_product_is_rounded_at_most_as_often_as_in_one_sum(
+    window, channels
+):
+    blocks, roundings = channel_blocks(window, channels)
+    assert 1 <= blocks <= channels
+    assert roundings <= window * channels or blocks == 1
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("channels", [1, 5, 48])
+def test_it_is_the_convolution(channels, padding):
+    """Sums of one sign, where errors do not cancel."""
+    random = np.random.default_rng(channels)
+    x = random.uniform(0.5, 1, size=(2, 7, 6, channels)).astype("float32")
+    kernel = random.uniform(0.5, 1, size=(3, 3, channels, 4)).astype("float32")
+    found = keras.ops.convert_to_numpy(blocked_conv(x, kernel, (2, 1), padding))
+    with double_precision():
+        tensors = (keras.ops.convert_to_tensor(t, "float64") for t in (x, kernel))
+        exact = keras.ops.conv(*tensors, (2, 1), padding, data_format="channels_last")
+        exact = keras.ops.convert_to_numpy(exact)
+    blocks, roundings = channel_blocks(9, channels)
+    assert found.shape == exact.shape
+    assert (np.abs(found - exact) <= sum_rounding(roundings) * exact).all()
+    if channels == 48:
+        assert blocks > 1
+        assert roundings < 9 * channels / 3
