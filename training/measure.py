@@ -187,7 +187,7 @@ def measure_certificates(name, verbose=1) -> Record:
 
     Returns:
         :class:`zoo.hub.records.Record` as it was written, with new clean and certified accuracies,
-        notes and golden logits. The curve beside the weights and the card are renewed.
+        nearest flips, notes and golden logits. The curve beside the weights and the card are renewed.
     """
     record = catalog.info(name)
     recipe = recipes.load(record.training.recipe)
@@ -195,9 +195,12 @@ def measure_certificates(name, verbose=1) -> Record:
     test = test.take(recipe["measure"].get("images", len(test)))
     certified, tightest = _certified(model, test, recipe, verbose)
     clean = float(np.mean(tightest.prediction == test.required_labels()))
+    nearest = _nearest(model, test, recipe, verbose)
     # A measurement takes a while, in which the manifest may have changed.
     record = catalog.info(name)
-    metrics = dataclasses.replace(record.metrics, n=len(test), clean=clean, certified=certified)
+    metrics = dataclasses.replace(
+        record.metrics, n=len(test), clean=clean, certified=certified, nearest=nearest
+    )
     record = dataclasses.replace(
         record, metrics=metrics, notes=recipe.get("notes", ""), golden=golden.logits(model)
     )
