@@ -187,7 +187,8 @@ def measure_certificates(name, verbose=1) -> Record:
 
     Returns:
         :class:`zoo.hub.records.Record` as it was written, with new clean and certified accuracies,
-        nearest flips, notes and golden logits. The curve beside the weights and the card are renewed.
+        nearest flips, notes and golden logits. The curve beside the weights and the card are
+        renewed.
     """
     record = catalog.info(name)
     recipe = recipes.load(record.training.recipe)

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from zoo.layers.nonexpansive_dense import NonexpansiveKernel
+from zoo.ops.float32 import sum_rounding
 from zoo.ops.parametrizations import Parametrization, almost_orthogonal_convolution_sums
 from zoo.ops.singular_values import convolution_norm
 from zoo.ops.windows import overlaps
@@ -159,6 +160,13 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
         bias = [] if self.bias is None else [self.bias]
         layer.set_weights([ops.convert_to_numpy(w) for w in [self.effective_kernel(), *bias]])
         return outputs
+
+    #: Upper bound of the number of roundings that the bias goes through.
+    _bias_roundings = 1
+
+    def _kernel_rounding(self) -> float:
+        # The kernel is divided by √K, which a compiler may turn into a product.
+        return super()._kernel_rounding() + sum_rounding(4)
 
     @property
     def _roundings(self) -> int:

@@ -108,7 +108,7 @@ class NonexpansiveKernel(keras.layers.Layer):
         each may round differently.
         """
         if not self._divided:
-            return sum_rounding(4)
+            return 0.0
         kernel = ops.convert_to_tensor(self.kernel)
         sums = ops.maximum(self._sums(kernel), _SMALLEST)
         # The relative error of a sum is at most `error`, and the root halves it. So two kernels
@@ -136,9 +136,10 @@ class NonexpansiveKernel(keras.layers.Layer):
         bias = 0.0 if self.bias is None else ops.convert_to_numpy(self.bias).astype(np.float64)
         bias = np.linalg.norm(bias) * math.sqrt(self._positions)
         norm, absolute, computed = self._norm(kernel), self._norm(np.abs(kernel)), size + error
-        # The roundings of the sums, and two more: for the bias, and for the zeros that a condensed
-        # layer adds in place of the bias to all blocks but the first.
-        local = sum_rounding(self._roundings + 2) * (absolute * computed + bias)
+        # The roundings of the sums, and one more when the bias is added: to the sum, or, in a
+        # condensed layer, to the first of its blocks.
+        local = sum_rounding(self._roundings + 1) * absolute * computed
+        local = local + sum_rounding(self._bias_roundings) * bias
         # Each entry of the kernel may be rounded differently, by a fraction of its size.
         local = local + self._kernel_rounding() * absolute * computed
         # Entries of the kernel may be flushed to zero too, so every entry counts as a term.
@@ -258,6 +259,11 @@ class NonexpansiveDense(NonexpansiveKernel):
                 f"unknown shape {(None, *self._positions_shape, self.kernel.shape[0])}"
             )
         return math.prod(self._positions_shape)
+
+    @property
+    def _bias_roundings(self) -> int:
+        # A condensed layer adds the bias to one block, and then the blocks in pairs.
+        return 1 + int(math.log2(blocks_of(self.kernel.shape[0])[0]))
 
     @property
     def _roundings(self) -> int:

@@ -34,7 +34,6 @@ class BlockedDenseRule(_BlockedRule, DenseRule):
 
 @register_rule(Conv2D)
 class BlockedConvRule(_BlockedRule, ConvRule):
-
     def depth(self, kernel: Array) -> int:
         return channel_blocks(math.prod(kernel.shape[:2]), kernel.shape[2])[1] + 3
 
