@@ -235,7 +235,8 @@ class LipschitzNetwork:
         found: list[Array | None] = []
         for step in self.steps:
             rule = step.rule
-            if not isinstance(rule, KernelRule) or step.normalization is not None:
+            plain = isinstance(rule, KernelRule) and step.normalization is None
+            if not plain or not rule.relative_to_sums:
                 found.append(None)
             else:
                 kernel, _ = rule.weights()

@@ -8,7 +8,6 @@ import keras
 from keras import ops
 
 from zoo.layers.nonexpansive_dense import NonexpansiveKernel
-from zoo.ops.float32 import sum_rounding
 from zoo.ops.parametrizations import Parametrization, almost_orthogonal_convolution_sums
 from zoo.ops.singular_values import convolution_norm
 from zoo.ops.windows import overlaps
@@ -164,9 +163,10 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
     #: Upper bound of the number of roundings that the bias goes through.
     _bias_roundings = 1
 
-    def _kernel_rounding(self) -> float:
-        # The kernel is divided by √K, which a compiler may turn into a product.
-        return super()._kernel_rounding() + sum_rounding(4)
+    @property
+    def _entry_roundings(self) -> int:
+        # The kernel is divided by √K too, and a compiler may turn this into a product with 1 / √K.
+        return super()._entry_roundings + 4
 
     @property
     def _roundings(self) -> int:

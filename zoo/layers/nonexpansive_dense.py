@@ -102,10 +102,12 @@ class NonexpansiveKernel(keras.layers.Layer):
         return math.prod(self.kernel.shape[:-1]) + self.kernel.shape[-1]
 
     def _kernel_rounding(self) -> float:
-        """Bound of the relative difference of two float32 computations of the effective kernel.
+        """Bound of the relative difference of two computations of what the kernel is divided by.
 
-        Every program computes the kernel anew, eagerly or compiled, on one device or another, and
-        each may round differently.
+        Every program computes the effective kernel anew, eagerly or compiled, on one device or
+        another, and each may round differently. The whole kernel, or each row or column of it, is
+        divided by one number, so that an error of this number changes the norm of the kernel by
+        the same fraction. The quotients are rounded too, see :attr:`_entry_roundings`.
         """
         if not self._divided:
             return 0.0
@@ -117,6 +119,11 @@ class NonexpansiveKernel(keras.layers.Layer):
         ratio = float(ops.convert_to_numpy(ops.max(self._sums_without_signs(kernel) / sums)))
         error = sum_rounding(self._terms()) * ratio
         return 2.0 * error + 16.0 * UNIT_ROUNDOFF if error < 0.25 else math.inf
+
+    @property
+    def _entry_roundings(self) -> int:
+        """How often two computations of an entry of the effective kernel round it, together."""
+        return 2 if self._divided else 0
 
     def lipschitz(self) -> float:
         """Upper bound of the layer's L2 Lipschitz constant, computed in float64."""
@@ -136,12 +143,12 @@ class NonexpansiveKernel(keras.layers.Layer):
         bias = 0.0 if self.bias is None else ops.convert_to_numpy(self.bias).astype(np.float64)
         bias = np.linalg.norm(bias) * math.sqrt(self._positions)
         norm, absolute, computed = self._norm(kernel), self._norm(np.abs(kernel)), size + error
-        # The roundings of the sums, and one more when the bias is added: to the sum, or, in a
-        # condensed layer, to the first of its blocks.
-        local = sum_rounding(self._roundings + 1) * absolute * computed
+        # The roundings of the sums and of the kernel's entries, and one more when the bias is
+        # added: to the sum, or, in a condensed layer, to the first of its blocks.
+        roundings = self._roundings + self._entry_roundings + 1
+        local = sum_rounding(roundings) * absolute * computed
         local = local + sum_rounding(self._bias_roundings) * bias
-        # Each entry of the kernel may be rounded differently, by a fraction of its size.
-        local = local + self._kernel_rounding() * absolute * computed
+        local = local + self._kernel_rounding() * norm * computed
         # Entries of the kernel may be flushed to zero too, so every entry counts as a term.
         entries = self._positions * kernel.shape[-1]
         per_size, offset = flushing(kernel.size + 2, entries, np.abs(kernel).max())

@@ -178,6 +178,8 @@ class KernelRule(AffineRule):
 
     limits = "without LoRA and quantisation"
     has_norm = True
+    #: Whether float32's error in an output is relative to the sum of its products' absolute values.
+    relative_to_sums = True
     #: Whether a batch normalisation may be folded into :meth:`lipschitz`.
     folds = True
 

@@ -180,7 +180,11 @@ class _EffectiveKernelRule(KernelRule):
         return error if np.isfinite(self.kernel_error) else ops.full_like(error, 1e300)
 
     def depth(self, kernel: Array) -> int:
-        return self.layer._roundings + 3
+        return self.layer._roundings + self.layer._entry_roundings + 3
+
+    @property
+    def relative_to_sums(self) -> bool:
+        return self.layer._kernel_rounding() == 0.0
 
     def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         return self.layer(tensors[0])
