@@ -140,7 +140,7 @@ def estimate(paper, found, run, recipe):
         return [r["seconds"] / (r["epochs"] * r["images"]) for r in results]
 
     def network(of):
-        return of_seed(of, recipe["seed"])["model"].get("network")
+        return of.overrides.get("model", {}).get("network")
 
     alike = [r for r in paper.runs.values() if r.recipe and r.recipe == run.recipe]
     alike = [other for other in alike if network(other) == network(run)]
