@@ -21,11 +21,18 @@ MEASURED = ("double-backprop", "l2nnn", "lc-lmt", "second-order")
 
 @pytest.mark.parametrize(
     ("dataset", "net", "hybrid"),
-    [("mnist", 82.7, 85.3), ("fashion-mnist", 82.7, 85.3), ("cifar10", 121, 123)],
+    [
+        ("mnist", 82.7, 85.3),
+        ("fashion-mnist", 82.7, 85.3),
+        ("cifar10", 121, 123),
+        ("tiny-imagenet", None, 156),
+    ],
 )
 def test_full_recipes_have_the_published_size(dataset, net, hybrid):
     """The paper's FLOPs, in as many digits as it prints."""
     for name, published in (("linf-dist", net), ("linf-dist-mlp", hybrid)):
+        if published is None:
+            continue
         found = manifest.multiply_adds(recipes.load(f"{name}-{dataset}-full")["model"])
         assert found == pytest.approx(published, abs=0.05 if published < 100 else 0.6)
 

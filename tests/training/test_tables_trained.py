@@ -133,6 +133,39 @@ def test_lipschitz_margin_training(fill, tmp_path):
     assert (tmp_path / "figures.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_linf_distance_networks_of_twice_the_width(fill, tmp_path):
+    paper = small("linf-dist", attacked={"attack": "fgsm", "images": 20})
+    name = "linf-dist-mnist-twice"
+    overrides = {"model": {"image_shape": [8, 8, 1], "width": 20, "depth": 3}}
+    path, found = fill(paper, [name], overrides=overrides)
+    measured = found[f"{name}-seed0"]
+    assert measured["multiply-adds"] == round((64 * 20 + 20 * 20 + 20 * 10) / 1e6, 2)
+    assert 0 <= measured["certified"]["0.3"] <= measured["clean"] <= 1
+    rows = tables(paper, path)[0]["rows"]
+    (row,) = [row for row in rows if row["trained"].startswith("seed 0, 1 of 56 epochs")]
+    assert row["method"] == "ℓ∞-dist Net, twice the width"
+    assert row["images"] == "60 / 20"
+    own, printed = plot.scaling(rows, "MNIST (0.3)", "ℓ∞-dist Net")
+    shipped = next(row for row in rows if row["trained"].startswith("linf-dist-mnist:"))
+    points = [(row["our FLOPs M"], row["our certified"]) for row in (row, shipped)]
+    assert own == sorted(points)
+    assert printed == [(82.7, 92.64)]
+    plot.draw(paper, tmp_path / "scaling.png", path)
+    assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_attack_that_spares_certified_images_finds_the_same(digits_model, digits):
+    """No attack can change them. FGSM has no random start, so that both results are equal."""
+    attack = {"quantity": "attacked_accuracy", "attack": "fgsm", "eps": [0.05, 0.2]}
+    subject = Subject(digits_model, digits, digits.take(80))
+    found = measure(
+        subject, {"all": attack, "spared": {**attack, "spare_certified": True, "images": 80}}
+    )
+    assert found["spared"] == pytest.approx(found["all"])
+    assert list(found["all"]) == ["0.05", "0.2"]
+    assert found["all"]["0.05"] > found["all"]["0.2"]
+
+
 SECOND_ORDER = {
     "curvature": {"images": 12},
     **{
