@@ -64,7 +64,7 @@ def test_a_recipe_runs_to_a_checkpoint(name, tmp_path, capsys):
 
 @pytest.mark.skipif(BACKEND == "jax", reason="nothing of it depends on the backend")
 def test_tiny_imagenet_runs_to_a_checkpoint_from_a_file(tmp_path, capsys):
-    """Made images of its shape, one of each of its 200 classes, and the recipe but for the width."""
+    """Made images of its shape, one of each of its 200 classes; the recipe but for the width."""
     name = "linf-dist-mlp-tiny-imagenet-full"
     text = (recipes.RECIPES / f"{name}.toml").read_text(encoding="utf-8")
     for old, new in (("width = 5120", "width = 8"), ("batch_size = 512", "batch_size = 50")):

@@ -15,6 +15,7 @@ import zoo
 from training import recipe as recipes
 from training.tables import papers, queue, results
 from training.tables.rows import above, first_epoch, spread, tables
+from zoo.hub import catalog
 
 DOCS = pathlib.Path(zoo.__file__).parents[1] / "docs"
 COUNTS = {1: "one", 2: "two", 3: "three", 4: "four", 10: "ten", 20: "twenty", 30: "thirty"}
@@ -77,11 +78,9 @@ def test_captions_name_the_attacks_and_the_certificates_that_were_measured(name)
         used = {row["run"] for row in table["rows"] if "run" in row}
         measured = [paper.runs[run].measurements for run in used]
         named = {column["measured"] for column in table["columns"] if _is_text(column)}
-        attacks = [m[key] for m in measured for key in named & m.keys() if "attack" in m[key]]
-        for attack in attacks:
-            wanted = [] if attack["attack"] == "fgsm" else [_words(attack)]
-            for words in wanted:
-                assert words in table["caption"].replace("cross- entropy", "cross-entropy"), words
+        for attack in (m[key] for m in measured for key in named & m.keys() if "attack" in m[key]):
+            for words in _words(attack):
+                assert words in table["caption"], words
 
 
 def _is_text(column):
@@ -89,12 +88,17 @@ def _is_text(column):
 
 
 def _words(attack):
-    steps = attack.get("steps")
-    if attack["attack"] == "cw":
-        return f"Carlini–Wagner L2, {steps} iterations, {attack['search_steps']} values"
-    if attack.get("rescaled"):
-        return f"PGD with the {attack['loss']} loss on logits rescaled"
-    return f"{steps} steps of {attack['step_size']}"
+    """What a caption must say about an attack."""
+    name, steps = attack["attack"], attack.get("steps")
+    if name == "cw":
+        return [f"Carlini–Wagner L2, {steps} iterations, {attack['search_steps']} values"]
+    if name == "auto":
+        return ['"auto" is the ensemble', "spares certified images"]
+    if name == "fgsm":
+        return ["FGSM"]
+    loss = {"margin": "margin loss", "cross_entropy": "cross-entropy"}[attack["loss"]]
+    rescaled = ["on logits rescaled to a mean gap of 1"] if attack.get("rescaled") else []
+    return [f"{steps} steps of {attack['step_size']}", loss, *rescaled]
 
 
 def without_images(settings):
@@ -358,6 +362,43 @@ def test_lipschitz_margin_training(load):
     )
     assert max(proved["1.0"]) < 0.1
     assert max(proved["1.58"]) <= 0
+
+
+def test_linf_distance_networks():
+    """The zoo's are narrower, and the caption names the attack of the manifest."""
+    rows = tables(papers.load("linf-dist"))[0]["rows"]
+    ours = [row for row in rows if row["our FLOPs M"] is not None]
+    printed = {row["method"]: row["FLOPs M"] for row in rows if row["FLOPs M"] is not None}
+    for row in ours:
+        assert row["our FLOPs M"] < printed[row["method"].partition(",")[0]] / 4
+    for row in papers.load("linf-dist").tables[0]["rows"]:
+        shipped = [name for name in row.get("checkpoint", ()) if name in catalog_names()]
+        for name in shipped[:1]:
+            tried = [r for r in catalog.info(name).metrics.attacked if r.eps == row["eps"]]
+            strongest = min(tried, key=lambda result: result.accuracy)
+            (shown,) = [r for r in rows if r["trained"].startswith(f"{name}:")]
+            assert shown["attack"] == strongest.attack
+            if strongest.attack == "auto":
+                assert strongest.spares_certified
+            else:
+                expected = {"steps": 20, "restarts": 3, "loss": "margin"}
+                assert expected.items() <= strongest.parameters.items()
+    says("linf_dist", "The zoo's networks are much narrower (see the columns with FLOPs)")
+
+
+def catalog_names():
+    return {record.name for record in catalog.list_models()}
+
+
+def test_captions_of_lipschitz_margin_training_name_the_recipe():
+    mnist, cifar10 = (recipes.load(f"tables/lc-lmt-{name}") for name in ("mnist", "cifar10"))
+    figure, _, table = papers.load("lc-lmt").tables
+    assert f"the first {mnist['monitor']['images']:,} test images" in figure["caption"]
+    network = cifar10["model"]["network"]
+    dense = COUNTS[len(network["hidden"]) + 1]
+    assert f"{COUNTS[len(network['filters'])]} convolutions of stride 2" in table["caption"]
+    assert f"under {dense} dense layers" in table["caption"]
+    assert all("could not be had" in row["reason"] for row in table["rows"] if "reason" in row)
 
 
 def test_masked_gradients(load):

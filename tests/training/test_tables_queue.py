@@ -168,7 +168,7 @@ def test_a_run_that_fails_does_not_hold_up_the_others(paper, tmp_path, capsys):
     with pytest.raises(RuntimeError, match="slow-seed0 failed: eps must.*slow-seed1 failed"):
         fill(paper, tmp_path)
     assert list(results.read(tmp_path / "results.json")) == ["quick-seed0"]
-    assert "slow-seed0 failed" in capsys.readouterr().out
+    assert "eps must not be negative, got -1.0" in capsys.readouterr().err
 
 
 SCRIPT = """
@@ -178,7 +178,7 @@ from training.tables import papers, results
 results.train = functools.partial(train, save_every=0)
 paper = papers.load(sys.argv[1])
 overrides = {"model": {"network": {"image_shape": [8, 8, 1], "hidden": [8]}}}
-overrides["training"] = {"epochs": 100, "batch_size": 20}
+overrides["training"] = {"epochs": 40, "batch_size": 20}
 results.fill(paper, sys.argv[2], only=["quick"], results=sys.argv[3], data_file=sys.argv[4],
              overrides=overrides, verbose=0)
 """
@@ -196,7 +196,7 @@ def test_killed_it_goes_on_where_it_was(paper, tmp_path):
     )
     try:
         deadline = time.monotonic() + 120
-        while not (states := list(folder.rglob("epoch-*.h5"))):
+        while not any(path.name >= "epoch-0002" for path in folder.rglob("epoch-*.h5")):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -204,17 +204,15 @@ def test_killed_it_goes_on_where_it_was(paper, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not path.exists()
-    own = states[0].parent
-    history = json.loads((own / "history.json").read_text("utf-8"))["epochs"]
-    reached = min(len(history), max(1, len(history) - 1))
-    overrides = {**TINY, "training": {"epochs": 100, "batch_size": 20}}
+    (own,) = (folder / "mine").iterdir()
+    first, *_ = json.loads((own / "history.json").read_text("utf-8"))["epochs"]
+    overrides = {**TINY, "training": {"epochs": 40, "batch_size": 20}}
     found = fill(paper, tmp_path, only=["quick"], overrides=overrides)
-    assert found["quick-seed0"]["epochs"] == 100
-    assert [path.name for path in (folder / "mine").iterdir()] == [own.name]
-    after = json.loads((own / "history.json").read_text("utf-8"))["epochs"]
-    # What was trained before the signal was kept.
-    kept = [epoch["loss"] for epoch in history[:reached]]
-    assert [epoch["loss"] for epoch in after[:reached]] == kept
+    assert found["quick-seed0"]["epochs"] == 40
+    assert list((folder / "mine").iterdir()) == [own]
+    # The record has the time of the epoch, which a repetition would not take to the microsecond.
+    again, *_ = json.loads((own / "history.json").read_text("utf-8"))["epochs"]
+    assert again == first
 
 
 def test_the_queue_is_printed(capsys):

@@ -68,8 +68,7 @@ def main(arguments=None):
                 show_queue(paper, options.only)
             return 0
         if options.train:
-            for paper in chosen:
-                results.fill(paper, "runs/tables", only=options.only)
+            train(chosen, options.only)
         if options.plot:
             plot.draw(chosen[0], options.plot)
         shown = [table for paper in chosen for table in tables(paper)]
@@ -86,6 +85,18 @@ def main(arguments=None):
     else:
         show(shown)
     return 0
+
+
+def train(chosen, only=None):
+    """Fill the results of several papers; one that fails does not hold up the others."""
+    failed = []
+    for paper in chosen:
+        try:
+            results.fill(paper, "runs/tables", only=only)
+        except RuntimeError as error:
+            failed.append(f"{paper.name}: {error}")
+    if failed:
+        raise RuntimeError("; ".join(failed))
 
 
 def show_queue(paper, only=None):

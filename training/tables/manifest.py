@@ -26,13 +26,14 @@ def numbers(record):
     Returns:
         Dictionary with the keys in :data:`KEYS`. ``certified`` is a dictionary from each budget to
         the highest certified accuracy of all methods, ``attacked`` one to the lowest accuracy under
-        any attack. ``measurements`` has the numbers of images, as in a result.
+        any attack. ``measurements`` has the numbers of images, and the attack, as in a result.
     """
-    certified, attacked = {}, {}
+    certified, attacked, strongest = {}, {}, {}
     for entry in record.metrics.certified:
         certified[entry.eps] = max(entry.accuracy, certified.get(entry.eps, 0.0))
     for entry in record.metrics.attacked:
-        attacked[entry.eps] = min(entry.accuracy, attacked.get(entry.eps, 1.0))
+        if entry.accuracy < attacked.get(entry.eps, np.inf):
+            attacked[entry.eps], strongest[entry.eps] = entry.accuracy, entry
     return {
         "clean": record.metrics.clean,
         "certified": certified,
@@ -44,7 +45,10 @@ def numbers(record):
         "measurements": {
             "clean": {},
             "certified": {},
-            "attacked": {"images": min((r.n for r in record.metrics.attacked), default=0)},
+            "attacked": {
+                "attack": " / ".join(sorted({entry.attack for entry in strongest.values()})),
+                "images": min((entry.n for entry in strongest.values()), default=0),
+            },
         },
     }
 

@@ -6,6 +6,7 @@ training, and ``measurements`` the settings of the measurements.
 
 import json
 import pathlib
+import traceback
 
 from training.hardware import hardware
 from training.run import affects_training, train
@@ -64,10 +65,11 @@ def fill(paper, folder, *, only=None, results=None, data_file=None, overrides=No
             else:
                 own = pathlib.Path(folder) / paper.name / job.folder
                 result = _of_training(job.run, job.recipe, own, data_file, verbose)
-        except (ValueError, ArithmeticError, OSError, RuntimeError) as error:
-            # The others are worth training even if one cannot be.
+        except Exception as error:
+            # The others are worth training even if one cannot be. TensorFlow's errors have no class
+            # in common with those of Python.
             failed[job.key] = error
-            print(f"{job.key} failed: {error}", flush=True)
+            traceback.print_exc()
             continue
         add(path, job.key, result)
     if failed:
