@@ -248,6 +248,15 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
     return model
 
 
+def affects_training(recipe):
+    """A recipe without the entries that a run may change on the way: they do not affect training.
+
+    Args:
+        recipe: recipe, as :func:`training.recipe.load` returns it.
+    """
+    return {key: recipe[key] for key in recipe if key not in ("measure", "notes", "minutes")}
+
+
 def _all_of(history, key):
     """The value of a key in all epochs; several values, in order, if the run changed machines."""
     return ", then ".join(dict.fromkeys(epoch[key] for epoch in history))
@@ -259,13 +268,10 @@ def _claim(folder, recipe, minutes):
     if minutes is not None:
         recipe = {**recipe, "minutes": minutes}
 
-    def of_the_run(recipe):  # these entries do not affect training, so they may change
-        return {key: recipe[key] for key in recipe if key not in ("measure", "notes", "minutes")}
-
     if path.exists():
         other = json.loads(path.read_text(encoding="utf-8"))
         advice = "delete it, or choose another folder with --out"
-        if of_the_run(other) != of_the_run(recipe):
+        if affects_training(other) != affects_training(recipe):
             raise ValueError(
                 f"{folder} holds a run of another recipe, or of an older version of this one; "
                 f"{advice}"

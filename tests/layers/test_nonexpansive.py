@@ -334,6 +334,16 @@ def test_residual(tmp_path):
     assert block.lipschitz() <= 1 + 1e-4
 
 
+def test_a_residual_block_starts_where_it_is_told():
+    """With the identity as shortcut: ``t F(x) + (1 - t) x``, also after it is built from config."""
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    block = ConvexResidual([NonexpansiveDense(4)], start=0.125)
+    block = ConvexResidual.from_config(block.get_config())
+    found = keras.ops.convert_to_numpy(block(x))
+    branch = keras.ops.convert_to_numpy(block.branch[0](x))
+    np.testing.assert_allclose(found, 0.125 * branch + 0.875 * x, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -360,6 +370,11 @@ def test_residual(tmp_path):
             lambda: ConvexResidual([NonexpansiveDense(3)]).build((None, 4)),
             ValueError,
             "branch returns",
+        ),
+        (
+            lambda: ConvexResidual([NonexpansiveDense(3)], start=1.0),
+            ValueError,
+            "start must be between 0 and 1, got 1.0",
         ),
         (lambda: RowSumRegularizer(-1), ValueError, "at least 0"),
     ],

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import zoo
 from tests.models.perturbations import assert_attacks_do_not_break, assert_unbroken, perturbations
+from training import recipe as recipes
 from zoo.models import L2NonexpansiveNet
 from zoo.models.l2_networks import NETWORKS
 from zoo.ops.parametrizations import PARAMETRIZATIONS
@@ -133,6 +134,21 @@ def test_plain_compile_and_fit_train(parametrization, learning_rate):
     assert float(model._scale) != 1
     if parametrization != "free":
         assert all(bound <= 1 + 1e-4 for bound in model.lipschitz().values())
+
+
+def test_a_regularised_resnet_leaves_chance():
+    """Its twenty layers shrink what differs between images until the loss no longer sees it."""
+    train = zoo.data.load("digits", "train")
+    settings = recipes.load("tables/l2nnn-resnet")["model"]
+    settings = {**settings, "image_shape": (8, 8, 1), "width": 0.25, "regularization": 0.1}
+    del settings["class"]
+    keras.utils.set_random_seed(0)
+    model = L2NonexpansiveNet(**settings)
+    logits = model.logits(train.images[:64])
+    assert 0.1 < (settings["scale"] * (logits - logits.mean(axis=0))).std() < 10
+    model.compile()
+    history = model.fit(train.images, train.labels, epochs=4, batch_size=64, verbose=0).history
+    assert history["accuracy"][-1] > 0.2
 
 
 @settings(max_examples=12)

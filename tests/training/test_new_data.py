@@ -62,6 +62,34 @@ def test_a_recipe_runs_to_a_checkpoint(name, tmp_path, capsys):
     assert certificate.per_class.shape == (8, dataset.num_classes)
 
 
+@pytest.mark.skipif(BACKEND == "jax", reason="nothing of it depends on the backend")
+def test_tiny_imagenet_runs_to_a_checkpoint_from_a_file(tmp_path, capsys):
+    """Made images of its shape, one of each of its 200 classes; the recipe but for the width."""
+    name = "linf-dist-mlp-tiny-imagenet-full"
+    text = (recipes.RECIPES / f"{name}.toml").read_text(encoding="utf-8")
+    for old, new in (("width = 5120", "width = 8"), ("batch_size = 512", "batch_size = 50")):
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "recipe.toml").write_text(text, encoding="utf-8")
+    random, labels = np.random.default_rng(0), np.arange(200)
+    images = random.integers(0, 256, (200, 56, 56, 3), dtype=np.uint8)
+    file = tmp_path / "images.npz"
+    np.savez(file, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    out = tmp_path / "run"
+    arguments = [str(tmp_path / "recipe.toml"), "--out", str(out), "--quiet", "--epochs", "1"]
+    assert main([*arguments, "--data", str(file)]) == 0, capsys.readouterr().err
+    model, test = checkpoint.load(out), zoo.data.load(file).take(20)
+    budgets = recipes.load(name)["measure"]["eps"]
+    report = model.evaluate_robustness(
+        test.images, test.labels, eps=budgets, attacks=["fgsm"], verbose=0
+    )
+    (row,) = report.rows
+    assert report.certificate.num_classes == 200
+    assert 0 <= row["certified"] <= row["attacked"]["fgsm"] <= 1
+    assert main(arguments) == 1
+    assert "tiny-imagenet" in capsys.readouterr().err
+
+
 def test_every_set_has_its_recipes():
     expected = {
         "gtsrb": ("linf-dist", "lc-lmt", "lc-lmt-standard", "l2nnn"),

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from training.tables import papers
+from training.run import affects_training
+from training.tables import papers, queue
 from training.tables.rows import tables
 
 PAPER = """
@@ -32,6 +33,7 @@ columns = [
   { name = "our clean", measured = "clean", unit = "%" },
   { name = "certified", measured = ["certified", "0.7"], unit = "%" },
   { name = "elsewhere" },
+  { name = "images", images = ["clean", "radius"] },
   { name = "trained", row = "status" },
 ]
 rows = [
@@ -72,18 +74,26 @@ def test_a_paper_is_read_and_printed(tmp_path):
             "certified": {"0.7": 0.25},
             "epochs": seed + 1,
             "seconds": 10,
+            "hardware": "a computer",
+            "images": 1000,
+            "n": 500,
+            "recipe": affects_training(queue.of_seed(run, seed)),
+            "measurements": run.measurements,
         }
         for seed, clean in ((0, 0.5), (1, 0.7))
     }
     results.write_text(json.dumps(found), encoding="utf-8")
-    ((small, large),) = [table["rows"] for table in tables(paper, results)]
+    (table,) = tables(paper, results)
+    assert table["caption"] == "What it shows. Hardware: a computer."
+    small, large = table["rows"]
     assert small == {
         "network": "small",
         "paper: clean": 98.7,
         "our clean": "60.00 ± 14.14",
         "certified": "25.00 ± 0.00",
         "elsewhere": None,
-        "trained": "2 seeds, 1–2 epochs, 10 s each",
+        "images": "500 / 5",
+        "trained": "2 seeds, 1–2 epochs, 1,000 images, 10 s each",
     }
     assert large["trained"] == "too large"
     assert large["our clean"] is large["paper: clean"] is None
@@ -127,8 +137,9 @@ def test_unknown_paper():
         (', reason = "too large"', "", "a row has a run, a checkpoint or a reason"),
         ('paper = "clean"', 'paper = "clan"', "no column shows 'clean'"),
         ('measured = "clean", unit', 'measured = "clan", unit', "no row measures 'clan'"),
+        ('["clean", "radius"]', '["radii"]', r"columns\.5\.images: no row measures 'radii'"),
         ('unit = "%"', 'unit = "m"', r"columns\.2\.unit: 'm' is not one of"),
-        ('row = "label" }', 'row = "label", paper = "x" }', "a column shows row, paper or measu"),
+        ('row = "label" }', 'row = "label", paper = "x" }', "a column shows row, paper, measu"),
         ('"0.7"]', '"{eps}"]', r"columns\.3\.measured: a row has no eps to stand for {eps}"),
         ('kind = "bars"', 'kind = "shares"', "a panel of shares needs lines"),
         (

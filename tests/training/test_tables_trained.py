@@ -32,10 +32,11 @@ def small(name, seeds=(0,), **changes):
             measurements=merged(
                 run.measurements, {k: v for k, v in changes.items() if k in run.measurements}
             ),
+            seeds=seeds,
         )
         for key, run in paper.runs.items()
     }
-    return dataclasses.replace(paper, runs=runs, seeds=seeds)
+    return dataclasses.replace(paper, runs=runs)
 
 
 @pytest.fixture
@@ -73,11 +74,12 @@ def test_double_backpropagation(fill):
         assert 0 < measured["slopes"]["summed"] <= measured["slopes"]["full"]
         assert measured["median radius"] > 0
     shown = tables(paper, path)
-    assert [len(table["rows"]) for table in shown] == [5, 8, 6]
+    assert [len(table["rows"]) for table in shown] == [15, 24, 6]
     trained = [row for table in shown for row in table["rows"] if row["our clean"]]
     # The run stands in two tables.
     assert len(trained) == 2
-    assert all(row["trained"].startswith("2 seeds, 1 epoch,") for row in trained)
+    assert all(row["trained"].startswith("2 seeds, 1 of 30 epochs, 50 im") for row in trained)
+    assert {row["images"] for row in trained} == {"60 / 10 / 3"}
 
 
 def test_l2_nonexpansive_networks(fill, tmp_path):
@@ -92,7 +94,7 @@ def test_l2_nonexpansive_networks(fill, tmp_path):
     first, second = tables(paper, path)
     row = next(row for row in first["rows"] if row["network"] == name)
     assert row["our natural"] == pytest.approx(100 * measured["natural"], abs=0.01)
-    assert row["trained"].startswith("1 epoch, ")
+    assert row["trained"].startswith("seed 0, 1 of 20 epochs, 40 images, ")
     assert all(row["trained"].startswith("not trained: ") for row in second["rows"])
     plot.draw(paper, tmp_path / "plot.svg", path)
     drawn = (tmp_path / "plot.svg").read_text(encoding="utf-8")
@@ -118,15 +120,50 @@ def test_lipschitz_margin_training(fill, tmp_path):
         # The same images are training and test set here.
         assert measured["train"] == measured["test"]
     first, second, third = tables(paper, path)
-    assert [row["trained"].startswith("2 seeds, 2 epochs") for row in first["rows"]] == [
+    assert [row["trained"].startswith("2 seeds, 2 of 40 ep") for row in first["rows"]] == [
         True,
         False,
     ]
     assert "±" in first["rows"][0]["loss, epoch the last"]
     assert second["rows"][-1]["training"] == "plain"
-    assert third["rows"][0]["trained"].startswith("not trained")
+    assert [row["data set"] for row in third["rows"]] == ["SVHN"] * 5 + ["CIFAR-10"] * 5
+    assert third["rows"][0]["trained"].startswith("SVHN could not be had")
+    assert third["rows"][-1]["trained"].startswith("not trained")
     plot.draw(paper, tmp_path / "figures.png", path)
     assert (tmp_path / "figures.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_linf_distance_networks_of_twice_the_width(fill, tmp_path):
+    paper = small("linf-dist", attacked={"attack": "fgsm", "images": 20})
+    name = "linf-dist-mnist-twice"
+    overrides = {"model": {"image_shape": [8, 8, 1], "width": 20, "depth": 3}}
+    path, found = fill(paper, [name], overrides=overrides)
+    measured = found[f"{name}-seed0"]
+    assert measured["multiply-adds"] == round((64 * 20 + 20 * 20 + 20 * 10) / 1e6, 2)
+    assert 0 <= measured["certified"]["0.3"] <= measured["clean"] <= 1
+    rows = tables(paper, path)[0]["rows"]
+    (row,) = [row for row in rows if row["trained"].startswith("seed 0, 1 of 56 epochs")]
+    assert row["method"] == "ℓ∞-dist Net, twice the width"
+    assert row["images"] == "60 / 20"
+    own, printed = plot.scaling(rows, "MNIST (0.3)", "ℓ∞-dist Net")
+    shipped = next(row for row in rows if row["trained"].startswith("linf-dist-mnist:"))
+    points = [(row["our FLOPs M"], row["our certified"]) for row in (row, shipped)]
+    assert own == sorted(points)
+    assert printed == [(82.7, 92.64)]
+    plot.draw(paper, tmp_path / "scaling.png", path)
+    assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_attack_that_spares_certified_images_finds_the_same(digits_model, digits):
+    """No attack can change them. FGSM has no random start, so that both results are equal."""
+    attack = {"quantity": "attacked_accuracy", "attack": "fgsm", "eps": [0.05, 0.2]}
+    subject = Subject(digits_model, digits, digits.take(80))
+    found = measure(
+        subject, {"all": attack, "spared": {**attack, "spare_certified": True, "images": 80}}
+    )
+    assert found["spared"] == pytest.approx(found["all"])
+    assert list(found["all"]) == ["0.05", "0.2"]
+    assert found["all"]["0.05"] > found["all"]["0.2"]
 
 
 SECOND_ORDER = {
@@ -152,7 +189,7 @@ def test_second_order_defences(fill):
     assert measured["penalty weight"] == 0
     shown = tables(paper, path)
     assert [len(table["rows"]) for table in shown] == [3, 9, 6, 4, 4]
-    trained = [row for table in shown for row in table["rows"] if "s each" in row["trained"]]
+    trained = [row for table in shown for row in table["rows"] if row["trained"].startswith("seed")]
     # The standard network of two layers stands in three tables.
     assert len(trained) == 3
     for table in shown:
@@ -166,7 +203,8 @@ def test_a_convolution_of_second_order_defences(fill):
     path, found = fill(paper, [name], overrides=overrides)
     assert found[f"{name}-seed0"]["penalty weight"] == 0.01
     assert "mean local" not in found[f"{name}-seed0"]
-    (trained,) = [row for row in tables(paper, path)[-1]["rows"] if "s each" in row["trained"]]
+    rows = tables(paper, path)[-1]["rows"]
+    (trained,) = [row for row in rows if row["trained"].startswith("seed 0, ")]
     assert trained["network"] == "convolution, tanh, CRT, γ 0.01"
 
 

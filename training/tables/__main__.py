@@ -3,10 +3,11 @@
 import argparse
 import sys
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from training.tables import papers, plot, results
+from training.tables import papers, plot, queue, results
 from training.tables.markdown import cell, markdown
 from training.tables.rows import tables
 from zoo.errors import ZooError
@@ -34,16 +35,25 @@ def main(arguments=None):
     parser.add_argument(
         "--train",
         action="store_true",
-        help="first train and measure the networks that have no result, with runs in runs/tables; "
-        "the same command continues after an interruption",
+        help="first train and measure the networks that have no result of their present recipe, "
+        "one after the other, with runs in runs/tables; the same command continues after an "
+        "interruption",
     )
-    parser.add_argument("--only", metavar="RUN", nargs="+", help="with --train, only these runs")
+    parser.add_argument(
+        "--queue",
+        action="store_true",
+        help="instead of the tables, print what --train would train, in its order, with estimates "
+        "of the time from earlier results",
+    )
+    parser.add_argument(
+        "--only", metavar="RUN", nargs="+", help="with --train or --queue, only these runs"
+    )
     parser.add_argument("--plot", metavar="FILE", help="also draw the paper's results in this file")
     print_any_character()
     options = parser.parse_args(arguments)
-    if (options.train or options.plot) and not options.paper:
-        parser.error("--train and --plot need the name of a paper")
-    if options.only and not options.train:
+    if (options.plot or options.only) and not options.paper:
+        parser.error(f"--{'plot' if options.plot else 'only'} needs the name of a paper")
+    if options.only and not (options.train or options.queue):
         parser.error("--only says what to train; give --train as well")
     try:
         chosen = [papers.load(name) for name in [options.paper] if name] or list(
@@ -53,8 +63,12 @@ def main(arguments=None):
             parser.error(f"--plot: there is no plot for {options.paper}")
         if options.plot:
             require_drawable(options.plot)
+        if options.queue:
+            for paper in chosen:
+                show_queue(paper, options.only)
+            return 0
         if options.train:
-            results.fill(chosen[0], "runs/tables", only=options.only)
+            train(chosen, options.only)
         if options.plot:
             plot.draw(chosen[0], options.plot)
         shown = [table for paper in chosen for table in tables(paper)]
@@ -71,6 +85,29 @@ def main(arguments=None):
     else:
         show(shown)
     return 0
+
+
+def train(chosen, only=None):
+    """Fill the results of several papers; one that fails does not hold up the others."""
+    failed = []
+    for paper in chosen:
+        try:
+            results.fill(paper, "runs/tables", only=only)
+        except RuntimeError as error:
+            failed.append(f"{paper.name}: {error}")
+    if failed:
+        raise RuntimeError("; ".join(failed))
+
+
+def show_queue(paper, only=None):
+    """Print the networks that wait to be trained or measured, and the time of all of them."""
+    jobs = queue.waiting(paper, results.read(paper.results), only=only)
+    known = [job.seconds for job in jobs if np.isfinite(job.seconds)]
+    unknown = len(jobs) - len(known)
+    total = f"about {queue.duration(sum(known))}" + (f", and {unknown} unknown" if unknown else "")
+    print(f"{paper.name}: {len(jobs)} networks wait, {total if jobs else 'nothing is left'}")
+    for job in jobs:
+        print(f"  {job}")
 
 
 def show(shown):

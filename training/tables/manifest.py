@@ -5,7 +5,16 @@ import numpy as np
 from training import recipe as recipes
 
 #: The keys of :func:`numbers`.
-KEYS = ("clean", "certified", "attacked", "seconds per epoch", "hardware", "multiply-adds")
+KEYS = (
+    "clean",
+    "certified",
+    "attacked",
+    "seconds per epoch",
+    "hardware",
+    "multiply-adds",
+    "n",
+    "measurements",
+)
 
 
 def numbers(record):
@@ -17,32 +26,41 @@ def numbers(record):
     Returns:
         Dictionary with the keys in :data:`KEYS`. ``certified`` is a dictionary from each budget to
         the highest certified accuracy of all methods, ``attacked`` one to the lowest accuracy under
-        any attack.
+        any attack. ``measurements`` has the numbers of images, and the attack, as in a result.
     """
-    certified, attacked = {}, {}
+    certified, attacked, strongest = {}, {}, {}
     for entry in record.metrics.certified:
         certified[entry.eps] = max(entry.accuracy, certified.get(entry.eps, 0.0))
     for entry in record.metrics.attacked:
-        attacked[entry.eps] = min(entry.accuracy, attacked.get(entry.eps, 1.0))
+        if entry.accuracy < attacked.get(entry.eps, np.inf):
+            attacked[entry.eps], strongest[entry.eps] = entry.accuracy, entry
     return {
         "clean": record.metrics.clean,
         "certified": certified,
         "attacked": attacked,
         "seconds per epoch": record.training.seconds / record.training.epochs,
         "hardware": record.training.hardware,
-        "multiply-adds": multiply_adds(record.training.recipe),
+        "multiply-adds": multiply_adds(recipes.load(record.training.recipe)["model"]),
+        "n": record.metrics.n,
+        "measurements": {
+            "clean": {},
+            "certified": {},
+            "attacked": {
+                "attack": " / ".join(sorted({entry.attack for entry in strongest.values()})),
+                "images": min((entry.n for entry in strongest.values()), default=0),
+            },
+        },
     }
 
 
-def multiply_adds(recipe):
-    """Millions of multiply-adds per image in the ℓ∞-distance network of a recipe.
+def multiply_adds(model):
+    """Millions of multiply-adds per image in an ℓ∞-distance network.
 
     Each pair of an input and a unit of a layer counts as one multiply-add.
 
     Args:
-        recipe: name of a recipe.
+        model: dictionary of the network's settings, with its ``class``, as in a recipe.
     """
-    model = recipes.load(recipe)["model"]
     classes, width, depth = model["num_classes"], model["width"], model["depth"]
     sizes = [int(np.prod(model["image_shape"]))]
     if model["class"] == "LinfDistMLP":

@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 import zoo
+from training.tables import manifest
 from zoo.attacks.victim import victim
 from zoo.bounds.smooth_network import SmoothNetwork
 from zoo.certificates.curvature import radii
@@ -128,21 +129,49 @@ def accuracy(subject, *, part="test"):
 
 
 @quantity
-def attacked_accuracy(subject, *, attack, eps, norm="linf", images=None, rescaled=False, **params):
+def attacked_accuracy(
+    subject,
+    *,
+    attack,
+    eps,
+    norm="linf",
+    images=None,
+    rescaled=False,
+    spare_certified=False,
+    **params,
+):
     """Fraction of the first test images that are classified correctly under an attack.
 
     Args:
-        attack, eps, norm, params: as for ``model.attack``.
+        attack, norm, params: as for ``model.attack``.
+        eps: budget, or a list of budgets, which gives a dictionary of accuracies by budget.
         images: number of test images to attack; by default all.
         rescaled: whether to attack the network with its logits rescaled to a mean gap of 1.
+        spare_certified: whether to leave out images that are certified, which no attack can change.
     """
+    if isinstance(eps, list):
+        options = {"norm": norm, "images": images, "rescaled": rescaled, **params}
+        options["spare_certified"] = spare_certified
+        return {
+            str(budget): attacked_accuracy(subject, attack=attack, eps=budget, **options)
+            for budget in eps
+        }
     x, y = subject.first(images)
+    spared = 0.0
+    if spare_certified:
+        certificate = subject.certificate(images)
+        robust = certificate.certified(eps) & (certificate.prediction == y)
+        spared = float(robust.mean())
+        x, y = x[~robust], y[~robust]
+        if not len(x):
+            return spared
     model = subject.model
     if rescaled:
         gap = mean_gap(subject)
         model = Rescaled(model, 1.0 / gap if gap > 0 else 1.0)
     x_adv = model.attack(x, y, attack, eps=eps, norm=norm, **params)
-    return float((np.argmax(model.logits(x_adv), axis=1) == y).mean())
+    withstood = float((np.argmax(model.logits(x_adv), axis=1) == y).mean())
+    return spared + (1.0 - spared) * withstood
 
 
 @quantity
@@ -176,6 +205,13 @@ def mean_gap(subject):
 def lipschitz(subject):
     """Product of the Lipschitz constants of all layers."""
     return float(np.prod(list(subject.model.lipschitz().values())))
+
+
+@quantity
+def multiply_adds(subject):
+    """Millions of multiply-adds per image of an ℓ∞-distance network."""
+    model = subject.model
+    return manifest.multiply_adds({"class": type(model).__name__, **model.get_config()})
 
 
 @quantity

@@ -2,18 +2,19 @@
 
 The entries of such a file:
 
-* ``citation``: the paper. ``seeds``: the seeds with which every recipe is trained; by default
-  ``[0]``.
+* ``citation``: the paper. ``seeds``: the seeds with which a recipe is trained; by default ``[0]``.
 * ``[measure.NAME]``: a measurement that is made of every network: ``quantity``, a function of
   :mod:`training.tables.measure`, and its settings. The measurements in ``[extra.NAME]`` are made
   only of the runs that list them.
 * ``[runs.NAME]``: a network. It has a ``recipe`` with ``overrides``, or a ``checkpoint``, a name in
-  the catalog. ``measure`` replaces settings of measurements, ``extra`` lists additional ones.
+  the catalog. ``measure`` replaces settings of measurements, ``extra`` lists additional ones, and
+  ``seeds`` replaces the seeds of the file.
 * ``[[tables]]``: a table with ``title``, ``caption``, ``columns`` and ``rows``. A table without
   its own caption or columns has those at the top of the file.
 * A column has a ``name``, and takes its cells from one place: ``row`` (``"label"``, ``"group"`` or
-  ``"status"``), ``paper`` (a key of the row's printed numbers), or ``measured`` (the name of a
-  measurement, or a path into its dictionary, in which ``{eps}`` stands for the row's ``eps``). A
+  ``"status"``), ``paper`` (a key of the row's printed numbers), ``measured`` (the name of a
+  measurement, or a path into its dictionary, in which ``{eps}`` stands for the row's ``eps``), or
+  ``images`` (names of measurements: the numbers of test images on which they were made). A
   column that has only a name stands for something that has not been measured.
 * A measured column may have ``unit = "%"``, and ``decimals`` (by default 2) or ``significant``
   digits. From a measurement that is a list, it shows the entry of an ``epoch`` (counted from 1; -1
@@ -36,18 +37,20 @@ from training.toml_file import table
 
 PAPERS = pathlib.Path(__file__).parents[1] / "papers"
 #: Keys that a result has in addition to the measurements.
-BOOKKEEPING = ("epochs", "seconds", "hardware", "images", "n")
+BOOKKEEPING = ("epochs", "seconds", "hardware", "images", "n", "recipe", "measurements")
 
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
 _SETTINGS = {"type": "object", "properties": {"quantity": _TEXT}, "required": ["quantity"]}
 _NUMBER = {"type": "number"}
+_SEEDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 _COLUMN = table(
     {"name": _TEXT},
     {
         "row": {"enum": ["label", "group", "status"]},
         "paper": _TEXT,
         "measured": {"anyOf": [_TEXT, {**_TEXTS, "minItems": 1}]},
+        "images": {**_TEXTS, "minItems": 1},
         "unit": {"enum": ["%"]},
         "decimals": {"type": "integer", "minimum": 0},
         "significant": {"type": "integer", "minimum": 1},
@@ -70,7 +73,7 @@ _ROW = table(
 _COLUMNS = {"type": "array", "items": _COLUMN, "minItems": 1}
 _LINE = table({"run": _TEXT, "measured": _TEXT, "label": _TEXT}, {"colour": _TEXT, "style": _TEXT})
 _PANEL = table(
-    {"kind": {"enum": ["bars", "epochs", "shares"]}, "xlabel": _TEXT},
+    {"kind": {"enum": ["bars", "epochs", "shares", "scaling"]}, "xlabel": _TEXT},
     {
         "title": _TEXT,
         "ylabel": _TEXT,
@@ -78,6 +81,8 @@ _PANEL = table(
         "bars": {"type": "array", "items": table({"label": _TEXT, "measured": _TEXT})},
         "lines": {"type": "array", "items": _LINE},
         "up_to": _NUMBER,
+        "group": _TEXT,
+        "networks": {**_TEXTS, "minItems": 1},
     },
 )
 _SCHEMA = table(
@@ -93,7 +98,7 @@ _SCHEMA = table(
         },
     },
     {
-        "seeds": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
+        "seeds": _SEEDS,
         "caption": _TEXT,
         "columns": _COLUMNS,
         "measure": {"type": "object", "additionalProperties": _SETTINGS},
@@ -108,6 +113,7 @@ _SCHEMA = table(
                     "overrides": {"type": "object"},
                     "measure": {"type": "object", "additionalProperties": {"type": "object"}},
                     "extra": _TEXTS,
+                    "seeds": _SEEDS,
                 },
             ),
         },
@@ -129,6 +135,7 @@ class Run:
         overrides: nested dictionaries that replace entries of the recipe.
         checkpoint: name of a checkpoint in the catalog, or None.
         measurements: dictionary from the name of each measurement of the run to its settings.
+        seeds: seeds with which the recipe is trained.
     """
 
     name: str
@@ -136,10 +143,16 @@ class Run:
     overrides: dict
     checkpoint: str | None
     measurements: dict
+    seeds: tuple
 
     def key(self, seed):
         """The key of a result: a checkpoint has one result, a recipe one for each seed."""
         return self.name if self.checkpoint else f"{self.name}-seed{seed}"
+
+    @property
+    def keys(self):
+        """The keys of all results of the run, without repetition."""
+        return list(dict.fromkeys(map(self.key, self.seeds)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +162,6 @@ class Paper:
     Attributes:
         name: name of the TOML file, without its ending.
         citation: citation of the paper, in one line.
-        seeds: seeds with which each recipe is trained.
         runs: dictionary from name to :class:`Run`, in the order of training.
         tables: list of dictionaries: ``title``, ``caption``, ``columns``, ``rows``.
         plot: dictionary that describes the plot, see :mod:`training.tables.plot`; None if there is
@@ -158,7 +170,6 @@ class Paper:
 
     name: str
     citation: str
-    seeds: tuple
     runs: dict
     tables: list
     plot: dict | None
@@ -207,7 +218,6 @@ def load(name):
     return Paper(
         name=path.stem,
         citation=content["citation"],
-        seeds=tuple(content.get("seeds", (0,))),
         runs=runs,
         tables=tables,
         plot=content.get("plot"),
@@ -242,6 +252,7 @@ def _run(name, run, content):
         overrides=run.get("overrides", {}),
         checkpoint=run.get("checkpoint"),
         measurements=measurements,
+        seeds=tuple(run.get("seeds", content.get("seeds", (0,)))),
     )
 
 
@@ -262,8 +273,10 @@ def _check_table(place, entry, runs):
     known = _measured(rows, runs)
     for index, column in enumerate(columns):
         where = f"{place}.columns.{index}"
-        if sum(key in column for key in ("row", "paper", "measured")) > 1:
-            raise ValueError(f"{where}: a column shows row, paper or measured, only one of them")
+        if sum(key in column for key in ("row", "paper", "measured", "images")) > 1:
+            raise ValueError(
+                f"{where}: a column shows row, paper, measured or images, only one of them"
+            )
         if "paper" in column:
             _check_names(f"{where}.paper", [column["paper"]], given, "row has the number")
         if "measured" in column:
@@ -272,11 +285,16 @@ def _check_table(place, entry, runs):
                 "eps" in row or "reason" in row for row in rows
             ):
                 raise ValueError(f"{where}.measured: a row has no eps to stand for {{eps}}")
+        _check_names(f"{where}.images", column.get("images", []), known, "row measures")
         if "at_least" in column:
             _check_names(f"{where}.at_least", [column["at_least"]], known, "row measures")
 
 
 def _check_panel(place, panel, runs):
+    if panel["kind"] == "scaling":
+        if not {"group", "networks"} <= panel.keys():
+            raise ValueError(f"{place}: a panel of scaling needs group and networks")
+        return
     wanted = "bars" if panel["kind"] == "bars" else "lines"
     if not panel.get(wanted):
         raise ValueError(f"{place}: a panel of {panel['kind']} needs {wanted}")

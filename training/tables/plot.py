@@ -8,12 +8,16 @@ A panel has a ``kind``:
   deviation over the seeds, for each of the ``lines``.
 * ``"shares"`` shows the fraction of a network's numbers that are above a threshold, which goes from
   0 to ``up_to``, for each of the ``lines``.
+* ``"scaling"`` shows certified accuracy against multiply-adds, on a logarithmic axis, for the rows
+  of the first table in one ``group``. Each of the ``networks`` is a line through the rows whose
+  label is its name, alone or before a comma. The line ends in a star, which is the printed result.
 """
 
 import numpy as np
 
+from training.tables.queue import shown
 from training.tables.results import read
-from training.tables.rows import above
+from training.tables.rows import above, tables
 
 
 def draw(paper, path, results=None):
@@ -32,21 +36,21 @@ def draw(paper, path, results=None):
     if paper.plot is None:
         raise ValueError(f"there is no plot for {paper.name}")
     found = read(results or paper.results)
-    own = {
-        name: [found[run.key(seed)] for seed in paper.seeds if run.key(seed) in found]
-        for name, run in paper.runs.items()
-    }
+    own = {name: shown(run, found) for name, run in paper.runs.items()}
     own = {name: results for name, results in own.items() if results}
-    if not own:
+    panels = paper.plot["panels"]
+    if not own and any(panel["kind"] != "scaling" for panel in panels):
         raise ValueError(
             f"{results or paper.results} has no results; "
             f"python -m training.tables {paper.name} --train"
         )
-    panels = paper.plot["panels"]
     figure = Figure(figsize=paper.plot.get("size", (8, 1.2 + 0.5 * len(own))), layout="constrained")
     every = np.atleast_1d(figure.subplots(1, len(panels)))
     for axes, panel in zip(every, panels, strict=True):
-        {"bars": _bars, "epochs": _epochs, "shares": _shares}[panel["kind"]](axes, panel, own)
+        if panel["kind"] == "scaling":
+            _scaling(axes, panel, tables(paper, results)[0]["rows"])
+        else:
+            {"bars": _bars, "epochs": _epochs, "shares": _shares}[panel["kind"]](axes, panel, own)
         texts = {key: panel[key] for key in ("xlabel", "ylabel", "title") if key in panel}
         axes.set(**texts)
         handles, labels = axes.get_legend_handles_labels()
@@ -98,3 +102,39 @@ def _shares(axes, panel, own):
         curves = [[above(result[line["measured"]], x) for x in grid] for result in own[line["run"]]]
         axes.plot(grid, 100 * np.mean(curves, axis=0), label=line["label"])
     axes.grid(alpha=0.3)
+
+
+def _scaling(axes, panel, rows):
+    for name in panel["networks"]:
+        own, printed = scaling(rows, panel["group"], name)
+        (drawn,) = axes.plot(*zip(*own, strict=True), marker="o", label=name) if own else (None,)
+        colour = drawn.get_color() if drawn else None
+        way = [*own[-1:], *printed]
+        axes.plot(*zip(*way, strict=True), linestyle=":", color=colour)
+        axes.plot(*zip(*printed, strict=True), "*", color=colour, markersize=12)
+    axes.set_xscale("log")
+    axes.grid(alpha=0.3)
+
+
+def scaling(rows, group, name):
+    """The points of a line in a panel of the kind ``"scaling"``.
+
+    Args:
+        rows: rows of a table, as :func:`training.tables.rows.tables` returns them.
+        group: the data set.
+        name: the network.
+
+    Returns:
+        ``(own, printed)``, lists of pairs of millions of multiply-adds and certified accuracy in
+        per cent, in the order of the multiply-adds.
+    """
+
+    def points(cost, accuracy):
+        found = [
+            (row[cost], row[accuracy])
+            for row in rows
+            if row["data set"] == group and row["method"].partition(",")[0] == name
+        ]
+        return sorted(point for point in found if None not in point)
+
+    return points("our FLOPs M", "our certified"), points("FLOPs M", "certified")

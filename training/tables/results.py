@@ -1,13 +1,17 @@
-"""The results for a paper's tables: a JSON file with one line for each network."""
+"""The results for a paper's tables: a JSON file with one line for each network.
+
+A result of a training says how it was made: ``recipe`` has the recipe's entries that affect the
+training, and ``measurements`` the settings of the measurements.
+"""
 
 import json
 import pathlib
+import traceback
 
-from training import recipe as recipes
 from training.hardware import hardware
-from training.run import train
+from training.run import affects_training, train
+from training.tables import queue
 from training.tables.measure import Subject, measure
-from training.toml_file import merged
 from zoo import data
 from zoo.hub import catalog, loading
 from zoo.utils.json_text import json_text
@@ -27,52 +31,49 @@ def add(path, key, result):
 
 
 def fill(paper, folder, *, only=None, results=None, data_file=None, overrides=None, verbose=1):
-    """Train and measure the networks that have no result yet, one after the other.
+    """Train and measure the networks that have no result of their recipe yet, one after the other.
 
-    Each result is written as soon as it is complete. After an interruption, the same call continues
-    with the networks that have no result; an unfinished training resumes from its last state.
+    The order is that of :func:`training.tables.queue.waiting`. Each result is written as soon as it
+    is complete. After an interruption, even by a signal that cannot be handled, the same call
+    continues with the networks that have no result; an unfinished training resumes from its last
+    state. A finished training whose measurements have changed is only measured again. An older
+    result stays in the file until the new one replaces it.
 
     Args:
         paper: :class:`training.tables.papers.Paper`.
-        folder: folder in which each run has a folder of its own.
+        folder: folder in which each training has a folder of its own.
         only: list of names of runs; by default all runs of the paper.
         results: JSON file for the results; by default the paper's own.
         data_file: an ``.npz`` file to use instead of the recipes' image sets.
         overrides: nested dictionaries that replace entries of every recipe, after the run's own
             overrides.
-        verbose: 1 shows names and progress.
+        verbose: 1 shows names, estimates and progress.
 
     Raises:
         ValueError: if the paper has no runs, or none of a given name.
+        RuntimeError: at the end, naming the networks whose training or measurement failed. The
+            others have been trained and measured.
     """
-    if not paper.runs:
-        raise ValueError(
-            f"{paper.name}'s rows are checkpoints, trained one by one with "
-            "python -m training NAME --measure"
-        )
-    chosen = list(paper.runs) if only is None else only
-    for name in chosen:
-        if name not in paper.runs:
-            raise ValueError(f"no run {name!r}; there are: {', '.join(paper.runs)}")
     path = pathlib.Path(results or paper.results)
-    shipped = {record.name for record in catalog.list_models()}
-    # All runs of one seed come before those of the next: after the first seed, all rows are filled.
-    for seed in paper.seeds:
-        for run in map(paper.runs.get, chosen):
-            key = run.key(seed)
-            if key in read(path) or (run.checkpoint and run.checkpoint not in shipped):
-                continue
-            if verbose:
-                print(key, flush=True)
-            if run.checkpoint:
-                result = _of_checkpoint(run, data_file)
+    failed = {}
+    for job in queue.waiting(paper, read(path), only=only, overrides=overrides):
+        if verbose:
+            print(job, flush=True)
+        try:
+            if job.recipe is None:
+                result = _of_checkpoint(job.run, data_file)
             else:
-                recipe = recipes.load(
-                    run.recipe, merged(merged(run.overrides, overrides or {}), {"seed": seed})
-                )
-                own = pathlib.Path(folder) / paper.name / key
-                result = _of_training(run, recipe, own, data_file, verbose)
-            add(path, key, result)
+                own = pathlib.Path(folder) / paper.name / job.folder
+                result = _of_training(job.run, job.recipe, own, data_file, verbose)
+        except Exception as error:
+            # The others are worth training even if one cannot be. TensorFlow's errors have no class
+            # in common with those of Python.
+            failed[job.key] = error
+            traceback.print_exc()
+            continue
+        add(path, job.key, result)
+    if failed:
+        raise RuntimeError("; ".join(f"{key} failed: {error}" for key, error in failed.items()))
 
 
 def _of_training(run, recipe, folder, data_file, verbose):
@@ -83,11 +84,14 @@ def _of_training(run, recipe, folder, data_file, verbose):
     subject = Subject(model, training, test, history)
     return {
         "epochs": record["epochs"],
+        **({"stopped": True} if record.get("stopped") else {}),
         # The time of all epochs with one decimal; run.json rounds it to whole seconds.
         "seconds": round(sum(epoch["seconds"] for epoch in history), 1),
         "hardware": record["hardware"],
         "images": record["images"],
         "n": len(test),
+        "recipe": affects_training(recipe),
+        "measurements": run.measurements,
         **measure(subject, run.measurements),
     }
 
@@ -96,7 +100,15 @@ def _of_checkpoint(run, data_file):
     record = catalog.info(run.checkpoint)
     training, test = _images(data_file or record.dataset)
     subject = Subject(loading.load(run.checkpoint), training, test)
-    return {"hardware": hardware(), "n": len(test), **measure(subject, run.measurements)}
+    return {
+        "epochs": record.training.epochs,
+        "seconds": record.training.seconds,
+        "hardware": hardware(),
+        "n": len(test),
+        "weights": queue.weights(record),
+        "measurements": run.measurements,
+        **measure(subject, run.measurements),
+    }
 
 
 def _images(name):

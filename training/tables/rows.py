@@ -4,6 +4,7 @@ import numpy as np
 
 from training.tables import manifest
 from training.tables.papers import path_of
+from training.tables.queue import is_of, of_seed, shown
 from training.tables.results import read
 from zoo.hub import catalog
 
@@ -22,33 +23,38 @@ def tables(paper, results=None):
     """
     found = read(results or paper.results)
     records = {record.name: record for record in catalog.list_models()}
-    return [
-        {
-            "title": table["title"],
-            "caption": table["caption"],
-            "text": [column["name"] for column in table["columns"] if "row" in column],
-            "rows": [_row(paper, table["columns"], row, found, records) for row in table["rows"]],
-        }
-        for table in paper.tables
-    ]
+    return [_table(paper, table, found, records) for table in paper.tables]
 
 
-def _row(paper, columns, row, found, records):
+def _table(paper, table, found, records):
+    columns = table["columns"]
+    sources = [_source(paper, row, found, records) for row in table["rows"]]
+    hardware = {result["hardware"]: None for _, own in sources for result in own}
+    caption = table["caption"]
+    if hardware and not any(column.get("measured") == "hardware" for column in columns):
+        caption = f"{caption} Hardware: {'; '.join(hardware)}."
+    return {
+        "title": table["title"],
+        "caption": caption,
+        "text": [column["name"] for column in columns if "row" in column],
+        "rows": [
+            {column["name"]: _cell(column, {**row, "status": status}, own) for column in columns}
+            for row, (status, own) in zip(table["rows"], sources, strict=True)
+        ],
+    }
+
+
+def _source(paper, row, found, records):
+    """The status of a row, and the results that it shows."""
     if "run" in row:
         run = paper.runs[row["run"]]
-        keys = dict.fromkeys(run.key(seed) for seed in paper.seeds)
-        own = [found[key] for key in keys if key in found]
-        status = _trained(paper, run, own)
-        as_spread = len(paper.seeds) > 1 and not run.checkpoint
-    else:
-        shipped = [name for name in row.get("checkpoint", ()) if name in records]
-        own = [manifest.numbers(records[name]) for name in shipped[:1]]
-        status, as_spread = _shipped(row, shipped), False
-    place = {**row, "status": status}
-    return {column["name"]: _cell(column, place, own, as_spread) for column in columns}
+        own = shown(run, found)
+        return _trained(paper, run, own, records), own
+    shipped = [name for name in row.get("checkpoint", ()) if name in records][:1]
+    return _shipped(row, shipped, records), [manifest.numbers(records[name]) for name in shipped]
 
 
-def _trained(paper, run, own):
+def _trained(paper, run, own, records):
     """The status of a row with a run: how its networks were trained, or how to train them."""
     if not own:
         command = f"training.tables {paper.name} --train"
@@ -56,30 +62,55 @@ def _trained(paper, run, own):
             command = f"training {run.checkpoint} --measure, then {command}"
         return f"not trained: python -m {command}"
     if run.checkpoint:
-        return "a checkpoint"
-    epochs = "–".join(map(str, sorted({result["epochs"] for result in own})))
-    trained = f"{epochs} {'epoch' if epochs == '1' else 'epochs'}"
-    if len(paper.seeds) == 1:
-        (result,) = own
-        return f"{trained}, {round(result['seconds'] / result['epochs'], 1):g} s each"
-    seconds = round(np.mean([result["seconds"] for result in own]))
-    return f"{len(own)} {'seed' if len(own) == 1 else 'seeds'}, {trained}, {seconds} s each"
+        return f"a checkpoint, {_of_record(records[run.checkpoint])}"
+    epochs = _range(result["epochs"] for result in own)
+    recipe = of_seed(run, own[0]["recipe"]["seed"])
+    if is_of(own[0], recipe):
+        depth = _counted(epochs, "epoch")
+    else:  # an older result, which the next training replaces
+        depth = f"{epochs} of {recipe['training']['epochs']} epochs"
+    if any(result.get("stopped") for result in own):
+        depth += " (stopped early)"
+    images = f"{_range(result['images'] for result in own)} images"
+    if len(run.seeds) == 1:
+        return f"seed {run.seeds[0]}, {depth}, {images}, {_seconds(own)}"
+    return f"{_counted(str(len(own)), 'seed')}, {depth}, {images}, {_seconds(own)} each"
 
 
-def _shipped(row, shipped):
+def _of_record(record):
+    training = record.training
+    return f"seed {record.metrics.seed}, {training.epochs} epochs, {training.seconds:,} s"
+
+
+def _seconds(own):
+    return f"{round(np.mean([result['seconds'] for result in own])):,} s"
+
+
+def _range(numbers):
+    return "–".join(f"{number:,}" for number in sorted(set(numbers)))
+
+
+def _counted(number, what):
+    return f"{number} {what}" if number == "1" else f"{number} {what}s"
+
+
+def _shipped(row, shipped, records):
     """The status of a row without a run: its checkpoint, or the reason why there is none."""
     if "reason" in row:
         return row["reason"]
     if not shipped:
         return f"not trained: python -m training {row['checkpoint'][-1]} --measure"
-    return shipped[0]
+    (name,) = shipped
+    return f"{name}: {_of_record(records[name])}"
 
 
-def _cell(column, row, own, as_spread):
+def _cell(column, row, own):
     if "row" in column:
         return row.get(column["row"])
     if "paper" in column:
         return row.get("paper", {}).get(column["paper"])
+    if "images" in column:
+        return " / ".join(_images(name, own) for name in column["images"]) if own else None
     if "measured" not in column:
         return None
     values = [value(column, result, row) for result in own]
@@ -88,9 +119,16 @@ def _cell(column, row, own, as_spread):
     values = [_scaled(column, found) for found in values if found is not None]
     if not values:
         return None
-    if as_spread:
+    if len(values) > 1:
         return spread(values)
     return values[0] if isinstance(values[0], str) else _rounded(column, values[0])
+
+
+def _images(name, own):
+    """The number of test images on which a measurement was made, as text."""
+    made = [(result["n"], result["measurements"].get(name)) for result in own]
+    found = [(n, settings) for n, settings in made if settings is not None]
+    return _range(min(n, settings.get("images", n)) for n, settings in found) or "–"
 
 
 def value(column, result, row=None):
@@ -136,9 +174,9 @@ def first_epoch(values, least):
 
 
 def spread(values):
-    """``mean ± standard deviation`` over seeds, as text."""
+    """``mean ± standard deviation`` over seeds, as text; there are at least two values."""
     values = np.asarray(values, float)
-    return f"{values.mean():.2f} ± {values.std(ddof=1) if len(values) > 1 else 0:.2f}"
+    return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
 
 
 def _scaled(column, found):

@@ -22,6 +22,9 @@ class ConvexResidual(keras.layers.Layer):
     Args:
         branch: the layers of F in order, each with a method ``lipschitz()``.
         shortcut: the layers of S, likewise; empty for the identity.
+        start: value of ``t`` before training, between 0 and 1. In a deep network of such blocks it
+            should be small: with one half, an untrained branch and the shortcut average each other
+            out, and differences of images shrink by about half in every block.
 
     Call arguments:
         inputs: tensor of shape ``(batch, …)``.
@@ -30,8 +33,8 @@ class ConvexResidual(keras.layers.Layer):
         Tensor of the shape that branch and shortcut both return.
 
     Raises:
-        ValueError: if the branch is empty; when the layer is built, if the shapes of branch and
-            shortcut differ.
+        ValueError: if the branch is empty or the start is out of range; when the layer is built, if
+            the shapes of branch and shortcut differ.
         TypeError: if a layer has no ``lipschitz()``.
 
     Examples:
@@ -48,9 +51,13 @@ class ConvexResidual(keras.layers.Layer):
         self,
         branch: Iterable[keras.layers.Layer],
         shortcut: Iterable[keras.layers.Layer] = (),
+        start: float = 0.5,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if not 0.0 < start < 1.0:
+            raise ValueError(f"start must be between 0 and 1, got {start!r}")
+        self.start = float(start)
         self.branch, self.shortcut = tuple(branch), tuple(shortcut)
         if not self.branch:
             raise ValueError("branch must have at least one layer")
@@ -75,7 +82,10 @@ class ConvexResidual(keras.layers.Layer):
             raise ValueError(f"the branch returns {shapes[0]}, the shortcut {shapes[1]}")
         self._entries = math.prod(shapes[0][1:])
         # t = sigmoid(mixing_logit) is between 0 and 1 whatever the optimizer does.
-        self.mixing_logit = self.add_weight(name="mixing_logit", shape=(), initializer="zeros")
+        logit = math.log(self.start / (1.0 - self.start))
+        self.mixing_logit = self.add_weight(
+            name="mixing_logit", shape=(), initializer=keras.initializers.Constant(logit)
+        )
 
     def call(self, inputs: Tensor) -> Tensor:
         branch = shortcut = inputs
@@ -130,6 +140,7 @@ class ConvexResidual(keras.layers.Layer):
             **super().get_config(),
             "branch": [serialize(layer) for layer in self.branch],
             "shortcut": [serialize(layer) for layer in self.shortcut],
+            "start": self.start,
         }
 
     @classmethod

@@ -21,6 +21,9 @@ from zoo.layers import (
 from zoo.losses import RowSumRegularizer
 from zoo.ops.parametrizations import Parametrization
 
+# The share of the branch in each block of an untrained ResNet.
+_START = 0.1
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -94,7 +97,11 @@ def dense(image_shape: Sequence[int], settings: Settings) -> list[keras.layers.L
 
 
 def resnet20(image_shape: Sequence[int], settings: Settings) -> list[keras.layers.Layer]:
-    """Three stages of three pre-activation blocks, each with two 3 × 3 convolutions."""
+    """Three stages of three pre-activation blocks, each with two 3 × 3 convolutions.
+
+    Every block begins close to its shortcut. Otherwise the nine blocks together would shrink the
+    differences of images so much that no loss could see them.
+    """
     layers = [settings.convolution(settings.scaled(16), 3)]
     side = max(image_shape[:2])
     for stage, published in enumerate((16, 32, 64)):
@@ -109,7 +116,7 @@ def resnet20(image_shape: Sequence[int], settings: Settings) -> list[keras.layer
             ]
             # A 1 × 1 kernel has windows that do not overlap at any stride.
             shortcut = [settings.convolution(filters, 1, strides=2)] if strides == 2 else []
-            layers.append(ConvexResidual(branch, shortcut))
+            layers.append(ConvexResidual(branch, shortcut, start=_START))
             side = -(-side // strides)
     # The pooling window covers the whole feature map, so that one norm per channel is left.
     return [*layers, settings.nonlinearity(), NormPooling2D(side, padding="same"), Flatten()]

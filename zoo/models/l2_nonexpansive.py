@@ -51,8 +51,10 @@ class L2NonexpansiveNet(CertifiedModel):
         loss: ``"confidence_gap"`` (:class:`zoo.losses.ConfidenceGap`, with trainable scales per
             class as well), ``"cross_entropy"`` (:class:`zoo.losses.WorstCaseCrossEntropy`) or
             ``"crm"`` (:class:`zoo.losses.CertifiedRadiusMaximization`).
-        scale: factor on the logits in the loss; ``"confidence_gap"`` trains it, starting from this
-            value. A smaller scale favours large margins over accuracy.
+        scale: factor on the logits in the loss; ``"confidence_gap"`` trains its scales, the one of
+            all classes and those of each class, starting from this value. A smaller scale favours
+            large margins over accuracy. With a larger one, the loss sees logits that hardly differ,
+            as those of a deep untrained network.
         omega: weight of the third term of ``"confidence_gap"``.
         epsilon: L2 budget that ``"cross_entropy"`` trains for, and up to which ``"crm"`` enlarges
             radii.
@@ -125,7 +127,9 @@ class L2NonexpansiveNet(CertifiedModel):
         )
         if loss == "confidence_gap":
             self._class_scales = self.add_weight(
-                name="class_scales", shape=(self.num_classes,), initializer="ones"
+                name="class_scales",
+                shape=(self.num_classes,),
+                initializer=keras.initializers.Constant(self.scale),
             )
         self.build((None, *self.image_shape))
 

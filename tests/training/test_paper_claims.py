@@ -1,0 +1,456 @@
+"""What the pages say about the papers' tables holds for the results.
+
+Each test makes the sentences from the results and looks for them in the page. After a new training,
+a test that fails says which sentence has to be written anew.
+"""
+
+import itertools
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+import zoo
+from training import recipe as recipes
+from training.tables import papers, queue, results
+from training.tables.rows import above, first_epoch, spread, tables
+from zoo.hub import catalog
+
+DOCS = pathlib.Path(zoo.__file__).parents[1] / "docs"
+COUNTS = {1: "one", 2: "two", 3: "three", 4: "four", 10: "ten", 20: "twenty", 30: "thirty"}
+
+
+class Results:
+    """The results of a paper as its rows show them: the mean over the seeds of each number."""
+
+    def __init__(self, name):
+        self.paper = papers.load(name)
+        found = results.read(self.paper.results)
+        self.of = {key: queue.shown(run, found) for key, run in self.paper.runs.items()}
+
+    def values(self, run, *path):
+        """The numbers of all seeds."""
+        values = self.of[run]
+        for key in path:
+            values = [value[key] for value in values]
+        return values
+
+    def mean(self, run, *path):
+        return float(np.mean(self.values(run, *path)))
+
+    def percent(self, run, *path):
+        return 100 * self.mean(run, *path)
+
+    def trained(self):
+        """The names of the runs that have results."""
+        return [name for name, own in self.of.items() if own]
+
+    def epochs(self, *runs):
+        """The epochs of these runs, in words if all are equal."""
+        found = {epochs for run in runs for epochs in self.values(run, "epochs")}
+        assert len(found) == 1, found
+        return COUNTS[found.pop()]
+
+
+@pytest.fixture(scope="module")
+def load():
+    return {name: Results(name) for name in ("double-backprop", "l2nnn", "lc-lmt", "second-order")}
+
+
+def says(page, *sentences):
+    """Whether a page has these sentences, wherever its lines break."""
+    text = " ".join((DOCS / f"{page}.md").read_text("utf-8").split())
+    for sentence in sentences:
+        assert sentence in text, f"{page}.md does not say: {sentence}"
+
+
+@pytest.mark.parametrize("name", papers.names())
+def test_captions_name_the_attacks_and_the_certificates_that_were_measured(name):
+    """The settings of every result, other than the number of images, are those of the file."""
+    paper = papers.load(name)
+    found = results.read(paper.results)
+    for run in paper.runs.values():
+        for result in (found[key] for key in run.keys if key in found):
+            for key, settings in result["measurements"].items():
+                assert without_images(settings) == without_images(run.measurements[key]), run.name
+    for table in paper.tables:
+        used = {row["run"] for row in table["rows"] if "run" in row}
+        measured = [paper.runs[run].measurements for run in used]
+        named = {column["measured"] for column in table["columns"] if _is_text(column)}
+        for attack in (m[key] for m in measured for key in named & m.keys() if "attack" in m[key]):
+            for words in _words(attack):
+                assert words in table["caption"], words
+
+
+def _is_text(column):
+    return isinstance(column.get("measured"), str)
+
+
+def _words(attack):
+    """What a caption must say about an attack."""
+    name, steps = attack["attack"], attack.get("steps")
+    if name == "cw":
+        return [f"Carlini–Wagner L2, {steps} iterations, {attack['search_steps']} values"]
+    if name == "auto":
+        return ['"auto" is the ensemble', "spares certified images"]
+    if name == "fgsm":
+        return ["FGSM"]
+    loss = {"margin": "margin loss", "cross_entropy": "cross-entropy"}[attack["loss"]]
+    rescaled = ["on logits rescaled to a mean gap of 1"] if attack.get("rescaled") else []
+    return [f"{steps} steps of {attack['step_size']}", loss, *rescaled]
+
+
+def without_images(settings):
+    """Settings of a measurement, without the number of images and the method that auto chose."""
+    return {key: settings[key] for key in settings if key not in ("images", "method")}
+
+
+def test_every_table_shows_how_it_was_made():
+    """Seeds, epochs, seconds, hardware and numbers of images of each row with a number of ours."""
+    for paper in map(papers.load, papers.names()):
+        for described, table in zip(paper.tables, tables(paper), strict=True):
+            own = [column["name"] for column in described["columns"] if "measured" in column]
+            rows = [row for row in table["rows"] if any(row[name] is not None for name in own)]
+            for row in rows:
+                assert re.search(r"seeds?\b.*\bepochs?\b.*\d s\b", row["trained"]), row["trained"]
+                if not table["title"].startswith(("Figure 1", "Table 4: seconds")):
+                    assert row["images"], table["title"]
+            assert not rows or "Hardware: " in table["caption"] or "our hardware" in own
+            assert not rows or re.search(
+                "attack|PGD|CROWN|certificate|all classes", table["caption"]
+            )
+
+
+def test_double_backpropagation(load):
+    own = load["double-backprop"]
+    adversarial = [name for name in own.trained() if name.startswith("c-eps")]
+    alone = [name for name in own.trained() if name.startswith("c-clean")]
+    assert {len(own.of[name]) for name in adversarial + alone} == {3}
+    says(
+        "double_backprop",
+        f"model C over three seeds, with {own.epochs(*adversarial)} epochs where the paper has a "
+        f"hundred ({own.epochs(*alone)} epoch with the full form)",
+    )
+    assert len(adversarial + alone) == len(own.trained())
+    says("double_backprop", "Models A and B are not trained yet.")
+
+    plain, penalty = "c-eps0.3-summed-0", "c-eps0.3-summed-10"
+    fgsm, pgd = (own.percent(plain, key) for key in ("fgsm", "pgd"))
+    says(
+        "double_backprop",
+        f"withstands FGSM on {fgsm:.0f} % of the images, and PGD of the same size on {pgd:.1f} %.",
+        "Trained and attacked at 0.1, the two numbers are closer, and at 0.05 they agree.",
+    )
+    budgets = ("0.05", "0.1", "0.2", "0.3")
+    for weight in (0, 10):
+        runs = [f"c-eps{eps}-summed-{weight}" for eps in budgets]
+        gaps = [abs(own.percent(run, "fgsm") - own.percent(run, "pgd")) for run in runs]
+        assert gaps[0] < 1 < gaps[1] < min(gaps[2:])
+
+    def slopes(run, form):
+        return own.mean(run, "slopes", form)
+
+    heavy, heaviest = "c-eps0.3-summed-100", "c-eps0.3-summed-1000"
+    says(
+        "double_backprop",
+        f"The summed form falls from {slopes(plain, 'summed'):.0f} to "
+        f"{slopes(penalty, 'summed'):.1f}, while the full form falls only from "
+        f"{slopes(plain, 'full'):.0f} to {slopes(penalty, 'full'):.0f}. Ten or a hundred times the "
+        f"weight (λ 100 and 1000) reduces the full form to {slopes(heavy, 'full'):.0f} and "
+        f"{slopes(heaviest, 'full'):.0f}.",
+    )
+    with_penalty = [n for n in adversarial if n.startswith("c-eps0.3") and n != plain]
+    accuracies = [own.percent(name, "fgsm") for name in with_penalty]
+    assert max(accuracies) < fgsm
+    fine = [own.percent(f"c-eps0.1-summed-{weight}", "fgsm") for weight in (0, 10)]
+    proof = [own.percent(f"c-eps0.1-summed-{weight}", "pgd") for weight in (0, 10)]
+    assert {f"{value:.1f}" for value in fine} == {f"{fine[0]:.1f}"}
+    says(
+        "double_backprop",
+        f"It is {spread([100 * v for v in own.values(plain, 'fgsm')])[:4]}",
+        f"without the penalty and {min(accuracies):.1f} to {max(accuracies):.1f} with it. At "
+        f"ε = 0.1, where FGSM leaves {fine[0]:.1f} for both, PGD leaves {proof[0]:.1f} without and "
+        f"{proof[1]:.1f} with the penalty.",
+    )
+
+    def certified(run, eps="0.03"):
+        return own.percent(run, "certified", eps)
+
+    strong, least, most = "c-eps0.3-summed-200", "c-clean-full-0.1", "c-clean-full-25"
+    assert certified(strong) == max(certified(name) for name in with_penalty)
+    assert certified(most) == max(map(certified, alone))
+    lost = own.percent(least, "clean") - own.percent(most, "clean")
+    says(
+        "double_backprop",
+        f"At 0.03 it rises from {certified(plain):.0f} to {certified(strong):.0f} % (Table 4, λ "
+        f"200). With the penalty alone, in the full form, it rises from {certified(least):.0f} to "
+        f"{certified(most):.0f} % (Table 2, λ 25), for {lost:.0f} points of clean accuracy. At 0.1 "
+        "neither certifies anything.",
+    )
+    assert {certified(name, "0.1") for name in own.trained()} == {0.0}
+    weights = [f"c-clean-full-{weight}" for weight in ("0.1", "1", "10", "25", "50")]
+    rising = [own.percent(name, "fgsm") for name in weights]
+    assert rising == sorted(rising)
+    says(
+        "double_backprop",
+        f"It rises from {rising[0]:.1f} to {rising[-1]:.1f} %, which is far below the levels of "
+        f"the paper, and PGD leaves {own.percent(weights[-1], 'pgd'):.1f} %.",
+    )
+
+
+def test_second_order_certificates(load):
+    own = load["second-order"]
+    dense = [n for n in own.trained() if re.match(r"\d-", n)]
+    recipes_of = {n for n in own.trained() if not own.paper.runs[n].checkpoint}
+    epochs = {e for name in recipes_of for e in own.values(name, "epochs")}
+    assert epochs == {1, 2}
+    says("second_order", "The others have one or two epochs where the paper has thirty, until")
+
+    def mean(run, *path):
+        return own.mean(run, *(path or ("curvature", "mean")))
+
+    standard, weighted = "{}-sigmoid-images-gamma0", "{}-sigmoid-images-gamma0.01"
+    worst = "{}-sigmoid-rho0.5-gamma0.01"
+    for layers in (2, 3):
+        rising = [mean(name.format(layers)) for name in (standard, weighted, worst)]
+        assert rising == sorted(rising)
+    assert mean(weighted.format(2)) < mean("2-sigmoid-images-gamma0.03")
+    assert mean(weighted.format(3)) < mean("3-sigmoid-images-gamma0.05")
+    assert mean(weighted.format(4)) < mean("4-sigmoid-images-gamma0.07")
+    assert (
+        mean("2-sigmoid-rho0.5-gamma0") < mean(worst.format(2)) < mean("2-sigmoid-rho0.5-gamma0.02")
+    )
+    says(
+        "second_order",
+        f"With four layers, γ alone does it (at γ = 0.01, {mean(weighted.format(4)):.3f} and "
+        f"{mean(worst.format(4)):.3f}).",
+    )
+    lost = [1 - mean(n) / mean(n, "curvature", "mean runner-up") for n in own.trained()]
+    points = [
+        own.percent(n, "curvature", "certified runner-up")
+        - own.percent(n, "curvature", "certified")
+        for n in own.trained()
+    ]
+    says(
+        "second_order",
+        f"mean radii are {100 * min(lost):.1f} to {100 * max(lost):.1f} % smaller, and certified "
+        f"accuracy is up to {max(points):.1f} points lower.",
+    )
+
+    def crown(name):
+        return mean(name, "mean crown"), mean(name, "mean of those")
+
+    two = [crown(name) for name in dense if name.startswith("2-")]
+    assert all(relaxed < curvature for relaxed, curvature in two)
+    relaxed, curvature = crown(worst.format(4))
+    says(
+        "second_order",
+        f"after CRT, the mean radius of CROWN is {relaxed:.2f} and that of CRC is {curvature:.2f}.",
+        "On networks of three and four layers without a penalty, CROWN is far better.",
+    )
+    assert relaxed > curvature
+    for layers in (3, 4):
+        relaxed, curvature = crown(standard.format(layers))
+        assert relaxed > 2 * curvature
+    penalised = {2: "gamma0.03", 3: "gamma0.05", 4: "gamma0.07"}
+    for names in (
+        [standard.format(layers) for layers in penalised],
+        [f"{layers}-sigmoid-images-{gamma}" for layers, gamma in penalised.items()],
+    ):
+        tight = [mean(name, "curvature", "tight") for name in names]
+        assert tight == sorted(tight, reverse=True)
+    assert [mean(n, "curvature", "tight") for n in own.trained() if "crt" in n] == [0, 0, 0]
+    convolution = "conv-tanh-rho0.5-gamma0"
+    waiting = [n for n in own.of if n.startswith("conv") and not own.of[n]]
+    rows = own.paper.tables[-1]["rows"]
+    (printed,) = [r["paper"]["certified, runner-up"] for r in rows if r["run"] == convolution]
+    says(
+        "second_order",
+        f"CRT without a penalty certifies {own.percent(convolution, 'curvature', 'certified'):.0f}"
+        f" % with a convolution here,** after {own.epochs(convolution)} epochs, where the paper "
+        f"prints {printed:.0f}. {COUNTS[len(waiting)].capitalize()} of the "
+        f"{COUNTS[len(rows)]} rows are not trained.",
+    )
+    gamma = own.mean("crt-mnist", "penalty weight")
+    row = own.paper.tables[0]["rows"][0]["paper"]
+    says(
+        "second_order",
+        f"Its {row['certified, runner-up']} % ({row['clean']} % clean) at 1.58 is such a number, "
+        f"with γ = {row['γ']} where `crt-mnist` has {gamma}.",
+    )
+
+
+def test_lipschitz_margin_training(load):
+    own = load["lc-lmt"]
+    lmt, local = "mnist-lmt-1", "mnist-lc-lmt-1"
+    fifth = [np.mean([loss[4] for loss in own.values(run, "loss")]) for run in (local, lmt)]
+    says(
+        "lc_lmt",
+        f"After five epochs the loss of LC-LMT is {fifth[0]:.2f}, where that of LMT is "
+        f"{fifth[1]:.2f}.",
+    )
+
+    def gain(data, eps, key="test"):
+        return own.percent(f"{data}-lc-lmt-{eps}", key) - own.percent(f"{data}-lmt-{eps}", key)
+
+    budgets = [e for e in ("0.2", "0.5", "1", "2", "10") if own.of[f"mnist-lmt-{e}"]]
+    gains = [gain("mnist", eps) for eps in budgets]
+    low, high = (f"{limit:.1f}".removesuffix(".0") for limit in (min(gains), max(gains)))
+    says(
+        "lc_lmt",
+        f"On CIFAR-10, LC-LMT is better by {gain('cifar10', '0.2'):.1f} points at ε = 0.2 and by "
+        f"{gain('cifar10', '1'):.0f} points at ε = 1. On MNIST it is better by {low} to "
+        f"{float(high):.0f} points.",
+    )
+    differences, spreads = [], []
+    for eps, norm in itertools.product(budgets, (0.5, 1.0, 2.0, 3.0)):
+        pair = [
+            [100 * above(norms, norm) for norms in own.values(f"mnist-{v}-{eps}", "norms")]
+            for v in ("lc-lmt", "lmt")
+        ]
+        differences.append(np.mean(pair[0]) - np.mean(pair[1]))
+        spreads.append(2 * np.hypot(*(np.std(values, ddof=1) for values in pair)))
+    assert min(differences) >= 0
+    within = np.mean(np.array(differences) <= spreads)
+    assert 0.35 < within < 0.75, within
+    says(
+        "lc_lmt",
+        f"for every norm up to 3, by up to {max(differences):.0f} points. About half of the "
+        "differences are within two standard deviations.",
+    )
+    margin_runs = [n for n in own.trained() if n.startswith("cifar10") and "plain" not in n]
+    gaps = [own.percent(n, "train") - own.percent(n, "test") for n in margin_runs]
+    plain = own.percent("cifar10-plain-0", "train") - own.percent("cifar10-plain-0", "test")
+    says(
+        "lc_lmt",
+        f"The gap is at most {max(gaps):.1f} points on CIFAR-10, where plain training has "
+        f"{plain:.0f}.",
+    )
+    for run in (lmt, local):
+        for result in own.of[run]:
+            assert first_epoch(result["margin"], result["required"]) is None
+    (epochs,) = {e for run in (lmt, local) for e in own.values(run, "epochs")}
+    says("lc_lmt", f"Neither variant reaches it within {epochs} epochs.")
+    others = [n for n in own.trained() if n.startswith("mnist") and n != "mnist-lc-lmt-2"]
+
+    def under_attack(run, norm):
+        return np.mean([above(norms, norm) for norms in own.values(run, "norms")])
+
+    assert all(under_attack("mnist-lc-lmt-2", 3.0) > under_attack(n, 3.0) for n in others)
+    lost = own.percent("mnist-lc-lmt-0.5", "test") - own.percent("mnist-lc-lmt-2", "test")
+    says(
+        "lc_lmt",
+        f"LC-LMT at ε = 2 leads at the largest norms, but loses {lost:.0f} points of clean "
+        "accuracy against ε = 0.5. At ε = 10, without a slow increase of ε, it learns to predict "
+        "one class",
+    )
+    constant = own.of["mnist-lc-lmt-10"]
+    assert {r["certified"]["1.58"] for r in constant} == {r["test"] for r in constant}
+    proved = {
+        budget: [
+            own.percent(f"mnist-lc-lmt-{eps}", "certified", budget)
+            - own.percent(f"mnist-lmt-{eps}", "certified", budget)
+            for eps in budgets
+        ]
+        for budget in ("0.5", "1.0", "1.58")
+    }
+    says(
+        "lc_lmt",
+        f"At equal ε, LC-LMT certifies up to {max(proved['0.5']):.0f} points more than LMT at 0.5, "
+        "no more at 1.0, and less at 1.58.",
+    )
+    assert max(proved["1.0"]) < 0.1
+    assert max(proved["1.58"]) <= 0
+
+
+def test_linf_distance_networks():
+    """The zoo's are narrower, and the caption names the attack of the manifest."""
+    rows = tables(papers.load("linf-dist"))[0]["rows"]
+    ours = [row for row in rows if row["our FLOPs M"] is not None]
+    printed = {row["method"]: row["FLOPs M"] for row in rows if row["FLOPs M"] is not None}
+    for row in ours:
+        assert row["our FLOPs M"] < printed[row["method"].partition(",")[0]] / 4
+    for row in papers.load("linf-dist").tables[0]["rows"]:
+        shipped = [name for name in row.get("checkpoint", ()) if name in catalog_names()]
+        for name in shipped[:1]:
+            tried = [r for r in catalog.info(name).metrics.attacked if r.eps == row["eps"]]
+            strongest = min(tried, key=lambda result: result.accuracy)
+            (shown,) = [r for r in rows if r["trained"].startswith(f"{name}:")]
+            assert shown["attack"] == strongest.attack
+            if strongest.attack == "auto":
+                assert strongest.spares_certified
+            else:
+                expected = {"steps": 20, "restarts": 3, "loss": "margin"}
+                assert expected.items() <= strongest.parameters.items()
+    says("linf_dist", "The zoo's networks are much narrower (see the columns with FLOPs)")
+
+
+def catalog_names():
+    return {record.name for record in catalog.list_models()}
+
+
+def test_captions_of_lipschitz_margin_training_name_the_recipe():
+    mnist, cifar10 = (recipes.load(f"tables/lc-lmt-{name}") for name in ("mnist", "cifar10"))
+    figure, _, table = papers.load("lc-lmt").tables
+    assert f"the first {mnist['monitor']['images']:,} test images" in figure["caption"]
+    network = cifar10["model"]["network"]
+    dense = COUNTS[len(network["hidden"]) + 1]
+    assert f"{COUNTS[len(network['filters'])]} convolutions of stride 2" in table["caption"]
+    assert f"under {dense} dense layers" in table["caption"]
+    assert all("could not be had" in row["reason"] for row in table["rows"] if "reason" in row)
+
+
+def test_masked_gradients(load):
+    own = load["l2nnn"]
+
+    def attacked(*names):
+        return [100 * own.mean(name, "pgd") for name in names]
+
+    def rescaled(*names):
+        return [100 * own.mean(name, "pgd rescaled") for name in names]
+
+    masked = ("convnet-w0.0-no-dbc", "convnet-w0.0-dbc", "resnet-w0.0-no-dbc")
+    first, second, third = attacked(*masked)
+    says(
+        "masked_gradients",
+        f"The printed attack leaves {first:.0f}, {second:.0f} and {third:.0f} %. With rescaled "
+        f"logits, the same steps leave at most {max(rescaled(*masked)):.0f} %.",
+        "so the gaps grow to 10⁴",
+    )
+    assert min(own.mean(name, "gap") for name in masked) > 1e4
+    regularised = [f"convnet-w{w}-{dbc}" for w in ("0.1", "0.5") for dbc in ("no-dbc", "dbc")]
+    honest = [*regularised, "resnet-w0.0-dbc"]
+    pairs = list(zip(attacked(*honest), rescaled(*honest), strict=True))
+    assert max(abs(a - b) for a, b in pairs) < 5
+    best = max(own.percent(name, "certified", "0.5") for name in honest)
+    says(
+        "masked_gradients",
+        f"Both attacks agree to within a few points, at {max(map(max, pairs)):.0f} % or less.",
+        f"there they do have a proof: up to {best:.0f} % at 0.5.",
+    )
+    lost = [f"resnet-w{w}-{dbc}" for w in ("0.1", "0.5") for dbc in ("no-dbc", "dbc")]
+    rows = [row for table in own.paper.tables for row in table["rows"]]
+    printed = {row["run"]: row["paper"]["PGD"] for row in rows}
+    strong = [n for n in printed if printed[n] >= 50]
+    limits = [printed[n] for n in strong]
+    learnt = [n for n in strong if n not in lost]
+    says(
+        "masked_gradients",
+        f"Among the rows for which the poster prints {round(min(limits))} to {round(max(limits))} %"
+        f", those that learnt here keep at most {max(rescaled(*learnt)):.1f} % under the rescaled",
+    )
+    steps = {
+        r["epochs"] * (r["images"] // r["recipe"]["training"]["batch_size"])
+        for n in lost
+        for r in own.of[n]
+    }
+    (chance,) = {own.percent(name, "natural") for name in lost}
+    says(
+        "masked_gradients",
+        f"They are at chance after {steps.pop()} steps.",
+        f"A certified accuracy of {chance:.1f} % means one class for all images.",
+    )
+    scale = recipes.load("tables/l2nnn-resnet")["model"]["scale"]
+    says("masked_gradients", f"with scales of {scale:.0f}")
+    assert not steps
