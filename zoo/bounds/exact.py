@@ -1,0 +1,350 @@
+"""Least values of linear functions of a small network of ReLUs, by a mixed-integer program."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.optimize
+import scipy.sparse
+from keras import ops
+
+from zoo.bounds.activations import Piecewise
+from zoo.bounds.crown import Relaxations
+from zoo.bounds.perturbation import PerturbationSet
+from zoo.bounds.rules.activations import ActivationRule
+from zoo.bounds.rules.affine import AffineRule
+from zoo.bounds.rules.layout import PermutationRule
+from zoo.bounds.rules.merge import ConcatenateRule
+from zoo.bounds.rules.rows import rounded_up
+from zoo.bounds.rules.rule import Rule
+from zoo.errors import UnsupportedLayerError
+from zoo.typing import Array, Box
+from zoo.utils.deadline import time_left
+from zoo.utils.float64 import LINE_SLACK
+
+# HiGHS accepts a constraint or an integer that is violated by this much, and a reduced cost with
+# the wrong sign of a tenth of it. SciPy has no settings for these tolerances.
+_TOLERANCE = 1e-6
+# HiGHS takes smaller coefficients for zero; this is ten times its limit.
+_NEGLIGIBLE = 1e-8
+# Coefficients above this are not what the tolerances are made for: such a program proves nothing.
+_LARGEST_COEFFICIENT = 1e4
+# HiGHS stops when the bound and the best value differ by less than this share of the value, which
+# is when the sign of the least value is known.
+_GAP = 0.9
+# The costs are scaled so that the objective can move by about this much. The tolerances are
+# absolute, so a larger objective loses a smaller share of itself to them.
+_OBJECTIVE = 1024.0
+# The largest number of coefficients of hidden neurons that a program may have.
+_LARGEST = 10_000_000
+
+
+class Least(NamedTuple):
+    """What :meth:`ReLUProgram.least` finds.
+
+    Attributes:
+        bound: lower bound of the least value; ``-inf`` if nothing was proved.
+        point: float64 array of the input's shape, an input at which the value is small, if one was
+            met; it is rounded, and may be outside of the set by a tolerance. Otherwise None.
+    """
+
+    bound: float
+    point: Array | None
+
+
+class ReLUProgram:
+    """A network over a box of inputs as a mixed-integer program, which HiGHS solves.
+
+    Its columns are the inputs, the outputs of the unstable neurons (whose pre-activations may have
+    either sign), and one binary number for each of these, which is 1 if the neuron is on. All other
+    neurons are linear, so that linear functions go backwards through them as in CROWN.
+
+    Each input of the box, as float32 computes the network, satisfies all constraints: they come
+    from :meth:`zoo.bounds.Rule.backward`, which counts the rounding errors. For a neuron with a
+    pre-activation z between l and u, a slope α below zero and the binary number s, they are, where
+    α < 1, ``a >= z``, ``a >= α z``, ``a <= z - (1 - α) l (1 - s)`` and ``a <= α z + (1 - α) u s``.
+
+    HiGHS computes in float64, to tolerances. The bounds of :meth:`least` allow for them:
+
+    * Columns and rows are scaled, so that an input, an output and a pre-activation move by about 1.
+      Then each constraint is relaxed by HiGHS's tolerance. A point that satisfies the constraint
+      remains feasible if HiGHS draws the constraint closer by its tolerance. A point that HiGHS
+      accepts although it violates a constraint only makes the bound smaller.
+    * The bound is HiGHS's dual bound, the least value of linear programs, in each of which a
+      reduced cost may have the wrong sign by a tolerance. Such a column or row can then lower the
+      value by the tolerance times its range. So the sum of all ranges times ten times the tolerance
+      is subtracted.
+    * Coefficients that HiGHS takes for zero are left out beforehand, and what they can add is
+      allowed for. HiGHS's presolve, which removes more than that, is switched off.
+
+    This relies on HiGHS to keep its tolerances.
+
+    Args:
+        rules: list of prepared rules that :func:`require_exact` accepts.
+        perturbed: :class:`zoo.bounds.perturbation.PerturbationSet` of one input, in ℓ∞, with a
+            positive radius.
+        relaxations: :class:`zoo.bounds.crown.Relaxations` over boxes of that set, which are finite.
+            The tighter they are, the fewer neurons are unstable.
+
+    Reference:
+        Tjeng, Xiao, Tedrake: Evaluating Robustness of Neural Networks with Mixed Integer
+        Programming, ICLR 2019.
+    """
+
+    def __init__(
+        self, rules: Sequence[Rule], perturbed: PerturbationSet, relaxations: Relaxations
+    ) -> None:
+        self._rules, self._relaxations = rules, relaxations
+        self._center = _flat(perturbed.center)
+        self._input_shape = tuple(perturbed.center.shape[1:])
+        self._unstable = {
+            place: _unstable_entries(rule, _flat_box(relaxations.boxes[rule.inputs[0]]))
+            for place, rule in enumerate(rules, start=1)
+            if isinstance(rule, ActivationRule)
+        }
+        self._lay_out_columns(perturbed)
+        parts = [
+            self._constraints(place, entries)
+            for place, entries in self._unstable.items()
+            if len(entries)
+        ]
+        if parts:
+            matrix, limits = (np.concatenate(part) for part in zip(*parts, strict=True))
+            self._set_rows(matrix, limits)
+
+    @property
+    def unstable(self) -> int:
+        """The number of unstable neurons, and of binary numbers."""
+        return self._binaries.stop - self._binaries.start
+
+    def least(self, row: Array, threshold: float = 0.0) -> Least:
+        """Whether a linear function of the network's output exceeds a threshold on all inputs.
+
+        HiGHS stops as soon as the answer is known, so that the bound is below the least value by up
+        to nine tenths of what that value exceeds the threshold by. It also stops when the time of
+        :func:`zoo.utils.deadline.time_limit` is up.
+
+        Args:
+            row: float64 array ``(outputs,)``, the coefficients.
+            threshold: of the function's value.
+
+        Returns:
+            :class:`Least`.
+        """
+        # Linear relaxation of a network without unstable neurons leaves nothing to be gained.
+        if not self.unstable:
+            return Least(-math.inf, None)
+        costs, below, _ = self._functions(len(self._rules), row[None])
+        costs = costs[0] * self._scales
+        reach = float(np.abs(costs) @ (self._high - self._low))
+        scale = _OBJECTIVE / reach if reach > 0 else 1.0
+        # The last column is 1. Its cost is the constant of the function, whose sign HiGHS needs.
+        costs = scale * np.append(costs, below[0] - threshold)
+        if not (self._trusted and np.isfinite(costs).all() and time_left() > 0):
+            return Least(-math.inf, None)
+        found = self._solve(costs)
+        dual, best = found.mip_dual_bound, found.fun
+        # The program has a solution, so any other status than those of an optimum (0) and of the
+        # end of the time (1) is a numerical failure.
+        if found.status not in (0, 1) or dual is None or not np.isfinite(dual):
+            return Least(-math.inf, None)
+        # HiGHS may have left out parts whose values are above this share of the best value.
+        known = dual if best is None or best <= 0 else min(dual, (1.0 - _GAP) * best)
+        allowance = _TOLERANCE * (1.0 + abs(known) + self._ranges)
+        slack = LINE_SLACK * (np.abs(costs) @ np.append(self._sizes, 1.0))
+        return Least(threshold + (known - allowance - slack) / scale, self._point(found.x))
+
+    def _solve(self, costs: Array) -> Any:
+        options: dict[str, Any] = {"mip_rel_gap": _GAP, "presolve": False}
+        if time_left() < math.inf:
+            options["time_limit"] = time_left()
+        integrality = np.zeros(len(costs))
+        integrality[self._binaries] = 1
+        return scipy.optimize.milp(
+            costs,
+            integrality=integrality,
+            bounds=scipy.optimize.Bounds(np.append(self._low, 1.0), np.append(self._high, 1.0)),
+            constraints=scipy.optimize.LinearConstraint(self._matrix, -np.inf, self._limits),
+            options=options,
+        )
+
+    def _point(self, solution: Array | None) -> Array | None:
+        if solution is None:
+            return None
+        count = len(self._center)
+        change = self._scales[:count] * solution[:count]
+        return (self._center + change).reshape(self._input_shape)
+
+    def _lay_out_columns(self, perturbed: PerturbationSet) -> None:
+        """Number the columns, and find their scales and their bounds in scaled units.
+
+        The columns of the inputs hold their differences from the center.
+        """
+        eps = float(_flat(perturbed.eps)[0])
+        lower, upper = _flat_box(perturbed.box())
+        ends = [(lower - self._center, upper - self._center)]
+        scales, count = [np.full(len(lower), eps)], len(lower)
+        self._columns = {}
+        for place, entries in self._unstable.items():
+            self._columns[place] = slice(count, count + len(entries))
+            low, high = (end[entries] for end in _flat_box(self._relaxations.boxes[place]))
+            ends.append((low, high))
+            scales.append(np.maximum(np.abs(low), np.abs(high)))
+            count += len(entries)
+        binaries = count - len(lower)
+        self._binaries = slice(count, count + binaries)
+        self._scales = np.concatenate([*scales, np.ones(binaries)])
+        low, high = (np.concatenate(part) for part in zip(*ends, strict=True))
+        low, high = (end / self._scales[:count] for end in (low, high))
+        self._low = np.concatenate([low - _TOLERANCE, np.zeros(binaries)])
+        self._high = np.concatenate([high + _TOLERANCE, np.ones(binaries)])
+        self._sizes = np.maximum(np.abs(self._low), np.abs(self._high))
+
+    def _set_rows(self, matrix: Array, limits: Array) -> None:
+        """Take the rows ``matrix · columns <= limits``, which are scaled, as HiGHS is to see them.
+
+        Args:
+            matrix: float64 array ``(rows, columns)``, of columns in their own units.
+            limits: float64 array ``(rows,)``.
+        """
+        matrix = matrix * self._scales
+        self._trusted = bool(
+            np.isfinite(matrix).all()
+            and np.isfinite(limits).all()
+            and np.abs(matrix).max() < _LARGEST_COEFFICIENT
+        )
+        negligible = np.where(np.abs(matrix) < _NEGLIGIBLE, matrix, 0.0)
+        matrix = matrix - negligible
+        self._limits = limits + np.abs(negligible) @ self._sizes + _TOLERANCE
+        least = np.minimum(matrix * self._low, matrix * self._high).sum(axis=1)
+        self._ranges = float(np.sum(self._limits - least) + np.sum(self._high - self._low))
+        # The column of the constant is in no row.
+        self._matrix = scipy.sparse.csr_array(np.pad(matrix, ((0, 0), (0, 1))))
+
+    def _constraints(self, place: int, entries: Array) -> tuple[Array, Array]:
+        """The rows of the unstable neurons at a place: ``(matrix, limits)``, rows scaled."""
+        rule: Any = self._rules[place - 1]
+        count, shape = len(entries), rule.input_shape
+        one = np.zeros((rounded_up(count), math.prod(shape)))
+        one[np.arange(count), entries] = 1.0
+        z, below, above = (part[:count] for part in self._functions(rule.inputs[0], one))
+        box = _flat_box(self._relaxations.boxes[rule.inputs[0]])
+        lower, upper = (end[entries] for end in box)
+        slope = _slopes(rule)[entries]
+        size = np.maximum(-box[0], box[1]).reshape(shape)
+        error = np.broadcast_to(rule.kind.rounding(size), shape).reshape(-1)[entries]
+        output, binary = np.zeros((2, *z.shape))
+        places = np.arange(count)
+        output[places, self._columns[place].start + places] = 1.0
+        first = self._columns[place].start - len(self._center) + self._binaries.start
+        binary[places, first + places] = 1.0
+
+        def column(numbers: Array) -> Array:
+            return numbers[:, None]
+
+        steep = 1.0 - slope
+        # Where the slope is above 1, the function is concave, and all inequalities are turned.
+        turned = np.where(steep > 0, 1.0, -1.0)
+        least, most = np.minimum(slope * below, slope * above), np.maximum(slope * below, slope * above)
+        of_z, of_slope = np.where(steep > 0, -below, above), np.where(steep > 0, -least, most)
+        on, off = np.where(steep > 0, above, -below), np.where(steep > 0, most, -least)
+        matrix = [
+            z - output,
+            column(slope) * z - output,
+            output - z - column(steep * lower) * binary,
+            output - column(slope) * z - column(steep * upper) * binary,
+        ]
+        limits = [of_z, of_slope, on - turned * steep * lower, off]
+        scale = turned / (upper - lower)
+        return (
+            np.concatenate([column(scale) * part for part in matrix]),
+            np.concatenate([(part + error) / (upper - lower) for part in limits]),
+        )
+
+    def _functions(self, place: int, rows: Array) -> tuple[Array, Array, Array]:
+        """Linear functions of a place, as linear functions of the columns in their own units.
+
+        Args:
+            place: a place of the network.
+            rows: float64 array ``(n, entries)``, the coefficients of the functions.
+
+        Returns:
+            ``(coefficients, below, above)``: arrays ``(n, columns)``, ``(n,)`` and ``(n,)``. For
+            each input, as float32 computes it, a function is between ``coefficients · columns +
+            below`` and ``coefficients · columns + above``.
+        """
+        count, entries = len(rows), len(self._center)
+        both = np.concatenate([rows, -rows]).reshape(1, -1, *self._rules[place - 1].output_shape)
+        waiting: dict[int, Any] = {place: ops.convert_to_tensor(both, "float64")}
+        found, total = np.zeros((count, len(self._scales))), np.zeros(2 * count)
+        for position in range(place, 0, -1):
+            if position not in waiting:
+                continue
+            part, rule = waiting.pop(position), self._rules[position - 1]
+            if position in self._unstable:
+                kept = self._unstable[position]
+                flat = _flat(part).reshape(2 * count, -1).copy()
+                found[:, self._columns[position]] = flat[:count, kept]
+                flat[:, kept] = 0.0  # what remains goes through neurons that are linear
+                part = ops.convert_to_tensor(flat.reshape(part.shape), "float64")
+            inputs, offset = rule.backward(part, self._relaxations[position - 1])
+            total = total + np.broadcast_to(_flat(offset), 2 * count)
+            for i, more in zip(rule.inputs, inputs, strict=True):
+                waiting[i] = waiting[i] + more if i in waiting else more
+        at_input = _flat(waiting[0]).reshape(2 * count, -1)[:count]
+        products = at_input * self._center
+        found[:, :entries] = at_input
+        sizes = np.abs(products).sum(axis=1) + np.maximum(*np.abs(np.split(total, 2)))
+        slack = LINE_SLACK * (sizes + np.abs(found) @ (self._scales * self._sizes))
+        at_center = products.sum(axis=1)
+        below, above = total[:count], -total[count:]
+        return found, below + at_center - slack, above + at_center + slack
+
+
+def require_exact(rules: Sequence[Rule]) -> None:
+    """Raise unless a network is one that :class:`ReLUProgram` takes, and small enough for it.
+
+    Args:
+        rules: list of rules.
+
+    Raises:
+        zoo.UnsupportedLayerError: naming the first layer that is neither affine nor a ReLU.
+        ValueError: if the network is too large, with its size.
+    """
+    neurons = 0
+    for rule in rules:
+        if isinstance(rule, ActivationRule) and isinstance(rule.kind, Piecewise):
+            neurons += math.prod(rule.input_shape)
+        elif not isinstance(rule, (AffineRule, PermutationRule, ConcatenateRule)):
+            raise UnsupportedLayerError(
+                f"{type(rule.layer).__name__} {rule.layer.name!r} has no exact program: "
+                "method='exact' takes layers that are affine at inference, ReLU, LeakyReLU without "
+                "a largest value, and PReLU; method='crown' takes other layers too"
+            )
+    inputs = math.prod(rules[0].input_shape)
+    if neurons * (inputs + neurons) > _LARGEST:
+        raise ValueError(
+            f"method='exact' is for small networks: {neurons:,} ReLU neurons and {inputs:,} inputs "
+            f"may have {neurons * (inputs + neurons):,} coefficients, and the limit is "
+            f"{_LARGEST:,}; method='crown' takes larger networks"
+        )
+
+
+def _unstable_entries(rule: Any, box: tuple[Array, Array]) -> Array:
+    """The neurons of an activation that are not linear over a box of their inputs."""
+    lower, upper = box
+    return np.flatnonzero((lower < 0) & (upper > 0) & (_slopes(rule) != 1.0))
+
+
+def _slopes(rule: Any) -> Array:
+    """The slope of each neuron below zero."""
+    return np.broadcast_to(rule.kind.slope, rule.input_shape).reshape(-1)
+
+
+def _flat(tensor: Any) -> Array:
+    return ops.convert_to_numpy(tensor).reshape(-1)
+
+
+def _flat_box(box: Box) -> tuple[Array, Array]:
+    return _flat(box[0]), _flat(box[1])
