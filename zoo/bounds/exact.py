@@ -141,9 +141,10 @@ class ReLUProgram:
         scale = _OBJECTIVE / reach if reach > 0 else 1.0
         # The last column is 1. Its cost is the constant of the function, whose sign HiGHS needs.
         costs = scale * np.append(costs, below[0] - threshold)
-        if not (self._trusted and np.isfinite(costs).all() and time_left() > 0):
+        seconds = time_left()
+        if not (self._trusted and np.isfinite(costs).all() and seconds > 0):
             return Least(-math.inf, None)
-        found = self._solve(costs)
+        found = self._solve(costs, seconds)
         dual, best = found.mip_dual_bound, found.fun
         # The program has a solution, so any other status than those of an optimum (0) and of the
         # end of the time (1) is a numerical failure.
@@ -155,17 +156,16 @@ class ReLUProgram:
         slack = LINE_SLACK * (np.abs(costs) @ np.append(self._sizes, 1.0))
         return Least(threshold + (known - allowance - slack) / scale, self._point(found.x))
 
-    def _solve(self, costs: Array) -> Any:
-        options: dict[str, Any] = {"mip_rel_gap": _GAP, "presolve": False}
-        if time_left() < math.inf:
-            options["time_limit"] = time_left()
+    def _solve(self, costs: Array, seconds: float) -> Any:
+        options: dict[str, Any] = {"mip_rel_gap": _GAP, "presolve": False, "time_limit": seconds}
         integrality = np.zeros(len(costs))
         integrality[self._binaries] = 1
-        return scipy.optimize.milp(
+        solver: Any = scipy.optimize  # its stubs take bounds for single numbers
+        return solver.milp(
             costs,
             integrality=integrality,
-            bounds=scipy.optimize.Bounds(np.append(self._low, 1.0), np.append(self._high, 1.0)),
-            constraints=scipy.optimize.LinearConstraint(self._matrix, -np.inf, self._limits),
+            bounds=solver.Bounds(np.append(self._low, 1.0), np.append(self._high, 1.0)),
+            constraints=solver.LinearConstraint(self._matrix, -np.inf, self._limits),
             options=options,
         )
 
@@ -234,7 +234,7 @@ class ReLUProgram:
         slope = _slopes(rule)[entries]
         size = np.maximum(-box[0], box[1]).reshape(shape)
         error = np.broadcast_to(rule.kind.rounding(size), shape).reshape(-1)[entries]
-        output, binary = np.zeros((2, *z.shape))
+        output, binary = np.zeros_like(z), np.zeros_like(z)
         places = np.arange(count)
         output[places, self._columns[place].start + places] = 1.0
         first = self._columns[place].start - len(self._center) + self._binaries.start
@@ -246,7 +246,7 @@ class ReLUProgram:
         steep = 1.0 - slope
         # Where the slope is above 1, the function is concave, and all inequalities are turned.
         turned = np.where(steep > 0, 1.0, -1.0)
-        least, most = np.minimum(slope * below, slope * above), np.maximum(slope * below, slope * above)
+        least, most = np.sort([slope * below, slope * above], axis=0)
         of_z, of_slope = np.where(steep > 0, -below, above), np.where(steep > 0, -least, most)
         on, off = np.where(steep > 0, above, -below), np.where(steep > 0, most, -least)
         matrix = [

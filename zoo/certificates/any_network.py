@@ -179,10 +179,10 @@ def certify(
             else:
                 of_batch = bounds.decided(batch, norm, method, budgets, **options)
             radius, classes = of_batch.radius, np.argmax(of_batch.logits, axis=1)
-            of_batch_finished, by_class = of_batch.finished, None
+            done, by_class = of_batch.done, None
             if per_class:
                 by_class = bounds.per_class(batch, of_batch, norm, method, **options)
-                of_batch_finished &= not time_is_up()
+                done = done & (not time_is_up())
             if found.left_off:
                 # The prediction is the model's own, which may differ where two classes are about
                 # equal.
@@ -197,7 +197,7 @@ def certify(
             logits.append(of_batch.logits)
             radii.append(radius)
             predicted.append(classes)
-            finished.append(of_batch_finished)
+            finished.append(done)
     certificate = Certificate(
         prediction=np.concatenate([np.zeros(0, np.int64), *predicted]).astype(np.int64),
         radius=np.concatenate(radii).astype(np.float32),

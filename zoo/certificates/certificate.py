@@ -43,6 +43,11 @@ class CertifiedBatch:
     per_class: Array | None = None
     finished: Array | None = None
 
+    @property
+    def done(self) -> Array:
+        """``finished``, with True for every image if that is None."""
+        return np.ones(len(self.radius), bool) if self.finished is None else self.finished
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Certificate:

@@ -14,9 +14,10 @@ def warn_of_unfinished(finished: Array | None, timeout: float | None) -> None:
     """
     if finished is None or finished.all():
         return
+    left = int((~finished).sum())
     warnings.warn(
-        f"the {timeout:g} seconds were up before {int((~finished).sum())} of {len(finished)} images "
-        "were finished; their radii are those that were proved so far, 0 if none was",
+        f"the {timeout:g} seconds were up before {left} of {len(finished)} images were finished; "
+        "their radii are those that were proved so far, 0 if none was",
         UserWarning,
         stacklevel=3,
     )

@@ -1,5 +1,6 @@
 """Certified radii of ordinary Keras models, from bounds of all differences of logits."""
 
+import contextlib
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -31,6 +32,7 @@ from zoo.ops.float32 import LARGEST
 from zoo.ops.precision import double_precision
 from zoo.typing import Array, Box, Norm, Shape
 from zoo.utils.deadline import time_is_up
+from zoo.utils.norms import norm_of
 from zoo.utils.progress import track_part
 
 # "auto" does not choose "crown" if the rows of one pass have more entries than this, which takes
@@ -91,14 +93,11 @@ class NetworkBounds:
     @property
     def pairs(self) -> tuple[tuple[Norm, str], ...]:
         """The (norm, method) pairs that suit the network, the default of each norm first."""
-        methods = self.methods
-        try:
+        methods = {"linf": self.methods, "l2": self.methods}
+        with contextlib.suppress(UnsupportedLayerError, ValueError):
             require_exact(self.rules)
-            exact = (("linf", EXACT),)
-        except (UnsupportedLayerError, ValueError):
-            exact = ()
-        linf, l2 = (tuple((norm, method) for method in methods) for norm in ("linf", "l2"))
-        return (*linf, *exact, *l2)
+            methods["linf"] = (*methods["linf"], EXACT)
+        return tuple((norm_of(norm), method) for norm in methods for method in methods[norm])
 
     def require(self, norm: Norm, method: str) -> None:
         """Raise unless a method suits the norm, and every layer has the bounds that it needs.

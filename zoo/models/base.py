@@ -395,7 +395,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
                 predictions.append(np.argmax(found.logits, axis=1))
                 radii.append(found.radius)
                 margins.append(margin(found.logits))
-                done = np.ones(len(batch), bool) if found.finished is None else found.finished
+                done = found.done
                 of_method += [] if found.nearest is None else [found.nearest]
                 if per_class and found.per_class is None:
                     of_classes.append(self.per_class_radius(batch, norm, method, found))

@@ -3,8 +3,8 @@
 import contextlib
 import contextvars
 import math
-import time
 from collections.abc import Iterator
+from time import monotonic
 
 _END: contextvars.ContextVar[float] = contextvars.ContextVar("end", default=math.inf)
 
@@ -26,7 +26,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         >>> time_left()
         inf
     """
-    end = math.inf if seconds is None else time.monotonic() + seconds
+    end = math.inf if seconds is None else monotonic() + seconds
     token = _END.set(min(end, _END.get()))
     try:
         yield
@@ -36,7 +36,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
 def time_left() -> float:
     """The seconds until the end of :func:`time_limit`; not positive if they are over."""
-    return _END.get() - time.monotonic()
+    return _END.get() - monotonic()
 
 
 def time_is_up() -> bool:
