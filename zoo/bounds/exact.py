@@ -132,11 +132,11 @@ class ReLUProgram:
         Returns:
             :class:`Least`.
         """
-        # Linear relaxation of a network without unstable neurons leaves nothing to be gained.
-        if not self.unstable:
-            return Least(-math.inf, None)
         costs, below, _ = self._functions(len(self._rules), row[None])
         costs = costs[0] * self._scales
+        if not self.unstable:
+            # The network is linear here, so that linear relaxation leaves nothing to be gained.
+            return Least(-math.inf, self._point(np.where(costs > 0, self._low, self._high)))
         reach = float(np.abs(costs) @ (self._high - self._low))
         scale = _OBJECTIVE / reach if reach > 0 else 1.0
         # The last column is 1. Its cost is the constant of the function, whose sign HiGHS needs.

@@ -12,6 +12,7 @@ from zoo.cli._model_options import (
     check,
     models_and_images,
 )
+from zoo.cli._own_output import foreign_output_to_stderr
 from zoo.cli._unfinished import Unfinished
 from zoo.epsilon import Epsilon
 from zoo.utils import checks
@@ -51,15 +52,16 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         require_writable(options.csv)
     check(options, [options.name], method=options.method, budgets={options.name: budgets})
     ((model, images),) = models_and_images(options, [options.name])
-    certificate = model.certify(
-        images.images,
-        norm=options.norm,
-        method=options.method,
-        batch_size=options.batch_size,
-        verbose=not options.quiet,
-        nearest=options.nearest,
-        timeout=options.timeout,
-    )
+    with foreign_output_to_stderr():
+        certificate = model.certify(
+            images.images,
+            norm=options.norm,
+            method=options.method,
+            batch_size=options.batch_size,
+            verbose=not options.quiet,
+            nearest=options.nearest,
+            timeout=options.timeout,
+        )
     in_summary = budgets or certified_eps(options.name, certificate.norm)
     summary = [_measured(certificate, images, eps) for eps in in_summary]
     result = {
