@@ -167,6 +167,8 @@ def test_the_tolerances_are_subtracted_from_the_bound_of_the_solver(monkeypatch)
     answer.update(mip_dual_bound=500.0, fun=500.0)
     assert options["options"]["mip_rel_gap"] == 0.9
     assert 0 < program.least(row).bound * scale < 50.0
+    answer.update(mip_dual_bound=500.0, fun=-1.0)  # a bound that its own solution contradicts
+    assert program.least(row).bound < 0
 
 
 @pytest.mark.parametrize(

@@ -150,8 +150,10 @@ class ReLUProgram:
         # end of the time (1) is a numerical failure.
         if found.status not in (0, 1) or dual is None or not np.isfinite(dual):
             return Least(-math.inf, None)
-        # HiGHS may have left out parts whose values are above this share of the best value.
-        known = dual if best is None or best <= 0 else min(dual, (1.0 - _GAP) * best)
+        known = dual
+        if best is not None:
+            # HiGHS may have left out parts whose values are above this share of the best value.
+            known = min(dual, best, (1.0 - _GAP) * best)
         allowance = _TOLERANCE * (1.0 + abs(known) + self._ranges)
         slack = LINE_SLACK * (np.abs(costs) @ np.append(self._sizes, 1.0))
         return Least(threshold + (known - allowance - slack) / scale, self._point(found.x))
