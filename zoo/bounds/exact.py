@@ -56,6 +56,8 @@ class Least(NamedTuple):
 class ReLUProgram:
     """A network over a box of inputs as a mixed-integer program, which HiGHS solves.
 
+    It is made and used within :func:`zoo.ops.precision.double_precision`.
+
     Its columns are the inputs, the outputs of the unstable neurons (whose pre-activations may have
     either sign), and one binary number for each of these, which is 1 if the neuron is on. All other
     neurons are linear, so that linear functions go backwards through them as in CROWN.
