@@ -20,21 +20,14 @@ from zoo.bounds.rules.rows import rounded_up
 from zoo.bounds.rules.rule import Rule
 from zoo.errors import UnsupportedLayerError
 from zoo.typing import Array, Box
-from zoo.utils.deadline import time_left
+from zoo.utils.deadline import time_is_up, time_left
 from zoo.utils.float64 import LINE_SLACK
 
-# HiGHS accepts a constraint or an integer that is violated by this much, and a reduced cost with
-# the wrong sign of a tenth of it. SciPy has no settings for these tolerances.
-_TOLERANCE = 1e-6
-# HiGHS takes smaller coefficients for zero; this is ten times its limit.
-_NEGLIGIBLE = 1e-8
-# Coefficients above this are not what the tolerances are made for: such a program proves nothing.
-_LARGEST_COEFFICIENT = 1e4
 # HiGHS stops when the bound and the best value differ by less than this share of the value, which
 # is when the sign of the least value is known.
 _GAP = 0.9
-# The costs are scaled so that the objective can move by about this much. The tolerances are
-# absolute, so a larger objective loses a smaller share of itself to them.
+# The costs are scaled so that the objective can move by about this much, as HiGHS's tolerances are
+# absolute.
 _OBJECTIVE = 1024.0
 # The largest number of coefficients of hidden neurons that a program may have.
 _LARGEST = 10_000_000
@@ -67,20 +60,13 @@ class ReLUProgram:
     pre-activation z between l and u, a slope α below zero and the binary number s, they are, where
     α < 1, ``a >= z``, ``a >= α z``, ``a <= z - (1 - α) l (1 - s)`` and ``a <= α z + (1 - α) u s``.
 
-    HiGHS computes in float64, to tolerances. The bounds of :meth:`least` allow for them:
-
-    * Columns and rows are scaled, so that an input, an output and a pre-activation move by about 1.
-      Then each constraint is relaxed by HiGHS's tolerance. A point that satisfies the constraint
-      remains feasible if HiGHS draws the constraint closer by its tolerance. A point that HiGHS
-      accepts although it violates a constraint only makes the bound smaller.
-    * The bound is HiGHS's dual bound, the least value of linear programs, in each of which a
-      reduced cost may have the wrong sign by a tolerance. Such a column or row can then lower the
-      value by the tolerance times its range. So the sum of all ranges times ten times the tolerance
-      is subtracted.
-    * Coefficients that HiGHS takes for zero are left out beforehand, and what they can add is
-      allowed for. HiGHS's presolve, which removes more than that, is switched off.
-
-    This relies on HiGHS to keep its tolerances.
+    Nothing that HiGHS claims is taken for proved. Its solution of the mixed-integer program says
+    whether a proof is worth the time. The proof is a tree: each node fixes some of the binary
+    numbers, and HiGHS solves its linear relaxation. For any multipliers ``y <= 0`` of the rows
+    ``A v <= b``, each v between the ends of the columns has ``c · v >= y · b + min (c - y A) · v``,
+    and the minimum over the columns is a sum. So the bound of a node is computed from HiGHS's
+    multipliers, whatever their errors are, and float64's rounding is subtracted. A node that HiGHS
+    takes for infeasible is one if the bound of the least violation of its rows is positive.
 
     Args:
         rules: list of prepared rules that :func:`require_exact` accepts.
@@ -123,9 +109,7 @@ class ReLUProgram:
     def least(self, row: Array, threshold: float = 0.0) -> Least:
         """Whether a linear function of the network's output exceeds a threshold on all inputs.
 
-        HiGHS stops as soon as the answer is known, so that the bound is below the least value by up
-        to nine tenths of what that value exceeds the threshold by. It also stops when the time of
-        :func:`zoo.utils.deadline.time_limit` is up.
+        It also stops when the time of :func:`zoo.utils.deadline.time_limit` is up.
 
         Args:
             row: float64 array ``(outputs,)``, the coefficients.
@@ -143,35 +127,73 @@ class ReLUProgram:
         scale = _OBJECTIVE / reach if reach > 0 else 1.0
         # The last column is 1. Its cost is the constant of the function, whose sign HiGHS needs.
         costs = scale * np.append(costs, below[0] - threshold)
-        seconds = time_left()
-        if not (self._trusted and np.isfinite(costs).all() and seconds > 0):
+        if not (self._finite and np.isfinite(costs).all() and not time_is_up()):
             return Least(-math.inf, None)
-        found = self._solve(costs, seconds)
-        dual, best = found.mip_dual_bound, found.fun
-        # The program has a solution, so any other status than those of an optimum (0) and of the
-        # end of the time (1) is a numerical failure.
-        if found.status not in (0, 1) or dual is None or not np.isfinite(dual):
-            return Least(-math.inf, None)
-        known = dual
-        if best is not None:
-            # HiGHS may have left out parts whose values are above this share of the best value.
-            known = min(dual, best, (1.0 - _GAP) * best)
-        allowance = _TOLERANCE * (1.0 + abs(known) + self._ranges)
-        slack = LINE_SLACK * (np.abs(costs) @ np.append(self._sizes, 1.0))
-        return Least(threshold + (known - allowance - slack) / scale, self._point(found.x))
+        guess = self._guess(costs)
+        point = self._point(guess.x)
+        if guess.mip_dual_bound is None or not guess.mip_dual_bound > 0:
+            return Least(-math.inf, point)
+        return Least(threshold + self._proved(costs[:-1], costs[-1]) / scale, point)
 
-    def _solve(self, costs: Array, seconds: float) -> Any:
-        options: dict[str, Any] = {"mip_rel_gap": _GAP, "presolve": False, "time_limit": seconds}
+    def _guess(self, costs: Array) -> Any:
+        """HiGHS's result for the mixed-integer program; the last column is 1."""
         integrality = np.zeros(len(costs))
         integrality[self._binaries] = 1
+        matrix = scipy.sparse.hstack([self._matrix, np.zeros((len(self._limits), 1))])
         solver: Any = scipy.optimize  # its stubs take bounds for single numbers
         return solver.milp(
             costs,
             integrality=integrality,
             bounds=solver.Bounds(np.append(self._low, 1.0), np.append(self._high, 1.0)),
-            constraints=solver.LinearConstraint(self._matrix, -np.inf, self._limits),
-            options=options,
+            constraints=solver.LinearConstraint(matrix.tocsr(), -np.inf, self._limits),
+            options={"mip_rel_gap": _GAP, "time_limit": max(time_left(), 1e-3)},
         )
+
+    def _proved(self, costs: Array, constant: float) -> float:
+        """A positive lower bound of ``costs · columns + constant``, or ``-inf``."""
+        least, nodes = math.inf, [(self._low, self._high)]
+        while nodes:
+            if time_is_up():
+                return -math.inf
+            low, high = nodes.pop()
+            bound, scores = self._relaxed(costs, low, high)
+            if bound + constant > 0:
+                least = min(least, bound + constant)
+                continue
+            free = low[self._binaries] < high[self._binaries]
+            if not free.any():
+                return -math.inf
+            chosen = self._binaries.start + int(np.argmax(np.where(free, scores, -1.0)))
+            for value in (0.0, 1.0):
+                ends = low.copy(), high.copy()
+                ends[0][chosen] = ends[1][chosen] = value
+                nodes.append(ends)
+        return least
+
+    def _relaxed(self, costs: Array, low: Array, high: Array) -> tuple[float, Array]:
+        """The bound of a node, and how much it may gain from each binary number."""
+        scores = np.zeros(self.unstable)
+        found, multipliers = _linear_program(costs, self._matrix, self._limits, low, high)
+        if found.status == 0:
+            on = found.x[self._binaries]
+            weights = (abs(self._matrix).T @ np.abs(multipliers))[self._binaries]
+            scores = weights * np.minimum(on, 1.0 - on)
+            return _bound(costs, self._matrix, self._limits, low, high, multipliers), scores
+        if found.status != 2:
+            return -math.inf, scores
+        # The least t such that all rows hold if their limits are raised by t.
+        matrix = scipy.sparse.hstack([self._matrix, np.full((len(self._limits), 1), -1.0)]).tocsr()
+        most = float((abs(self._matrix) @ self._sizes + np.abs(self._limits)).max())
+        program = (
+            np.append(np.zeros_like(costs), 1.0),
+            matrix,
+            self._limits,
+            np.append(low, 0.0),
+            np.append(high, most),
+        )
+        found, multipliers = _linear_program(*program)
+        infeasible = found.status == 0 and _bound(*program, multipliers) > 0
+        return math.inf if infeasible else -math.inf, scores
 
     def _point(self, solution: Array | None) -> Array | None:
         if solution is None:
@@ -201,8 +223,9 @@ class ReLUProgram:
         self._scales = np.concatenate([*scales, np.ones(binaries)])
         low, high = (np.concatenate(part) for part in zip(*ends, strict=True))
         low, high = (end / self._scales[:count] for end in (low, high))
-        self._low = np.concatenate([low - _TOLERANCE, np.zeros(binaries)])
-        self._high = np.concatenate([high + _TOLERANCE, np.ones(binaries)])
+        # The ends are divided by their scales, which rounds them.
+        self._low = np.concatenate([low - LINE_SLACK, np.zeros(binaries)])
+        self._high = np.concatenate([high + LINE_SLACK, np.ones(binaries)])
         self._sizes = np.maximum(np.abs(self._low), np.abs(self._high))
 
     def _set_rows(self, matrix: Array, limits: Array) -> None:
@@ -213,18 +236,10 @@ class ReLUProgram:
             limits: float64 array ``(rows,)``.
         """
         matrix = matrix * self._scales
-        self._trusted = bool(
-            np.isfinite(matrix).all()
-            and np.isfinite(limits).all()
-            and np.abs(matrix).max() < _LARGEST_COEFFICIENT
-        )
-        negligible = np.where(np.abs(matrix) < _NEGLIGIBLE, matrix, 0.0)
-        matrix = matrix - negligible
-        self._limits = limits + np.abs(negligible) @ self._sizes + _TOLERANCE
-        least = np.minimum(matrix * self._low, matrix * self._high).sum(axis=1)
-        self._ranges = float(np.sum(self._limits - least) + np.sum(self._high - self._low))
-        # The column of the constant is in no row.
-        self._matrix = scipy.sparse.csr_array(np.pad(matrix, ((0, 0), (0, 1))))
+        self._finite = bool(np.isfinite(matrix).all() and np.isfinite(limits).all())
+        # Scaling has rounded both.
+        self._limits = limits + LINE_SLACK * (np.abs(limits) + np.abs(matrix) @ self._sizes)
+        self._matrix = scipy.sparse.csr_array(matrix)
 
     def _constraints(self, place: int, entries: Array) -> tuple[Array, Array]:
         """The rows of the unstable neurons at a place: ``(matrix, limits)``, rows scaled."""
@@ -304,6 +319,43 @@ class ReLUProgram:
         at_center = products.sum(axis=1)
         below, above = total[:count], -total[count:]
         return found, below + at_center - slack, above + at_center + slack
+
+
+def _linear_program(
+    costs: Array, matrix: Any, limits: Array, low: Array, high: Array
+) -> tuple[Any, Array]:
+    """HiGHS's result, and its multipliers of the rows, zeros if there are none.
+
+    Args:
+        costs: float64 array ``(columns,)``.
+        matrix: sparse float64 array ``(rows, columns)``.
+        limits: float64 array ``(rows,)``: ``matrix · columns <= limits``.
+        low, high: float64 arrays ``(columns,)``, the ends of the columns.
+    """
+    solver: Any = scipy.optimize
+    options = {"time_limit": max(time_left(), 1e-3)}
+    found = solver.linprog(
+        costs, matrix, limits, bounds=np.stack([low, high], axis=1), method="highs", options=options
+    )
+    if found.status != 0:
+        return found, np.zeros(len(limits))
+    return found, np.minimum(np.nan_to_num(found.ineqlin.marginals), 0.0)
+
+
+def _bound(
+    costs: Array, matrix: Any, limits: Array, low: Array, high: Array, multipliers: Array
+) -> float:
+    """Lower bound of a linear program's least value, from any multipliers that are not positive.
+
+    Args:
+        costs, matrix, limits, low, high: as for :func:`_linear_program`.
+        multipliers: float64 array ``(rows,)``.
+    """
+    reduced = costs - matrix.T @ multipliers
+    least = float(np.minimum(reduced * low, reduced * high).sum() + multipliers @ limits)
+    sizes = np.abs(costs) + abs(matrix).T @ np.abs(multipliers)
+    terms = sizes @ np.maximum(np.abs(low), np.abs(high)) + np.abs(multipliers) @ np.abs(limits)
+    return least - LINE_SLACK * float(terms)
 
 
 def require_exact(rules: Sequence[Rule]) -> None:

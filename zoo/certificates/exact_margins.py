@@ -73,11 +73,7 @@ class ExactMargins:
                 points.append(least.point)
             if found[j] <= self._least_margin and not every_class:
                 break
-        flip = self._nearest_flip(points)
-        # A program that is contradicted by an input is not believed at all.
-        if flip <= eps and (found > self._least_margin).all():
-            found = np.where(np.isposinf(found), found, -np.inf)
-        return found, flip
+        return found, self._nearest_flip(points)
 
     def _nearest_flip(self, points: list[Array]) -> float:
         """The distance of the nearest input, on the way to some points, with another class."""
