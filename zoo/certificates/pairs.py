@@ -13,7 +13,7 @@ from zoo.typing import Norm
 #: with interval bounds of the hidden layers. ``"interval"``: interval bounds alone; the cheapest.
 METHODS = ("crown", "crown-interval", "interval")
 #: The method for small networks of ReLUs, in ℓ∞: a mixed-integer program, which finds the largest
-#: radius that there is, up to tolerances. It may take seconds or hours for an image.
+#: radius that there is, within one per cent. It may take seconds or hours for an image.
 EXACT = "exact"
 
 #: The (norm, method) pairs by name of the class, the default first. Of a class whose pairs depend
