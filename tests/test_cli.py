@@ -1,7 +1,9 @@
 """The command line."""
 
+import ctypes
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pytest
 import zoo
 from zoo import evaluation
 from zoo.cli import main
+from zoo.cli._own_output import foreign_output_to_stderr
 from zoo.hub import catalog, download, loading
 
 
@@ -83,6 +86,31 @@ def test_certify(capsys):
     )
     assert "lipschitz" in out.splitlines()[0]
     assert len(out.splitlines()[out.splitlines().index("") :]) == 7  # a line, a header, the images
+
+
+def test_certify_with_a_timeout(capsys):
+    options = ["certify", "double-backprop-digits", "--n", "2", "--norm", "linf", "--quiet"]
+    exact = [*options, "--method", "exact", "--timeout", "0.001"]
+    with pytest.warns(UserWarning, match="before 2 of 2 images were finished"):
+        code, out, _ = run(capsys, *exact, "--json")
+    assert code == 0
+    assert json.loads(out)["finished"] == [False, False]
+    with pytest.warns(UserWarning, match="before 2 of 2 images were finished"):
+        code, out, _ = run(capsys, *exact)
+    assert "finished in time: 0 of 2 images" in out
+    code, out, _ = run(capsys, *options, "--timeout", "1000", "--json")
+    assert json.loads(out)["finished"] == [True, True]
+
+
+def test_what_libraries_print_is_not_part_of_the_output(capfd):
+    with foreign_output_to_stderr():
+        os.write(1, b"noise\n")
+        ctypes.CDLL(None).printf(b"noise in C\n")
+    print("answer")
+    out, errors = capfd.readouterr()
+    assert out == "answer\n"
+    assert "noise\n" in errors
+    assert "noise in C\n" in errors
 
 
 def test_attack_saves_images(capsys, tmp_path):

@@ -36,6 +36,8 @@ _MISTAKES = [
     (["certify", _DIGITS, "--norm", "l1"], "norm must be 'linf' or 'l2'"),
     (["certify", _DIGITS, "--norm", "l2"], "no certificate for norm='l2'"),
     (["certify", _DIGITS, "--method", "magic"], "method='magic'"),
+    (["certify", _DIGITS, "--method", "exact"], "no certificate for norm=None, method='exact'"),
+    (["certify", _DIGITS, "--timeout", "0"], "--timeout must be a positive number, got 0.0"),
     (["certify", _DIGITS, "--n", "0"], "--n must be at least 1"),
     (["certify", _DIGITS, "--batch-size", "0"], "--batch-size must be a positive integer"),
     (["certify", _DIGITS, "--data", "imagenet"], "unknown image set 'imagenet'"),

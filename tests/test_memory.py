@@ -65,7 +65,11 @@ def test_models(name, what, tmp_path, request):
     model = zoo.load(name)
     x, y = np.full((2, 8, 8, 1), 0.5, "float32"), np.array([0, 1])
     calls = {
-        "certify": lambda: [model.certify(x, norm=n, method=m) for n, m in model.certificates],
+        "certify": lambda: [
+            model.certify(x, norm=norm, method=method)
+            for norm, method in model.certificates
+            if method != "exact"  # it takes seconds for an image
+        ],
         "logits": lambda: model.logits(x),
         "predict": lambda: model.predict(x, verbose=0),
         "evaluate_robustness": lambda: model.evaluate_robustness(x, y, eps=0.1),

@@ -84,7 +84,8 @@ def test_certificates_of_ordinary_models(activation):
 def test_models_are_loaded_certified_and_trained(name):
     model, x = zoo.load(name), np.full((4, 8, 8, 1), 0.5, "float32")
     for norm, method in model.certificates:
-        model.certify(x[:1], norm=norm, method=method)
+        if method != "exact":  # it takes seconds for an image
+            model.certify(x[:1], norm=norm, method=method)
     model.logits(x)
     # XLA compiles no checks of tensors.
     model.compile("sgd", jit_compile=False)

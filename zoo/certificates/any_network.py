@@ -11,8 +11,9 @@ from zoo.bounds.model_state import drop_outdated_program
 from zoo.bounds.valid_range import is_unit_range, numbers_of, require_within, valid_range_of
 from zoo.certificates import Certificate, margin
 from zoo.certificates.certificate import budgets_to_decide, per_class_of
+from zoo.certificates.finished import warn_of_unfinished
 from zoo.certificates.network_bounds import NetworkBounds
-from zoo.certificates.pairs import METHODS
+from zoo.certificates.pairs import EXACT, METHODS
 from zoo.models.base import CertifiedModel
 from zoo.models.byte_inputs import refuse_byte_inputs
 from zoo.models.logit_network import logit_network
@@ -20,6 +21,7 @@ from zoo.ops.precision import require_float32
 from zoo.typing import Array, ArrayLike, Budget, NormLike
 from zoo.utils import checks, inputs
 from zoo.utils.backend import require_backend
+from zoo.utils.deadline import time_is_up, time_limit
 from zoo.utils.norms import norm_of
 from zoo.utils.process import require_own_process
 from zoo.utils.progress import track
@@ -37,11 +39,13 @@ def certify(
     nearest: bool = False,
     eps: Budget | Sequence[Budget] | Array | None = None,
     per_class: bool = False,
+    timeout: float | None = None,
 ) -> Certificate:
     """Certify your own Keras classifier: for each input, a radius that an attacker cannot break.
 
     Either interval bounds are propagated through the network layer by layer, or linear functions
-    are propagated backwards from the logits to the input (CROWN). The bounds hold for every other
+    are propagated backwards from the logits to the input (CROWN), or a mixed-integer program finds
+    the least margin of a small network of ReLUs. The bounds hold for every other
     class, for every input within the radius, and for the network as float32 computes it by sums of
     products in any order. They do not cover convolutions by Winograd's or Fourier's transform,
     which round differently and which a GPU's library may choose.
@@ -59,10 +63,10 @@ def certify(
             :meth:`zoo.models.CertifiedModel.certify`.
         norm: norm of the perturbation, ``"linf"`` or ``"l2"``; ``np.inf``, ``2`` and any case are
             accepted too.
-        method: one of :data:`zoo.certificates.pairs.METHODS`, or ``"auto"``, which takes
-            ``"crown"``; ``"crown-interval"`` where the sizes of the layers say that ``"crown"``
-            would take more than about five seconds an image; and ``"interval"`` if a layer has
-            interval bounds only.
+        method: one of :data:`zoo.certificates.pairs.METHODS`; ``"exact"``, for small networks of
+            ReLUs in ℓ∞; or ``"auto"``, which takes ``"crown"``; ``"crown-interval"`` where the
+            sizes of the layers say that ``"crown"`` would take more than about five seconds an
+            image; and ``"interval"`` if a layer has interval bounds only.
         valid_range: ``(low, high)``, the range of valid inputs, perturbed ones included: numbers,
             such as ``(0, 255)`` for a model that takes bytes, or arrays that broadcast to an input,
             such as the ends of each channel's range after a normalisation. Radii are in the units
@@ -78,6 +82,11 @@ def certify(
             search for a radius takes about ten times.
         per_class: True looks for the radius against each class, too, the certificate's
             ``per_class``. This takes several times as long as the radius alone.
+        timeout: seconds after which no further bounds are computed; None for no limit. What is
+            proved by then is kept: an image that is not finished has the largest radius that was
+            proved, or 0, and the certificate's ``finished`` is False for it. A warning says how
+            many images are not finished. The bounds at one budget are not interrupted, so the call
+            may take longer by their time. Attacks of ``nearest`` come afterwards.
 
     Returns:
         :class:`zoo.certificates.Certificate` with ``n`` entries; radii are in units of the input.
@@ -125,6 +134,7 @@ def certify(
             nearest=nearest,
             eps=eps,
             per_class=per_class,
+            timeout=timeout,
         )
     require_backend()
     require_own_process()
@@ -134,12 +144,13 @@ def certify(
         )
     norm = norm_of(norm)
     budgets = budgets_to_decide(eps, per_class)
+    timeout = None if timeout is None else checks.positive_number(timeout, "timeout")
     found = logit_network(model)
     bounds = NetworkBounds(found.network)
-    if method not in (*METHODS, "auto"):
-        raise ValueError(f"method must be 'auto' or one of {METHODS}, got {method!r}")
+    if method not in (*METHODS, EXACT, "auto"):
+        raise ValueError(f"method must be 'auto' or one of {(*METHODS, EXACT)}, got {method!r}")
     method = bounds.methods[0] if method == "auto" else method
-    bounds.require(method)
+    bounds.require(norm, method)
     shape = model.input_shape[1:]
     limits = valid_range_of(valid_range, shape)
     x, y = inputs.read(x, rank=len(shape))
@@ -158,32 +169,35 @@ def certify(
         warnings.warn(_said_of(found.left_off, model), UserWarning, stacklevel=2)
     count = found.network.output_shape[-1]
     logits, radii, predicted = [np.zeros((0, count))], [np.zeros(0)], []
-    of_classes = [np.zeros((0, count))]
+    of_classes, finished = [np.zeros((0, count))], [np.zeros(0, bool)]
     batches = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
-    for batch in track(batches, "certifying", show=verbose):
-        options = {"bounds": limits, "least_margin": found.least_margin}
-        if budgets is None:
-            of_batch, radius = bounds.certified_radius(batch, norm, method, **options)
-        else:
-            of_batch, radius = bounds.decided(batch, norm, method, budgets, **options)
-        classes = np.argmax(of_batch, axis=1)
-        if per_class:
-            by_class = bounds.per_class(
-                batch, of_batch, radius, norm, method, limits, found.least_margin
-            )
-        if found.left_off:
-            # The prediction is the model's own, which may differ where two classes are about equal.
-            own = found.classes(model(batch, training=False))
-            same = own == classes
-            radius, classes = np.where(same, radius, 0.0), own
+    with time_limit(timeout):
+        for batch in track(batches, "certifying", show=verbose):
+            options = {"bounds": limits, "least_margin": found.least_margin}
+            if budgets is None:
+                of_batch = bounds.certified_radius(batch, norm, method, **options)
+            else:
+                of_batch = bounds.decided(batch, norm, method, budgets, **options)
+            radius, classes = of_batch.radius, np.argmax(of_batch.logits, axis=1)
+            done, by_class = of_batch.done, None
             if per_class:
-                nothing = per_class_of(np.zeros(by_class.shape), np.zeros(len(own)), own)
-                by_class = np.where(same[:, None], by_class, nothing)
-        if per_class:
-            of_classes.append(by_class)
-        logits.append(of_batch)
-        radii.append(radius)
-        predicted.append(classes)
+                by_class = bounds.per_class(batch, of_batch, norm, method, **options)
+                done = done & (not time_is_up())
+            if found.left_off:
+                # The prediction is the model's own, which may differ where two classes are about
+                # equal.
+                own = found.classes(model(batch, training=False))
+                same = own == classes
+                radius, classes = np.where(same, radius, 0.0), own
+                if by_class is not None:
+                    nothing = per_class_of(np.zeros(by_class.shape), np.zeros(len(own)), own)
+                    by_class = np.where(same[:, None], by_class, nothing)
+            if by_class is not None:
+                of_classes.append(by_class)
+            logits.append(of_batch.logits)
+            radii.append(radius)
+            predicted.append(classes)
+            finished.append(done)
     certificate = Certificate(
         prediction=np.concatenate([np.zeros(0, np.int64), *predicted]).astype(np.int64),
         radius=np.concatenate(radii).astype(np.float32),
@@ -194,7 +208,9 @@ def certify(
         labels=y,
         decided_at=None if budgets is None else tuple(map(str, budgets)),
         per_class=np.concatenate(of_classes).astype(np.float32) if per_class else None,
+        finished=None if timeout is None else np.concatenate(finished),
     )
+    warn_of_unfinished(certificate.finished, timeout)
     if not nearest:
         return certificate
     from zoo import attacks

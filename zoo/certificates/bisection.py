@@ -8,6 +8,7 @@ import numpy as np
 from zoo.certificates.certificate import at_budgets, round_down
 from zoo.epsilon import Epsilon
 from zoo.typing import Array, ArrayLike
+from zoo.utils.deadline import time_is_up
 from zoo.utils.padding import padded_places
 
 # Share of its upper end below which a bracket is left to the prediction of its zero.
@@ -199,6 +200,60 @@ def _where_a_power_is_zero(
         within = np.clip(zero, least, high - 0.02 * width)
     within = np.where(np.isfinite(within), within, (low + high) / 2)
     return np.where(low > 0, within, np.minimum(within, high / 2))
+
+
+def largest_by_flips(
+    decide: Callable[[float], tuple[bool, float]],
+    start: float,
+    *,
+    first: float,
+    upper: float,
+    precision: float = 0.01,
+    steps: int = 30,
+) -> float:
+    """Largest budget of one input, by decisions that take seconds each and are nearly exact.
+
+    A decision also tells of inputs that are classified otherwise, and no budget from there on can
+    be proved. Since the decisions are nearly exact, the radius may be close to the nearest of these
+    inputs. So a trial just below it follows if it is nearer than the budget at which it was met.
+    All other trials halve the bracket.
+
+    Args:
+        decide: function from a budget to whether it is proved, and to the distance of the nearest
+            input that was met and is classified otherwise, or ``inf``.
+        start: a budget that is proved, or 0.
+        first: budget to begin with if ``start`` is 0.
+        upper: budget beyond which there is nothing to prove.
+        precision: the search ends if the bracket's ends differ by this share.
+        steps: the largest number of decisions. The search also ends when the time of
+            :func:`zoo.utils.deadline.time_limit` is up.
+
+    Returns:
+        The largest budget that was proved, or the start.
+
+    Examples:
+        >>> from zoo.certificates.bisection import largest_by_flips
+        >>> found = largest_by_flips(
+        ...     lambda eps: (eps < 0.3, 0.31 if eps >= 0.3 else float("inf")), 0.1,
+        ...     first=0.01, upper=1.0)
+        >>> 0.297 < found < 0.3
+        True
+    """
+    low, high, closed = min(start, upper), upper, False
+    trial = min(1.25 * low if low > 0 else first, upper)
+    for _ in range(steps):
+        if time_is_up() or low >= high * (1.0 - precision):
+            break
+        proved, flip = decide(trial)
+        low = trial if proved else low
+        nearer = flip < min(high, trial * (1.0 - precision))
+        high = min(high, flip, math.inf if proved else trial)
+        closed = closed or not proved or nearer
+        if nearer:
+            trial = low + (high - low) * (1.0 - precision)
+        else:
+            trial = (low + high) / 2.0 if closed else min(1.5 * trial, upper)
+    return low
 
 
 def largest_per_class(

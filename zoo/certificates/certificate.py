@@ -18,7 +18,7 @@ from zoo.utils.table import Column, Table, floor_text, percent, yes_or_no
 from zoo.utils.whole_file import whole_file
 
 # The fields with an entry for each image.
-_PER_IMAGE = ("prediction", "radius", "margin", "nearest", "labels", "per_class")
+_PER_IMAGE = ("prediction", "radius", "margin", "nearest", "labels", "per_class", "finished")
 # Images that a notebook shows.
 _SHOWN = 10
 
@@ -32,12 +32,21 @@ class CertifiedBatch:
         radius: float32 array ``(n,)``, rounded down, in units of the [0, 1] image.
         nearest: float array ``(n,)`` or None, as in :class:`Certificate`.
         per_class: float32 array ``(n, classes)`` or None, as in :class:`Certificate`.
+        finished: bool array ``(n,)``: False where the time of
+            :func:`zoo.utils.deadline.time_limit` was up before the radius was as large as the
+            method proves. None if all are finished.
     """
 
     logits: Array
     radius: Array
     nearest: Array | None = None
     per_class: Array | None = None
+    finished: Array | None = None
+
+    @property
+    def done(self) -> Array:
+        """``finished``, with True for every image if that is None."""
+        return np.ones(len(self.radius), bool) if self.finished is None else self.finished
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,6 +81,9 @@ class Certificate:
             for the predicted class, of which nothing is said, and ``radius`` is the minimum of each
             row. None if the method finds no such radii, or only on request: see
             :meth:`zoo.models.CertifiedModel.certify`.
+        finished: of ``certify(…, timeout=…)``: bool array ``(n,)``, False where the time was up
+            before the radius was as large as the method proves. Such a radius is proved all the
+            same, and 0 if nothing was. None if no timeout was given.
 
     Examples:
         >>> import numpy as np
@@ -97,6 +109,7 @@ class Certificate:
     labels: Array | None = None
     decided_at: tuple[str, ...] | None = None
     per_class: Array | None = None
+    finished: Array | None = None
 
     def __len__(self) -> int:
         return len(self.prediction)
@@ -130,7 +143,7 @@ class Certificate:
         Args:
             certificates: list of at least one :class:`Certificate`, all with the same norm, method,
                 number of classes and ``decided_at``, and all or none with ``nearest``, with
-                ``labels`` and with ``per_class``.
+                ``labels``, with ``per_class`` and with ``finished``.
 
         Returns:
             :class:`Certificate` of all images, in this order.
@@ -151,7 +164,7 @@ class Certificate:
                     f"certificates of one {name} can be concatenated, got {values[0]!r} and "
                     f"{values[1]!r}"
                 )
-        for name in ("nearest", "labels", "per_class"):
+        for name in ("nearest", "labels", "per_class", "finished"):
             if len({getattr(part, name) is None for part in parts}) > 1:
                 raise ValueError(f"some of the certificates have {name}, and others have not")
         return parts[0]._with_arrays(
@@ -422,8 +435,9 @@ class Certificate:
             if fields[name] is not None:  # JSON has no infinity
                 finite = np.isfinite(fields[name])
                 fields[name] = np.where(finite, fields[name].astype(object), None)
-        if self.decided_at is None:
-            del fields["decided_at"]
+        for name in ("decided_at", "finished"):
+            if fields[name] is None:
+                del fields[name]
         return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
 
     def save(self, path: Path) -> None:
@@ -474,6 +488,7 @@ class Certificate:
                 labels=found.get("labels"),
                 decided_at=_texts(found.get("decided_at")),
                 per_class=found.get("per_class"),
+                finished=found.get("finished"),
             )
             certificate._require_whole()
         except KeyError as error:
@@ -490,7 +505,7 @@ class Certificate:
             if name == "labels":
                 self._labels(None)
                 continue
-            kind = "i" if name == "prediction" else "f"
+            kind = {"prediction": "i", "finished": "b"}.get(name, "f")
             shape = (len(self.prediction), *[self.num_classes] * (name == "per_class"))
             if array.shape != shape or array.dtype.kind != kind:
                 raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}")
@@ -526,6 +541,8 @@ class Certificate:
         columns.append(Column("margin", self.margin, "{:.6f}".format))
         if self.nearest is not None:
             columns.append(Column("nearest", self.nearest, "{:.6f}".format))
+        if self.finished is not None:
+            columns.append(Column("finished", self.finished, yes_or_no))
         for budget in budgets_of(eps):
             columns.append(Column(f"certified {budget}", self.certified(budget), yes_or_no))
         return Table(columns)

@@ -1,5 +1,6 @@
 """Certified radii of ordinary Keras models, from bounds of all differences of logits."""
 
+import contextlib
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,18 +16,23 @@ from zoo.bounds.crown import (
     lower_bounds_by_boxes,
     relaxed,
 )
+from zoo.bounds.exact import require_exact
 from zoo.bounds.interval import boxes_of
 from zoo.bounds.perturbation import PerturbationSet
 from zoo.bounds.rules.rule import Rule, gives
 from zoo.bounds.valid_range import ValidRange, diameter
-from zoo.certificates.bisection import largest_by_margin, largest_per_class
-from zoo.certificates.certificate import per_class_of, round_down
+from zoo.certificates.bisection import largest_by_flips, largest_by_margin, largest_per_class
+from zoo.certificates.certificate import CertifiedBatch, per_class_of, round_down
+from zoo.certificates.exact_margins import ExactMargins
 from zoo.certificates.lipschitz import margin
-from zoo.certificates.pairs import METHODS
+from zoo.certificates.pairs import EXACT, METHODS
 from zoo.epsilon import Epsilon
+from zoo.errors import UnsupportedLayerError
 from zoo.ops.float32 import LARGEST
 from zoo.ops.precision import double_precision
 from zoo.typing import Array, Box, Norm, Shape
+from zoo.utils.deadline import time_is_up
+from zoo.utils.norms import norm_of
 from zoo.utils.progress import track_part
 
 # "auto" does not choose "crown" if the rows of one pass have more entries than this, which takes
@@ -84,17 +90,35 @@ class NetworkBounds:
             entries = entries_of_rows(self.rules)
         return METHODS if entries <= _LARGE else METHODS[1:]
 
-    def require(self, method: str) -> None:
-        """Raise unless every layer has the bounds that a method needs.
+    @property
+    def pairs(self) -> tuple[tuple[Norm, str], ...]:
+        """The (norm, method) pairs that suit the network, the default of each norm first."""
+        methods = {"linf": self.methods, "l2": self.methods}
+        with contextlib.suppress(UnsupportedLayerError, ValueError):
+            require_exact(self.rules)
+            methods["linf"] = (*methods["linf"], EXACT)
+        return tuple((norm_of(norm), method) for norm in methods for method in methods[norm])
+
+    def require(self, norm: Norm, method: str) -> None:
+        """Raise unless a method suits the norm, and every layer has the bounds that it needs.
 
         Args:
-            method: one of :data:`METHODS`.
+            norm: ``"linf"`` or ``"l2"``.
+            method: one of :data:`METHODS`, or :data:`EXACT`.
 
         Raises:
-            zoo.UnsupportedLayerError: naming the first layer without them, and the layers that have
-                them.
+            ValueError: for ``"exact"`` in another norm than ℓ∞, or of a large network.
+            zoo.UnsupportedLayerError: naming the first layer without such bounds, and the layers
+                that have them.
         """
-        rules_of(self.model, "interval" if method == "interval" else "crown")
+        if method == EXACT and norm != "linf":
+            raise ValueError(
+                f"method={EXACT!r} is for norm='linf' alone: an L2 ball is quadratic, and the "
+                f"program must be linear; for norm={norm!r} there are {', '.join(METHODS)}"
+            )
+        rules = rules_of(self.model, "interval" if method == "interval" else "crown")
+        if method == EXACT:
+            require_exact(rules)
 
     def certified_radius(
         self,
@@ -103,31 +127,41 @@ class NetworkBounds:
         method: str,
         bounds: ValidRange | None = (0.0, 1.0),
         least_margin: float = 0.0,
-    ) -> tuple[Array, Array]:
+    ) -> CertifiedBatch:
         """Logits and radii of one batch.
+
+        The search ends when the time of :func:`zoo.utils.deadline.time_limit` is up. A radius is
+        then the largest one that was proved so far.
 
         Args:
             x: float32 array ``(n, *input_shape)``.
             norm: ``"linf"`` or ``"l2"``.
-            method: one of :data:`METHODS`.
+            method: one of :data:`METHODS`, or :data:`EXACT`: see :meth:`require`.
             bounds: the range ``(low, high)`` of valid inputs, perturbed ones included: numbers, or
                 arrays that broadcast to an input; None if all inputs are valid.
             least_margin: what the predicted class must be ahead by, for every input within the
                 radius.
 
         Returns:
-            ``(logits, radius)``: float32 arrays ``(n, classes)`` and ``(n,)``.
+            :class:`zoo.certificates.CertifiedBatch`.
         """
         logits = ops.convert_to_numpy(self.model(x, training=False))
         extent, upper = _reach(norm, bounds, x.shape[1:])
+        first = _FIRST[norm] * extent
+        radii, finished = np.zeros(len(x)), np.zeros(len(x), bool)
         with double_precision():
-            first = _FIRST[norm] * extent
             parts = self._prepared_parts(len(x), method)
-            radii = [
-                self._radii(x[part], logits[part], norm, method, bounds, least_margin, first, upper)
-                for part in track_part(parts, "bounding", total=len(parts))
-            ]
-        return logits, round_down(np.concatenate(radii) if radii else np.zeros(0))
+            for part in track_part(parts, "bounding", total=len(parts)):
+                radii[part], finished[part] = self._radii(
+                    x[part], logits[part], norm, method, bounds, least_margin, first, upper
+                )
+            # Every image has its radius by CROWN before the first program takes its time.
+            images = range(len(x)) if method == EXACT else ()
+            for i in track_part(images, "solving", total=len(images)):
+                radii[i], finished[i] = self._exact_radius(
+                    x[i : i + 1], logits[i], radii[i], bounds, least_margin, first, upper
+                )
+        return CertifiedBatch(logits, round_down(radii), finished=finished)
 
     def decided(
         self,
@@ -137,7 +171,7 @@ class NetworkBounds:
         budgets: Sequence[Epsilon],
         bounds: ValidRange | None = (0.0, 1.0),
         least_margin: float = 0.0,
-    ) -> tuple[Array, Array]:
+    ) -> CertifiedBatch:
         """Logits of one batch, and at which of some budgets the predictions are proved.
 
         The margins are bounded once for each budget, and once only for an image that is not proved
@@ -149,30 +183,38 @@ class NetworkBounds:
             budgets: list of :class:`zoo.epsilon.Epsilon`.
 
         Returns:
-            ``(logits, radius)`` with radii as of
+            :class:`zoo.certificates.CertifiedBatch` with radii as of
             :func:`zoo.certificates.certificate.at_budgets`.
         """
         logits = ops.convert_to_numpy(self.model(x, training=False))
         classes, radius = np.argmax(logits, axis=1), np.zeros(len(x), np.float32)
         _, upper = _reach(norm, bounds, x.shape[1:])
-        left = np.flatnonzero(margin(logits) > least_margin)
+        left, finished = np.flatnonzero(margin(logits) > least_margin), np.ones(len(x), bool)
         with double_precision():
             for eps in sorted(budget.beyond for budget in budgets):
                 found = [np.zeros(0, int)]
                 for part in self._prepared_parts(len(left), method) if eps <= upper else []:
                     rows = left[part]
                     reach = np.full(len(rows), eps)
+                    if time_is_up():
+                        finished[rows] = False
+                        continue
                     lead = self.margins(x[rows], classes[rows], reach, norm, method, bounds)
-                    found.append(rows[lead > least_margin])
+                    proved = lead > least_margin
+                    for i in np.flatnonzero(~proved) if method == EXACT else ():
+                        of_image = x[rows[i]][None], classes[rows[i]]
+                        exact = ExactMargins(self, *of_image, bounds, least_margin)
+                        proved[i] = exact.bounds(eps)[0].min() > least_margin
+                        finished[rows[i]] = proved[i] or not time_is_up()
+                    found.append(rows[proved])
                 left = np.concatenate(found)
                 radius[left] = eps
-        return logits, radius
+        return CertifiedBatch(logits, radius, finished=finished)
 
     def per_class(
         self,
         x: Array,
-        logits: Array,
-        radius: Array,
+        found: CertifiedBatch,
         norm: Norm,
         method: str,
         bounds: ValidRange | None = (0.0, 1.0),
@@ -182,26 +224,35 @@ class NetworkBounds:
 
         Args:
             x, norm, method, bounds, least_margin: as for :meth:`certified_radius`.
-            logits, radius: the results of :meth:`certified_radius`.
+            found: what :meth:`certified_radius` returned for them.
 
         Returns:
             float32 array ``(n, classes)``, as ``per_class`` of :class:`zoo.Certificate`.
         """
+        logits, radius = found.logits, found.radius
         classes = np.argmax(logits, axis=1)
         _, upper = _reach(norm, bounds, x.shape[1:])
         at_zero = np.max(logits, axis=1, keepdims=True) - np.asarray(logits, np.float64)
         at_zero = at_zero - least_margin
         at_zero[np.arange(len(x)), classes] = np.inf
-        found = [np.zeros(logits.shape)[:0]]
+        of_classes = [np.zeros(logits.shape)[:0]]
         with double_precision():
             for part in self._prepared_parts(len(x), method):
 
                 def margins(eps: Array, part: slice = part) -> Array:
+                    if time_is_up():
+                        return np.full((len(eps), logits.shape[1]), -np.inf)
                     below = self.class_margins(x[part], classes[part], eps, norm, method, bounds)
+                    for i in np.flatnonzero(radius[part] > 0) if method == EXACT else ():
+                        of_image = x[part][i : i + 1], classes[part][i]
+                        exact = ExactMargins(self, *of_image, bounds, least_margin)
+                        below[i] = exact.bounds(eps[i], every_class=True)[0]
                     return below - least_margin
 
-                found.append(largest_per_class(margins, at_zero[part], radius[part], upper=upper))
-        return per_class_of(np.concatenate(found), radius, classes)
+                of_classes.append(
+                    largest_per_class(margins, at_zero[part], radius[part], upper=upper)
+                )
+        return per_class_of(np.concatenate(of_classes), radius, classes)
 
     def _prepared_parts(self, count: int, method: str) -> list[slice]:
         """Read the weights, and return parts of a batch whose images are bounded together."""
@@ -209,7 +260,7 @@ class NetworkBounds:
             rule.prepare()
         widest = max(rule.width for rule in self.rules)
         step = max(1, _BLOCK // (self.model.output_shape[-1] * widest))
-        if method == "crown":
+        if method in ("crown", EXACT):
             # Rows of a few images fill the processor, and zeros that they share are left out.
             rows = max([math.prod(rule.input_shape) for rule in self._hidden()], default=1)
             step = min(step, max(1, _ROWS // (rows * widest)))
@@ -228,16 +279,42 @@ class NetworkBounds:
         least_margin: float,
         first: float,
         upper: float,
-    ) -> Array:
-        """Radii of a few images: float64 array ``(n,)``."""
+    ) -> tuple[Array, bool]:
+        """Radii of a few images, by CROWN for ``"exact"``, and whether the search was finished."""
         classes, at_zero = np.argmax(logits, axis=1), margin(logits) - least_margin
-        return largest_by_margin(
-            lambda eps: self.margins(x, classes, eps, norm, method, bounds) - least_margin,
-            at_zero,
-            first=first,
-            upper=upper,
-            steps=_STEPS,
-        )
+        finished = True
+
+        def margins(eps: Array) -> Array:
+            nonlocal finished
+            if time_is_up():
+                finished = False
+                return np.full(len(eps), -np.inf)
+            return self.margins(x, classes, eps, norm, method, bounds) - least_margin
+
+        found = largest_by_margin(margins, at_zero, first=first, upper=upper, steps=_STEPS)
+        return found, finished
+
+    def _exact_radius(
+        self,
+        x: Array,
+        logits: Array,
+        start: float,
+        bounds: ValidRange | None,
+        least_margin: float,
+        first: float,
+        upper: float,
+    ) -> tuple[float, bool]:
+        """The radius of one image from its radius by CROWN on, and whether that was finished."""
+        if margin(logits[None])[0] <= least_margin:
+            return 0.0, True
+        exact = ExactMargins(self, x, int(np.argmax(logits)), bounds, least_margin)
+
+        def decide(eps: float) -> tuple[bool, float]:
+            found, flip = exact.bounds(eps)
+            return bool(found.min() > least_margin), flip
+
+        found = largest_by_flips(decide, start, first=first, upper=upper)
+        return found, not time_is_up()
 
     def margins(
         self,
@@ -256,7 +333,8 @@ class NetworkBounds:
             x: array ``(n, *input_shape)``, the centers of the balls.
             classes: int array ``(n,)``.
             eps: float array ``(n,)``, the radii of the balls.
-            norm, method, bounds: as for :meth:`certified_radius`.
+            norm, bounds: as for :meth:`certified_radius`.
+            method: the same; ``"exact"`` gives the bounds of ``"crown"``, with which it begins.
 
         Returns:
             float64 array ``(n,)``; ``-inf`` if a number may leave float32's range.
@@ -281,12 +359,27 @@ class NetworkBounds:
             float64 array ``(n, classes)``, ``inf`` for the class itself; ``-inf`` in all other
             places if a number may leave float32's range.
         """
+        perturbed, relaxations = self.relaxed(x, eps, norm, method, bounds)
+        return self.margins_of_relaxed(classes, perturbed, relaxations, method)
+
+    def relaxed(
+        self, x: Array, eps: Array, norm: Norm, method: str, bounds: ValidRange | None
+    ) -> tuple[PerturbationSet, Relaxations]:
+        """Balls around inputs, and the relaxation of the network over them.
+
+        Args:
+            x, eps, norm, method, bounds: as for :meth:`margins`.
+        """
         center = ops.convert_to_tensor(np.asarray(x, np.float64), "float64")
         perturbed = PerturbationSet(center, ops.convert_to_tensor(eps, "float64"), norm, bounds)
-        if method == "crown":
-            relaxations = relaxed(self.rules, perturbed)
-        else:
-            relaxations = Relaxations(self.rules, boxes_of(self.rules, perturbed))
+        if method in ("crown", EXACT):
+            return perturbed, relaxed(self.rules, perturbed)
+        return perturbed, Relaxations(self.rules, boxes_of(self.rules, perturbed))
+
+    def margins_of_relaxed(
+        self, classes: Array, perturbed: PerturbationSet, relaxations: Relaxations, method: str
+    ) -> Array:
+        """The bounds of :meth:`class_margins`, from what :meth:`relaxed` returned."""
         count = self.model.output_shape[-1]
         others = np.array([[j for j in range(count) if j != c] for c in range(count)])[classes]
         lower, upper = map(ops.convert_to_numpy, relaxations.boxes[-1])

@@ -12,6 +12,9 @@ from zoo.typing import Norm
 #: bounds of the hidden layers; the tightest. ``"crown-interval"``: linear relaxation of the logits,
 #: with interval bounds of the hidden layers. ``"interval"``: interval bounds alone; the cheapest.
 METHODS = ("crown", "crown-interval", "interval")
+#: The method for small networks of ReLUs, in ℓ∞: a mixed-integer program, which finds the largest
+#: radius that there is, within one per cent. It may take seconds or hours for an image.
+EXACT = "exact"
 
 #: The (norm, method) pairs by name of the class, the default first. Of a class whose pairs depend
 #: on the network, such as ``DoubleBackpropNet``, these are all that there can be.
@@ -22,6 +25,7 @@ PAIRS: dict[str, tuple[tuple[Norm, str], ...]] = {
     "CurvatureNet": (("l2", "curvature"), ("l2", "curvature-local")),
     "DoubleBackpropNet": (
         *(("linf", method) for method in METHODS),
+        ("linf", EXACT),
         *(("l2", method) for method in METHODS),
     ),
     "L2NonexpansiveNet": (("l2", "pairwise"),),

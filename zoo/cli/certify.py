@@ -12,8 +12,10 @@ from zoo.cli._model_options import (
     check,
     models_and_images,
 )
+from zoo.cli._own_output import foreign_output_to_stderr
 from zoo.cli._unfinished import Unfinished
 from zoo.epsilon import Epsilon
+from zoo.utils import checks
 from zoo.utils.table import floor_text, percent
 from zoo.utils.whole_file import require_writable, write_whole
 
@@ -29,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_eps(parser, many=True, default="those the model was measured at, in the summary")
     parser.add_argument("--method", default="auto", help="method of the certificate")
     parser.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="certify for this long, and keep what is proved by then (default: no limit)",
+    )
+    parser.add_argument(
         "--nearest",
         action="store_true",
         help="look for the nearest image that is classified otherwise, of each image",
@@ -38,18 +46,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
     budgets = [Epsilon(eps) for eps in options.eps or []]
+    if options.timeout is not None:
+        checks.positive_number(options.timeout, "--timeout")
     if options.csv:
         require_writable(options.csv)
     check(options, [options.name], method=options.method, budgets={options.name: budgets})
     ((model, images),) = models_and_images(options, [options.name])
-    certificate = model.certify(
-        images.images,
-        norm=options.norm,
-        method=options.method,
-        batch_size=options.batch_size,
-        verbose=not options.quiet,
-        nearest=options.nearest,
-    )
+    with foreign_output_to_stderr():
+        certificate = model.certify(
+            images.images,
+            norm=options.norm,
+            method=options.method,
+            batch_size=options.batch_size,
+            verbose=not options.quiet,
+            nearest=options.nearest,
+            timeout=options.timeout,
+        )
     in_summary = budgets or certified_eps(options.name, certificate.norm)
     summary = [_measured(certificate, images, eps) for eps in in_summary]
     result = {
@@ -102,6 +114,8 @@ def _summary(
     parts = [] if clean is None else [f"clean accuracy {percent(clean)}"]
     parts.append(f"median radius {floor_text(float(np.median(certificate.radius)), 4)}")
     lines.append(", ".join(parts))
+    if certificate.finished is not None and not certificate.finished.all():
+        lines.append(f"finished in time: {int(certificate.finished.sum())} of {n} images")
     for row in budgets:
         line = f"at eps {row['eps']}: {row['certified_predictions']} of {n} predictions certified"
         if row["certified_accuracy"] is not None:

@@ -7,7 +7,6 @@ import numpy as np
 from keras import ops
 
 from zoo.bounds.model_state import settings_of
-from zoo.certificates import CertifiedBatch
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.errors import UnsupportedLayerError
 from zoo.layers.dense import Dense
@@ -60,27 +59,23 @@ class AnyClassifier(CertifiedModel):
         if self.probabilities:
             return ()
         try:
-            methods = NetworkBounds(self.network).methods
+            return NetworkBounds(self.network).pairs
         except (TypeError, ValueError, UnsupportedLayerError):
             return ()
-        return tuple((norm, method) for norm in ("linf", "l2") for method in methods)
 
     def certified_radius(self, x, norm, method):
-        logits, radius = NetworkBounds(self.network).certified_radius(
+        return NetworkBounds(self.network).certified_radius(
             x, norm, method, least_margin=self.least_margin
         )
-        return CertifiedBatch(logits, radius)
 
     def decided(self, x, norm, method, budgets):
-        logits, radius = NetworkBounds(self.network).decided(
+        return NetworkBounds(self.network).decided(
             x, norm, method, budgets, least_margin=self.least_margin
         )
-        return CertifiedBatch(logits, radius)
 
     def per_class_radius(self, x, norm, method, found):
-        bounds = NetworkBounds(self.network)
-        return bounds.per_class(
-            x, found.logits, found.radius, norm, method, least_margin=self.least_margin
+        return NetworkBounds(self.network).per_class(
+            x, found, norm, method, least_margin=self.least_margin
         )
 
     def _choose_certificate(self, norm, method):

@@ -15,7 +15,8 @@ from keras import ops
 from zoo.bounds.model_state import require_own_methods, state_of
 from zoo.callbacks.inherited_budget import InheritedBudget, some_images
 from zoo.certificates import Certificate, CertifiedBatch, LogitCertificate
-from zoo.certificates.certificate import at_budgets, budgets_to_decide
+from zoo.certificates.certificate import at_budgets, budgets_to_decide, per_class_of
+from zoo.certificates.finished import warn_of_unfinished
 from zoo.certificates.lipschitz import margin
 from zoo.certificates.pairs import choose
 from zoo.epsilon import Epsilon
@@ -28,6 +29,7 @@ from zoo.ops.precision import require_float32
 from zoo.typing import Array, ArrayLike, Budget, ImageShape, Norm, NormLike, Path, Tensor
 from zoo.utils import checks, inputs
 from zoo.utils.backend import require_backend
+from zoo.utils.deadline import time_is_up, time_limit
 from zoo.utils.fixed_settings import FixedSettings
 from zoo.utils.norms import norm_of
 from zoo.utils.process import require_own_process
@@ -330,6 +332,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         nearest: bool = False,
         eps: Budget | Sequence[Budget] | Array | None = None,
         per_class: bool = False,
+        timeout: float | None = None,
     ) -> Certificate:
         """Prove for each image a radius within which no perturbation changes the prediction.
 
@@ -354,6 +357,12 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             per_class: True asks for the radius against each class, the certificate's
                 ``per_class``. Methods with a formula for it give it in any case; the others search
                 for it, which takes several times as long as the radius alone.
+            timeout: seconds after which no further images are certified; None for no limit. What
+                is proved by then is kept: an image that is not finished has the largest radius
+                that was proved, or 0, and the certificate's ``finished`` is False for it. A warning
+                says how many images are not finished. Batches are not interrupted, except between
+                the budgets that the search of :func:`zoo.certify`'s methods tries. Attacks of
+                ``nearest`` come afterwards.
 
         Returns:
             :class:`zoo.certificates.Certificate` with ``n`` entries. If ``x`` is a data set that
@@ -372,21 +381,28 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         self.require_certifiable()
         checks.true_or_false(nearest, "nearest")
         budgets = budgets_to_decide(eps, per_class)
-        predictions, radii, margins, of_method, of_classes = [], [], [], [], []
-        with _weights_read_once():
+        timeout = None if timeout is None else checks.positive_number(timeout, "timeout")
+        predictions, radii, margins, finished = [], [], [], []
+        of_method, of_classes = [], []
+        with _weights_read_once(), time_limit(timeout):
             for batch in track(_batches(x, batch_size), "certifying", show=verbose):
-                if budgets is None:
+                if time_is_up():
+                    found = self._unfinished(batch, bool(of_method), bool(of_classes))
+                elif budgets is None:
                     found = self.certified_radius(batch, norm, method)
                 else:
                     found = self._decide()(batch, norm, method, budgets)
                 predictions.append(np.argmax(found.logits, axis=1))
                 radii.append(found.radius)
                 margins.append(margin(found.logits))
+                done = found.done
                 of_method += [] if found.nearest is None else [found.nearest]
                 if per_class and found.per_class is None:
                     of_classes.append(self.per_class_radius(batch, norm, method, found))
+                    done = done & (not time_is_up())
                 elif found.per_class is not None:
                     of_classes.append(found.per_class)
+                finished.append(done)
         if per_class and not of_classes:
             of_classes.append(np.zeros((0, self.num_classes)))
         certificate = Certificate(
@@ -400,7 +416,9 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             labels=y,
             decided_at=None if budgets is None else tuple(map(str, budgets)),
             per_class=_joined(of_classes, np.float32) if of_classes else None,
+            finished=None if timeout is None else _joined(finished, bool),
         )
+        warn_of_unfinished(certificate.finished, timeout)
         if not nearest:
             return certificate
         from zoo import attacks
@@ -409,6 +427,23 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             self, x, certificate.prediction, norm=norm, batch_size=batch_size, verbose=verbose
         )
         return certificate.with_nearest(distances)
+
+    def _unfinished(self, x: Array, nearest: bool, per_class: bool) -> CertifiedBatch:
+        """The result for one batch of images if there is no time to certify them.
+
+        Args:
+            x: as for :meth:`certified_radius`.
+            nearest, per_class: whether the batches before had these.
+        """
+        logits, nothing = self.logits(x), np.zeros(len(x), np.float32)
+        classes = np.argmax(logits, axis=1)
+        return CertifiedBatch(
+            logits,
+            nothing,
+            nearest=np.full(len(x), np.inf) if nearest else None,
+            per_class=per_class_of(np.zeros(logits.shape), nothing, classes) if per_class else None,
+            finished=np.zeros(len(x), bool),
+        )
 
     def require_certifiable(self) -> None:
         """Raise unless the certificate is about the function that the model computes, in float32.

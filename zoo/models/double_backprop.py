@@ -89,9 +89,8 @@ class DoubleBackpropNet(WrappedModel):
 
     @property
     def certificates(self) -> tuple[tuple[Norm, str], ...]:
-        """Both norms with the methods that :func:`zoo.certify` chooses from for this network."""
-        methods = NetworkBounds(self.network).methods
-        return tuple((norm, method) for norm in ("linf", "l2") for method in methods)
+        """Those of :func:`zoo.certify` for this network; ``"exact"`` if it is small enough."""
+        return NetworkBounds(self.network).pairs
 
     @property
     def paper(self) -> str:
@@ -137,17 +136,15 @@ class DoubleBackpropNet(WrappedModel):
 
     def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
         # The network is analysed again, because its layers may have been changed since.
-        logits, radius = NetworkBounds(self.network).certified_radius(x, norm, method)
-        return CertifiedBatch(logits, radius)
+        return NetworkBounds(self.network).certified_radius(x, norm, method)
 
     def decided(
         self, x: Array, norm: Norm, method: str, budgets: Sequence[Epsilon]
     ) -> CertifiedBatch:
-        return CertifiedBatch(*NetworkBounds(self.network).decided(x, norm, method, budgets))
+        return NetworkBounds(self.network).decided(x, norm, method, budgets)
 
     def per_class_radius(self, x: Array, norm: Norm, method: str, found: CertifiedBatch) -> Array:
-        bounds = NetworkBounds(self.network)
-        return bounds.per_class(x, found.logits, found.radius, norm, method)
+        return NetworkBounds(self.network).per_class(x, found, norm, method)
 
     def get_config(self) -> dict[str, Any]:
         return {
