@@ -60,7 +60,7 @@ def test_round_trip(name, kind, tmp_path):
     np.testing.assert_allclose(radius, model.logit_certificate().radius(expected, x), atol=2e-5)
     assert (radius > 0).any()
     certified = model.certify(x, method=method).radius
-    if "lmt" in name:  # rounding in a user's own network is bounded from the image alone: by more
+    if "lmt" in name or "l2nnn" in name:  # rounding is bounded from the image alone: by more
         assert (radius <= certified + 1e-5).all()
     else:
         np.testing.assert_allclose(radius, certified, atol=2e-5)

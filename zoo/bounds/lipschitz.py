@@ -77,7 +77,7 @@ class LipschitzNetwork:
     and usually smaller.
 
     Args:
-        model: as for :func:`zoo.bounds.graph.nodes_of`.
+        model: as for :func:`zoo.bounds.graph.nodes_of`; or the rules of its layers, a list.
 
     Attributes:
         steps: tuple of :class:`Step`, in the order in which they run.
@@ -86,8 +86,8 @@ class LipschitzNetwork:
         UnsupportedLayerError: naming the first layer without a bound, and what is supported.
     """
 
-    def __init__(self, model: keras.Model) -> None:
-        rules = rules_of(model, "lipschitz")
+    def __init__(self, model: keras.Model | list[Rule]) -> None:
+        rules = model if isinstance(model, list) else rules_of(model, "lipschitz")
         uses = collections.Counter(place for rule in rules for place in rule.inputs)
         uses[len(rules)] += 1
         names, steps, place_of = _names(rules), [], {0: 0}

@@ -75,4 +75,23 @@ def rules_of(model: keras.Model, bound: Bound = "interval") -> list[Rule]:
     return builder.rules
 
 
-__all__ = ["Builder", "rules", "rules_of"]
+def rules_of_layers(
+    layers: Sequence[keras.layers.Layer], input_shape: Sequence[int], bound: Bound
+) -> list[Rule]:
+    """As :func:`rules_of`, for layers that run one after another without being a Keras model.
+
+    Args:
+        layers: built Keras layers.
+        input_shape: shape of the first layer's input without the batch.
+        bound: as for :func:`rules_of`.
+    """
+    builder, place = Builder(input_shape, bound), 0
+    for index, layer in enumerate(layers, start=1):
+        before = len(builder.rules)
+        place = builder.expand(Node(layer, (place,), builder.shape_of(place)), (place,))
+        for rule in builder.rules[before:]:
+            rule.use = index
+    return builder.rules
+
+
+__all__ = ["Builder", "rules", "rules_of", "rules_of_layers"]

@@ -1,5 +1,7 @@
 """A convolution whose sums round little."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -12,11 +14,8 @@ class Conv2D(keras.layers.Conv2D):
     """``keras.layers.Conv2D``, but at inference it adds up each sum of products in small blocks.
 
     See :class:`zoo.layers.Dense`, which does the same and explains what it is good for. Here the
-    blocks are groups of channels. The layer takes images with their channels last, and neither
-    dilation nor groups.
-
-    Args:
-        args, kwargs: as for ``keras.layers.Conv2D``.
+    blocks are groups of channels. The layer takes the arguments of ``keras.layers.Conv2D``, but
+    neither dilation nor groups, and images with their channels last.
 
     Call arguments:
         inputs: tensor ``(batch, height, width, channels)``.
@@ -34,7 +33,7 @@ class Conv2D(keras.layers.Conv2D):
         (2, 6, 6, 8)
     """
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.data_format != "channels_last" or self.groups > 1 or max(self.dilation_rate) > 1:
             raise ValueError(

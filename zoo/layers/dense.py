@@ -13,11 +13,8 @@ class Dense(keras.layers.Dense):
     A certificate subtracts from the margin what float32 may round off, and it must allow for any
     order of summation. A product in a sum of n then goes through up to n roundings, which for wide
     layers takes a large part of the radius; in blocks it goes through about 40. The layer computes
-    the same function as Keras's, has the same weights and takes the same arguments. While training
+    the same function as Keras's, has the same weights, and takes the same arguments. While training
     it uses Keras's own product, which is faster.
-
-    Args:
-        args, kwargs: as for ``keras.layers.Dense``.
 
     Call arguments:
         inputs: tensor ``(…, inputs)``.

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from zoo.bounds.lipschitz import LipschitzNetwork, trained_distances
+from zoo.bounds.network_rules import rules_of_layers
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.certificates import CertifiedBatch, LogitCertificate
 from zoo.certificates.lipschitz_network import network_radii
@@ -209,8 +210,9 @@ class L2NonexpansiveNet(CertifiedModel):
             error=float(offset),
             error_per_size=float(slope - offset),
         )
-        layers = [keras.Input(self.image_shape), *self.hidden, self.head]
-        network = LipschitzNetwork(keras.Sequential(layers))
+        # A Keras model of the layers would call them once more, which changes their outputs.
+        layers = [*self.hidden, self.head]
+        network = LipschitzNetwork(rules_of_layers(layers, self.image_shape, "lipschitz"))
         return certificate, network, network.bounds()
 
     def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
