@@ -145,7 +145,7 @@ def test_what_pages_say_about_the_best_approach_holds():
     costs = {r.name: r.metrics.cost.milliseconds for r in catalog.list_models() if r.metrics.cost}
     for name, milliseconds in costs.items():
         if name.startswith(("l2nnn", "lmt", "lc-lmt")):
-            assert milliseconds < 1, name
+            assert milliseconds < 3, name
 
 
 def test_the_page_on_masked_gradients_shows_the_manifest():
