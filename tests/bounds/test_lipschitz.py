@@ -303,3 +303,20 @@ def test_an_image_nearby_bounds_the_sums_that_rounding_is_relative_to(seed, kind
     if "dense" in kind:
         exact = exact - (near.reshape(4, -1).astype("float64") @ kernel + bias)
         assert (np.linalg.norm(exact, axis=1) <= sharper).all()
+
+
+@pytest.mark.parametrize(
+    ("parametrization", "relative"),
+    [("row_sum", False), ("almost_orthogonal", False), ("orthogonal", True)],
+)
+def test_an_error_of_the_kernels_factor_is_not_taken_as_relative_to_the_sums(
+    parametrization, relative
+):
+    """It is relative to the norms of the kernel and of the inputs, which may exceed the sums."""
+    layer = zoo.layers.NonexpansiveDense(7, parametrization=parametrization)
+    network = LipschitzNetwork(sequential(zoo.layers.Flatten(), layer))
+    sums = network.sums(network.tensors(keras.ops.ones((1, *IMAGE))))
+    steps = zip(network.steps, sums, strict=True)
+    (found,) = (own for step, own in steps if step.rule.has_norm)
+    assert (found is not None) == relative
+    assert (layer._kernel_rounding() == 0.0) == relative
