@@ -84,7 +84,7 @@ def paper(name):
 
 def bibtex(*names):
     """The BibTeX entries of papers, by approach."""
-    return "```bibtex\n" + "\n\n".join(PAPERS[name] for name in names) + "\n```"
+    return "```bibtex\n" + "\n\n".join(PAPERS[name].bibtex for name in names) + "\n```"
 
 
 BLOCKS = {function.__name__: function for function in (measured, methods, paper, bibtex)}

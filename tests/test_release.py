@@ -12,7 +12,7 @@ import yaml
 
 import zoo
 from zoo import cli
-from zoo.citation import PAPERS
+from zoo.citation import PAPERS, paper_of
 from zoo.project import DOCUMENTATION, INDEX, REPOSITORY
 
 ROOT = pathlib.Path(zoo.__file__).parent.parent
@@ -164,15 +164,26 @@ def test_what_every_checkpoint_is_cited_as():
     for record in zoo.list_models():
         text = zoo.cite(record.name)
         paper, package = text.split("\n\n")
-        assert paper == PAPERS[record.approach] == zoo.cite(record.approach).split("\n\n")[0]
         assert zoo.cite() == package
-        # The same paper as the record's: its authors in their order, and its year.
-        authors, _, rest = record.paper.partition(": ")
-        cited = re.search(r"author = \{(.*)\}", paper)
-        assert cited is not None
-        surnames = [name.partition(",")[0] for name in cited[1].split(" and ")]
-        assert surnames == authors.split(", ")
-        assert f"year = {{{rest[-4:]}}}" in paper
+        expected = paper_of(record.paper)
+        assert expected is not None
+        assert paper == expected.bibtex
+
+
+def test_a_checkpoint_is_cited_as_the_loss_that_trained_it():
+    assert "author = {Losch, Max and" in zoo.cite("lc-lmt-cifar10")
+    assert "author = {Ono, Hajime and" in zoo.cite("lc-lmt-mnist")
+
+
+@pytest.mark.parametrize("paper", PAPERS.values(), ids=PAPERS)
+def test_both_forms_of_a_paper_are_of_the_same_paper(paper):
+    authors, _, rest = paper.reference.partition(": ")
+    cited = re.search(r"author = \{(.*)\}", paper.bibtex)
+    assert cited is not None
+    surnames = [name.partition(",")[0] for name in cited[1].split(" and ")]
+    assert [re.sub(r"\W", "", name) for name in surnames] == authors.split(", ")
+    assert f"year = {{{rest[-4:]}}}" in paper.bibtex
+    assert f"url = {{{paper.address}}}" in paper.bibtex
 
 
 @pytest.mark.parametrize("name", [*PAPERS, None])

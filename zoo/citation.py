@@ -1,16 +1,33 @@
 """BibTeX entries of the papers whose methods the models use, and of this package."""
 
-import re
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from zoo.project import INDEX
 
-if TYPE_CHECKING:
-    from zoo.hub.records import Record
 
-#: BibTeX entries of the papers, by approach as in ``Record.approach``.
+class Paper(NamedTuple):
+    """A paper whose method the models use.
+
+    Args:
+        reference: authors, title, venue and year in one line, as ``Record.paper`` has it.
+        bibtex: the BibTeX entry.
+    """
+
+    reference: str
+    bibtex: str
+
+    @property
+    def address(self) -> str:
+        """Address of the paper's page."""
+        return self.bibtex.partition("url = {")[2].partition("}")[0]
+
+
+#: The papers, by approach as in ``Record.approach``, and two whose losses the Lipschitz-margin
+#: networks can be trained with.
 PAPERS = {
-    "crt": """\
+    "crt": Paper(
+        "Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020",
+        """\
 @inproceedings{singla2020secondorder,
   author = {Singla, Sahil and Feizi, Soheil},
   title = {Second-Order Provable Defenses against Adversarial Attacks},
@@ -18,7 +35,10 @@ PAPERS = {
   year = {2020},
   url = {https://arxiv.org/abs/2006.00731},
 }""",
-    "double-backprop": """\
+    ),
+    "double-backprop": Paper(
+        "Seck, Loosli, Canu: L1-norm double backpropagation adversarial defense, ESANN 2019",
+        """\
 @inproceedings{seck2019l1norm,
   author = {Seck, Isma{\\"i}la and Loosli, Ga{\\"e}lle and Canu, St{\\'e}phane},
   title = {{L1}-norm double backpropagation adversarial defense},
@@ -26,7 +46,10 @@ PAPERS = {
   year = {2019},
   url = {https://arxiv.org/abs/1903.01715},
 }""",
-    "l2nnn": """\
+    ),
+    "l2nnn": Paper(
+        "Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019",
+        """\
 @inproceedings{qian2019l2nonexpansive,
   author = {Qian, Haifeng and Wegman, Mark N.},
   title = {{L2}-Nonexpansive Neural Networks},
@@ -34,7 +57,11 @@ PAPERS = {
   year = {2019},
   url = {https://arxiv.org/abs/1802.07896},
 }""",
-    "lc-lmt": """\
+    ),
+    "lc-lmt": Paper(
+        "Ono, Takahashi, Kakizaki: Lightweight Lipschitz Margin Training for Certified Defense "
+        "against Adversarial Examples, 2018",
+        """\
 @misc{ono2018lightweight,
   author = {Ono, Hajime and Takahashi, Tsubasa and Kakizaki, Kazuya},
   title = {Lightweight {L}ipschitz Margin Training for Certified Defense against Adversarial
@@ -44,7 +71,11 @@ PAPERS = {
   archiveprefix = {arXiv},
   url = {https://arxiv.org/abs/1811.08080},
 }""",
-    "linf-dist": """\
+    ),
+    "linf-dist": Paper(
+        "Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with "
+        "ℓ∞-dist Neurons, ICML 2021",
+        """\
 @inproceedings{zhang2021linfdist,
   author = {Zhang, Bohang and Cai, Tianle and Lu, Zhou and He, Di and Wang, Liwei},
   title = {Towards Certifying $\\ell_\\infty$ Robustness using Neural Networks with
@@ -53,7 +84,11 @@ PAPERS = {
   year = {2021},
   url = {https://proceedings.mlr.press/v139/zhang21b.html},
 }""",
-    "lmt": """\
+    ),
+    "lmt": Paper(
+        "Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training: Scalable Certification of "
+        "Perturbation Invariance for Deep Neural Networks, NeurIPS 2018",
+        """\
 @inproceedings{tsuzuku2018lipschitzmargin,
   author = {Tsuzuku, Yusuke and Sato, Issei and Sugiyama, Masashi},
   title = {{L}ipschitz-Margin Training: Scalable Certification of Perturbation Invariance for Deep
@@ -62,6 +97,32 @@ PAPERS = {
   year = {2018},
   url = {https://arxiv.org/abs/1802.04034},
 }""",
+    ),
+    "calibrated": Paper(
+        "Losch, Stutz, Schiele, Fritz: Certified Robust Models with Slack Control and Large "
+        "Lipschitz Constants, GCPR 2023",
+        """\
+@inproceedings{losch2023slackcontrol,
+  author = {Losch, Max and Stutz, David and Schiele, Bernt and Fritz, Mario},
+  title = {Certified Robust Models with Slack Control and Large {L}ipschitz Constants},
+  booktitle = {DAGM German Conference on Pattern Recognition (GCPR)},
+  year = {2023},
+  url = {https://arxiv.org/abs/2309.06166},
+}""",
+    ),
+    "crm": Paper(
+        "Fazlyab, Entesari, Roy, Chellappa: Certified Robustness via Dynamic Margin Maximization "
+        "and Improved Lipschitz Regularization, NeurIPS 2023",
+        """\
+@inproceedings{fazlyab2023dynamicmargin,
+  author = {Fazlyab, Mahyar and Entesari, Taha and Roy, Aniket and Chellappa, Rama},
+  title = {Certified Robustness via Dynamic Margin Maximization and Improved {L}ipschitz
+           Regularization},
+  booktitle = {Advances in Neural Information Processing Systems (NeurIPS)},
+  year = {2023},
+  url = {https://arxiv.org/abs/2310.00116},
+}""",
+    ),
 }
 
 _PACKAGE = """\
@@ -73,27 +134,31 @@ _PACKAGE = """\
 }}"""
 
 
-def paper_address(approach: str) -> str | None:
-    """Address of an approach's paper; None for an approach that the zoo does not know.
+def paper_of(reference: str) -> Paper | None:
+    """The paper that a model names; None for a paper that the zoo does not know.
+
+    Args:
+        reference: the paper as in ``Record.paper``.
 
     Examples:
-        >>> from zoo.citation import paper_address
-        >>> paper_address("l2nnn")
+        >>> import zoo
+        >>> from zoo.citation import paper_of
+        >>> paper_of(zoo.info("l2nnn-digits").paper).address
         'https://arxiv.org/abs/1802.07896'
     """
-    found = re.search(r"url = \{(.+?)\}", PAPERS.get(approach, ""))
-    return found[1] if found else None
+    return next((paper for paper in PAPERS.values() if paper.reference == reference), None)
 
 
 def cite(name: str | None = None) -> str:
     """BibTeX entries to cite for a model.
 
     Args:
-        name: name of a checkpoint in the catalog, or an approach, such as ``"linf-dist"``; None for
-            this package alone.
+        name: name of a checkpoint in the catalog, or an approach, such as ``"linf-dist"``, or a
+            loss, ``"calibrated"`` or ``"crm"``; None for this package alone.
 
     Returns:
-        The entry of the approach's paper, and that of this package, separated by an empty line.
+        The entry of the paper that the model was trained by, and that of this package, separated by
+        an empty line.
 
     Raises:
         TypeError: if the name is not text.
@@ -109,6 +174,7 @@ def cite(name: str | None = None) -> str:
 
     entries = [_PACKAGE.format(version=__version__, url=INDEX)]
     if name is not None:
-        record: Record | None = None if name in PAPERS else catalog.info(name)
-        entries.insert(0, PAPERS[name if record is None else record.approach])
+        paper = PAPERS[name] if name in PAPERS else paper_of(catalog.info(name).paper)
+        if paper is not None:
+            entries.insert(0, paper.bibtex)
     return "\n\n".join(entries)

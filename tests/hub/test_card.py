@@ -8,7 +8,7 @@ from PIL import Image
 
 import zoo
 from tests.evaluation.leaderboard.records import changed
-from zoo.citation import PAPERS
+from zoo.citation import paper_of
 from zoo.hub import catalog
 from zoo.hub.card import card, write_card
 
@@ -50,7 +50,10 @@ def test_what_a_reader_needs_is_there(record):
     assert {option for _, option in commands} == {"--measure", "--certify", "--attacks"}
     for recipe, _ in commands:
         assert (ROOT / "training" / "recipes" / f"{recipe}.toml").is_file()
-    assert f"```bibtex\n{PAPERS[record.approach]}\n```" in text
+    paper = paper_of(record.paper)
+    assert paper is not None
+    assert f"```bibtex\n{paper.bibtex}\n```" in text
+    assert f"[paper]({paper.address})" in text
     for title in ("Results", "Intended use and limits", "Reproduce", "Licence and citation"):
         assert f"\n## {title}\n" in text
     assert f'zoo.load("{record.name}")' in text

@@ -10,7 +10,7 @@ SUMMARY = "Print the BibTeX entries to cite for a model."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "name", nargs="?", help="model name or approach (default: this package alone)"
+        "name", nargs="?", help="model name, approach or loss (default: this package alone)"
     )
 
 

@@ -3,7 +3,7 @@
 import pathlib
 from typing import Any
 
-from zoo.citation import PAPERS, paper_address
+from zoo.citation import Paper, paper_of
 from zoo.data.registry import DATASETS
 from zoo.epsilon import Epsilon
 from zoo.hub.checkpoint import CARD, PICTURE
@@ -127,7 +127,7 @@ def card(record: Record, folder: Path | None = None) -> str:
         f"| {' | '.join(line)} | {r.accuracy:.2%} | {_interval(r)} |"
         for line, r in zip(lines, certified, strict=True)
     )
-    address = paper_address(record.approach)
+    paper = paper_of(record.paper)
     text = _TEXT.format(
         name=record.name,
         architecture=record.architecture,
@@ -168,8 +168,8 @@ def card(record: Record, folder: Path | None = None) -> str:
         docs=approach_page(record.approach),
         recipe_page=source_page(f"training/recipes/{run.recipe}.toml"),
         models=source_page("MODELS.md"),
-        paper_link="" if address is None else f"[paper]({address}) · ",
-        bibtex=_bibtex(record.approach),
+        paper_link=f"[paper]({paper.address}) · " if paper else "",
+        bibtex=_bibtex(paper),
     )
     return f"---\n{_metadata(record).to_yaml()}\n---\n{text}"
 
@@ -270,10 +270,8 @@ def _share(count: int, n: int) -> str:
     return f"{count / n:.1%}" if n else "–"
 
 
-def _bibtex(approach: str) -> str:
-    if approach not in PAPERS:
-        return ""
-    return f"\n```bibtex\n{PAPERS[approach]}\n```\n"
+def _bibtex(paper: Paper | None) -> str:
+    return f"\n```bibtex\n{paper.bibtex}\n```\n" if paper else ""
 
 
 def _images(name: str) -> str:

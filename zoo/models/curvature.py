@@ -16,6 +16,7 @@ from zoo.certificates.curvature import deciding_radii, pairs_of
 from zoo.certificates.curvature import radii as radii_of
 from zoo.certificates.local_curvature import enlarged
 from zoo.certificates.pairs import PAIRS
+from zoo.citation import PAPERS
 from zoo.epsilon import Epsilon
 from zoo.losses.curvature import PairCurvature
 from zoo.losses.worst_case import own_class
@@ -99,9 +100,7 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
 
     @property
     def paper(self) -> str:
-        return (
-            "Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020"
-        )
+        return PAPERS["crt"].reference
 
     @property
     def architecture(self) -> str:

@@ -9,6 +9,7 @@ from keras import ops
 
 from zoo.certificates import CertifiedBatch
 from zoo.certificates.network_bounds import NetworkBounds
+from zoo.citation import PAPERS
 from zoo.epsilon import Epsilon
 from zoo.losses import JacobianL1
 from zoo.losses.worst_case import own_class
@@ -94,7 +95,7 @@ class DoubleBackpropNet(WrappedModel):
 
     @property
     def paper(self) -> str:
-        return "Seck, Loosli, Canu: L1-norm double backpropagation adversarial defense, ESANN 2019"
+        return PAPERS["double-backprop"].reference
 
     @property
     def architecture(self) -> str:

@@ -14,6 +14,7 @@ from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.certificates import CertifiedBatch, LogitCertificate
 from zoo.certificates.lipschitz_network import network_radii
 from zoo.certificates.pairs import PAIRS
+from zoo.citation import PAPERS
 from zoo.epsilon import Epsilon
 from zoo.losses import CertifiedRadiusMaximization, ConfidenceGap, WorstCaseCrossEntropy
 from zoo.models import l2_networks
@@ -142,7 +143,7 @@ class L2NonexpansiveNet(CertifiedModel):
 
     @property
     def paper(self) -> str:
-        return "Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019"
+        return PAPERS["l2nnn"].reference
 
     @property
     def architecture(self) -> str:

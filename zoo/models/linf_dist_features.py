@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from zoo.callbacks import PSchedule
+from zoo.citation import PAPERS
 from zoo.layers import LinfDistance, MeanShift
 from zoo.models.base import CertifiedModel
 from zoo.models.training_epsilon import TrainingEpsilon
@@ -130,10 +131,7 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
 
     @property
     def paper(self) -> str:
-        return (
-            "Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with "
-            "ℓ∞-dist Neurons, ICML 2021"
-        )
+        return PAPERS["linf-dist"].reference
 
     def with_new_head(self, num_classes: int) -> "CertifiedModel":
         """A copy of the model with an untrained head, to be fine-tuned.

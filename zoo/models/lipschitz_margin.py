@@ -15,6 +15,7 @@ from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.certificates import CertifiedBatch, LogitCertificate
 from zoo.certificates.lipschitz_network import logit_error, network_radii
 from zoo.certificates.pairs import PAIRS
+from zoo.citation import PAPERS
 from zoo.losses import CalibratedMargin, CertifiedRadiusMaximization, LipschitzMargin
 from zoo.losses.lipschitz_loss import LipschitzLoss
 from zoo.models.base import of_this_model
@@ -35,35 +36,14 @@ CONSTANTS = {"product": LipschitzNetwork, "liplt": LipLTNetwork}
 class _Variant(NamedTuple):
     title: str
     loss: Callable[..., LipschitzLoss]
-    paper: str
 
 
-#: The losses that the model can choose by default.
+#: The losses that the model can choose by default, by name as in ``zoo.citation.PAPERS``.
 VARIANTS = {
-    "lmt": _Variant(
-        "LMT",
-        functools.partial(LipschitzMargin, variant="lmt"),
-        "Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training: Scalable Certification of "
-        "Perturbation Invariance for Deep Neural Networks, NeurIPS 2018",
-    ),
-    "lc-lmt": _Variant(
-        "LC-LMT",
-        functools.partial(LipschitzMargin, variant="lc-lmt"),
-        "Ono, Takahashi, Kakizaki: Lightweight Lipschitz Margin Training for Certified Defense "
-        "against Adversarial Examples, 2018",
-    ),
-    "calibrated": _Variant(
-        "calibrated Lipschitz margin",
-        CalibratedMargin,
-        "Losch, Stutz, Schiele, Fritz: Certified Robust Models with Slack Control and Large "
-        "Lipschitz Constants, GCPR 2023",
-    ),
-    "crm": _Variant(
-        "certified radius maximisation",
-        CertifiedRadiusMaximization,
-        "Fazlyab, Entesari, Roy, Chellappa: Certified Robustness via Dynamic Margin Maximization "
-        "and Improved Lipschitz Regularization, NeurIPS 2023",
-    ),
+    "lmt": _Variant("LMT", functools.partial(LipschitzMargin, variant="lmt")),
+    "lc-lmt": _Variant("LC-LMT", functools.partial(LipschitzMargin, variant="lc-lmt")),
+    "calibrated": _Variant("calibrated Lipschitz margin", CalibratedMargin),
+    "crm": _Variant("certified radius maximisation", CertifiedRadiusMaximization),
 }
 
 
@@ -168,7 +148,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
 
     @property
     def paper(self) -> str:
-        return VARIANTS[self.variant].paper
+        return PAPERS[self.variant].reference
 
     @property
     def architecture(self) -> str:

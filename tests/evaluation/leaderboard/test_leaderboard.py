@@ -155,7 +155,7 @@ def test_every_row_leads_to_pages_that_exist():
         assert page, f"{row['approach']} has no page"
         assert (ROOT / "docs" / f"{page}.md").is_file()
         assert row["paper_address"].startswith("https://")
-    assert {row["paper_address"] for row in rows([changed(approach="mine")])} == {None}
+    assert {row["paper_address"] for row in rows([changed(paper="mine")])} == {None}
     assert {row["docs"] for row in rows([changed(approach="mine")])} == {DOCUMENTATION}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from zoo.citation import paper_address
+from zoo.citation import paper_of
 from zoo.epsilon import Epsilon
 from zoo.hub.records import AttackResult, CertifiedResult, Record
 from zoo.project import approach_page, source_page
@@ -71,6 +71,7 @@ def best_rows(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def _row(record: Record, result: CertifiedResult) -> dict[str, Any]:
     strongest = _strongest_attack(record, result)
     cost = record.metrics.cost
+    paper = paper_of(record.paper)
     # The recorded cost is that of one method, and does not apply to the others.
     if cost is not None and cost.method != result.method:
         cost = None
@@ -80,7 +81,7 @@ def _row(record: Record, result: CertifiedResult) -> dict[str, Any]:
         "approach": record.approach,
         "architecture": record.architecture,
         "paper": record.paper,
-        "paper_address": paper_address(record.approach),
+        "paper_address": paper.address if paper else None,
         "card": source_page(f"weights/{record.name}/README.md"),
         "recipe": source_page(f"training/recipes/{record.training.recipe}.toml"),
         "docs": approach_page(record.approach),
