@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 from PIL import Image
@@ -87,6 +88,13 @@ def test_the_classes_are_those_of_the_curve():
         share = 100 * counts.certified[place] / counts.n[place]
         assert float(certified) == pytest.approx(share, abs=0.05)
     assert f"certified, eps {counts.eps} |" in card(record)
+    mean = re.search(
+        r"^\| mean of the classes.* \| 500 \| ([\d.]+)% \| ([\d.]+)% \|$", card(record), re.M
+    )
+    assert mean is not None
+    for shown, numbers in zip(mean.groups(), (counts.clean, counts.certified), strict=True):
+        share = 100 * np.mean(np.array(numbers) / counts.n)
+        assert float(shown) == pytest.approx(share, abs=0.05)
 
 
 def test_a_card_without_a_curve_shows_none_and_removes_the_old_picture(tmp_path):

@@ -1,6 +1,7 @@
 """The model card of a checkpoint, with the Hub's evaluation-result metadata."""
 
 import pathlib
+import statistics
 from typing import Any
 
 from zoo.citation import Paper, paper_of
@@ -263,7 +264,20 @@ def _by_class(curve: Curve, dataset: str) -> str:
         )
     ]
     head = f"| class | images | clean | certified, eps {counts.eps} |\n|---|---|---|---|"
-    return "\n".join(["\nBy class:\n", head, *rows, ""])
+    clean, certified = (_balanced(number, counts.n) for number in (counts.clean, counts.certified))
+    rows.append(f"| mean of the classes (balanced) | {sum(counts.n):,} | {clean} | {certified} |")
+    text = "\n".join(["\nBy class:\n", head, *rows, ""])
+    if len(counts.n) == 2:
+        text += (
+            f"\nThe accuracy of the class {names[1]} is the sensitivity, and that of the class "
+            f"{names[0]} is the specificity.\n"
+        )
+    return text
+
+
+def _balanced(numbers: list[int], of: list[int]) -> str:
+    shares = [number / n for number, n in zip(numbers, of, strict=True) if n]
+    return f"{statistics.mean(shares):.1%}"
 
 
 def _share(count: int, n: int) -> str:
