@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -146,6 +147,32 @@ def test_evaluate_and_attack_take_them_too(capsys, folder, keras_model):
     assert changed.any()
     assert found["accuracy"] is None
     assert zoo.data.load(folder / "attacked.npz").labels is None
+
+
+def test_evaluate_by_class(capsys, tmp_path, digits):
+    """Two of ten classes have images."""
+    names = ["round", "straight", *map(str, range(2, 10))]
+    zeros, ones = digits.images[digits.labels == 0][:3], digits.images[digits.labels == 1][:1]
+    for name, images in {"round": zeros, "straight": ones}.items():
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(np.rint(images[..., 0] * 255).astype(np.uint8)):
+            Image.fromarray(image).save(tmp_path / name / f"{i}.png")
+    arguments = ("evaluate", "linf-dist-digits", "--data", tmp_path, "--eps", "0.1")
+    arguments += ("--attacks", "none", "--by-class", "--classes", ",".join(names))
+    found = result_of(capsys, *arguments)
+    classes = found["by_class"]
+    assert classes["classes"] == names
+    assert classes["n"] == [3, 1] + [0] * 8
+    assert classes["clean"][2:] == [None] * 8
+    for of_all, of_each in (
+        (found["clean"], classes["clean"]),
+        (found["rows"][0]["certified"], classes["rows"][0]["certified"]),
+    ):
+        assert of_all == pytest.approx((3 * of_each[0] + of_each[1]) / 4)
+    code, out, err = run(capsys, *map(str, arguments), "--quiet")
+    assert code == 0, err
+    assert re.search(r"^round +3 ", out, re.MULTILINE)
+    assert "balanced" in out
 
 
 def test_a_model_of_pixels_in_another_range(capsys, folder):

@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="look for the nearest image that is classified otherwise, of each image",
     )
+    parser.add_argument(
+        "--by-class",
+        action="store_true",
+        help="show the accuracies of each class, and those in which every class counts alike",
+    )
     parser.add_argument("--plot", help="draw the certified-accuracy curve into this file")
     add_csv(parser)
     parser.add_argument(
@@ -107,6 +112,10 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         for (name, _, images, _), report in zip(jobs, reports, strict=True):
             results.append({"model": name, "data": images.name, **report.to_dict()})
             texts.append(f"{name} on {images.name}\n{report}")
+            if options.by_class:
+                classes = report.by_class(images.class_names)
+                results[-1]["by_class"] = classes.to_dict()
+                texts[-1] += f"\n\n{classes.table()}\n\n{classes.balanced()}"
             if options.plot:
                 draw(options.plot, report.plot)
             if options.csv:
