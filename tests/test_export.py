@@ -68,6 +68,17 @@ def test_round_trip(name, kind, tmp_path):
     assert (stored.radius(logits) <= radius).all()
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow exports to ONNX")
+def test_layers_of_equal_shape_are_exported_to_onnx(tmp_path):
+    """TensorFlow merged what their loops had in common, which left operations ONNX has not."""
+    model = zoo.models.LinfDistNet((4, 4, 1), 3, width=16, depth=4)
+    model.p = np.inf
+    path = str(tmp_path / "program.onnx")
+    model.export(path, format="onnx", verbose=False)
+    x = images_for(model)
+    np.testing.assert_allclose(run_onnx(path, x), model.logits(x), atol=1e-5)
+
+
 def test_convolutions_of_distances(tmp_path):
     """A program of any batch size, of a network that pads, strides and has groups."""
     inputs = keras.Input((9, 9, 2))

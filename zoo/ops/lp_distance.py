@@ -250,7 +250,14 @@ def _portable_forward(x: Tensor, w: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
 
     # One block of units is computed at a time: (blocks, size, inputs) -> (blocks, batch, size).
     size = _block_size(units, _batch(x) * inputs)
-    u, total = ops.map(block, ops.reshape(_fill(w, size, axis=0), (-1, size, inputs)))
+    blocks = ops.reshape(_fill(w, size, axis=0), (-1, size, inputs))
+    if x.shape[0] is None:
+        # TensorFlow builds an exported program for any batch. It lets equal loops of two layers
+        # share nodes, which the converter to ONNX cannot read, so the program contains no loop.
+        pairs = zip(*map(block, ops.unstack(blocks, -(-units // size))), strict=True)
+        u, total = (ops.stack(parts) for parts in pairs)
+    else:
+        u, total = ops.map(block, blocks)
 
     def join(blocks: Tensor) -> Tensor:
         joined = ops.transpose(blocks, (1, 0, 2))
