@@ -16,8 +16,8 @@ import re
 from training.tables import papers
 from training.tables.markdown import markdown
 from training.tables.rows import tables
-from zoo.citation import PAPERS
 from zoo.hub import catalog
+from zoo.papers import PAPERS
 
 DOCS = pathlib.Path(__file__).parent / "docs"
 _NORMS = {"linf": "ℓ∞", "l2": "L2"}

@@ -12,7 +12,7 @@ import yaml
 
 import zoo
 from zoo import cli
-from zoo.citation import PAPERS, paper_of
+from zoo.papers import PAPERS, paper_of
 from zoo.project import DOCUMENTATION, INDEX, REPOSITORY
 
 ROOT = pathlib.Path(zoo.__file__).parent.parent

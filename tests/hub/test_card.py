@@ -9,9 +9,9 @@ from PIL import Image
 
 import zoo
 from tests.evaluation.leaderboard.records import changed
-from zoo.citation import paper_of
 from zoo.hub import catalog
 from zoo.hub.card import card, write_card
+from zoo.papers import paper_of
 
 ROOT = catalog.WEIGHTS.parent
 RECORDS = [pytest.param(record, id=record.name) for record in catalog.list_models()]

@@ -4,12 +4,12 @@ import pathlib
 import statistics
 from typing import Any
 
-from zoo.citation import Paper, paper_of
 from zoo.data.registry import DATASETS
 from zoo.epsilon import Epsilon
 from zoo.hub.checkpoint import CARD, PICTURE
 from zoo.hub.curve import ByClass, Curve, curve_of
 from zoo.hub.records import AttackResult, CertifiedResult, NearestFlips, Record, Seeds
+from zoo.papers import Paper, paper_of
 from zoo.project import INDEX, REPOSITORY, approach_page, source_page
 from zoo.typing import Path
 from zoo.utils.whole_file import write_whole

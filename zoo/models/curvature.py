@@ -16,7 +16,6 @@ from zoo.certificates.curvature import deciding_radii, pairs_of
 from zoo.certificates.curvature import radii as radii_of
 from zoo.certificates.local_curvature import enlarged
 from zoo.certificates.pairs import PAIRS
-from zoo.citation import PAPERS
 from zoo.epsilon import Epsilon
 from zoo.losses.curvature import PairCurvature
 from zoo.losses.worst_case import own_class
@@ -25,6 +24,7 @@ from zoo.models.curvature_networks import NETWORKS
 from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.models.wrapped_model import WrappedModel
 from zoo.ops.gradients import input_gradient
+from zoo.papers import PAPERS
 from zoo.typing import Array, ArrayLike, Budget, Norm, Tensor
 from zoo.utils import checks, inputs
 

@@ -9,7 +9,6 @@ from keras import ops
 
 from zoo.certificates import CertifiedBatch
 from zoo.certificates.network_bounds import NetworkBounds
-from zoo.citation import PAPERS
 from zoo.epsilon import Epsilon
 from zoo.losses import JacobianL1
 from zoo.losses.worst_case import own_class
@@ -17,6 +16,7 @@ from zoo.models.base import of_this_model
 from zoo.models.double_backprop_networks import NETWORKS
 from zoo.models.wrapped_model import WrappedModel
 from zoo.ops.gradients import input_gradient
+from zoo.papers import PAPERS
 from zoo.typing import Array, Budget, Norm, Tensor
 from zoo.utils import checks
 

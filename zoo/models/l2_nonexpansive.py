@@ -14,7 +14,6 @@ from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.certificates import CertifiedBatch, LogitCertificate
 from zoo.certificates.lipschitz_network import network_radii
 from zoo.certificates.pairs import PAIRS
-from zoo.citation import PAPERS
 from zoo.epsilon import Epsilon
 from zoo.losses import CertifiedRadiusMaximization, ConfidenceGap, WorstCaseCrossEntropy
 from zoo.models import l2_networks
@@ -22,6 +21,7 @@ from zoo.models.base import CertifiedModel, of_this_model
 from zoo.ops import NormEstimate
 from zoo.ops.float32 import sum_rounding
 from zoo.ops.parametrizations import Parametrization
+from zoo.papers import PAPERS
 from zoo.typing import Array, ArrayLike, BatchShape, Budget, Norm, Tensor
 from zoo.utils import checks
 

@@ -9,12 +9,12 @@ import numpy as np
 from keras import ops
 
 from zoo.callbacks import PSchedule
-from zoo.citation import PAPERS
 from zoo.layers import LinfDistance, MeanShift
 from zoo.models.base import CertifiedModel
 from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.ops.float32 import UNIT_ROUNDOFF
 from zoo.ops.lp_distance import Implementation
+from zoo.papers import PAPERS
 from zoo.typing import Array, ArrayLike, BatchShape, Budget, Tensor
 from zoo.utils import checks
 

@@ -15,7 +15,6 @@ from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.certificates import CertifiedBatch, LogitCertificate
 from zoo.certificates.lipschitz_network import logit_error, network_radii
 from zoo.certificates.pairs import PAIRS
-from zoo.citation import PAPERS
 from zoo.losses import CalibratedMargin, CertifiedRadiusMaximization, LipschitzMargin
 from zoo.losses.lipschitz_loss import LipschitzLoss
 from zoo.models.base import of_this_model
@@ -24,6 +23,7 @@ from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.models.wrapped_model import WrappedModel
 from zoo.ops import NormEstimate
 from zoo.ops.float32 import sum_rounding
+from zoo.papers import PAPERS
 from zoo.typing import Array, Budget, Norm
 
 #: The Lipschitz constants from which the margin that training demands can be computed: that of
@@ -38,7 +38,7 @@ class _Variant(NamedTuple):
     loss: Callable[..., LipschitzLoss]
 
 
-#: The losses that the model can choose by default, by name as in ``zoo.citation.PAPERS``.
+#: The losses that the model can choose by default, by name as in ``zoo.papers.PAPERS``.
 VARIANTS = {
     "lmt": _Variant("LMT", functools.partial(LipschitzMargin, variant="lmt")),
     "lc-lmt": _Variant("LC-LMT", functools.partial(LipschitzMargin, variant="lc-lmt")),

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from zoo.citation import paper_of
 from zoo.epsilon import Epsilon
 from zoo.hub.records import AttackResult, CertifiedResult, Record
+from zoo.papers import paper_of
 from zoo.project import approach_page, source_page
 from zoo.utils.wilson import wilson
 
