@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import shutil
 
@@ -230,10 +231,11 @@ def _metrics(model, test, recipe, verbose=0) -> tuple[Measurement, Certificate]:
     labels = test.required_labels()
     known = {report.method: report.certificate} if report.n == len(test) else {}
     certified, tightest = _certified(model, test, recipe, verbose, known)
+    right = tightest.prediction == labels
     metrics = Measurement(
         n=len(test),
         split="test",
-        clean=float(np.mean(tightest.prediction == labels)),
+        clean=float(right.mean()) if len(right) else math.nan,
         certified=certified,
         attacked=_attacked(report, recipe),
         nearest=_nearest(model, test, recipe, verbose),

@@ -174,7 +174,7 @@ def test_rounding_is_never_up(radius):
 def test_the_search_by_margin_ends_close_below_the_root(at_zero, slope, bend, kink):
     asked = []
 
-    def margin(eps):
+    def margin(_, eps):
         values = at_zero - slope * eps - bend * np.maximum(eps - kink, 0) ** 2
         asked.extend(zip(eps, values, strict=True))
         return values
@@ -182,13 +182,39 @@ def test_the_search_by_margin_ends_close_below_the_root(at_zero, slope, bend, ki
     found = largest_by_margin(margin, np.array([at_zero]), first=1e-3, upper=1.0, steps=12)[0]
     proved = [eps for eps, value in asked if value > 0]
     assert found == max(proved, default=0.0)
-    root = scipy.optimize.brentq(lambda e: margin(np.array([e]))[0] if e else at_zero, 0, 1e4)
+    root = scipy.optimize.brentq(lambda e: margin(None, np.array([e]))[0] if e else at_zero, 0, 1e4)
     if root > 1e-3:
         assert found >= 0.9 * min(root, 1.0)
 
 
 def test_the_search_by_margin_certifies_nothing_from_nothing():
     found = largest_by_margin(
-        lambda eps: np.full(3, np.nan), np.array([1.0, 0.0, np.nan]), first=1e-3, upper=1.0
+        lambda places, _: np.full(len(places), np.nan),
+        np.array([1.0, 0.0, np.nan]),
+        first=1e-3,
+        upper=1.0,
     )
     np.testing.assert_array_equal(found, 0.0)
+
+
+def test_the_search_by_margin_leaves_images_out_that_are_done():
+    """Each image is searched as if it were alone, and not beyond a thousandth of its radius."""
+    roots, powers = np.array([0.01, 0.2, 0.03]), np.array([1.0, 3.0, 1.5])
+
+    def search(chosen):
+        asked = np.zeros(len(chosen), int)
+
+        def margin(places, eps):
+            asked[places] += 1
+            return 1.0 - (eps / roots[chosen][places]) ** powers[chosen][places]
+
+        found = largest_by_margin(margin, np.ones(len(chosen)), first=1e-3, upper=1.0, steps=12)
+        return found, asked
+
+    together, asked = search(np.arange(3))
+    alone = [search(np.array([i])) for i in range(3)]
+    np.testing.assert_array_equal(together, [found[0] for found, _ in alone])
+    np.testing.assert_array_equal(asked, [count[0] for _, count in alone])
+    assert (asked < 12).all()
+    np.testing.assert_allclose(together, roots, rtol=3e-3, atol=0)
+    assert (together <= roots).all()

@@ -284,12 +284,13 @@ class NetworkBounds:
         classes, at_zero = np.argmax(logits, axis=1), margin(logits) - least_margin
         finished = True
 
-        def margins(eps: Array) -> Array:
+        def margins(places: Array, eps: Array) -> Array:
             nonlocal finished
             if time_is_up():
                 finished = False
                 return np.full(len(eps), -np.inf)
-            return self.margins(x, classes, eps, norm, method, bounds) - least_margin
+            lead = self.margins(x[places], classes[places], eps, norm, method, bounds)
+            return lead - least_margin
 
         found = largest_by_margin(margins, at_zero, first=first, upper=upper, steps=_STEPS)
         return found, finished
