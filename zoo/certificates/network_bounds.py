@@ -36,7 +36,7 @@ from zoo.utils.norms import norm_of
 from zoo.utils.progress import track_part
 
 # "auto" does not choose "crown" if the rows of one pass have more entries than this, which takes
-# about 5 seconds of a processor for a radius.
+# about 3 seconds of a processor for a radius.
 _LARGE = 20_000_000
 # Largest number of entries in a tensor; it limits how many images are bounded at the same time.
 _BLOCK = 1 << 23
