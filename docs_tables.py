@@ -32,10 +32,19 @@ def measured(approach, *attacks):
         attacks: names of attacks that get a column each; without any, there is one column with the
             accuracy under the strongest attack that was tried.
     """
-    records = catalog.list_models(approach=approach)
-    (norm,) = {_NORMS[record.norm] for record in records}
+    return _accuracies(catalog.list_models(approach=approach), attacks)
+
+
+def of_images(dataset):
+    """The same for all checkpoints of an image set."""
+    return _accuracies(catalog.list_models(dataset=dataset), ())
+
+
+def _accuracies(records, attacks):
+    norms = {_NORMS[record.norm] for record in records}
     columns = [f"{name}, %" for name in attacks] or ["attacked, %"]
-    rows = [["checkpoint", "clean, %", f"{norm} eps", *columns, "certified, %", "images", "ms"]]
+    eps = f"{next(iter(norms))} eps" if len(norms) == 1 else "eps"
+    rows = [["checkpoint", "clean, %", eps, *columns, "certified, %", "images", "ms"]]
     rows.append(["---"] + ["---:"] * (len(rows[0]) - 1))
     for record in records:
         metrics = record.metrics
@@ -50,7 +59,7 @@ def measured(approach, *attacks):
                 [
                     f"`{record.name}`",
                     percent(metrics.clean, metrics.n),
-                    best.eps,
+                    best.eps if len(norms) == 1 else f"{_NORMS[best.norm]} {best.eps}",
                     *map(_strongest, found),
                     percent(best.accuracy, best.n),
                     " / ".join(counts),
@@ -87,7 +96,7 @@ def bibtex(*names):
     return "```bibtex\n" + "\n\n".join(PAPERS[name].bibtex for name in names) + "\n```"
 
 
-BLOCKS = {function.__name__: function for function in (measured, methods, paper, bibtex)}
+BLOCKS = {function.__name__: function for function in (measured, of_images, methods, paper, bibtex)}
 
 
 def percent(accuracy, n):

@@ -10,7 +10,8 @@ def hardware():
     """One line naming the processor, the cores used and the accelerator, if any."""
     accelerators = [d for d in keras.distribution.list_devices() if not d.lower().startswith("cpu")]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parts = [f"{cores} cores of {_processor()}", *accelerators]
+    noun = "core" if cores == 1 else "cores"
+    parts = [f"{cores} {noun} of {_processor()}", *accelerators]
     return ", ".join(parts)
 
 

@@ -65,7 +65,7 @@ def certify(
             accepted too.
         method: one of :data:`zoo.certificates.pairs.METHODS`; ``"exact"``, for small networks of
             ReLUs in ℓ∞; or ``"auto"``, which takes ``"crown"``; ``"crown-interval"`` where the
-            sizes of the layers say that ``"crown"`` would take more than about five seconds an
+            sizes of the layers say that ``"crown"`` would take more than about three seconds an
             image; and ``"interval"`` if a layer has interval bounds only.
         valid_range: ``(low, high)``, the range of valid inputs, perturbed ones included: numbers,
             such as ``(0, 255)`` for a model that takes bytes, or arrays that broadcast to an input,
