@@ -1,5 +1,7 @@
 """Exported programs give the same logits, and certificates made from these are the same."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import zoo
 from tests.backend import BACKEND
 from zoo.certificates import LogitCertificate
 from zoo.hub import catalog
+from zoo.ops.lp_distance import without_loops
 
 DIGITS = [record.name for record in catalog.list_models(dataset="digits")]
 OTHERS = [record.name for record in catalog.list_models() if record.name not in DIGITS]
@@ -69,14 +72,32 @@ def test_round_trip(name, kind, tmp_path):
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow exports to ONNX")
-def test_layers_of_equal_shape_are_exported_to_onnx(tmp_path):
-    """TensorFlow merged what their loops had in common, which left operations ONNX has not."""
+def test_layers_of_equal_shape_are_exported_to_onnx(tmp_path, monkeypatch):
+    """TensorFlow merges what their loops have in common, which leaves operations ONNX has not."""
+    module = sys.modules[without_loops.__module__]
+    monkeypatch.setattr(module, "_BLOCK_TRIPLES", 256 * 16 * 6)  # six units at once
     model = zoo.models.LinfDistNet((4, 4, 1), 3, width=16, depth=4)
     model.p = np.inf
+    model.export(str(tmp_path / "program"), verbose=False)
     path = str(tmp_path / "program.onnx")
     model.export(path, format="onnx", verbose=False)
     x = images_for(model)
     np.testing.assert_allclose(run_onnx(path, x), model.logits(x), atol=1e-5)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow exports to ONNX")
+def test_equal_convolutions_are_exported_to_onnx(tmp_path):
+    inputs = keras.Input((6, 6, 2))
+    z = inputs
+    for _ in range(3):
+        layer = zoo.layers.LinfDistanceConv2D(2, 3, padding="same", implementation="portable")
+        z = layer(z)
+    network, path = keras.Model(inputs, z), str(tmp_path / "program.onnx")
+    x = np.random.default_rng(0).uniform(size=(5, 6, 6, 2)).astype("float32")
+    expected = keras.ops.convert_to_numpy(network(x))
+    with without_loops():
+        network.export(path, format="onnx", verbose=False)
+    np.testing.assert_allclose(run_onnx(path, x), expected, atol=1e-5)
 
 
 def test_convolutions_of_distances(tmp_path):

@@ -197,6 +197,19 @@ def test_the_search_by_margin_certifies_nothing_from_nothing():
     np.testing.assert_array_equal(found, 0.0)
 
 
+@pytest.mark.parametrize("beyond", [9e-4, 1e-4])
+def test_the_search_by_margin_goes_on_where_a_bound_is_infinite(beyond):
+    """The first trial leaves float32's range."""
+    found = largest_by_margin(
+        lambda _, eps: np.where(eps > beyond, -np.inf, 1.0 - 10 * eps),
+        np.ones(1),
+        first=1e-3,
+        upper=1.0,
+        steps=10,
+    )[0]
+    assert 0.8 * beyond < found <= beyond
+
+
 def test_the_search_by_margin_leaves_images_out_that_are_done():
     """Each image is searched as if it were alone, and not beyond a thousandth of its radius."""
     roots, powers = np.array([0.01, 0.2, 0.03]), np.array([1.0, 3.0, 1.5])

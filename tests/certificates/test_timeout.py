@@ -57,6 +57,19 @@ def test_radii_grow_with_the_time_up_to_those_without_a_limit(method, clock, mon
     assert len(set(counts)) > 2
 
 
+def test_an_image_whose_search_has_ended_is_finished(clock):
+    """Images that are bounded together need different numbers of steps."""
+    model, x = network(), images(8)
+    whole, left = zoo.certify(model, x, norm="linf", method="crown"), set()
+    for seconds in range(4, 12):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = zoo.certify(model, x, norm="linf", method="crown", timeout=seconds)
+        np.testing.assert_array_equal(found.radius[found.finished], whole.radius[found.finished])
+        left.add(int((~found.finished).sum()))
+    assert left - {0, 8}
+
+
 def test_crown_comes_first_for_all_images_of_the_exact_method(clock):
     """Images that no program had time for have the radius of CROWN."""
     model, x = network(), images()

@@ -13,7 +13,7 @@ from zoo.utils.padding import padded_places
 
 # Share of its upper end below which a bracket is left to the prediction of its zero.
 _NARROW = 0.02
-# The search by margins ends if the predicted zero is above what was proved by less than this share.
+# The search by margins ends if the next trial is above what was proved by less than this share.
 _PRECISION = 1e-3
 
 
@@ -171,14 +171,12 @@ def largest_by_margin(
         low, high = np.where(proved, trial, low), np.where(proved, high, trial)
         failed = failed | ~proved
         trial = _where_a_power_is_zero(at_zero, (near, near_fall), (far, far_fall), low, high)
-        # A prediction keeps a distance from both ends, so that it is this near in a bracket of a
-        # few per cent alone.
-        open_ = open_ & ~(failed & (trial <= (1.0 + _PRECISION) * low)) & (low < high)
         # A margin that bends suddenly is no power. So every second trial within a bracket that is
         # still wide halves it.
         bracketed += failed
         halve = failed & (bracketed % 2 == 0) & (high - low > _NARROW * high)
         trial = np.where(halve, (low + high) / 2, trial)
+        open_ = open_ & ~((low > 0) & (trial <= (1.0 + _PRECISION) * low))
     return low
 
 
@@ -209,7 +207,8 @@ def _where_a_power_is_zero(
         # Between two ends, each trial shortens the bracket; beyond what was proved there is no end.
         least = np.where(np.isfinite(near[0]) & (far[0] > low), low + 0.02 * width, 1.02 * low)
         within = np.clip(zero, least, high - 0.02 * width)
-    within = np.where(np.isfinite(within), within, (low + high) / 2)
+    # A number beyond float32's range makes the fall infinite, which says nothing about the zero.
+    within = np.where(np.isfinite(within) & np.isfinite(far[1]), within, (low + high) / 2)
     return np.where(low > 0, within, np.minimum(within, high / 2))
 
 

@@ -33,6 +33,7 @@ from zoo.ops.precision import double_precision
 from zoo.typing import Array, Box, Norm, Shape
 from zoo.utils.deadline import time_is_up
 from zoo.utils.norms import norm_of
+from zoo.utils.padding import padded_places
 from zoo.utils.progress import track_part
 
 # "auto" does not choose "crown" if the rows of one pass have more entries than this, which takes
@@ -279,18 +280,19 @@ class NetworkBounds:
         least_margin: float,
         first: float,
         upper: float,
-    ) -> tuple[Array, bool]:
-        """Radii of a few images, by CROWN for ``"exact"``, and whether the search was finished."""
+    ) -> tuple[Array, Array]:
+        """Radii of a few images, by CROWN for ``"exact"``, and which searches were finished."""
         classes, at_zero = np.argmax(logits, axis=1), margin(logits) - least_margin
-        finished = True
+        finished = np.ones(len(x), bool)
 
         def margins(places: Array, eps: Array) -> Array:
-            nonlocal finished
             if time_is_up():
-                finished = False
+                finished[places] = False
                 return np.full(len(eps), -np.inf)
-            lead = self.margins(x[places], classes[places], eps, norm, method, bounds)
-            return lead - least_margin
+            padded = padded_places(np.arange(len(places)))
+            rows = places[padded]
+            lead = self.margins(x[rows], classes[rows], eps[padded], norm, method, bounds)
+            return lead[: len(places)] - least_margin
 
         found = largest_by_margin(margins, at_zero, first=first, upper=upper, steps=_STEPS)
         return found, finished

@@ -25,6 +25,7 @@ from zoo.layers.augmentation import Augmentation
 from zoo.metrics.certified_accuracy import certified_metrics
 from zoo.models.checked_calls import CheckedCalls
 from zoo.ops.cores import undivided_linear_algebra
+from zoo.ops.lp_distance import without_loops
 from zoo.ops.precision import require_float32
 from zoo.typing import Array, ArrayLike, Budget, ImageShape, Norm, NormLike, Path, Tensor
 from zoo.utils import checks, inputs
@@ -654,9 +655,10 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         if types != {"float32"}:
             raise ValueError(f"a program takes float32 images in [0, 1], got {', '.join(types)}")
         # export_model() returns an ordinary Keras model, so this is Keras's own export().
-        return self.export_model().export(
-            filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs
-        )
+        with without_loops() if format == "onnx" else contextlib.nullcontext():
+            return self.export_model().export(
+                filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs
+            )
 
     def export_model(self) -> Any:
         """An ordinary functional Keras model with the same logits, which :meth:`export` writes."""

@@ -1,10 +1,12 @@
 """The ℓp distance between every input row and every kernel row."""
 
+import contextlib
+import contextvars
 import functools
 import importlib.util
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
 import keras
@@ -29,6 +31,28 @@ INFINITE = float(np.finfo(np.float32).max)
 _BLOCK_TRIPLES = 1 << 24
 # The batch size that is assumed if it is not known when the graph is built.
 _USUAL_BATCH = 256
+_WITHOUT_LOOPS: contextvars.ContextVar[bool] = contextvars.ContextVar(
+    "without_loops", default=False
+)
+
+
+@contextlib.contextmanager
+def without_loops() -> Iterator[None]:
+    """Let the portable form build graphs without loops.
+
+    TensorFlow lets equal loops of two layers share nodes, which the converter to ONNX cannot read.
+    Without loops a graph is larger, and may compute several blocks at the same time.
+    """
+    token = _WITHOUT_LOOPS.set(True)
+    try:
+        yield
+    finally:
+        _WITHOUT_LOOPS.reset(token)
+
+
+def has_loops() -> bool:
+    """Whether the portable form may contain loops: False within :func:`without_loops`."""
+    return not _WITHOUT_LOOPS.get()
 
 
 def lp_distance(
@@ -80,6 +104,8 @@ def lp_distance(
             f"got {tuple(x.shape)} and {tuple(w.shape)}"
         )
     form = _FORMS[chosen_implementation(implementation)]
+    if form is _FORMS["portable"] and not has_loops():
+        form = (_unrolled_forward, _portable_backward)
     # Reshaping makes a tensor of a variable. A custom gradient must not see TensorFlow variables.
     x, w = ops.reshape(x, (-1, x.shape[1])), ops.reshape(w, w.shape)
     return with_exponent(functools.partial(_distance, form), x, w, p)
@@ -237,27 +263,36 @@ def _with_infinity(p: Tensor) -> Tensor:
     return ops.where(p >= INFINITE, math.inf, p)
 
 
+def _of_units(x: Tensor, w: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """The distances to a few units, and what their gradient takes."""
+    d = ops.abs(x[:, None, :] - w[None, :, :])
+    r = ops.max(d, axis=-1, keepdims=True, initial=0.0)
+    # At p = inf this counts the ties, which share the gradient.
+    total = ops.sum(_share(d, r, p), axis=-1)
+    largest = ops.squeeze(r, -1)
+    return (largest if isinstance(p, float) else largest * ops.power(total, 1.0 / p)), total
+
+
+def _unrolled_forward(
+    x: Tensor, w: Tensor, p: Tensor, batch: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """As :func:`_portable_forward` without a loop; ``batch`` is the number of rows to expect."""
+    units, inputs = w.shape
+    size = _block_size(units, (batch or _batch(x)) * inputs)
+    parts = [_of_units(x, w[first : first + size], p) for first in range(0, units, size)]
+    u, total = (ops.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+    return u, total
+
+
 def _portable_forward(x: Tensor, w: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     units, inputs = w.shape
 
     def block(w: Tensor) -> tuple[Tensor, Tensor]:
-        d = ops.abs(x[:, None, :] - w[None, :, :])
-        r = ops.max(d, axis=-1, keepdims=True, initial=0.0)
-        # At p = inf this counts the ties, which share the gradient.
-        total = ops.sum(_share(d, r, p), axis=-1)
-        largest = ops.squeeze(r, -1)
-        return (largest if isinstance(p, float) else largest * ops.power(total, 1.0 / p)), total
+        return _of_units(x, w, p)
 
     # One block of units is computed at a time: (blocks, size, inputs) -> (blocks, batch, size).
     size = _block_size(units, _batch(x) * inputs)
-    blocks = ops.reshape(_fill(w, size, axis=0), (-1, size, inputs))
-    if x.shape[0] is None:
-        # TensorFlow builds an exported program for any batch. It lets equal loops of two layers
-        # share nodes, which the converter to ONNX cannot read, so the program contains no loop.
-        pairs = zip(*map(block, ops.unstack(blocks, -(-units // size))), strict=True)
-        u, total = (ops.stack(parts) for parts in pairs)
-    else:
-        u, total = ops.map(block, blocks)
+    u, total = ops.map(block, ops.reshape(_fill(w, size, axis=0), (-1, size, inputs)))
 
     def join(blocks: Tensor) -> Tensor:
         joined = ops.transpose(blocks, (1, 0, 2))

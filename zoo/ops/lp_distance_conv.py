@@ -14,6 +14,8 @@ from zoo.ops.linf_interval import linf_interval
 from zoo.ops.lp_distance import (
     _portable_backward,
     _portable_forward,
+    _unrolled_forward,
+    has_loops,
     numba_available,
     on_host,
     with_exponent,
@@ -307,15 +309,30 @@ def _numba_interval(
     return tuple(host_call(interval, [lower, upper, w], [(shape, "float32")] * 2))
 
 
+def _of_patches(
+    distance: Callable[..., Any], geometry: Geometry, x: Tensor, w: Tensor, p: Tensor
+) -> tuple[Tensor, ...]:
+    parts = [
+        distance(patches, kernel, p)
+        for patches, kernel in zip(_patches(geometry, x), _rows(geometry, w), strict=True)
+    ]
+    return tuple(_positions(geometry, ops.concatenate(a, -1)) for a in zip(*parts, strict=True))
+
+
+def _unrolled_conv_forward(
+    geometry: Geometry, x: Tensor, w: Tensor, p: Tensor
+) -> tuple[Tensor, ...]:
+    """As :func:`_portable_conv_forward` without a loop: all images, and few filters at a time."""
+    patches = _IMAGES_OF_UNKNOWN_BATCH * math.prod(geometry.output)
+    distance = functools.partial(_unrolled_forward, batch=patches)
+    return _of_patches(distance, geometry, x, w, p)
+
+
 def _portable_conv_forward(
     geometry: Geometry, x: Tensor, w: Tensor, p: Tensor
 ) -> tuple[Tensor, ...]:
     def block(x: Tensor) -> tuple[Tensor, ...]:
-        parts = [
-            _portable_forward(patches, kernel, p)
-            for patches, kernel in zip(_patches(geometry, x), _rows(geometry, w), strict=True)
-        ]
-        return tuple(_positions(geometry, ops.concatenate(a, -1)) for a in zip(*parts, strict=True))
+        return _of_patches(_portable_forward, geometry, x, w, p)
 
     size = _images_at_once(geometry, x)
     return tuple(_joined(a, x) for a in ops.map(block, _blocks(x, size)))
@@ -436,6 +453,8 @@ def _form(implementation: ConvImplementation) -> _Form:
         raise ValueError(
             f"implementation must be 'auto', 'numba' or 'portable', got {implementation!r}"
         )
+    if implementation == "portable" and not has_loops():
+        return (_unrolled_conv_forward, _portable_conv_backward, _portable_interval)
     return _FORMS[implementation]
 
 
