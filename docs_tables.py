@@ -36,7 +36,7 @@ def measured(approach, *attacks):
 
 
 def of_images(dataset):
-    """The same for all checkpoints of an image set."""
+    """The measured accuracies of an image set's checkpoints, one row for each budget."""
     return _accuracies(catalog.list_models(dataset=dataset), ())
 
 
@@ -92,7 +92,7 @@ def paper(name):
 
 
 def bibtex(*names):
-    """The BibTeX entries of papers, by approach."""
+    """The BibTeX entries of papers, by their names in ``zoo.papers.PAPERS``."""
     return "```bibtex\n" + "\n\n".join(PAPERS[name].bibtex for name in names) + "\n```"
 
 

@@ -173,6 +173,14 @@ def test_evaluate_by_class(capsys, tmp_path, digits):
     assert code == 0, err
     assert re.search(r"^round +3 ", out, re.MULTILINE)
     assert "balanced" in out
+    code, out, err = run(
+        capsys, "evaluate", "lc-lmt-digits", "--n", "40", "--eps", "0.5", "0.1",
+        "--attacks", "none", "--by-class", "--quiet",
+    )  # fmt: skip
+    assert code == 0, err
+    pairs = out.partition("within 0.5:\n")[2].splitlines()
+    assert pairs[0].split() == ["class", "may", "become", "images"]
+    assert 1 < len(pairs) <= 11
 
 
 def test_a_model_of_pixels_in_another_range(capsys, folder):

@@ -26,6 +26,7 @@ def cite(name: str | None = None) -> str:
     Raises:
         TypeError: if the name is not text.
         zoo.UnknownModelError: if there is no such checkpoint or approach.
+        KeyError: if the checkpoint names a paper that :data:`zoo.papers.PAPERS` lacks.
 
     Examples:
         >>> import zoo
@@ -37,7 +38,8 @@ def cite(name: str | None = None) -> str:
 
     entries = [_PACKAGE.format(version=__version__, url=INDEX)]
     if name is not None:
-        paper = PAPERS[name] if name in PAPERS else paper_of(catalog.info(name).paper)
-        if paper is not None:
-            entries.insert(0, paper.bibtex)
+        paper = PAPERS.get(name) or paper_of(catalog.info(name).paper)
+        if paper is None:
+            raise KeyError(f"zoo.papers.PAPERS lacks the paper that {name} names")
+        entries.insert(0, paper.bibtex)
     return "\n\n".join(entries)

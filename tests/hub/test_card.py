@@ -97,6 +97,17 @@ def test_the_classes_are_those_of_the_curve():
         assert float(shown) == pytest.approx(share, abs=0.05)
 
 
+def test_two_classes_have_sensitivity_and_specificity():
+    record = zoo.info("crt-pneumonia-mnist")
+    counts, text = record.curve.by_class, card(record)
+    assert "accuracy on the images of pneumonia is the sensitivity" in text
+    assert "on the images of normal is the specificity" in text
+    assert f"| pneumonia | 390 | {counts.clean[1] / 390:.1%} |" in text
+    balanced = (counts.clean[0] / 234 + counts.clean[1] / 390) / 2
+    assert f"(balanced accuracy) | 624 | {balanced:.1%} |" in text
+    assert "sensitivity" not in card(zoo.info("crt-digits"))
+
+
 def test_a_card_without_a_curve_shows_none_and_removes_the_old_picture(tmp_path):
     record = zoo.info("linf-dist-digits")
     (tmp_path / "curve.png").write_bytes(b"of other weights")

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # The name of a model, the model, its images, and the other arguments of zoo.evaluation.evaluate.
 _Job = tuple[str, "CertifiedModel", "ImageSet", dict[str, Any]]
 
+# How many pairs of classes --by-class shows.
+_PAIRS = 10
+
 SUMMARY = "Measure clean ≥ attacked ≥ certified accuracy."
 
 
@@ -42,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by-class",
         action="store_true",
-        help="show the accuracies of each class, and those in which every class counts alike",
+        help="show the accuracies of each class, their mean over the classes (balanced accuracy), "
+        "and which classes the images may become",
     )
     parser.add_argument("--plot", help="draw the certified-accuracy curve into this file")
     add_csv(parser)
@@ -109,13 +113,16 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
 
     reports = (_evaluate_on_ray if options.ray else _evaluate_here)(options, jobs)
     try:
-        for (name, _, images, _), report in zip(jobs, reports, strict=True):
+        for (name, _, images, of_model), report in zip(jobs, reports, strict=True):
             results.append({"model": name, "data": images.name, **report.to_dict()})
             texts.append(f"{name} on {images.name}\n{report}")
             if options.by_class:
                 classes = report.by_class(images.class_names)
                 results[-1]["by_class"] = classes.to_dict()
                 texts[-1] += f"\n\n{classes.table()}\n\n{classes.balanced()}"
+                if report.certificate.per_class is not None:
+                    budget = max(of_model["eps"], key=float)
+                    texts[-1] += f"\n\nwithin {budget}:\n{classes.confusions(budget).head(_PAIRS)}"
             if options.plot:
                 draw(options.plot, report.plot)
             if options.csv:
@@ -163,5 +170,5 @@ def _evaluation_settings(options: argparse.Namespace, name: str) -> dict[str, An
         "batch_size": options.batch_size,
         "nearest": options.nearest,
         # Nothing else shows radii, and accuracies at budgets take less time without them.
-        "radii": bool(options.nearest or options.plot or options.csv),
+        "radii": bool(options.nearest or options.plot or options.csv or options.by_class),
     }

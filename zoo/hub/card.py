@@ -265,12 +265,14 @@ def _by_class(curve: Curve, dataset: str) -> str:
     ]
     head = f"| class | images | clean | certified, eps {counts.eps} |\n|---|---|---|---|"
     clean, certified = (_balanced(number, counts.n) for number in (counts.clean, counts.certified))
-    rows.append(f"| mean of the classes (balanced) | {sum(counts.n):,} | {clean} | {certified} |")
+    rows.append(
+        f"| mean of the classes (balanced accuracy) | {sum(counts.n):,} | {clean} | {certified} |"
+    )
     text = "\n".join(["\nBy class:\n", head, *rows, ""])
     if len(counts.n) == 2:
         text += (
-            f"\nThe accuracy of the class {names[1]} is the sensitivity, and that of the class "
-            f"{names[0]} is the specificity.\n"
+            f"\nIn each column, the accuracy on the images of {names[1]} is the sensitivity, and that "
+            f"on the images of {names[0]} is the specificity.\n"
         )
     return text
 
