@@ -1,9 +1,10 @@
-"""Draw the pictures of README and of the site: ``python docs_figures.py``.
+"""Draw the pictures of README and of the site: ``python docs_figures.py [PICTURE ...]``.
 
-It needs MNIST; ``TFDS_DATA_DIR`` is honoured. The pictures are committed, because the site is built
-without data sets.
+It needs MNIST and GTSRB; ``TFDS_DATA_DIR`` is honoured. The pictures are committed, because the
+site is built without data sets.
 """
 
+import argparse
 import os
 import pathlib
 
@@ -20,6 +21,7 @@ from matplotlib import colors, patches, pyplot  # noqa: E402
 
 IMAGES = pathlib.Path(__file__).parent / "docs" / "images"
 MODEL = "crt-mnist"
+SIGNS = "lc-lmt-gtsrb"
 #: The image that the first picture is about, an index of MNIST's test set.
 EXAMPLE = 10
 #: How far the slice through image space reaches, in radii of the certificate.
@@ -28,19 +30,21 @@ OTHER_CLASSES = ["#f6c9c4", "#f3d9a4", "#cfd8f0", "#e3cdea", "#d5d5d5"]
 
 
 def main():
-    model = zoo.load(MODEL)
-    test = zoo.data.load("mnist", "test")
+    parser = argparse.ArgumentParser(description="Draw pictures of README and of the site.")
+    parser.add_argument("picture", nargs="*", choices=[*PICTURES, []], help="default: all")
     IMAGES.mkdir(exist_ok=True)
-    draw_certified_ball(model, test.images[EXAMPLE].astype("float32") / 255)
-    draw_accuracy(model, test.images[:1000], test.labels[:1000])
+    for name in parser.parse_args().picture or PICTURES:
+        PICTURES[name]()
 
 
-def draw_certified_ball(model, image):
+def draw_certified_ball():
     """An image, an attack inside its certified ball, the nearest flip, and a slice of the space.
 
     The slice is the plane through the image and the nearest images that an attack found of two
     other classes.
     """
+    model = zoo.load(MODEL)
+    image = zoo.data.load("mnist", "test").images[EXAMPLE].astype("float32") / 255
     certificate = model.certify(image[None])
     radius, prediction = float(certificate.radius[0]), int(certificate.prediction[0])
     logits = model.logits(image[None])[0]
@@ -129,11 +133,12 @@ def draw_certified_ball(model, image):
     figure.savefig(IMAGES / "certified_ball.png", dpi=110)
 
 
-def draw_accuracy(model, x, y):
+def draw_accuracy():
     """Certified accuracy and accuracy under attack, against the budget."""
-    report = model.evaluate_robustness(
-        x,
-        y,
+    test = zoo.data.load("mnist", "test").take(1000)
+    report = zoo.load(MODEL).evaluate_robustness(
+        test.images,
+        test.labels,
         eps=[0.25, 0.5, 0.75, 1.0, 1.25, 1.58, 2.0],
         attacks=("auto",),
         spare_certified=["auto"],
@@ -142,9 +147,26 @@ def draw_accuracy(model, x, y):
     print(report)
     figure, axis = pyplot.subplots(figsize=(6, 3.7), layout="constrained")
     report.plot(axis)
-    axis.set_title(f"{MODEL} on the first {len(x):,} test images of MNIST", fontsize=11)
+    axis.set_title(f"{MODEL} on the first {report.n:,} test images of MNIST", fontsize=11)
     figure.savefig(IMAGES / "certified_accuracy.png", dpi=110)
 
+
+def draw_road_signs():
+    """Clean and certified accuracy of each class of road signs."""
+    test = zoo.data.load("gtsrb", "test")
+    report = zoo.load(SIGNS).evaluate_robustness(
+        test.images, test.labels, eps=["36/255", "72/255"], attacks=(), verbose=1
+    )
+    figure, axis = pyplot.subplots(figsize=(10.5, 5), layout="constrained")
+    report.by_class(test.class_names).plot(axis)
+    figure.savefig(IMAGES / "road_signs.png", dpi=90)
+
+
+PICTURES = {
+    "certified_ball": draw_certified_ball,
+    "certified_accuracy": draw_accuracy,
+    "road_signs": draw_road_signs,
+}
 
 if __name__ == "__main__":
     main()
