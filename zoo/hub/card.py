@@ -255,8 +255,9 @@ def _by_class(curve: Curve, dataset: str) -> str:
     if counts is None:
         return ""
     known = DATASETS.get(dataset)
-    names = known.class_names if known is not None and known.class_names else ()
-    names = names if len(names) == len(counts.n) else range(len(counts.n))
+    numbers = [str(number) for number in range(len(counts.n))]
+    names = list(known.class_names or numbers) if known is not None else numbers
+    names = names if len(names) == len(numbers) else numbers
     rows = [
         f"| {name} | {n:,} | {_share(clean, n)} | {_share(certified, n)} |"
         for name, n, clean, certified in zip(
