@@ -296,7 +296,8 @@ def test_the_csv_file_has_the_numbers(page, tmp_path, everything):
             assert float(found[key]) == row[key]
         for key in ("model", "eps", "method", "notes", "card"):
             assert found[key] == row[key]
-        assert found["attacked"] == ("" if row["attacked"] is None else str(row["attacked"]))
+        attacked = float(found["attacked"]) if found["attacked"] else None
+        assert attacked == row["attacked"]
     papers = [row for row in table if row["origin"] == "paper"]
     threats = {(r["dataset"], r["norm"]) for r in rows(RECORDS)}
     count = sum(len(published(*threat)) for threat in threats) if everything else 0
