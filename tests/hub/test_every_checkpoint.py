@@ -17,7 +17,8 @@ def test_it_certifies_what_an_attack_does_not_break(record):
     certificate = model.certify(x)
     np.testing.assert_array_equal(certificate.prediction, np.argmax(record.golden, axis=1))
     assert np.isfinite(certificate.radius).all()
-    assert certificate.radius.max() > 0
+    # Of an ordinary network for comparison, nothing may be certified.
+    assert certificate.radius.max() > 0 or not any(r.accuracy for r in record.metrics.certified)
     for image, label, radius in zip(x, certificate.prediction, certificate.radius, strict=True):
         if radius > 0:
             found = model.attack(
