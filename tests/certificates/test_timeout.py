@@ -164,9 +164,11 @@ def test_a_certificate_keeps_what_is_finished(tmp_path):
 def test_an_attack_after_the_time_is_not_left_out():
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
-        [keras.Input((3, 3, 1)), layers.Flatten(), layers.Dense(4, "relu"), layers.Dense(2)]
+        [keras.Input((3, 3, 1)), layers.Flatten(), layers.Dense(4, "tanh"), layers.Dense(2)]
     )
     x = np.random.default_rng(0).uniform(size=(2, 3, 3, 1)).astype("float32")
+    # An image whose logits are equal, as those of dead ReLUs are, is finished at once.
+    assert (np.ptp(model.predict(x, verbose=0), axis=1) > 0).all()
     with pytest.warns(UserWarning, match="before 2 of 2"):
         found = zoo.certify(model, x, norm="linf", timeout=1e-9, nearest=True)
     assert found.nearest.shape == (2,)
