@@ -119,6 +119,8 @@ def test_every_set_has_its_recipes():
 def test_a_plain_network_is_of_the_same_size_and_trained_as_long(plain, certified):
     plain, certified = recipes.load(plain), recipes.load(certified)
     assert plain["model"]["network"] == certified["model"]["network"]
-    for entry in ("data", "augment", "measure"):
+    for entry in ("data", "augment"):
         assert plain[entry] == certified[entry]
+    # The attacks may differ: a plain network is fooled by a cheap one.
+    assert plain["measure"]["eps"] == certified["measure"]["eps"]
     assert plain["training"]["epochs"] == certified["training"]["epochs"]
