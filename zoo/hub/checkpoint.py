@@ -256,8 +256,11 @@ def _compress(source: pathlib.Path, target: pathlib.Path, float16: bool) -> None
                 if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
                     raise ValueError(f"{name} has entries too large for float16")
                 values = values.astype(np.float16)
+            # One chunk for the whole array takes about 5 % less space than the chunks that h5py
+            # chooses.
+            chunks = values.shape if matrix and values.size else None
             packing = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
-            new.create_dataset(name, data=values, **(packing if matrix else {}))
+            new.create_dataset(name, data=values, chunks=chunks, **(packing if matrix else {}))
 
         new.attrs.update(old.attrs)
         old.visititems(copy)
