@@ -81,7 +81,7 @@ def main(arguments=None):
 
             name = recipe["name"]
             cost = measure_cost(name)
-            print(f"{name}: {cost.milliseconds} ms an image, {cost.method}, n = {cost.n}")
+            print(f"{name}: {cost.method}, {cost}")
             return 0
         if options.certify:
             from training.measure import measure_certificates

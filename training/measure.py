@@ -94,8 +94,9 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
     # We measure the model from the stored file, whose weights are rounded.
     model = checkpoint.load(folder)
     test = data.load(data_file or recipe["data"]["name"], "test")
+    measured = cost(model, test.images)
     metrics, tightest = _metrics(model, test, recipe, verbose)
-    metrics = dataclasses.replace(metrics, cost=cost(model, test.images))
+    metrics = dataclasses.replace(metrics, cost=measured)
     target = pathlib.Path(weights or catalog.WEIGHTS) / recipe["name"]
     target.mkdir(parents=True, exist_ok=True)
     files = []

@@ -9,9 +9,10 @@ from zoo.certificates.curvature import Radii, pairs_of, row_radii
 from zoo.ops.cores import on_all_cores
 from zoo.typing import Array
 
-# The number of balls that are tried for an image. The search ends early if the upper bound of its
-# radius is less than _CLOSE times the proved radius.
-_BALLS, _CLOSE = 8, 1.01
+# The number of balls that are tried for an image. More balls enlarge the mean radius by less than
+# .1 %. The search ends early if the upper bound of its radius is less than _CLOSE times the proved
+# radius.
+_BALLS, _CLOSE = 3, 1.01
 
 
 def enlarged(network: SmoothNetwork, x: Array, classes: Array, found: Radii) -> Radii:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # A terminal of the usual width.
 _COLUMNS = 80
 # Keys that an entry lacks when their value is None; every other key is always written.
-_OPTIONAL = frozenset({"cost", "minutes", "nearest", "seeds"})
+_OPTIONAL = frozenset({"cost", "first_seconds", "minutes", "nearest", "seeds"})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,15 +143,24 @@ class Cost:
 
     Attributes:
         method: name of the certificate.
-        milliseconds: wall-clock time per image.
+        milliseconds: wall-clock time for each further image.
         n: number of images that were timed.
         hardware: the machine that was timed.
+        first_seconds: wall-clock time for the first image after the model was loaded. Functions are
+            compiled and the weights are analysed meanwhile. None if not measured.
     """
 
     method: str
     milliseconds: float
     n: int
     hardware: str
+    first_seconds: float | None = None
+
+    def __str__(self) -> str:
+        further = f"{self.milliseconds} ms for each further image"
+        if self.first_seconds is not None:
+            further = f"{self.first_seconds} s for the first image, {further}"
+        return f"{further}, {self.hardware}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -341,6 +350,8 @@ class Record:
             *(f"  {what:<24}{percent(value):>7}  {how}" for what, value, how in measured),
             f"  trained: {run.epochs} epochs, {run.seconds} s, {run.hardware}",
         ]
+        if metrics.cost:
+            lines.append(f"  {metrics.cost.method}: {metrics.cost}")
         return "\n".join([*lines, f"  {self.notes}"] if self.notes else lines)
 
     def _repr_html_(self) -> str:
@@ -366,6 +377,7 @@ class Record:
             f"{self.architecture}, {self.parameters:,} parameters, {self.size / 1e6:.1f} MB",
             f"{self.approach} on {self.dataset}, {self.norm}; {self.paper}",
             f"trained: {run.epochs} epochs, {run.seconds} s, {run.hardware}",
+            *([f"{metrics.cost.method}: {metrics.cost}"] if metrics.cost else []),
             *([self.notes] if self.notes else []),
         ]
         text = "<br>".join(map(html.escape, lines))

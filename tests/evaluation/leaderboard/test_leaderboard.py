@@ -84,10 +84,13 @@ def test_a_row_says_on_how_many_images_its_attack_was_measured():
 
 
 def test_the_cost_is_of_one_method():
-    cost = Cost(method="interval", milliseconds=3.25, n=64, hardware="an abacus")
+    cost = Cost(
+        method="interval", milliseconds=3.25, n=64, hardware="an abacus", first_seconds=1.5
+    )
     for row in rows([changed(metrics={"cost": cost})]):
-        shown = (row["milliseconds"], row["cost_n"], row["cost_hardware"])
-        assert shown == ((3.25, 64, "an abacus") if row["method"] == "interval" else (None,) * 3)
+        shown = tuple(row[k] for k in ("first_seconds", "milliseconds", "cost_n", "cost_hardware"))
+        known = (1.5, 3.25, 64, "an abacus")
+        assert shown == (known if row["method"] == "interval" else (None,) * 4)
     without = changed(metrics={"cost": None})
     assert {row["milliseconds"] for row in rows([without])} == {None}
 

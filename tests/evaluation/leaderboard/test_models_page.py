@@ -51,14 +51,16 @@ def test_each_row_stays_on_one_line():
 
 
 def test_a_line():
-    cost = Cost(method="interval", milliseconds=3.25, n=64, hardware="an abacus")
+    cost = Cost(
+        method="interval", milliseconds=3.25, n=64, hardware="an abacus", first_seconds=1.26
+    )
     record = changed(metrics={"cost": cost}, training={"hardware": "2 | 3\ncores"}, notes="a\nb")
     page = models_page([record])
     (line,) = (line for line in cells(page) if line[0] == "0.1")
     assert line[2:] == ["80.00% (76.3–83.3)", "80.20% (auto)", "88.40%", "500"]
     (trained,) = (line for line in cells(page) if line[0].startswith("[linf-dist-digits]"))
-    assert trained[1:3] == ["interval", "3.2"]
-    assert trained[4:] == ["200", "85 s", r"2 \| 3 cores"]
+    assert trained[1:4] == ["interval", "1.3", "3.2"]
+    assert trained[5:] == ["200", "85 s", r"2 \| 3 cores"]
     assert "* `linf-dist-digits`: a b\n" in page
     (bare,) = (c for c in cells(models_page([changed(metrics={"attacked": []})])) if c[0] == "0.1")
     assert bare[3] == "–"

@@ -24,8 +24,9 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
         ``certified_low`` and ``certified_high`` are the ends of the 95 % interval of ``certified``,
         ``clean_low`` and ``clean_high`` of ``clean``. ``card``, ``recipe``, ``docs`` and
         ``paper_address`` are addresses of pages; the last one is None if it is not known.
-        ``milliseconds`` is the time per image of the row's certificate, measured on
-        ``cost_hardware`` with ``cost_n`` images; all three are None if it was not measured.
+        ``first_seconds`` is the time that the row's certificate takes for the first image after
+        the model was loaded, and ``milliseconds`` the time for each further one, measured on
+        ``cost_hardware`` with ``cost_n`` images; all four are None if they were not measured.
 
     Examples:
         >>> import zoo
@@ -106,6 +107,7 @@ def _row(record: Record, result: CertifiedResult) -> dict[str, Any]:
         "seconds": record.training.seconds,
         "epochs": record.training.epochs,
         "hardware": record.training.hardware,
+        "first_seconds": cost.first_seconds if cost else None,
         "milliseconds": cost.milliseconds if cost else None,
         "cost_hardware": cost.hardware if cost else None,
         "cost_n": cost.n if cost else None,
