@@ -211,7 +211,7 @@ def test_the_search_by_margin_goes_on_where_a_bound_is_infinite(beyond):
 
 
 def test_the_search_by_margin_leaves_images_out_that_are_done():
-    """Each image is searched as if it were alone, and not beyond a thousandth of its radius."""
+    """Each image is searched as if it were alone, and not beyond .4 % of its radius."""
     roots, powers = np.array([0.01, 0.2, 0.03]), np.array([1.0, 3.0, 1.5])
 
     def search(chosen):
@@ -229,5 +229,5 @@ def test_the_search_by_margin_leaves_images_out_that_are_done():
     np.testing.assert_array_equal(together, [found[0] for found, _ in alone])
     np.testing.assert_array_equal(asked, [count[0] for _, count in alone])
     assert (asked < 12).all()
-    np.testing.assert_allclose(together, roots, rtol=3e-3, atol=0)
+    np.testing.assert_allclose(together, roots, rtol=4e-3, atol=0)
     assert (together <= roots).all()

@@ -12,9 +12,10 @@ from zoo.utils.deadline import time_is_up
 from zoo.utils.padding import padded_places
 
 # Share of its upper end below which a bracket is left to the prediction of its zero.
-_NARROW = 0.02
-# The search by margins ends if the next trial is above what was proved by less than this share.
-_PRECISION = 1e-3
+_NARROW = 0.05
+# The search by margins ends if the expected zero of the margin is above what was proved by less
+# than this share.
+_PRECISION = 2e-3
 
 
 def largest_certified(
@@ -125,8 +126,8 @@ def largest_by_margin(
     Bounds fall slowly at small budgets and ever more steeply at larger ones. So the search takes
     the fall from the margin at zero for a power of the budget, through the two last budgets around
     the zero, and tries the budget at which that power says that the margin is zero. Every returned
-    budget was itself proved. The search for an image ends if the next trial would be less than a
-    thousandth above what was proved.
+    budget was itself proved. The search for an image ends if that budget is less than .2 % above
+    what was proved, unless a budget that failed is still far away.
 
     Args:
         margin: function from an int array of the places of some images, and a float64 array of a
@@ -170,29 +171,29 @@ def largest_by_margin(
         far_fall = np.where(new, far_fall, at_zero - found)
         low, high = np.where(proved, trial, low), np.where(proved, high, trial)
         failed = failed | ~proved
-        trial = _where_a_power_is_zero(at_zero, (near, near_fall), (far, far_fall), low, high)
+        zero = _where_a_power_is_zero(at_zero, (near, near_fall), (far, far_fall), low)
+        wide = failed & (high - low > _NARROW * high)
+        open_ = open_ & ~((low > 0) & (zero <= (1.0 + _PRECISION) * low) & ~wide)
+        trial = _between(zero, low, high, beyond=np.isnan(near) | ~failed)
         # A margin that bends suddenly is no power. So every second trial within a bracket that is
         # still wide halves it.
         bracketed += failed
-        halve = failed & (bracketed % 2 == 0) & (high - low > _NARROW * high)
-        trial = np.where(halve, (low + high) / 2, trial)
-        open_ = open_ & ~((low > 0) & (trial <= (1.0 + _PRECISION) * low))
+        trial = np.where(wide & (bracketed % 2 == 0), (low + high) / 2, trial)
     return low
 
 
 def _where_a_power_is_zero(
-    at_zero: Array,
-    near: tuple[Array, Array],
-    far: tuple[Array, Array],
-    low: Array,
-    high: Array,
+    at_zero: Array, near: tuple[Array, Array], far: tuple[Array, Array], low: Array
 ) -> Array:
-    """The next budget to try between two, of which one was proved and the other failed.
+    """The budget at which the margin is expected to be zero, a little less so that it is proved.
 
     Args:
         at_zero: the margins without a perturbation.
         near, far: two budgets, and how far the margins fell there.
-        low, high: the largest budgets that were proved, and the smallest ones that failed.
+        low: the largest budgets that were proved.
+
+    Returns:
+        float64 array; NaN where a margin fell beyond float32's range, which says nothing.
     """
     with np.errstate(all="ignore"):
         power = np.log(far[1] / near[1]) / np.log(far[0] / near[0])
@@ -201,14 +202,23 @@ def _where_a_power_is_zero(
         # budget says how steeply the margin falls at first, and it only falls more steeply later.
         power = np.clip(power, np.where(far[0] > low, 0.5, 2.0), 12.0)
         alone, power = ~np.isfinite(power), np.where(np.isfinite(power), power, 1.0)
-        # A little less, so that the trial is rather proved than not.
         zero = np.where(alone, 0.3, 0.999) * far[0] * (at_zero / far[1]) ** (1.0 / power)
-        width = high - low
-        # Between two ends, each trial shortens the bracket; beyond what was proved there is no end.
-        least = np.where(np.isfinite(near[0]) & (far[0] > low), low + 0.02 * width, 1.02 * low)
-        within = np.clip(zero, least, high - 0.02 * width)
-    # A number beyond float32's range makes the fall infinite, which says nothing about the zero.
-    within = np.where(np.isfinite(within) & np.isfinite(far[1]), within, (low + high) / 2)
+    return np.where(np.isfinite(far[1]), zero, np.nan)
+
+
+def _between(zero: Array, low: Array, high: Array, *, beyond: Array) -> Array:
+    """The next budget to try: the expected zero, but not too close to what was tried.
+
+    Args:
+        zero: where the margins are expected to be zero; NaN where nothing is known.
+        low, high: the largest budgets that were proved, and the smallest ones that failed.
+        beyond: whether the trial goes on from what was proved, towards an end that is not known.
+    """
+    width = high - low
+    # Between two ends, each trial shortens the bracket.
+    least = np.where(beyond, 1.01 * low, low + 0.02 * width)
+    within = np.clip(zero, least, high - 0.02 * width)
+    within = np.where(np.isfinite(within), within, (low + high) / 2)
     return np.where(low > 0, within, np.minimum(within, high / 2))
 
 

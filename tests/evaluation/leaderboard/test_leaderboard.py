@@ -84,9 +84,7 @@ def test_a_row_says_on_how_many_images_its_attack_was_measured():
 
 
 def test_the_cost_is_of_one_method():
-    cost = Cost(
-        method="interval", milliseconds=3.25, n=64, hardware="an abacus", first_seconds=1.5
-    )
+    cost = Cost(method="interval", milliseconds=3.25, n=64, hardware="an abacus", first_seconds=1.5)
     for row in rows([changed(metrics={"cost": cost})]):
         shown = tuple(row[k] for k in ("first_seconds", "milliseconds", "cost_n", "cost_hardware"))
         known = (1.5, 3.25, 64, "an abacus")
