@@ -65,8 +65,8 @@ def certify(
             accepted too.
         method: one of :data:`zoo.certificates.pairs.METHODS`; ``"exact"``, for small networks of
             ReLUs in ℓ∞; or ``"auto"``, which takes ``"crown"``; ``"crown-interval"`` where the
-            sizes of the layers say that ``"crown"`` would take more than about three seconds an
-            image; and ``"interval"`` if a layer has interval bounds only.
+            sizes of the layers say that ``"crown"`` would take more than about six seconds of a
+            processor for an image; and ``"interval"`` if a layer has interval bounds only.
         valid_range: ``(low, high)``, the range of valid inputs, perturbed ones included: numbers,
             such as ``(0, 255)`` for a model that takes bytes, or arrays that broadcast to an input,
             such as the ends of each channel's range after a normalisation. Radii are in the units

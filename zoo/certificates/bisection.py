@@ -175,10 +175,10 @@ def largest_by_margin(
         wide = failed & (high - low > _NARROW * high)
         open_ = open_ & ~((low > 0) & (zero <= (1.0 + _PRECISION) * low) & ~wide)
         trial = _between(zero, low, high, beyond=np.isnan(near) | ~failed)
-        # A margin that bends suddenly is no power. So every second trial within a bracket that is
+        # A margin that bends suddenly is no power. So every third trial within a bracket that is
         # still wide halves it.
         bracketed += failed
-        trial = np.where(wide & (bracketed % 2 == 0), (low + high) / 2, trial)
+        trial = np.where(wide & (bracketed % 3 == 0), (low + high) / 2, trial)
     return low
 
 
@@ -197,10 +197,13 @@ def _where_a_power_is_zero(
     """
     with np.errstate(all="ignore"):
         power = np.log(far[1] / near[1]) / np.log(far[0] / near[0])
-        # Beyond what was proved, the margin is taken to fall at least as steeply as a square: a
-        # trial that goes far beyond the zero says little about where the zero is. A single small
+        # Beyond what was proved, the margin is taken to fall at least as steeply as a square while
+        # more than half of it is left: a trial that goes far beyond the zero says little about
+        # where the zero is. Close to the zero, the measured power is good enough. A single small
         # budget says how steeply the margin falls at first, and it only falls more steeply later.
-        power = np.clip(power, np.where(far[0] > low, 0.5, 2.0), 12.0)
+        left = 1.0 - far[1] / at_zero
+        least = np.where(far[0] > low, 0.5, np.minimum(2.0, 1.0 + 2.0 * left))
+        power = np.clip(power, least, 12.0)
         alone, power = ~np.isfinite(power), np.where(np.isfinite(power), power, 1.0)
         zero = np.where(alone, 0.3, 0.999) * far[0] * (at_zero / far[1]) ** (1.0 / power)
     return np.where(np.isfinite(far[1]), zero, np.nan)
