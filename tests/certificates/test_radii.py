@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import scipy.optimize
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -165,6 +165,7 @@ def test_rounding_is_never_up(radius):
     assert float(np.nextafter(found, np.float32(np.inf))) > radius
 
 
+@example(at_zero=2.0, slope=1000.0, bend=0.0, kink=0.0)
 @given(
     at_zero=st.floats(0.01, 10),
     slope=st.floats(0.01, 1000),
@@ -185,6 +186,37 @@ def test_the_search_by_margin_ends_close_below_the_root(at_zero, slope, bend, ki
     root = scipy.optimize.brentq(lambda e: margin(None, np.array([e]))[0] if e else at_zero, 0, 1e4)
     if root > 1e-3:
         assert found >= 0.9 * min(root, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("margin", "root", "calls"),
+    [
+        (lambda eps: 1.0 - eps / 0.003, 0.003, 8),  # the zero is just above the first budget
+        (lambda eps: np.ones_like(eps), 1.0, 4),  # nothing falls
+        (lambda eps: 1.001 - 50 * np.maximum(eps - 0.01, 0), 0.03, 10),  # at first nothing falls
+    ],
+)
+def test_the_search_by_margin_does_not_end_too_early(margin, root, calls):
+    asked = []
+
+    def counted(_, eps):
+        asked.append(float(eps[0]))
+        return margin(eps)
+
+    found = largest_by_margin(counted, np.ones(1), first=1e-3, upper=1.0, steps=10)[0]
+    assert 0.7 * root < found <= root * (1.0 + 1e-3)
+    assert len(asked) <= calls
+
+
+def test_the_search_by_margin_tries_a_small_upper_end_once():
+    asked = []
+
+    def margin(_, eps):
+        asked.append(float(eps[0]))
+        return np.ones(1)
+
+    assert largest_by_margin(margin, np.ones(1), first=1e-3, upper=5e-4)[0] == 5e-4
+    assert asked == [5e-4]
 
 
 def test_the_search_by_margin_certifies_nothing_from_nothing():

@@ -127,7 +127,7 @@ def largest_by_margin(
     the fall from the margin at zero for a power of the budget, through the two last budgets around
     the zero, and tries the budget at which that power says that the margin is zero. Every returned
     budget was itself proved. The search for an image ends if that budget is less than .2 % above
-    what was proved, unless a budget that failed is still far away.
+    what was proved, unless a budget that failed is still far away, or if nothing is left above.
 
     Args:
         margin: function from an int array of the places of some images, and a float64 array of a
@@ -173,12 +173,16 @@ def largest_by_margin(
         failed = failed | ~proved
         zero = _where_a_power_is_zero(at_zero, (near, near_fall), (far, far_fall), low)
         wide = failed & (high - low > _NARROW * high)
-        open_ = open_ & ~((low > 0) & (zero <= (1.0 + _PRECISION) * low) & ~wide)
-        trial = _between(zero, low, high, beyond=np.isnan(near) | ~failed)
-        # A margin that bends suddenly is no power. So every third trial within a bracket that is
-        # still wide halves it.
+        # A zero is expected where two falls were measured, not where the first one was multiplied.
+        measured = (near_fall > 0) & (near_fall < far_fall) & ~wide
+        end = np.where(measured, np.minimum(zero, high), high)
+        open_ = open_ & ~((low > 0) & (end <= (1.0 + _PRECISION) * low))
+        trial = _between(zero, low, high, beyond=(low == 0) | ~failed)
+        # A margin that bends suddenly is no power. So every second trial within a bracket that is
+        # still wide halves it; in a wide one with no fall at its lower end, it halves the exponent.
         bracketed += failed
-        trial = np.where(wide & (bracketed % 3 == 0), (low + high) / 2, trial)
+        middle = np.where(near_fall <= 0, np.sqrt(low * high), (low + high) / 2)
+        trial = np.where(wide & (bracketed % 2 == 0), middle, trial)
     return low
 
 

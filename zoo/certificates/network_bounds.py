@@ -43,7 +43,7 @@ _LARGE = 30_000_000
 _BLOCK = 1 << 23
 # The same for rows that are bounded by linear relaxation.
 _ROWS = 1 << 22
-# Number of budgets that are tried in the search for a radius.
+# Number of budgets above zero that are tried in the search for a radius.
 _STEPS = 10
 # The first of them, for inputs in [0, 1].
 _FIRST = {"linf": 1e-3, "l2": 1e-2}
@@ -299,7 +299,9 @@ class NetworkBounds:
 
         # The allowances for rounding are in these margins too, so that the fall from them is due to
         # the perturbation alone.
-        at_zero = margins(np.arange(len(x)), np.zeros(len(x)))
+        right = np.flatnonzero(margin(logits) > least_margin)
+        at_zero = np.zeros(len(x))
+        at_zero[right] = margins(right, np.zeros(len(right)))
         found = largest_by_margin(margins, at_zero, first=first, upper=upper, steps=_STEPS)
         return found, finished
 

@@ -257,8 +257,8 @@ def _compress(source: pathlib.Path, target: pathlib.Path, float16: bool) -> None
                     raise ValueError(f"{name} has entries too large for float16")
                 values = values.astype(np.float16)
             # One chunk for the whole array takes about 5 % less space than the chunks that h5py
-            # chooses.
-            chunks = values.shape if matrix and values.size else None
+            # chooses. HDF5 allows chunks of less than 4 GiB.
+            chunks = values.shape if matrix and 0 < values.nbytes < 2**32 else None
             packing = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
             new.create_dataset(name, data=values, chunks=chunks, **(packing if matrix else {}))
 

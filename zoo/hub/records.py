@@ -157,10 +157,10 @@ class Cost:
     first_seconds: float | None = None
 
     def __str__(self) -> str:
-        further = f"{self.milliseconds} ms for each further image"
-        if self.first_seconds is not None:
-            further = f"{self.first_seconds} s for the first image, {further}"
-        return f"{further}, {self.hardware}"
+        if self.first_seconds is None:
+            return f"{self.milliseconds} ms an image, {self.hardware}"
+        first = f"{self.first_seconds} s for the first image"
+        return f"{first}, {self.milliseconds} ms for each further one, {self.hardware}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
