@@ -301,7 +301,8 @@ class NetworkBounds:
         # the perturbation alone.
         right = np.flatnonzero(margin(logits) > least_margin)
         at_zero = np.zeros(len(x))
-        at_zero[right] = margins(right, np.zeros(len(right)))
+        if len(right):
+            at_zero[right] = margins(right, np.zeros(len(right)))
         found = largest_by_margin(margins, at_zero, first=first, upper=upper, steps=_STEPS)
         return found, finished
 
