@@ -260,11 +260,10 @@ def _certified(
         ``(results, certificate)``, with the certificate of the first method.
     """
     settings, norm = recipe["measure"], model.certificates[0][0]
+    default, *others = (method for own, method in model.certificates if own == norm)
     # "exact" is for a few images, as is "crown" where it is not the default: they take long.
-    methods = [method for own, method in model.certificates if own == norm and method != EXACT]
-    if methods[0] != "crown" and "crown" in methods:
-        methods.remove("crown")
-    methods = settings.get("methods", methods)
+    quick = [default, *(method for method in others if method not in ("crown", EXACT))]
+    methods = settings.get("methods", quick)
     certificates = dict(known or {})
     results = []
     for method in methods:

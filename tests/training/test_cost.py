@@ -1,5 +1,6 @@
 """The time of the first image is not mixed with that of further ones."""
 
+import dataclasses
 import time
 import types
 
@@ -32,6 +33,8 @@ def test_the_first_image_is_timed_by_itself():
     assert measured.first_seconds >= 0.2
     assert 1.0 <= measured.milliseconds < 20.0
     assert str(measured).startswith(f"{measured.first_seconds} s for the first image, ")
+    without = dataclasses.replace(measured, first_seconds=None)
+    assert str(without).startswith(f"{measured.milliseconds} ms an image, ")
 
 
 def test_fewer_images_than_usual_are_timed_as_they_are():
