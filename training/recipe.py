@@ -42,6 +42,8 @@ _SCHEMA = table(
                 # Epochs at which the learning rate falls to a tenth. Without this entry it follows
                 # half a cosine; with an empty list it is constant.
                 "drops": {"type": "array", "items": _COUNT},
+                # Whether XLA compiles the training step; without this entry, Keras decides.
+                "jit_compile": {"type": "boolean"},
                 # A loss that replaces the model's own.
                 "loss": {"enum": ["cross_entropy"]},
             },

@@ -180,7 +180,11 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
     checks.labels(training.required_labels(), len(training), model.num_classes)
     clock = Clock(settings["epochs"], batches.steps_per_epoch, minutes)
     schedules = _schedules(recipe, model, clock)
-    model.compile(optimizer=workers.averaging(_optimizer(settings, clock)), loss=_loss(settings))
+    model.compile(
+        optimizer=workers.averaging(_optimizer(settings, clock)),
+        loss=_loss(settings),
+        jit_compile=settings.get("jit_compile", "auto"),
+    )
     state = RunState(folder, clock, save_every)
     state.restore(model)
     workers.start_like_chief(model, clock)

@@ -17,10 +17,11 @@ import pytest
 
 import zoo
 from training import recipe as recipes
+from training import run
 from training.__main__ import main
 from training.clock import Clock
 from training.measure import measure, measure_attacks, measure_certificates
-from training.run import splits, train
+from training.run import build, splits, train
 from training.schedules import PSchedule
 from training.seeds import train_seeds
 from zoo.hub import catalog
@@ -140,6 +141,27 @@ def test_a_recipe_may_take_the_first_images_alone(recipe):
     assert (len(training), len(validation)) == (200, 100)
     whole, _ = splits(recipe)
     np.testing.assert_array_equal(training.images, whole.images[:200])
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_recipe_says_whether_xla_compiles_the_training_step(
+    recipe, tmp_path, monkeypatch, compiled
+):
+    built = []
+
+    def kept(recipe):
+        built.append(build(recipe))
+        return built[-1]
+
+    monkeypatch.setattr(run, "build", kept)
+    # XLA cannot compile the kernels of the ℓ∞-distance layers that the fixture's model has.
+    network = {"name": "mlp", "hidden": [8], "activation": "tanh"}
+    network |= {"image_shape": [8, 8, 1], "num_classes": 10}
+    model = {"class": "CurvatureNet", "network": network, "epsilon": 0.5}
+    settings = recipe["training"] | {"epochs": 1, "jit_compile": compiled}
+    rest = {key: recipe[key] for key in recipe if not key.endswith("_schedule")}
+    train(rest | {"model": model, "training": settings}, tmp_path / "run", verbose=0)
+    assert built[0].jit_compile is compiled
 
 
 def test_interrupted_and_resumed_is_uninterrupted(recipe, whole, tmp_path):
