@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-import docs_tables
 import zoo
+from site_tools import tables as site_tables
 from training import recipe as recipes
 from training.run import build
 from training.tables import __main__ as command
@@ -103,8 +103,8 @@ def test_pages_are_up_to_date():
     found = set()
     for page in DOCS.glob("*.md"):
         text = page.read_text("utf-8")
-        assert docs_tables.updated(text) == text, f"{page.name}: run python docs_tables.py"
-        found |= set(re.findall(r"docs_tables\.py: (\S+ \S+)", text))
+        assert site_tables.updated(text) == text, f"{page.name}: run python -m site_tools.tables"
+        found |= set(re.findall(r"site_tools\.tables: (\S+ \S+)", text))
     approaches = {record.approach for record in catalog.list_models()}
     assert {f"measured {approach}" for approach in approaches} <= found
     named = " ".join(found)
@@ -113,15 +113,15 @@ def test_pages_are_up_to_date():
 
 
 def test_a_measured_table_shows_the_manifest():
-    page = "<!-- docs_tables.py: measured l2nnn -->\n<!-- end -->\n"
-    table = docs_tables.updated(page)
+    page = "<!-- site_tools.tables: measured l2nnn -->\n<!-- end -->\n"
+    table = site_tables.updated(page)
     metrics = catalog.info("l2nnn-digits").metrics
     row = f"| `l2nnn-digits` | {100 * metrics.clean:.1f} | 0.5 |"
     (line,) = [line for line in table.splitlines() if line.startswith(row)]
     (proved,) = [f"{100 * e.accuracy:.1f}" for e in metrics.certified if e.eps == "0.5"]
     attacked = min(e.accuracy for e in metrics.attacked if e.eps == "0.5")
     assert line.startswith(f"{row} {100 * attacked:.1f} | {proved} | 500 |")
-    assert docs_tables.updated(table.replace(line, line.replace(proved, "99.9"))) == table
+    assert site_tables.updated(table.replace(line, line.replace(proved, "99.9"))) == table
 
 
 def certified(dataset, eps):
@@ -163,7 +163,7 @@ def test_the_page_on_masked_gradients_shows_the_manifest():
         digits = len(nearest.partition(".")[2])
         assert nearest == f"{metrics.nearest.median:.{digits}f}", name
     metrics = catalog.info("l2nnn-mnist").metrics
-    proved = " / ".join(docs_tables.percent(e.accuracy, 1000) for e in metrics.certified)
+    proved = " / ".join(site_tables.percent(e.accuracy, 1000) for e in metrics.certified)
     assert f"{100 * metrics.clean:.1f} % and certifies {proved} %" in text.replace("\n  ", " ")
 
 

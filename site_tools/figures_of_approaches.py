@@ -1,4 +1,6 @@
-"""Draws the figures of the pages about the approaches: ``python docs_figures_approaches.py``.
+"""Draws the figures of the pages about the approaches.
+
+The command is ``python -m site_tools.figures_of_approaches``.
 
 Each figure is an SVG file with a white background, which a light and a dark page can both show.
 """
@@ -14,7 +16,7 @@ import numpy as np
 from matplotlib.colors import BoundaryNorm, to_rgba
 from scipy.spatial import ConvexHull
 
-IMAGES = pathlib.Path(__file__).parent / "docs" / "images"
+IMAGES = pathlib.Path(__file__).parents[1] / "docs" / "images"
 BLUE, ORANGE, GREEN, GREY, RED = "#2563a8", "#d9730d", "#2e8b57", "#7a7a7a", "#b8324a"
 STYLE = {
     "font.family": "sans-serif",

@@ -1,4 +1,4 @@
-"""Draw the pictures of README and of the site: ``python docs_figures.py [PICTURE ...]``.
+"""Draw the pictures of README and of the site: ``python -m site_tools.figures [PICTURE ...]``.
 
 It needs MNIST and GTSRB; ``TFDS_DATA_DIR`` is honoured. The pictures are committed, because the
 site is built without data sets.
@@ -19,7 +19,7 @@ matplotlib.use("agg")
 
 from matplotlib import colors, patches, pyplot  # noqa: E402
 
-IMAGES = pathlib.Path(__file__).parent / "docs" / "images"
+IMAGES = pathlib.Path(__file__).parents[1] / "docs" / "images"
 MODEL = "crt-mnist"
 SIGNS = "lc-lmt-gtsrb"
 #: The image that the first picture is about, an index of MNIST's test set.

@@ -1,8 +1,8 @@
-"""Writes the tables and BibTeX entries of the pages in docs/: ``python docs_tables.py``.
+"""Writes the tables and BibTeX entries of the pages in docs/: ``python -m site_tools.tables``.
 
 A page asks for one with two comments, between which everything is replaced::
 
-    <!-- docs_tables.py: measured linf-dist -->
+    <!-- site_tools.tables: measured linf-dist -->
     <!-- end -->
 
 The text stands in the page itself, so that it can be read where the page is not built. A test
@@ -19,9 +19,9 @@ from training.tables.rows import tables
 from zoo.hub import catalog
 from zoo.papers import PAPERS
 
-DOCS = pathlib.Path(__file__).parent / "docs"
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
 _NORMS = {"linf": "ℓ∞", "l2": "L2"}
-_BLOCK = re.compile(r"(<!-- docs_tables\.py: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- site_tools\.tables: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def measured(approach, *attacks):

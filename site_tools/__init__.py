@@ -1,0 +1,1 @@
+"""Tools that make the pages, pictures and tables of the documentation site."""
