@@ -227,6 +227,24 @@ def test_free_kernels_tell_how_much_they_stretch():
         assert 1 < exact <= layer.lipschitz() * (1 + 1e-5)
 
 
+def test_bounds_of_a_kernel_are_computed_once_until_it_or_a_setting_changes(monkeypatch):
+    layer = NonexpansiveConv2D(4, 3, parametrization="free", divide_before_convolution=False)
+    layer.build((None, 6, 6, 2))
+    computed, compute = [], layer._norm
+    monkeypatch.setattr(
+        NonexpansiveConv2D, "_norm", lambda _, kernel: computed.append(1) or compute(kernel)
+    )
+    norm = layer.lipschitz()
+    error = layer.rounding(1.0, 0.0)[1]
+    assert (layer.lipschitz(), layer.rounding(1.0, 0.0)[1]) == (norm, error)
+    assert len(computed) == 2  # of the kernel, and of its absolute values
+    layer.kernel.assign(2.0 * layer.kernel)
+    assert layer.lipschitz() == pytest.approx(2.0 * norm)
+    assert layer.rounding(1.0, 0.0)[1] > 1.5 * error
+    layer.divide_before_convolution = True
+    assert layer.lipschitz() == pytest.approx(2.0 / 3.0 * norm)  # 3 × 3 windows overlap 9 times
+
+
 def test_dividing_before_the_convolution():
     """√K = 3 for windows of 3 × 3: the same kernel, a third of the output."""
     x = np.random.default_rng(0).normal(size=(2, 6, 6, 2)).astype("float32")

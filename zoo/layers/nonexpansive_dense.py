@@ -1,7 +1,9 @@
 """A dense layer that never increases the L2 distance of two inputs."""
 
+import hashlib
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import keras
 import numpy as np
@@ -26,8 +28,24 @@ from zoo.ops.singular_values import dense_norm, gram_row_sums
 from zoo.typing import Array, BatchShape, Numbers, Shape, Tensor
 from zoo.utils import checks
 
+_T = TypeVar("_T")
+
 # Lower limit of the sums whose roots a kernel is divided by, so that a kernel of zeros stays zero.
 _SMALLEST = 1e-12
+
+
+class Norms(NamedTuple):
+    """Upper bounds of the norms of an effective kernel.
+
+    Attributes:
+        kernel: of its L2 norm as a linear map, the Lipschitz constant of the layer.
+        absolute: of the L2 norm of the map by its absolute values.
+        largest: its largest absolute value.
+    """
+
+    kernel: float
+    absolute: float
+    largest: float
 
 
 class NonexpansiveKernel(keras.layers.Layer):
@@ -97,6 +115,22 @@ class NonexpansiveKernel(keras.layers.Layer):
             return ops.maximum(*(ops.max(sums) for sums in gram_row_sums(matrix)))
         return self._sums(ops.abs(kernel))
 
+    def _once(self, name: str, compute: Callable[[], _T]) -> _T:
+        """What follows from the kernel and the settings; it is computed once for them.
+
+        A certificate asks for the same numbers many times, and they take long: a Gram matrix of a
+        kernel ``(n, m)`` takes ``n² m`` multiplications.
+        """
+        kernel = np.ascontiguousarray(ops.convert_to_numpy(self.kernel))
+        state = self.get_config(), hashlib.sha256(kernel.tobytes()).digest()
+        # This goes past Keras's attribute tracking, which would wrap the dictionaries.
+        known = vars(self).get("_known")
+        if known is None or known[0] != state:
+            known = vars(self)["_known"] = (state, {})
+        if name not in known[1]:
+            known[1][name] = compute()
+        return known[1][name]
+
     def _terms(self) -> int:
         """Upper bound of the number of roundings that a product in one of the sums goes through."""
         return math.prod(self.kernel.shape[:-1]) + self.kernel.shape[-1]
@@ -109,6 +143,9 @@ class NonexpansiveKernel(keras.layers.Layer):
         divided by one number, so that an error of this number changes the norm of the kernel by
         the same fraction. The quotients are rounded too, see :attr:`_entry_roundings`.
         """
+        return self._once("kernel rounding", self._compute_kernel_rounding)
+
+    def _compute_kernel_rounding(self) -> float:
         if not self._divided:
             return 0.0
         kernel = ops.convert_to_tensor(self.kernel)
@@ -127,7 +164,16 @@ class NonexpansiveKernel(keras.layers.Layer):
 
     def lipschitz(self) -> float:
         """Upper bound of the layer's L2 Lipschitz constant, computed in float64."""
-        return self._norm(ops.convert_to_numpy(self.effective_kernel()))
+        return self.norms().kernel
+
+    def norms(self) -> Norms:
+        """Upper bounds that follow from the effective kernel, computed in float64."""
+        return self._once("norms", self._compute_norms)
+
+    def _compute_norms(self) -> Norms:
+        kernel = ops.convert_to_numpy(self.effective_kernel()).astype(np.float64)
+        absolute = np.abs(kernel)
+        return Norms(self._norm(kernel), self._norm(absolute), float(absolute.max()))
 
     def rounding(self, size: Numbers, error: Numbers) -> tuple[Numbers, Numbers]:
         """Bounds of the L2 norms of the outputs and of the error that float32 made in them.
@@ -139,10 +185,9 @@ class NonexpansiveKernel(keras.layers.Layer):
         Returns:
             ``(size, error)``, the same bounds for the outputs.
         """
-        kernel = ops.convert_to_numpy(self.effective_kernel()).astype(np.float64)
         bias = 0.0 if self.bias is None else ops.convert_to_numpy(self.bias).astype(np.float64)
         bias = np.linalg.norm(bias) * math.sqrt(self._positions)
-        norm, absolute, computed = self._norm(kernel), self._norm(np.abs(kernel)), size + error
+        (norm, absolute, largest), computed = self.norms(), size + error
         # The roundings of the sums and of the kernel's entries, and one more when the bias is
         # added: to the sum, or, in a condensed layer, to the first of its blocks.
         roundings = self._roundings + self._entry_roundings + 1
@@ -150,8 +195,8 @@ class NonexpansiveKernel(keras.layers.Layer):
         local = local + sum_rounding(self._bias_roundings) * bias
         local = local + self._kernel_rounding() * norm * computed
         # Entries of the kernel may be flushed to zero too, so every entry counts as a term.
-        entries = self._positions * kernel.shape[-1]
-        per_size, offset = flushing(kernel.size + 2, entries, np.abs(kernel).max())
+        entries = self._positions * self.kernel.shape[-1]
+        per_size, offset = flushing(math.prod(self.kernel.shape) + 2, entries, largest)
         return norm * size + bias, norm * error + local + per_size * computed + offset
 
     def _shifted(self, outputs: Tensor) -> Tensor:

@@ -193,9 +193,9 @@ class _EffectiveKernelRule(KernelRule):
         return self.apply(tensor, self.layer.effective_kernel())
 
     def lipschitz(self, normalization: BatchNormalizationRule | None = None) -> LipschitzBound:
-        bound, (kernel, bias) = bound_of_nonexpansive(self.layer), self.weights()
+        bound, (_, bias) = bound_of_nonexpansive(self.layer), self.weights()
         bias = float(np.linalg.norm(np.broadcast_to(bias, self.output_shape)))
-        absolute = self.layer._norm(np.abs(kernel))
+        absolute = self.layer.norms().absolute
         return dataclasses.replace(bound, sum_per_size=absolute, sum_offset=bias)
 
 
