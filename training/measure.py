@@ -50,6 +50,7 @@ def check(recipe, *, data_file=None, weights=None):
         FileNotFoundError, RuntimeError: if there are no test images.
         OSError: if the checkpoint or the manifest cannot be written.
     """
+    catalog.require_name(recipe["name"])
     target = pathlib.Path(weights or catalog.WEIGHTS) / recipe["name"]
     require_writable(target / checkpoint.CONFIG, makes_folders=True)
     require_writable(catalog.MANIFEST)

@@ -535,6 +535,7 @@ def test_fractions_are_budgets_in_recipes_too(recipe, tmp_path):
         ("", "", ["--epochs", "2"], "--measure needs all 4 epochs"),
         ("", "", ["--data", "train.npz"], "train.npz lacks x_test"),
         ("", "", [], "a-file is a file, not a folder"),
+        ("", "", [], "'my_own' cannot be the name of a checkpoint"),
     ],
 )
 def test_what_prevents_the_measurement_is_noticed_before_the_training(
@@ -546,11 +547,12 @@ def test_what_prevents_the_measurement_is_noticed_before_the_training(
     monkeypatch.setattr("training.run.train", trained)
     monkeypatch.chdir(tmp_path)
     np.savez("train.npz", x_train=digits.images, y_train=digits.labels)
-    pathlib.Path("mine.toml").write_text(RECIPE.replace(old, new, 1), encoding="utf-8")
+    file = "my_own.toml" if "my_own" in message else "my-own-0.1.toml"
+    pathlib.Path(file).write_text(RECIPE.replace(old, new, 1), encoding="utf-8")
     if message.startswith("a-file"):
         pathlib.Path("a-file").touch()
         monkeypatch.setattr(catalog, "WEIGHTS", tmp_path / "a-file" / "weights")
-    assert main(["mine.toml", "--measure", "--quiet", *options]) == 1
+    assert main([file, "--measure", "--quiet", *options]) == 1
     assert re.search(message, capsys.readouterr().err)
 
 

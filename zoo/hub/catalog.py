@@ -4,6 +4,7 @@ import difflib
 import fnmatch
 import json
 import pathlib
+import re
 from typing import Any
 
 from zoo.errors import UnknownModelError
@@ -113,6 +114,24 @@ def info(name: str) -> Record:
 def in_source_tree() -> bool:
     """Whether the manifest is that of a source tree, and not of an installed package."""
     return MANIFEST.parent != _PACKAGE
+
+
+def require_name(name: str) -> None:
+    """Raise unless the manifest may have a model of this name.
+
+    Args:
+        name: name of a checkpoint, such as ``"linf-dist-mnist-0.1"``.
+
+    Raises:
+        ValueError: naming the name and what it has to look like.
+    """
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    pattern = schema["$defs"]["model"]["properties"]["name"]["pattern"]
+    if re.search(pattern, name) is None:
+        raise ValueError(
+            f"{name!r} cannot be the name of a checkpoint: it must consist of lower-case letters "
+            "and digits, with hyphens between its parts, such as linf-dist-mnist-0.1"
+        )
 
 
 def write(record: Record) -> None:

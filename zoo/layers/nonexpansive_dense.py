@@ -124,9 +124,9 @@ class NonexpansiveKernel(keras.layers.Layer):
         kernel = np.ascontiguousarray(ops.convert_to_numpy(self.kernel))
         state = self.get_config(), hashlib.sha256(kernel.tobytes()).digest()
         # This goes past Keras's attribute tracking, which would wrap the dictionaries.
-        known = vars(self).get("_known")
+        known = self.__dict__.get("_known")
         if known is None or known[0] != state:
-            known = vars(self)["_known"] = (state, {})
+            known = self.__dict__["_known"] = (state, {})
         if name not in known[1]:
             known[1][name] = compute()
         return known[1][name]
