@@ -86,8 +86,7 @@ def _epochs(axes, panel, own):
             continue
         values = np.array([result[line["measured"]] for result in own[line["run"]]])
         epochs, mean, deviation = np.arange(1, values.shape[1] + 1), values.mean(0), values.std(0)
-        options = {"color": line.get("colour"), "linestyle": line.get("style", "-")}
-        (drawn,) = axes.plot(epochs, mean, label=line["label"], **options)
+        (drawn,) = axes.plot(epochs, mean, label=line["label"], **_options(line))
         axes.fill_between(
             epochs, mean - deviation, mean + deviation, color=drawn.get_color(), alpha=0.2
         )
@@ -100,8 +99,12 @@ def _shares(axes, panel, own):
         if line["run"] not in own:
             continue
         curves = [[above(result[line["measured"]], x) for x in grid] for result in own[line["run"]]]
-        axes.plot(grid, 100 * np.mean(curves, axis=0), label=line["label"])
+        axes.plot(grid, 100 * np.mean(curves, axis=0), label=line["label"], **_options(line))
     axes.grid(alpha=0.3)
+
+
+def _options(line):
+    return {"color": line.get("colour"), "linestyle": line.get("style", "-")}
 
 
 def _scaling(axes, panel, rows):
