@@ -113,6 +113,8 @@ def test_every_table_shows_how_it_was_made():
             own = [column["name"] for column in described["columns"] if "measured" in column]
             rows = [row for row in table["rows"] if any(row[name] is not None for name in own)]
             for row in rows:
+                if row["trained"].startswith("earlier weights: "):
+                    continue
                 assert re.search(r"seeds?\b.*\bepochs?\b.*\d s\b", row["trained"]), row["trained"]
                 if not table["title"].startswith(("Figure 1", "Table 4: seconds")):
                     assert row["images"], table["title"]
@@ -260,11 +262,16 @@ def test_second_order_certificates(load):
     ):
         tight = [mean(name, "curvature", "tight") for name in names]
         assert tight == sorted(tight, reverse=True)
-    assert [mean(f"crt-{layers}-mnist", "curvature", "tight") for layers in (3, 4)] == [0, 0]
+    of_two, of_three, of_four = (
+        own.percent(name, "curvature", "tight")
+        for name in ("crt-mnist", "crt-3-mnist", "crt-4-mnist")
+    )
     says(
         "second_order",
-        f"`crt-mnist` has {own.percent('crt-mnist', 'curvature', 'tight'):.0f} % exact ones, and "
-        "those with three and four layers have none.",
+        f"`crt-mnist` has {of_two:.0f} % exact ones, and those with three and four layers have "
+        f"{of_three:.1f} and {of_four:.1f} %.",
+        f"Of the first 1,000 certificates, {of_two:.0f} % are `exact` with `crt-mnist`, "
+        f"{of_three:.1f} % with `crt-3-mnist` and {of_four:.1f} % with `crt-4-mnist`.",
     )
     convolution = "conv-tanh-rho0.5-gamma0"
     waiting = [n for n in own.of if n.startswith("conv") and not own.of[n]]

@@ -219,9 +219,16 @@ def test_checkpoints_are_measured_at_their_own_budget(fill):
             "unknown": dataclasses.replace(run, name="unknown", checkpoint="crt-unknown"),
         },
     )
-    _, found = fill(paper, ["crt-mnist", "unknown"])
+    path, found = fill(paper, ["crt-mnist", "unknown"])
     assert list(found) == ["crt-mnist"]
     assert list(found["crt-mnist"]["certified of those"]) == ["1.58"]
+
+    first = {**paper.tables[0], "rows": paper.tables[0]["rows"][:1]}
+    paper = dataclasses.replace(paper, tables=[first])
+    assert tables(paper, path)[0]["rows"][0]["trained"].startswith("a checkpoint, seed 0")
+    found["crt-mnist"]["weights"] = "of an earlier training"
+    path.write_text(json.dumps(found), encoding="utf-8")
+    assert tables(paper, path)[0]["rows"][0]["trained"].startswith("earlier weights: ")
 
 
 def test_interrupted_it_goes_on_where_it_was(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 
 from training.tables import manifest
 from training.tables.papers import path_of
-from training.tables.queue import is_of, of_seed, shown
+from training.tables.queue import is_of, of_seed, shown, weights
 from training.tables.results import read
 from zoo.hub import catalog
 
@@ -62,7 +62,10 @@ def _trained(paper, run, own, records):
             command = f"training {run.checkpoint} --measure, then {command}"
         return f"not trained: python -m {command}"
     if run.checkpoint:
-        return f"a checkpoint, {_of_record(records[run.checkpoint])}"
+        record = records[run.checkpoint]
+        if own[0].get("weights") != weights(record):
+            return f"earlier weights: python -m training.tables {paper.name} --train measures anew"
+        return f"a checkpoint, {_of_record(record)}"
     epochs = _range(result["epochs"] for result in own)
     recipe = of_seed(run, own[0]["recipe"]["seed"])
     if is_of(own[0], recipe):
