@@ -1,9 +1,7 @@
 """A dense layer that never increases the L2 distance of two inputs."""
 
-import hashlib
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -27,8 +25,7 @@ from zoo.ops.parametrizations import (
 from zoo.ops.singular_values import dense_norm, gram_row_sums
 from zoo.typing import Array, BatchShape, Numbers, Shape, Tensor
 from zoo.utils import checks
-
-_T = TypeVar("_T")
+from zoo.utils.once import once
 
 # Lower limit of the sums whose roots a kernel is divided by, so that a kernel of zeros stays zero.
 _SMALLEST = 1e-12
@@ -115,22 +112,6 @@ class NonexpansiveKernel(keras.layers.Layer):
             return ops.maximum(*(ops.max(sums) for sums in gram_row_sums(matrix)))
         return self._sums(ops.abs(kernel))
 
-    def _once(self, name: str, compute: Callable[[], _T]) -> _T:
-        """What follows from the kernel and the settings; it is computed once for them.
-
-        A certificate asks for the same numbers many times, and they take long: a Gram matrix of a
-        kernel ``(n, m)`` takes ``n² m`` multiplications.
-        """
-        kernel = np.ascontiguousarray(ops.convert_to_numpy(self.kernel))
-        state = self.get_config(), hashlib.sha256(kernel.tobytes()).digest()
-        # This goes past Keras's attribute tracking, which would wrap the dictionaries.
-        known = self.__dict__.get("_known")
-        if known is None or known[0] != state:
-            known = self.__dict__["_known"] = (state, {})
-        if name not in known[1]:
-            known[1][name] = compute()
-        return known[1][name]
-
     def _terms(self) -> int:
         """Upper bound of the number of roundings that a product in one of the sums goes through."""
         return math.prod(self.kernel.shape[:-1]) + self.kernel.shape[-1]
@@ -143,7 +124,7 @@ class NonexpansiveKernel(keras.layers.Layer):
         divided by one number, so that an error of this number changes the norm of the kernel by
         the same fraction. The quotients are rounded too, see :attr:`_entry_roundings`.
         """
-        return self._once("kernel rounding", self._compute_kernel_rounding)
+        return once(self, "kernel rounding", self._compute_kernel_rounding)
 
     def _compute_kernel_rounding(self) -> float:
         if not self._divided:
@@ -168,7 +149,7 @@ class NonexpansiveKernel(keras.layers.Layer):
 
     def norms(self) -> Norms:
         """Upper bounds that follow from the effective kernel, computed in float64."""
-        return self._once("norms", self._compute_norms)
+        return once(self, "norms", self._compute_norms)
 
     def _compute_norms(self) -> Norms:
         kernel = ops.convert_to_numpy(self.effective_kernel()).astype(np.float64)

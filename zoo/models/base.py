@@ -33,6 +33,7 @@ from zoo.utils.backend import require_backend
 from zoo.utils.deadline import time_is_up, time_limit
 from zoo.utils.fixed_settings import FixedSettings
 from zoo.utils.norms import norm_of
+from zoo.utils.once import computing_once
 from zoo.utils.process import require_own_process
 from zoo.utils.progress import track
 
@@ -550,7 +551,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             return current[id(self)]
         state = self.weights_state()
         if getattr(self, "_derived", (None, None))[0] != state:
-            with undivided_linear_algebra():
+            with undivided_linear_algebra(), computing_once():
                 self._derived = (state, derive())
         found = self._derived[1]
         if current is not None:
