@@ -85,6 +85,14 @@ def test_row_sum_bound_takes_the_better_gram_matrix():
     assert float(row_sum_bound(kernel.T)) == 10.0
 
 
+@pytest.mark.parametrize(("rows", "expected"), [(8, 75.0), (10, 80.0)])
+def test_the_larger_gram_matrix_of_a_lopsided_kernel_is_not_computed(rows, expected):
+    kernel = np.array([[8.0, 2.0]] + [[0.0, 0.5]] * (rows - 1), "float32")
+    # The rows of WᵀW sum to 80 and less, those of WWᵀ to 68 + (rows − 1) and less.
+    assert float(row_sum_bound(kernel)) == expected
+    assert float(row_sum_bound(kernel.T)) == expected
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -1,5 +1,6 @@
 """A dense layer that never increases the L2 distance of two inputs."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -16,13 +17,14 @@ from zoo.ops.blocked_matmul import (
     sum_of_halves,
 )
 from zoo.ops.float32 import UNIT_ROUNDOFF, flushing, sum_rounding
+from zoo.ops.gram import gram_row_sums
 from zoo.ops.parametrizations import (
     PARAMETRIZATIONS,
     Parametrization,
     almost_orthogonal_sums,
     row_sums,
 )
-from zoo.ops.singular_values import dense_norm, gram_row_sums
+from zoo.ops.singular_values import dense_norm
 from zoo.typing import Array, BatchShape, Numbers, Shape, Tensor
 from zoo.utils import checks
 from zoo.utils.once import once
@@ -109,7 +111,7 @@ class NonexpansiveKernel(keras.layers.Layer):
         if self.parametrization == "row_sum":
             # The sum is the smaller of two numbers, so its error is at most the larger of theirs.
             matrix = ops.reshape(ops.abs(kernel), (-1, kernel.shape[-1]))
-            return ops.maximum(*(ops.max(sums) for sums in gram_row_sums(matrix)))
+            return functools.reduce(ops.maximum, map(ops.max, gram_row_sums(matrix)))
         return self._sums(ops.abs(kernel))
 
     def _terms(self) -> int:

@@ -1,16 +1,13 @@
 """A regulariser that pushes a kernel towards being nonexpansive."""
 
+import functools
 from typing import Any
 
 import keras
 from keras import ops
 
-from zoo.ops.parametrizations import smaller_gram
-from zoo.ops.singular_values import gram_row_sums
+from zoo.ops.gram import gram_row_sums
 from zoo.typing import Tensor
-
-# The larger Gram matrix is not computed if the ratio of the kernel's sides exceeds this.
-_LOPSIDED = 4
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -18,9 +15,8 @@ class RowSumRegularizer(keras.regularizers.Regularizer):
     """``weight · Σ relu(row sum − 1)`` over the absolute row sums of a Gram matrix.
 
     The Gram matrix is ``WᵀW`` or ``WWᵀ``, whichever gives the smaller penalty. If one side of ``W``
-    is more than four times the other, the smaller of the two matrices is taken without comparing,
-    because the larger one costs far more and has more rows to penalise. A kernel with penalty zero
-    is nonexpansive.
+    is more than four times the other, it is the smaller of the two matrices, because the larger one
+    costs far more. A kernel with penalty zero is nonexpansive.
 
     Args:
         weight: factor of the penalty, not negative.
@@ -51,10 +47,7 @@ class RowSumRegularizer(keras.regularizers.Regularizer):
 
     def __call__(self, kernel: Tensor) -> Tensor:
         matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
-        if max(matrix.shape) > _LOPSIDED * min(matrix.shape):
-            gram, _ = smaller_gram(matrix)
-            return self.weight * _excess(ops.sum(ops.abs(gram), axis=1))
-        return self.weight * ops.minimum(*map(_excess, gram_row_sums(matrix)))
+        return self.weight * functools.reduce(ops.minimum, map(_excess, gram_row_sums(matrix)))
 
     def get_config(self) -> dict[str, Any]:
         return {"weight": self.weight}

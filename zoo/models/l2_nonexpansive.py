@@ -47,9 +47,6 @@ class L2NonexpansiveNet(CertifiedModel):
         width: factor by which the published numbers of filters and units are multiplied.
         activation: ``"two_sided_relu"`` or ``"max_min"``.
         parametrization: parametrization of all kernels, see :class:`zoo.layers.NonexpansiveDense`.
-            With ``"row_sum"``, every forward pass multiplies two matrices that are made of the
-            first dense kernel. For images of more than 32 × 32 pixels this takes seconds to
-            minutes with ``"convnet"``; ``"orthogonal"`` does not need it.
         divide_before_convolution: see :class:`zoo.layers.NonexpansiveConv2D`.
         regularization: weight of :class:`zoo.losses.RowSumRegularizer` on every kernel.
         mean: pixel mean, a number or one per channel, which is subtracted from the image.

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, get_args
 
 from keras import ops
 
+from zoo.ops.gram import smaller_gram
 from zoo.ops.singular_values import row_sum_bound
 from zoo.typing import Tensor
 
@@ -93,18 +94,6 @@ def _correlation_sums(kernel: Tensor) -> Tensor:
         ops.pad(images, margins), kernel, padding="valid", data_format="channels_last"
     )
     return ops.sum(ops.abs(correlation), axis=(1, 2, 3))
-
-
-def smaller_gram(matrix: Tensor) -> tuple[Tensor, bool]:
-    """The smaller Gram matrix of a matrix ``W (inputs, units)``.
-
-    Returns:
-        ``(gram, wide)``: ``WWᵀ`` and True if there are more units than inputs, otherwise ``WᵀW``
-        and False.
-    """
-    wide = matrix.shape[1] > matrix.shape[0]
-    transposed = ops.transpose(matrix)
-    return (ops.matmul(matrix, transposed) if wide else ops.matmul(transposed, matrix)), wide
 
 
 def towards_orthogonal(matrix: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
 """Upper bounds of the largest singular value of dense layers and convolutions."""
 
+import functools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 from keras import ops
 
+from zoo.ops.gram import gram_row_sums
 from zoo.ops.largest_eigenvalue import UNIT_ROUNDOFF64, gram_error, largest_eigenvalue
 from zoo.ops.windows import Windows
 from zoo.typing import Array, ArrayLike, Padding, Tensor
@@ -18,8 +20,9 @@ _BLOCK = 1 << 24
 def row_sum_bound(matrix: Tensor) -> Tensor:
     """Upper bound of ``‖W‖₂²``: the largest absolute row sum of a Gram matrix.
 
-    It is the smaller of ``‖WᵀW‖_∞`` and ``‖WWᵀ‖_∞``. It is cheap and differentiable, which training
-    needs, and it is sound apart from rounding.
+    It is the smaller of ``‖WᵀW‖_∞`` and ``‖WWᵀ‖_∞``. If one side of ``W`` is more than four times
+    the other, it is the sum of the smaller matrix, because the larger one costs far more. The bound
+    is cheap and differentiable, which training needs, and it is sound apart from rounding.
 
     Args:
         matrix: tensor ``(inputs, units)``, float.
@@ -36,17 +39,7 @@ def row_sum_bound(matrix: Tensor) -> Tensor:
     Reference:
         Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.
     """
-    return ops.minimum(*(ops.max(sums) for sums in gram_row_sums(matrix)))
-
-
-def gram_row_sums(matrix: Tensor) -> tuple[Tensor, ...]:
-    """Absolute row sums of ``WᵀW`` and of ``WWᵀ``: tensors ``(units,)`` and ``(inputs,)``."""
-    matrix = ops.convert_to_tensor(matrix)
-    transposed = ops.transpose(matrix)
-    return tuple(
-        ops.sum(ops.abs(ops.matmul(a, b)), axis=1)
-        for a, b in ((transposed, matrix), (matrix, transposed))
-    )
+    return functools.reduce(ops.minimum, map(ops.max, gram_row_sums(matrix)))
 
 
 def dense_norm(kernel: ArrayLike) -> float:
