@@ -1,7 +1,6 @@
 """Radius and seconds per image of bounds for ordinary networks: ``python benchmarks/certify.py``.
 
-The networks are shipped checkpoints, and a network with two hidden layers of 1,024 ReLUs that is
-trained here for one epoch without any defence.
+The networks are trained here for one epoch without any defence, on 20,000 images of MNIST.
 """
 
 import argparse
@@ -9,6 +8,8 @@ import time
 
 import keras
 import numpy as np
+import rich.box
+from keras import layers
 from rich.console import Console
 from rich.table import Table
 
@@ -16,14 +17,29 @@ import zoo
 from training.hardware import hardware
 from zoo.certificates.network_bounds import METHODS
 
-SHIPPED = ("double-backprop-a-mnist", "double-backprop-b-mnist", "double-backprop-c-mnist")
+NETWORKS = {
+    "2 × 1024 ReLU": lambda: [
+        layers.Flatten(),
+        layers.Dense(1024, activation="relu"),
+        layers.Dense(1024, activation="relu"),
+    ],
+    "2 × 256 tanh": lambda: [
+        layers.Flatten(),
+        layers.Dense(256, activation="tanh"),
+        layers.Dense(256, activation="tanh"),
+    ],
+    "two convolutions, ReLU": lambda: [
+        layers.Conv2D(16, 4, strides=2, activation="relu"),
+        layers.Conv2D(32, 4, strides=2, activation="relu"),
+        layers.Flatten(),
+        layers.Dense(100, activation="relu"),
+    ],
+}
 
 
-def plain_network(train):
+def trained(hidden, train):
     keras.utils.set_random_seed(0)
-    hidden = [keras.layers.Dense(1024, activation="relu") for _ in range(2)]
-    parts = [keras.Input((28, 28, 1)), keras.layers.Flatten(), *hidden, keras.layers.Dense(10)]
-    model = keras.Sequential(parts)
+    model = keras.Sequential([keras.Input((28, 28, 1)), *hidden(), layers.Dense(10)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-3), loss)
     model.fit(train.images / np.float32(255), train.labels, batch_size=128, verbose=0)
@@ -32,22 +48,25 @@ def plain_network(train):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=16, help="number of test images")
+    parser.add_argument("--n", type=int, default=8, help="number of test images")
     options = parser.parse_args()
-    x = zoo.data.load("mnist", "test").take(options.n).images
-    shipped = {record.name for record in zoo.list_models()}
-    networks = {name: zoo.load(name).network for name in SHIPPED if name in shipped}
-    networks["plain 2x1024 ReLU"] = plain_network(zoo.data.load("mnist", "train"))
-    table = Table(title=f"n = {options.n}; {hardware()}; keras {keras.__version__}")
-    for column in ("network", "norm", "method", "median radius", "s/image"):
+    x = zoo.data.load("mnist", "test").take(options.n).images / np.float32(255)
+    train = zoo.data.load("mnist", "train").take(20_000)
+    table = Table(
+        title=f"{options.n} images; {hardware()}; keras {keras.__version__}", box=rich.box.MARKDOWN
+    )
+    for column in ("network", "norm", "method", "mean radius", "s/image"):
         table.add_column(column)
-    for name, network in networks.items():
+    for name, hidden in NETWORKS.items():
+        network = trained(hidden, train)
         for norm in ("linf", "l2"):
             for method in METHODS:
-                start = time.perf_counter()
+                # A first call compiles what the bounds of this network need.
+                zoo.certify(network, x[:1], norm=norm, method=method)
+                start = time.process_time()
                 radius = zoo.certify(network, x, norm=norm, method=method).radius
-                seconds = (time.perf_counter() - start) / len(x)
-                table.add_row(name, norm, method, f"{np.median(radius):.4f}", f"{seconds:.3f}")
+                seconds = (time.process_time() - start) / len(x)
+                table.add_row(name, norm, method, f"{radius.mean():.3g}", f"{seconds:.2f}")
     Console().print(table)
 
 

@@ -20,8 +20,8 @@ class Paper(NamedTuple):
         return self.bibtex.partition("url = {")[2].partition("}")[0]
 
 
-#: The papers, by approach as in ``Record.approach``, and two whose losses the Lipschitz-margin
-#: networks can be trained with.
+#: The papers, by approach as in ``Record.approach``, and two whose losses networks of these
+#: approaches can be trained with.
 PAPERS = {
     "crt": Paper(
         "Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020",

@@ -158,7 +158,7 @@ class L2NonexpansiveNet(CertifiedModel):
 
     @property
     def training_budget(self) -> Any:
-        return self.epsilon if self.loss_name == "cross_entropy" else None
+        return None if self.loss_name == "confidence_gap" else self.epsilon
 
     def default_loss(self) -> Any:
         """The loss that was chosen in the constructor, with the scales of this model."""
