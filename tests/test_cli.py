@@ -4,6 +4,7 @@ import ctypes
 import dataclasses
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -121,6 +122,12 @@ def test_attack_saves_images(capsys, tmp_path):
     )  # fmt: skip
     assert code == 0
     result = json.loads(out)
+    _, text, _ = run(
+        capsys, "attack", "linf-dist-digits", "--n", "1", "--attack", "fgsm", "--quiet",
+        "--save", str(path.with_name("other")),
+    )  # fmt: skip
+    assert f"the attacked images are in {path.with_name('other.npz')}" in text
+    assert "at eps 0.02" in text  # the smallest budget at which the model was measured
     attacked = zoo.data.load(path, "test")
     assert np.abs(attacked.images - zoo.data.load("digits").images[:8]).max() <= 0.1 + 1e-7
     predicted = np.argmax(zoo.load("linf-dist-digits").logits(attacked.images), axis=1)
@@ -363,3 +370,12 @@ def test_card_prints_what_is_shipped(capsys):
     assert code == 0
     shipped = catalog.WEIGHTS / "linf-dist-digits" / "README.md"
     assert out == shipped.read_text(encoding="utf-8") + "\n"
+
+
+def test_the_page_shows_what_the_command_prints(capsys):
+    page = pathlib.Path(__file__).parent.parent / "docs" / "command_line.md"
+    command = "$ zoo list --dataset digits\n"
+    _, found, shown = page.read_text("utf-8").partition(command)
+    assert found
+    _, out, _ = run(capsys, *command.split()[2:])
+    assert shown.partition("```")[0].strip() == out.strip()

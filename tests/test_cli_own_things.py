@@ -240,7 +240,7 @@ def test_compare(capsys, folder):
         ("certify own.keras --data flat --valid-range 0 nan", "--valid-range must be two numbers"),
         ("certify own.keras --data far.npz --valid-range -1 1", "must lie in the --valid-range"),
         ("certify missing.keras --data flat", "no such model file: missing.keras"),
-        ("certify broken.keras --data flat", "broken.keras cannot be loaded as a Keras model"),
+        ("certify broken.keras --data flat", "broken.keras is damaged: it is no zip archive"),
         ("certify program/ --data flat", "is a SavedModel, a program whose layers are not known"),
         (
             "certify linf-dist-digits --data flat --valid-range 0 255",

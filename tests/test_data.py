@@ -99,3 +99,17 @@ def test_a_file_that_cannot_be_written_is_noticed_before_the_set_is_loaded(tmp_p
     monkeypatch.setattr(zoo.data, "load", loaded)
     with pytest.raises(OSError, match="there is no folder"):
         zoo.data.save(tmp_path / "missing" / "digits.npz", "digits")
+
+
+def test_take_refuses_negative_numbers():
+    digits = zoo.data.load("digits")
+    for numbers in ((-1,), (0, -2)):
+        with pytest.raises(ValueError, match="at least 0"):
+            digits.take(*numbers)
+
+
+def test_a_file_of_another_kind_is_not_reported_as_missing(tmp_path):
+    path = tmp_path / "images.npy"
+    np.save(path, np.zeros((1, 8, 8, 1)))
+    with pytest.raises(ValueError, match="neither an .npz file, nor an image, nor a folder"):
+        zoo.data.load(path)

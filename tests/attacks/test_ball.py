@@ -66,3 +66,8 @@ def test_nothing_hangs_or_leaks_nan(norm):
 def test_unknown_norm_is_named():
     with pytest.raises(ValueError, match="norm must be 'linf' or 'l2', got 'l1'"):
         project(np.zeros((1, 2)), np.zeros((1, 2)), 0.1, "l1")
+
+
+def test_arrays_of_other_shapes_are_named():
+    with pytest.raises(ValueError, match=r"one shape, got \(2, 3\) and \(4, 3\)"):
+        project(np.zeros((2, 3)), np.zeros((4, 3)), 0.1, "linf")

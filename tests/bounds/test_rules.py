@@ -469,6 +469,55 @@ def test_numbers_that_are_added_count_in_linear_relaxation_too(operator, method,
     assert_holds(model, small_images, "linf", method)
 
 
+@pytest.mark.parametrize("method", ["interval", "crown"])
+@pytest.mark.parametrize("shape", [(1, 1, 2), (1, 1, 1, 2), (4, 4, 1), (4, 1, 2), (1,), (1, 1, 1)])
+def test_constants_are_spread_as_keras_spreads_them(shape, method, small_images):
+    constant = np.random.default_rng(0).uniform(0.5, 2.0, shape).astype("float32")
+    image = keras.Input((4, 4, 1))
+    hidden = layers.Conv2D(2, 3, padding="same")(image)
+    hidden = layers.ReLU()((hidden + constant) / constant)
+    model = keras.Model(image, layers.Dense(3)(layers.Flatten()(hidden)))
+    assert_holds(model, small_images, "linf", method)
+
+
+@pytest.mark.parametrize("method", ["interval", "crown"])
+@pytest.mark.parametrize(
+    ("function", "layer"),
+    [
+        (keras.activations.relu, layers.ReLU()),
+        (ops.relu, layers.ReLU()),
+        (lambda x: keras.activations.relu(x, 0.1, 1.0), layers.ReLU(1.0, 0.1)),
+        (lambda x: ops.leaky_relu(x, 0.3), layers.LeakyReLU(0.3)),
+        (lambda x: ops.elu(x, 0.5), layers.ELU(0.5)),
+        (ops.tanh, layers.Activation("tanh")),
+        (keras.activations.sigmoid, layers.Activation("sigmoid")),
+    ],
+)
+def test_functions_are_taken_as_the_layers_that_compute_the_same(
+    function, layer, method, small_images
+):
+    image, dense, head = keras.Input((4, 4, 1)), layers.Dense(8), layers.Dense(3)
+    model = keras.Model(image, head(function(dense(ops.reshape(image, (-1, 16))))))
+    twin = keras.Model(image, head(layer(dense(layers.Flatten()(image)))))
+    found = assert_holds(model, small_images, "linf", method)
+    expected = zoo.certify(twin, small_images, norm="linf", method=method)
+    np.testing.assert_allclose(found.radius, expected.radius, rtol=1e-6)
+
+
+def test_an_operation_without_bounds_is_named(small_images):
+    image = keras.Input((4, 4, 1))
+    for operation, message in (
+        (lambda x: ops.maximum(x, 0.0), "ops.Maximum"),
+        (lambda x: ops.reshape(x, (-1, 8)), "ops.Reshape"),  # it makes two images of one
+        (ops.softmax, "certify the model without it"),
+    ):
+        model = keras.Model(image, operation(layers.Dense(4)(layers.Flatten()(image))))
+        if message == "ops.Reshape":
+            model = keras.Model(image, layers.Dense(3)(operation(layers.Flatten()(image))))
+        with pytest.raises(zoo.UnsupportedLayerError, match=message):
+            zoo.certify(model, small_images, norm="linf")
+
+
 def test_constants_that_keras_would_not_broadcast_are_refused(small_images):
     image = keras.Input((4, 4, 1))
     for constant in (np.ones((1, 4, 1), "float32"), np.ones((4, 1, 1), "float32")):

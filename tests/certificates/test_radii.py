@@ -131,6 +131,7 @@ def test_logits_of_another_precision_are_refused(digits):
     certificate, logits = model.logit_certificate(), model.logits(x)
     exact = certificate.radius(logits, x)
     np.testing.assert_array_equal(certificate.radius(logits.astype("float64"), x), exact)
+    assert certificate.radius(logits[:0], x[:0]).shape == (0,)
     for dtype in ("float16", "int8", "int64", "bool", ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn):
         with pytest.raises(ValueError, match="logits must be float32 or float64"):
             certificate.radius(logits.astype(dtype), x)

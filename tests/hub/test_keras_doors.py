@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -151,8 +152,14 @@ def test_bad_keras_files_are_named(tmp_path):
         zoo.load(ordinary)
     damaged = tmp_path / "damaged.keras"
     damaged.write_bytes(b"nothing")
+    with pytest.raises(zoo.CheckpointError, match=r"damaged\.keras is damaged: it is no zip"):
+        zoo.load(damaged)
+    with zipfile.ZipFile(damaged, "w") as archive:
+        archive.writestr("config.json", "nothing")
     with pytest.raises(zoo.CheckpointError, match=r"damaged\.keras cannot be loaded: [^\n]+$"):
         zoo.load(damaged)
+    with pytest.raises(zoo.CheckpointError, match="is a file, not a checkpoint folder"):
+        zoo.hub.describe(ordinary)
     with pytest.raises(zoo.CheckpointError, match=r"no such folder or \.keras file"):
         zoo.load(tmp_path / "missing.keras")
 

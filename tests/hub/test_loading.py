@@ -255,6 +255,8 @@ def test_the_zoos_networks_have_their_channels_last_whatever_the_setting_is():
         ({"revision": 3}, "revision must be text or None, got 3"),
         ({"cache_dir": 3}, "cache_dir must be text or None, got 3"),
         ({"num_classes": "3"}, "num_classes must be a positive integer"),
+        ({"weights": "my.weights.h5"}, "weights must be True or False, got 'my.weights.h5'"),
+        ({"verify": "no"}, "verify must be True or False"),
     ],
 )
 def test_arguments_of_another_kind_are_named(arguments, message):

@@ -285,3 +285,34 @@ def test_a_network_of_bytes_is_not_wrapped():
     for kind in (zoo.models.LipschitzMarginNet, zoo.models.DoubleBackpropNet):
         with pytest.raises(ValueError, match="rescaling.*pixels of 0 to 255.*Leave that out"):
             kind(network)
+
+
+def test_logits_are_of_images_in_every_form():
+    model, images = zoo.load("linf-dist-digits"), zoo.data.load("digits").take(3)
+    expected = model.logits(images.images)
+    for x in (images, list(images.images), images.to_tf_data(2)):
+        np.testing.assert_array_equal(model.logits(x), expected)
+
+
+@pytest.mark.parametrize("name", ["linf", "mlp", "l2", "lmt", "crt", "db"])
+def test_a_model_of_nan_is_refused(name):
+    """Its logits would be read as predictions of class 0, with an accuracy."""
+    model = make_models()[name]
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    with pytest.raises(ValueError, match="NaN"):
+        model.certify(np.zeros((2, *IMAGE)))
+    with pytest.raises(ValueError, match="NaN"):
+        model.evaluate_robustness(np.zeros((8, *IMAGE)), LABELS, eps=0.1, attacks=["fgsm"])
+
+
+def test_layers_of_other_dtypes_are_refused():
+    layers = [keras.layers.Flatten(), keras.layers.Dense(4, "tanh", dtype="float16")]
+    network = keras.Sequential([keras.Input(IMAGE), *layers, keras.layers.Dense(3)])
+    for kind in (
+        zoo.models.CurvatureNet,
+        zoo.models.DoubleBackpropNet,
+        zoo.models.LipschitzMarginNet,
+        lambda network: zoo.certify(network, np.zeros((1, *IMAGE)), norm="linf"),
+    ):
+        with pytest.raises(ValueError, match="'dense.*' computes in float16; give it"):
+            kind(network)

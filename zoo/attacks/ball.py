@@ -26,12 +26,14 @@ def project(x_adv: ArrayLike, x: ArrayLike, eps: Budget, norm: NormLike) -> Arra
         float32 array of the shape of ``x``.
 
     Raises:
-        ValueError: for any other norm.
+        ValueError: for any other norm, or if the shapes differ.
     """
     norm = norm_of(norm)
     budget = Epsilon(eps).below
     origin = np.asarray(x, np.float32).astype(np.float64)
     x_adv = np.asarray(x_adv, np.float64)
+    if x_adv.shape != origin.shape:
+        raise ValueError(f"x_adv and x must have one shape, got {x_adv.shape} and {origin.shape}")
     change = np.clip(np.where(np.isfinite(x_adv), x_adv, origin), 0.0, 1.0) - origin
     if norm == "linf":
         change = np.clip(change, -budget, budget)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from zoo.bounds.model_state import require_own_methods
+from zoo.bounds.operations import layer_of
 from zoo.errors import UnsupportedLayerError
 from zoo.typing import Array, Shape
 
@@ -114,7 +115,8 @@ def advice_on(layer: keras.layers.Layer) -> str:
         Text to append to the reason; it begins with a comma, or is empty.
     """
     softmax = (keras.activations.softmax, keras.activations.log_softmax)
-    if type(layer) is keras.layers.Softmax or getattr(layer, "activation", None) in softmax:
+    is_softmax = "Softmax" in type(layer).__name__  # a layer or an operation
+    if is_softmax or getattr(layer, "activation", None) in softmax:
         return ", which leaves the order of classes as it is: certify the model without it"
     return ""
 
@@ -198,6 +200,11 @@ def _operate(
     operation: keras.Operation, nodes: list[Node], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> _Place:
     """Append the node of an operation on tensors and constants; return the place of its output."""
+    given = [value for value in (*args, *kwargs.values()) if value is not None]
+    if len(given) == 1 and isinstance(given[0], _Place):
+        layer = layer_of(operation, given[0].shape or ())
+        if layer is not None:
+            return _call(layer, nodes, given[0])
     operands, places, symbolic = [], [], []
     for argument in args:
         if isinstance(argument, _Place):
@@ -214,8 +221,9 @@ def _operate(
     if len(shapes) > 1 or output.shape[0] is not None or output.dtype != "float32":
         given = ", ".join(str(np.shape(operand)) for operand in symbolic)
         raise UnsupportedLayerError(
-            f"{type(operation).__name__} {operation.name!r} makes {output.dtype} {output.shape} of "
-            f"{given}; all tensors must be float32 and of one shape"
+            f"ops.{type(operation).__name__} {operation.name!r} makes {output.dtype} "
+            f"{output.shape} of {given}; all tensors must be float32 and of one shape, unless the "
+            "operation is written as a layer"
         )
     inputs = tuple(place.index for place in places)
     nodes.append(Node(operation, inputs, places[0].shape, tuple(operands)))
@@ -225,8 +233,8 @@ def _operate(
 def _constant(operation: keras.Operation, argument: Any) -> Constant:
     if isinstance(argument, keras.Variable):
         raise UnsupportedLayerError(
-            f"{type(operation).__name__} {operation.name!r} has a variable as an operand, which "
-            "can change; write it as a layer"
+            f"ops.{type(operation).__name__} {operation.name!r} has a variable as an operand, "
+            "which can change; write it as a layer"
         )
     try:
         return Constant(np.asarray(keras.ops.convert_to_numpy(argument), np.float64))
@@ -236,8 +244,8 @@ def _constant(operation: keras.Operation, argument: Any) -> Constant:
 
 def _refuse_operation(operation: keras.Operation) -> NoReturn:
     raise UnsupportedLayerError(
-        f"{type(operation).__name__} {operation.name!r} is an operation with arguments other than "
-        "tensors and numbers; write it as a layer"
+        f"ops.{type(operation).__name__} {operation.name!r} is an operation with "
+        "arguments other than tensors and numbers; write it as a layer"
     )
 
 

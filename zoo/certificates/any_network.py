@@ -94,7 +94,7 @@ def certify(
 
     Raises:
         TypeError, ValueError: for a model or inputs that are not accepted, an unknown norm or
-            method, and a model that computes in fewer bits than float32.
+            method, a model that computes in fewer bits than float32, and one whose logits are NaN.
         zoo.UnsupportedLayerError: naming the first layer without bounds.
         NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
         RuntimeError: in a process that was forked after the backend had been used.
@@ -146,6 +146,8 @@ def certify(
     budgets = budgets_to_decide(eps, per_class)
     timeout = None if timeout is None else checks.positive_number(timeout, "timeout")
     found = logit_network(model)
+    if isinstance(model, keras.Model):
+        require_float32(model)
     bounds = NetworkBounds(found.network)
     if method not in (*METHODS, EXACT, "auto"):
         raise ValueError(f"method must be 'auto' or one of {(*METHODS, EXACT)}, got {method!r}")
@@ -161,7 +163,6 @@ def certify(
     if limits is not None and ends is None:
         require_within(x, limits)
     batch_size = checks.positive_integer(batch_size, "batch_size")
-    require_float32(model)
     for program in ("test_function", "predict_function"):
         # Afterwards model.predict computes what is certified, even if a setting was changed.
         drop_outdated_program(model, program)
@@ -178,6 +179,7 @@ def certify(
                 of_batch = bounds.certified_radius(batch, norm, method, **options)
             else:
                 of_batch = bounds.decided(batch, norm, method, budgets, **options)
+            checks.logits(of_batch.logits)
             radius, classes = of_batch.radius, np.argmax(of_batch.logits, axis=1)
             done, by_class = of_batch.done, None
             if per_class:

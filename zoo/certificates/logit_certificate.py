@@ -173,7 +173,7 @@ class LogitCertificate:
         size = np.linalg.norm(np.broadcast_to(furthest, self.image_shape))
         if x is not None:
             change = np.asarray(x, np.float64) - self.mean
-            own = np.linalg.norm(change.reshape(len(logits), -1), axis=1) + reach
+            own = np.linalg.norm(change.reshape(len(logits), change[:1].size), axis=1) + reach
             size = np.minimum(size, own)
         return self.error + self.error_per_size * size
 

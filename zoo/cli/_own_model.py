@@ -57,7 +57,10 @@ def load(name: str) -> Any:
     import keras
 
     import zoo.models  # noqa: F401  registers the classes
+    from zoo.hub import keras_file
 
+    if name.endswith(keras_file.SUFFIX):
+        keras_file.require_archive(name)
     try:
         return keras.saving.load_model(name, compile=False, safe_mode=True)
     except Exception as error:  # Keras and h5py raise many types of errors

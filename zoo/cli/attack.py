@@ -25,7 +25,7 @@ SUMMARY = "Attack each image."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_images(parser)
-    add_eps(parser)
+    add_eps(parser, default="the smallest one that the model was measured at")
     parser.add_argument("--save", help="write the attacked images to this .npz file")
     parser.add_argument(
         "--target", type=int, help="class that the images are to be taken for (default: any other)"
@@ -105,6 +105,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
             if images.labels is not None:
                 given["y_test"] = images.labels
             np.savez_compressed(options.save, **given)
+            text += f"\n\nthe attacked images are in {options.save}"
         if options.csv:
             write_whole(options.csv, table.to_csv())
     except OSError as error:

@@ -125,6 +125,8 @@ def check(name: str | os.PathLike[str]) -> None:
             raise FileNotFoundError(f"no such data file: {name}")
     elif _is_path(name):
         if not pathlib.Path(name).is_dir():
+            if pathlib.Path(name).exists():
+                raise ValueError(f"{name} is neither an .npz file, nor an image, nor a folder")
             raise FileNotFoundError(f"no such folder of images: {name}")
     elif name not in DATASETS and not pathlib.Path(name).is_dir():
         raise ValueError(

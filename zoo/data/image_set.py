@@ -83,7 +83,13 @@ class ImageSet:
         return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
     def take(self, first: int, last: int | None = None) -> "ImageSet":
-        """The first ``first`` images; with ``last``, the images ``first`` to ``last − 1``."""
+        """The first ``first`` images; with ``last``, the images ``first`` to ``last − 1``.
+
+        Raises:
+            ValueError: if a number is negative.
+        """
+        if first < 0 or (last is not None and last < 0):
+            raise ValueError(f"take() needs numbers of at least 0, got {first} and {last}")
         chosen = slice(first) if last is None else slice(first, last)
         return dataclasses.replace(
             self,

@@ -225,6 +225,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is no checkpoint: it has no {CONFIG}") from None
+    except NotADirectoryError:
+        raise CheckpointError(
+            f"{folder} is a file, not a checkpoint folder; zoo.save(zoo.load({str(folder)!r}), "
+            "folder) makes one of a .keras file"
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if not isinstance(config, dict) or not {"format", "class", "config"} <= set(config):

@@ -1,6 +1,7 @@
 """Load a model of the zoo from a whole-model ``.keras`` file, as ``model.save`` writes it."""
 
 import pathlib
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import CheckpointError
@@ -11,6 +12,16 @@ if TYPE_CHECKING:
     from zoo.models import CertifiedModel
 
 SUFFIX = ".keras"
+
+
+def require_archive(path: Path) -> None:
+    """Raise if a ``.keras`` file is damaged. Keras says of such a file that it does not exist.
+
+    Raises:
+        CheckpointError: naming the file.
+    """
+    if pathlib.Path(path).is_file() and not zipfile.is_zipfile(path):
+        raise CheckpointError(f"{path} is damaged: it is no zip archive, as .keras files are")
 
 
 def load(path: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedModel":
@@ -34,6 +45,7 @@ def load(path: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedMod
     import zoo.models  # registers the classes
 
     path = pathlib.Path(path)
+    require_archive(path)
     try:
         saved: Any = keras.models.load_model(path)
     except Exception as error:  # Keras, h5py and zipfile raise many types for a damaged file

@@ -66,6 +66,8 @@ def load(
     """
     if num_classes is not None:
         checks.positive_integer(num_classes, "num_classes")
+    checks.true_or_false(verify, "verify")
+    checks.true_or_false(weights, "weights")
     folder = download.fetch(
         checkpoint,
         revision=revision,

@@ -394,6 +394,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
                     found = self.certified_radius(batch, norm, method)
                 else:
                     found = self._decide()(batch, norm, method, budgets)
+                checks.logits(found.logits)
                 predictions.append(np.argmax(found.logits, axis=1))
                 radii.append(found.radius)
                 margins.append(margin(found.logits))
@@ -694,8 +695,20 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         """
 
     def logits(self, x: ArrayLike, *, batch_size: int = 256) -> Array:
-        """Logits of images that have been checked, as a float32 array ``(n, classes)``."""
+        """The logits of images.
+
+        Args:
+            x: images in any form that :meth:`certify` takes. An array or a tensor is passed to the
+                network as it is, so pixels outside of [0, 1] are not refused.
+            batch_size: images per batch.
+
+        Returns:
+            float32 array ``(n, classes)``.
+        """
         require_own_process()
+        if not (isinstance(x, np.ndarray) or ops.is_tensor(x)):
+            x, _ = inputs.read(x)
+            x = checks.images(x, self.image_shape)
         self.require_float32_policy()
         outputs = [ops.convert_to_numpy(self(b, training=False)) for b in _batches(x, batch_size)]
         return np.concatenate(outputs) if outputs else np.zeros((0, self.num_classes), np.float32)

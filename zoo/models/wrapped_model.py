@@ -15,6 +15,7 @@ from zoo.bounds.rules.shape import UnchangedRule
 from zoo.layers.dense import Dense
 from zoo.models.base import CertifiedModel
 from zoo.models.byte_inputs import refuse_byte_inputs
+from zoo.ops.precision import require_float32_layers
 from zoo.typing import Tensor
 
 
@@ -55,6 +56,10 @@ class WrappedModel(CertifiedModel):
             arguments = json.dumps(options, default=_plain)
             network, image_shape, num_classes = json.loads(arguments), None, None
         network = network_from(network, self.networks, image_shape, num_classes)
+        # The analysis would fail on half kernels. Layers that merely compute in another dtype are
+        # refused when the model is used.
+        if any("float16" in weight.dtype for weight in getattr(network, "weights", ())):
+            require_float32_layers(network)
         analysis = self.analyse(network)
         require_images_to_logits(network)
         super().__init__(network.input_shape[1:], network.output_shape[-1], **kwargs)

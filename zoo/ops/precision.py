@@ -7,6 +7,21 @@ from typing import Any
 import keras
 
 
+def require_float32_layers(model: keras.Model) -> None:
+    """Raise if a layer computes in another dtype than float32.
+
+    Raises:
+        ValueError: naming the layer and its dtype.
+    """
+    for layer in model._flatten_layers():
+        if layer.compute_dtype != "float32":
+            raise ValueError(
+                f"zoo needs float32, but layer {layer.name!r} computes in "
+                f"{layer.compute_dtype}; give it dtype='float32', or load the model under "
+                "keras.config.set_dtype_policy('float32')"
+            )
+
+
 def require_float32(model: keras.Model) -> None:
     """Raise unless the model computes in true float32.
 
@@ -24,13 +39,7 @@ def require_float32(model: keras.Model) -> None:
             f"zoo needs float32, but keras.config.floatx() is {keras.config.floatx()!r}; call "
             "keras.config.set_floatx('float32')"
         )
-    for layer in model._flatten_layers():
-        if layer.compute_dtype != "float32":
-            raise ValueError(
-                f"zoo needs float32, but layer {layer.name!r} computes in "
-                f"{layer.compute_dtype}; load the model under "
-                "keras.config.set_dtype_policy('float32')"
-            )
+    require_float32_layers(model)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -15,7 +15,7 @@ from zoo.bounds.rules.lipschitz_bound import LipschitzBound, with_flushing
 from zoo.bounds.rules.rows import products, sizes
 from zoo.bounds.rules.rule import Rule, refuse, register_rule
 from zoo.ops.float32 import LARGEST, sum_rounding
-from zoo.typing import Box, Numbers, Tensor
+from zoo.typing import Array, Box, Numbers, Tensor
 
 if TYPE_CHECKING:
     from zoo.bounds.network_rules import Builder
@@ -121,21 +121,7 @@ class OperatorRule(WeightedSumRule):
 
     def check(self) -> None:
         kind, operands = type(self.layer), self.node.operands
-        constants = [None if isinstance(x, int) else x.value for x in operands]
-        shape = tuple(self.input_shape)
-        for constant in constants:
-            # TensorFlow's sum of a tensor and a constant of another shape may be no broadcast.
-            if constant is not None and np.shape(constant) not in (
-                (),
-                shape[-1:],
-                shape,
-                (1, *shape),
-            ):
-                refuse(
-                    self.layer,
-                    f"has a constant of shape {np.shape(constant)}, which is neither a number nor "
-                    f"one for each channel nor one for each entry of {shape}",
-                )
+        constants = [None if isinstance(x, int) else self._spread(x.value) for x in operands]
         tensors = [constant is None for constant in constants]
         if kind is operations.Negative:
             self._factors = [-1.0]
@@ -161,6 +147,25 @@ class OperatorRule(WeightedSumRule):
         self.largest = float(np.max([np.max(np.abs(factor)) for factor in self._factors]))
         if not (np.abs(self.offset) < LARGEST).all():
             refuse(self.layer, "has a constant that float32 cannot hold")
+
+    def _spread(self, constant: Array) -> Array:
+        """The constant as a number, as one for each channel, or as one for each entry."""
+        shape = tuple(self.input_shape)
+        leading = next((i for i, side in enumerate(constant.shape) if side > 1), constant.ndim)
+        value = constant.reshape(constant.shape[leading:])
+        if value.shape in ((), shape[-1:]):
+            return value
+        # TensorFlow may take a constant with one long side for a bias of the channels, whichever
+        # side it is, and then its sum is no broadcast.
+        sides = list(zip(value.shape[::-1], shape[::-1], strict=False))
+        spreads = value.ndim <= len(shape) and all(side in (1, whole) for side, whole in sides)
+        if value.shape != shape and not (spreads and sum(side > 1 for side in value.shape) > 1):
+            refuse(
+                self.layer,
+                f"has a constant of shape {constant.shape}, which is neither a number nor one for "
+                f"each channel nor one for each entry of {shape}",
+            )
+        return np.broadcast_to(value, shape)
 
     def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         remaining = iter(tensors)

@@ -120,7 +120,7 @@ def gives(rule: "type[Rule]", bound: Bound) -> bool:
 def refuse(layer: keras.layers.Layer, reason: str, bound: Bound = "interval") -> NoReturn:
     """Raise :class:`zoo.UnsupportedLayerError`, naming the layer and the list of others."""
     raise UnsupportedLayerError(
-        f"{type(layer).__name__} {layer.name!r} {reason}{advice_on(layer)}; "
+        f"{_name(type(layer))} {layer.name!r} {reason}{advice_on(layer)}; "
         f"zoo.bounds.supported({bound!r}) lists the layers that have such bounds"
     )
 
