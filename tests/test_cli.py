@@ -2,12 +2,14 @@
 
 import ctypes
 import dataclasses
+import gc
 import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -379,3 +381,24 @@ def test_the_page_shows_what_the_command_prints(capsys):
     assert found
     _, out, _ = run(capsys, *command.split()[2:])
     assert shown.partition("```")[0].strip() == out.strip()
+
+
+def test_an_interruption_in_a_callback_of_the_collector_is_not_lost(capsys, monkeypatch):
+    """JAX has such a callback, and Python ignores what is raised in it."""
+
+    def interrupted(phase, info):
+        gc.callbacks.remove(interrupted)
+        raise KeyboardInterrupt
+
+    def work(options):
+        gc.callbacks.append(interrupted)
+        gc.collect()
+        for _ in range(200):
+            time.sleep(0.05)
+        return None, "finished"
+
+    monkeypatch.setattr("zoo.cli.list_.run", work)
+    hook = sys.unraisablehook
+    code, out, err = run(capsys, "list")
+    assert (code, out, err) == (130, "", "interrupted\n")
+    assert sys.unraisablehook is hook

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 from zoo import __version__
+from zoo.cli._interruptions import repeating_lost_interruptions
 from zoo.cli._unfinished import Unfinished
 from zoo.errors import ZooError
 from zoo.utils.json_text import json_text
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         try:
-            _print(options, *options.run(options))
+            with repeating_lost_interruptions():
+                _print(options, *options.run(options))
         except Unfinished as unfinished:
             _print(options, unfinished.result, unfinished.text)
             raise unfinished.failure from None
