@@ -402,3 +402,18 @@ def test_an_interruption_in_a_callback_of_the_collector_is_not_lost(capsys, monk
     code, out, err = run(capsys, "list")
     assert (code, out, err) == (130, "", "interrupted\n")
     assert sys.unraisablehook is hook
+
+
+def test_an_interruption_that_is_lost_at_the_end_does_not_come_later(capsys, monkeypatch):
+    def interrupted(phase, info):
+        gc.callbacks.remove(interrupted)
+        raise KeyboardInterrupt
+
+    def work(options):
+        gc.callbacks.append(interrupted)
+        gc.collect()
+        return None, "finished"
+
+    monkeypatch.setattr("zoo.cli.list_.run", work)
+    assert run(capsys, "list") == (130, "finished\n", "interrupted\n")
+    time.sleep(0.2)

@@ -9,8 +9,7 @@ from typing import Any, NoReturn
 import keras
 import numpy as np
 
-from zoo.bounds.model_state import require_own_methods
-from zoo.bounds.operations import layer_of
+from zoo.bounds.model_state import parts_of, require_own_methods
 from zoo.errors import UnsupportedLayerError
 from zoo.typing import Array, Shape
 
@@ -93,7 +92,7 @@ def nodes_of(model: keras.Model) -> list[Node]:
             raise ValueError(
                 f"the model {what} a {kind.__name__} of tensors; it must be one tensor"
             )
-    require_own_methods(model._flatten_layers())
+    require_own_methods(parts_of(model))
     if None in model.inputs[0].shape[1:]:
         raise ValueError(f"the model's input has an unknown size: {tuple(model.inputs[0].shape)}")
     nodes = []
@@ -106,18 +105,19 @@ def nodes_of(model: keras.Model) -> list[Node]:
 
 
 def advice_on(layer: keras.layers.Layer) -> str:
-    """Advice for the error about an unsupported layer: a model can be certified without a softmax.
+    """Advice for the error about an unsupported layer: what to write instead, if that is known.
 
     Args:
-        layer: the Keras layer that is refused.
+        layer: the Keras layer or operation that is refused.
 
     Returns:
-        Text to append to the reason; it begins with a comma, or is empty.
+        Text to append to the reason; it begins with a comma or a semicolon, or is empty.
     """
     softmax = (keras.activations.softmax, keras.activations.log_softmax)
-    is_softmax = "Softmax" in type(layer).__name__  # a layer or an operation
-    if is_softmax or getattr(layer, "activation", None) in softmax:
+    if type(layer) is keras.layers.Softmax or getattr(layer, "activation", None) in softmax:
         return ", which leaves the order of classes as it is: certify the model without it"
+    if not isinstance(layer, keras.layers.Layer):
+        return "; write it as a layer, such as keras.layers.ReLU or keras.layers.Reshape"
     return ""
 
 
@@ -200,11 +200,6 @@ def _operate(
     operation: keras.Operation, nodes: list[Node], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> _Place:
     """Append the node of an operation on tensors and constants; return the place of its output."""
-    given = [value for value in (*args, *kwargs.values()) if value is not None]
-    if len(given) == 1 and isinstance(given[0], _Place):
-        layer = layer_of(operation, given[0].shape or ())
-        if layer is not None:
-            return _call(layer, nodes, given[0])
     operands, places, symbolic = [], [], []
     for argument in args:
         if isinstance(argument, _Place):
@@ -222,8 +217,8 @@ def _operate(
         given = ", ".join(str(np.shape(operand)) for operand in symbolic)
         raise UnsupportedLayerError(
             f"ops.{type(operation).__name__} {operation.name!r} makes {output.dtype} "
-            f"{output.shape} of {given}; all tensors must be float32 and of one shape, unless the "
-            "operation is written as a layer"
+            f"{output.shape} of {given}; all tensors must be float32 and of one shape"
+            f"{advice_on(operation)}"
         )
     inputs = tuple(place.index for place in places)
     nodes.append(Node(operation, inputs, places[0].shape, tuple(operands)))

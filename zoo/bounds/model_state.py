@@ -43,10 +43,10 @@ def settings_of(model: keras.layers.Layer) -> list[Any]:
         model: any Keras layer or model.
 
     Returns:
-        A list that equals the list of an earlier call exactly when no layer was exchanged and no
-        public attribute of a layer has another value. Numbers, arrays and tensors are compared by
-        value. Functions, weights and other objects are compared by identity, because two functions
-        may have the same name.
+        A list that equals the list of an earlier call exactly when no layer or operation was
+        exchanged and no public attribute of one has another value. Numbers, arrays and tensors are
+        compared by value. Functions, weights and other objects are compared by identity, because
+        two functions may have the same name.
     """
     # Layers read these settings of Keras when they are called.
     everywhere = (keras.config.epsilon(), keras.config.image_data_format())
@@ -54,16 +54,29 @@ def settings_of(model: keras.layers.Layer) -> list[Any]:
         (
             _Identity(layer),
             type(layer),
-            layer.compute_dtype,
+            getattr(layer, "compute_dtype", None),
             [
                 (name, _frozen(value))
                 for name, value in vars(layer).items()
                 if not name.startswith("_") and name not in _IRRELEVANT
             ],
         )
-        for layer in model._flatten_layers()
+        for layer in parts_of(model)
     ]
     return [everywhere, *layers]
+
+
+def parts_of(model: keras.layers.Layer) -> list[keras.Operation]:
+    """All layers of a model and of the models inside it, and the operations such as ``a + b``."""
+    layers = list(model._flatten_layers())
+    operations = [
+        operation
+        for layer in layers
+        if isinstance(layer, keras.Model)
+        for operation in getattr(layer, "operations", ())
+        if not isinstance(operation, keras.layers.Layer)
+    ]
+    return [*layers, *operations]
 
 
 def digest_of_weights(model: keras.layers.Layer) -> bytes:
@@ -97,19 +110,19 @@ def drop_outdated_program(model: keras.Model, name: str) -> None:
         compiled_with[name] = settings
 
 
-def require_own_methods(layers: Iterable[keras.layers.Layer]) -> None:
-    """Raise if a method of a layer was replaced on the instance.
+def require_own_methods(parts: Iterable[keras.Operation]) -> None:
+    """Raise if a method of a layer or an operation was replaced on the instance.
 
     A certificate follows from what the class of a layer computes. A function that was assigned to
     ``layer.call`` computes something else.
 
     Args:
-        layers: Keras layers and models.
+        parts: Keras layers, models and operations, see :func:`parts_of`.
 
     Raises:
         zoo.UnsupportedLayerError: naming the layer and the method.
     """
-    for layer in layers:
+    for layer in parts:
         for name in vars(layer):
             if name not in _REPLACED_BY_KERAS and inspect.isroutine(
                 getattr(type(layer), name, None)

@@ -12,6 +12,7 @@ from zoo.bounds.valid_range import is_unit_range, numbers_of, require_within, va
 from zoo.certificates import Certificate, margin
 from zoo.certificates.certificate import budgets_to_decide, per_class_of
 from zoo.certificates.finished import warn_of_unfinished
+from zoo.certificates.nan_logits import warn_of_nan
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.certificates.pairs import EXACT, METHODS
 from zoo.models.base import CertifiedModel
@@ -94,7 +95,7 @@ def certify(
 
     Raises:
         TypeError, ValueError: for a model or inputs that are not accepted, an unknown norm or
-            method, a model that computes in fewer bits than float32, and one whose logits are NaN.
+            method, and a model that computes in fewer bits than float32.
         zoo.UnsupportedLayerError: naming the first layer without bounds.
         NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
         RuntimeError: in a process that was forked after the backend had been used.
@@ -179,7 +180,6 @@ def certify(
                 of_batch = bounds.certified_radius(batch, norm, method, **options)
             else:
                 of_batch = bounds.decided(batch, norm, method, budgets, **options)
-            checks.logits(of_batch.logits)
             radius, classes = of_batch.radius, np.argmax(of_batch.logits, axis=1)
             done, by_class = of_batch.done, None
             if per_class:
@@ -213,6 +213,7 @@ def certify(
         finished=None if timeout is None else np.concatenate(finished),
     )
     warn_of_unfinished(certificate.finished, timeout)
+    warn_of_nan(np.asarray(np.isnan(np.concatenate(logits)).any(axis=1)))
     if not nearest:
         return certificate
     from zoo import attacks

@@ -20,16 +20,21 @@ def repeating_lost_interruptions() -> Iterator[None]:
     Python ignores the exception, and the program would go on.
     """
     before = sys.unraisablehook
+    timers: list[threading.Timer] = []
 
     def hook(lost: Any) -> None:
         if not issubclass(lost.exc_type, KeyboardInterrupt):
             return before(lost)
-        timer = threading.Timer(_DELAY, _thread.interrupt_main)
-        timer.daemon = True
-        return timer.start()
+        timers.append(threading.Timer(_DELAY, _thread.interrupt_main))
+        return timers[-1].start()
 
     sys.unraisablehook = hook
     try:
         yield
     finally:
         sys.unraisablehook = before
+        waiting = any(timer.is_alive() for timer in timers)
+        for timer in timers:
+            timer.cancel()
+    if waiting:
+        raise KeyboardInterrupt

@@ -12,12 +12,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.bounds.model_state import require_own_methods, state_of
+from zoo.bounds.model_state import parts_of, require_own_methods, state_of
 from zoo.callbacks.inherited_budget import InheritedBudget, some_images
 from zoo.certificates import Certificate, CertifiedBatch, LogitCertificate
 from zoo.certificates.certificate import at_budgets, budgets_to_decide, per_class_of
 from zoo.certificates.finished import warn_of_unfinished
 from zoo.certificates.lipschitz import margin
+from zoo.certificates.nan_logits import warn_of_nan
 from zoo.certificates.pairs import choose
 from zoo.epsilon import Epsilon
 from zoo.errors import UnsupportedLayerError
@@ -385,7 +386,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         budgets = budgets_to_decide(eps, per_class)
         timeout = None if timeout is None else checks.positive_number(timeout, "timeout")
         predictions, radii, margins, finished = [], [], [], []
-        of_method, of_classes = [], []
+        of_method, of_classes, lost = [], [], []
         with _weights_read_once(), time_limit(timeout):
             for batch in track(_batches(x, batch_size), "certifying", show=verbose):
                 if time_is_up():
@@ -394,7 +395,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
                     found = self.certified_radius(batch, norm, method)
                 else:
                     found = self._decide()(batch, norm, method, budgets)
-                checks.logits(found.logits)
+                lost.append(np.isnan(found.logits).any(axis=1))
                 predictions.append(np.argmax(found.logits, axis=1))
                 radii.append(found.radius)
                 margins.append(margin(found.logits))
@@ -422,6 +423,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             finished=None if timeout is None else _joined(finished, bool),
         )
         warn_of_unfinished(certificate.finished, timeout)
+        warn_of_nan(_joined(lost, bool))
         if not nearest:
             return certificate
         from zoo import attacks
@@ -459,7 +461,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         """
         require_own_process()
         layers = self._flatten_layers()
-        require_own_methods(layers)
+        require_own_methods(parts_of(self))
         _require_own_certificate(type(self), "certified_radius", _LOGITS)
         for layer in layers:
             if layer is not self:

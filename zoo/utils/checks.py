@@ -222,23 +222,6 @@ def true_or_false(value: Any, name: str) -> Any:
     return value
 
 
-def logits(values: Array) -> None:
-    """Raise if a model's logits are no numbers, so that it predicts nothing.
-
-    Args:
-        values: array ``(n, classes)``.
-
-    Raises:
-        ValueError: saying for how many images.
-    """
-    lost = int(np.isnan(values).any(axis=1).sum())
-    if lost:
-        raise ValueError(
-            f"the model's logits are NaN for {lost} of {len(values)} images; its weights may be "
-            "NaN or huge, as after a training that diverged"
-        )
-
-
 def mask(value: Any, count: int, name: str) -> Array:
     """``value`` as a bool array ``(count,)``.
 

@@ -151,6 +151,8 @@ class OperatorRule(WeightedSumRule):
     def _spread(self, constant: Array) -> Array:
         """The constant as a number, as one for each channel, or as one for each entry."""
         shape = tuple(self.input_shape)
+        if constant.shape in (shape, (1, *shape)):
+            return constant.reshape(shape)
         leading = next((i for i, side in enumerate(constant.shape) if side > 1), constant.ndim)
         value = constant.reshape(constant.shape[leading:])
         if value.shape in ((), shape[-1:]):
@@ -159,11 +161,11 @@ class OperatorRule(WeightedSumRule):
         # side it is, and then its sum is no broadcast.
         sides = list(zip(value.shape[::-1], shape[::-1], strict=False))
         spreads = value.ndim <= len(shape) and all(side in (1, whole) for side, whole in sides)
-        if value.shape != shape and not (spreads and sum(side > 1 for side in value.shape) > 1):
+        if not spreads or sum(side > 1 for side in value.shape) < 2:
             refuse(
                 self.layer,
                 f"has a constant of shape {constant.shape}, which is neither a number nor one for "
-                f"each channel nor one for each entry of {shape}",
+                f"each channel nor one that spreads along two sides of {shape}",
             )
         return np.broadcast_to(value, shape)
 
