@@ -2,7 +2,6 @@
 
 import ctypes
 import dataclasses
-import gc
 import json
 import os
 import pathlib
@@ -383,16 +382,16 @@ def test_the_page_shows_what_the_command_prints(capsys):
     assert shown.partition("```")[0].strip() == out.strip()
 
 
-def test_an_interruption_in_a_callback_of_the_collector_is_not_lost(capsys, monkeypatch):
-    """JAX has such a callback, and Python ignores what is raised in it."""
+class Interrupting:
+    """Python ignores what a destructor raises, as it does in a callback of the collector."""
 
-    def interrupted(phase, info):
-        gc.callbacks.remove(interrupted)
+    def __del__(self):
         raise KeyboardInterrupt
 
+
+def test_an_interruption_that_python_ignores_is_not_lost(capsys, monkeypatch):
     def work(options):
-        gc.callbacks.append(interrupted)
-        gc.collect()
+        Interrupting()
         for _ in range(200):
             time.sleep(0.05)
         return None, "finished"
@@ -405,13 +404,8 @@ def test_an_interruption_in_a_callback_of_the_collector_is_not_lost(capsys, monk
 
 
 def test_an_interruption_that_is_lost_at_the_end_does_not_come_later(capsys, monkeypatch):
-    def interrupted(phase, info):
-        gc.callbacks.remove(interrupted)
-        raise KeyboardInterrupt
-
     def work(options):
-        gc.callbacks.append(interrupted)
-        gc.collect()
+        Interrupting()
         return None, "finished"
 
     monkeypatch.setattr("zoo.cli.list_.run", work)
