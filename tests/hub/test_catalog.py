@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 
 import zoo
+from zoo.epsilon import Epsilon
 from zoo.hub import catalog
 
 
@@ -140,3 +141,18 @@ def test_the_norm_is_read_as_everywhere():
     assert names == [record.name for record in zoo.list_models(norm=2)]
     with pytest.raises(ValueError, match="norm must be 'linf' or 'l2', got 3"):
         zoo.list_models(norm=3)
+
+
+def test_the_page_on_choosing_recommends_what_certifies_most():
+    """It names the approaches by data set and budget; this is what it says of L2."""
+
+    def best(dataset):
+        found = {}
+        for record in catalog.list_models(dataset=dataset, norm="l2"):
+            for entry in record.metrics.best_certified():
+                found.setdefault(entry.eps, []).append((entry.accuracy, record.approach))
+        return [max(found[eps])[1] for eps in sorted(found, key=lambda eps: float(Epsilon(eps)))]
+
+    assert best("mnist") == ["crt"] * 3
+    assert best("cifar10") == ["lc-lmt", "l2nnn", "l2nnn"]
+    assert best("gtsrb") == ["lc-lmt"] * 3

@@ -319,4 +319,4 @@ def test_the_radius_maximising_loss_enlarges_the_certified_radii(digits):
     model.fit(x, y, epochs=15, verbose=0)
     assert model.certify(x).accuracy(y, 0.2) > max(0.5, before)
     assert type(model).from_config(model.get_config()).loss_name == "crm"
-    assert float(model.training_budget) == 2.0  # unlike "confidence_gap", this loss has a budget
+    assert model.training_budget is None  # fit must not warn that few images are certified at 2.0
