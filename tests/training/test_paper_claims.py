@@ -243,9 +243,10 @@ def test_second_order_certificates(load):
     )
     says(
         "second_order",
-        f"With four layers, γ alone does it (at γ = 0.01, {mean(weighted.format(4)):.3f} and "
-        f"{mean(worst.format(4)):.3f}).",
+        "Whether worst points help with four layers cannot be said yet, because that network has "
+        f"{own.epochs(worst.format(4))} epoch.",
     )
+    assert not own.is_whole(worst.format(4))
     lost = [1 - mean(n) / mean(n, "curvature", "mean runner-up") for n in own.trained()]
     points = [
         own.percent(n, "curvature", "certified runner-up")
@@ -261,15 +262,21 @@ def test_second_order_certificates(load):
     def crown(name):
         return mean(name, "mean crown"), mean(name, "mean of those")
 
-    two = [crown(name) for name in dense if name.startswith("2-")]
-    assert all(relaxed < curvature for relaxed, curvature in two)
-    relaxed, curvature = crown(worst.format(4))
+    of_deep = {standard.format(layers) for layers in (3, 4)}
+    compared = [crown(name) for name in {*dense} - of_deep - {worst.format(4)}]
+    assert len(compared) == 11
+    assert all(relaxed < curvature for relaxed, curvature in compared)
+    relaxed, curvature = crown(weighted.format(4))
+    early = crown(worst.format(4))
+    assert early[0] > early[1]
     says(
         "second_order",
-        f"after CRT, the mean radius of CROWN is {relaxed:.2f} and that of CRC is {curvature:.2f}.",
+        f"With four layers and γ = 0.01, the mean radius of CROWN is {relaxed:.2f} and that of CRC "
+        f"is {curvature:.2f}. Only the network of four layers that has "
+        f"{own.epochs(worst.format(4))} epoch of CRT is an exception ({early[0]:.2f} and "
+        f"{early[1]:.2f}).",
         "On networks of three and four layers without a penalty, CROWN is far better.",
     )
-    assert relaxed > curvature
     for layers in (3, 4):
         relaxed, curvature = crown(standard.format(layers))
         assert relaxed > 2 * curvature
