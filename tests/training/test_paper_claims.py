@@ -142,7 +142,7 @@ def test_double_backpropagation(load):
     assert all(result.get("stopped") for name in alone for result in own.of[name])
     says(
         "double_backprop",
-        f"The tables show model C with one seed. With adversarial training it has "
+        "The tables show model C with one seed. With adversarial training it has "
         f"{own.epochs(*adversarial)} epochs where the paper has a hundred and more. With the "
         "penalty alone, the stopping rule of the paper ended the trainings after "
         f"{min(stopped)} to {max(stopped)} epochs.",
