@@ -49,12 +49,12 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         index += self.first
         chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        images = self.images[chosen]
-        if images.dtype == np.uint8:
-            images = images.astype(np.float32) / np.float32(255)
         random = np.random.default_rng([self.seed, self.epoch, index, 1])
         # The whole batch is augmented, so that a share does not depend on how the batch is split.
-        return self._augmented(images, random)[self.share], self.labels[chosen][self.share]
+        images = self._augmented(self.images[chosen], random)[self.share]
+        if images.dtype == np.uint8:
+            images = np.divide(images, np.float32(255), dtype=np.float32)
+        return images, self.labels[chosen][self.share]
 
     def start(self, epoch, first=0):
         """Prepare the batches of an epoch, beginning with the batch of index ``first``."""
@@ -72,11 +72,11 @@ class Batches(keras.utils.PyDataset):
         if self.shift:
             border = (self.shift, self.shift)
             padded = np.pad(images, [(0, 0), border, border, (0, 0)], mode="edge")
-            top, left = random.integers(0, 2 * self.shift + 1, size=(2, count, 1, 1))
-            rows = top + np.arange(height)[None, :, None]
-            columns = left + np.arange(width)[None, None, :]
-            images = padded[np.arange(count)[:, None, None], rows, columns]
+            corners = random.integers(0, 2 * self.shift + 1, size=(2, count)).T
+            # Copying a slice of each image is several times as fast as one call with index arrays.
+            for image, source, (top, left) in zip(images, padded, corners, strict=True):
+                image[:] = source[top : top + height, left : left + width]
         if self.flip:
             mirrored = random.random(count) < 0.5
-            images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+            images[mirrored] = images[mirrored, :, ::-1]
         return images

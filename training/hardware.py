@@ -7,12 +7,10 @@ import keras
 
 
 def hardware():
-    """One line naming the processor, the cores used and the accelerator, if any."""
-    accelerators = [d for d in keras.distribution.list_devices() if not d.lower().startswith("cpu")]
+    """One line naming the processor, the cores used and the accelerators, if any."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     noun = "core" if cores == 1 else "cores"
-    parts = [f"{cores} {noun} of {_processor()}", *accelerators]
-    return ", ".join(parts)
+    return ", ".join([f"{cores} {noun} of {_processor()}", *_accelerators()])
 
 
 def _processor():
@@ -22,3 +20,18 @@ def _processor():
         return names[0]
     except (OSError, IndexError):
         return platform.processor() or platform.machine()
+
+
+def _accelerators():
+    """The models of the accelerators, such as ``NVIDIA H100 80GB HBM3``; Keras only numbers them."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    import tensorflow as tf
+
+    others = [device for device in tf.config.list_physical_devices() if device.device_type != "CPU"]
+    details = map(tf.config.experimental.get_device_details, others)
+    return [
+        detail.get("device_name", other.name) for detail, other in zip(details, others, strict=True)
+    ]
