@@ -75,6 +75,9 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         require_backend()
+        from zoo.ops.precision import use_float32_products
+
+        use_float32_products()
         recipe = recipes.load(options.recipe)
         if options.cost:
             from training.measure import measure_cost

@@ -34,10 +34,13 @@ backward, where one operand brings the distance and the gradient). Most of it co
 cache, at 1.9 TB/s for the highest of these rates. Each operand is read from device memory about
 once.
 
-No kernel here has been timed. The machine code that Triton 3.9 makes for compute capability 9.0
-has no spills, and no barriers in the loops. A step of the forward pass, which is 32 triples per
-thread, has 12 loads and 25 instructions for their addresses. These run on the same units as the
-maxima, so p = inf reaches at best 0.56 of its limit. At finite p they are not the bottleneck.
+Measured on an H200 (batch 512, 5,120 inputs and units): the forward pass reaches 0.99 x 10**12
+triples per second at finite p, 0.58 of its limit, and 5.5 at p = inf, 0.33; both passes reach 0.45
+at finite p, 0.74 of their limit, and 0.93 at p = inf, 0.36. ``docs/speed.md`` has the table. The
+machine code that Triton 3.9 makes for compute capability 9.0 has no spills, and no barriers in the
+loops. A step of the forward pass, which is 32 triples per thread, has 12 loads and 25 instructions
+for their addresses. These run on the same units as the maxima, so p = inf reaches at best 0.56 of
+its limit. At finite p they are not the bottleneck.
 """
 
 import functools
