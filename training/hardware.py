@@ -23,7 +23,7 @@ def _processor():
 
 
 def _accelerators():
-    """The models of the accelerators, such as ``NVIDIA H100 80GB HBM3``; Keras only numbers them."""
+    """The models of the accelerators, such as ``NVIDIA H200``; Keras only numbers them."""
     if keras.backend.backend() == "jax":
         import jax
 

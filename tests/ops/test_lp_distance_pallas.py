@@ -1,6 +1,8 @@
 """The GPU kernels, interpreted on the CPU, and that they lower to Triton without a GPU."""
 
+import contextlib
 import functools
+import importlib.util
 import re
 import types
 
@@ -147,9 +149,10 @@ def test_lowers_for_a_gpu(shape):
 
         return jax.grad(weighted, (0, 1))(x, w), linf_interval(x, x, w, implementation="pallas")
 
-    traced = jax.jit(everything).trace(x, w, jax.ShapeDtypeStruct((), "float32"), g)
     try:
-        text = traced.lower(lowering_platforms=("cuda",)).as_text()
+        with as_if_on_a_gpu():
+            traced = jax.jit(everything).trace(x, w, jax.ShapeDtypeStruct((), "float32"), g)
+            text = traced.lower(lowering_platforms=("cuda",)).as_text()
     except RuntimeError as error:
         if "compilation handler" not in str(error):
             raise
@@ -159,6 +162,16 @@ def test_lowers_for_a_gpu(shape):
     assert kernels >= 4
     largest = max(batch * inputs, units * inputs, batch * units)
     assert largest_array(text) < 64 * largest  # never batch x units x inputs
+
+
+def as_if_on_a_gpu():
+    """A context in which newer JAX knows which GPU it lowers for; older JAX does not ask."""
+    from jax import sharding
+
+    if not hasattr(sharding, "AbstractDevice"):
+        return contextlib.nullcontext()
+    gpu = sharding.AbstractDevice(device_kind="NVIDIA H200", num_cores=None, platform="gpu")
+    return sharding.use_abstract_mesh(sharding.AbstractMesh((1,), ("gpu",), abstract_device=gpu))
 
 
 def largest_array(text):
@@ -179,6 +192,18 @@ def test_what_auto_means_on_a_gpu(monkeypatch, version, expected):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(jax, "devices", lambda: [types.SimpleNamespace(client=client)])
     assert chosen_implementation("auto") == expected
+
+
+@on_jax
+def test_a_jax_without_triton_uses_the_portable_form(monkeypatch):
+    import jax
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name.endswith("triton") else find(name)
+    )
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert chosen_implementation("auto") == "portable"
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="there it works")

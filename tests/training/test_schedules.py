@@ -186,8 +186,9 @@ def test_batches_repeat_themselves():
 def test_augmentation_moves_and_mirrors_whole_images():
     images = np.random.default_rng(0).uniform(size=(40, 5, 5, 1)).astype("float32")
     labels = np.arange(40)
-    batches = Batches(images, labels, batch_size=40, seed=0, shift=1, flip=True)
+    batches = Batches(images.copy(), labels, batch_size=40, seed=0, shift=1, flip=True)
     x, y = batches[0]
+    np.testing.assert_array_equal(batches.images, images)  # the set itself stays as it is
     kinds = set()
     for image, label in zip(x, y, strict=True):
         padded = np.pad(images[label], [(1, 1), (1, 1), (0, 0)], mode="edge")
