@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The tests of code that depends on the backend, which run on both backends.
 BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses metrics bounds callbacks certificates models attacks \
-	utils/test_inputs.py test_export.py hub/test_loading.py test_memory.py) \
+	utils/test_inputs.py test_export.py test_float32_products.py hub/test_loading.py test_memory.py) \
 	tests/training/test_schedules.py
 # The public interface, which runs with the lowest versions of the dependencies too.
 LOWEST := .venv-lowest/bin

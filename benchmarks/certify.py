@@ -50,6 +50,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=8, help="number of test images")
     options = parser.parse_args()
+    zoo.ops.use_float32_products()
     x = zoo.data.load("mnist", "test").take(options.n).images / np.float32(255)
     train = zoo.data.load("mnist", "train").take(20_000)
     table = Table(

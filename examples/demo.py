@@ -11,6 +11,7 @@ NAME = "linf-dist-digits"
 
 
 def main():
+    zoo.ops.use_float32_products()
     print(f"Loading {NAME}, a classifier of 8 x 8 images of handwritten digits.")
     model = zoo.load(NAME)
     test = zoo.data.load("digits", "test")

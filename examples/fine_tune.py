@@ -64,6 +64,7 @@ def main(arguments=None):
     )
     parser.add_argument("--quick", action="store_true", help="use the embedded digits only")
     options = parser.parse_args(arguments)
+    zoo.ops.use_float32_products()
     train, test = (
         zoo.data.load("digits" if options.quick else "fashion-mnist", part)
         for part in ("train", "test")

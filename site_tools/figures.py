@@ -32,6 +32,7 @@ OTHER_CLASSES = ["#f6c9c4", "#f3d9a4", "#cfd8f0", "#e3cdea", "#d5d5d5"]
 def main():
     parser = argparse.ArgumentParser(description="Draw pictures of README and of the site.")
     parser.add_argument("picture", nargs="*", choices=[*PICTURES, []], help="default: all")
+    zoo.ops.use_float32_products()
     IMAGES.mkdir(exist_ok=True)
     for name in parser.parse_args().picture or PICTURES:
         PICTURES[name]()

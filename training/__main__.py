@@ -6,7 +6,7 @@ import sys
 
 from training import recipe as recipes
 from zoo.errors import ZooError
-from zoo.utils.backend import require_backend
+from zoo.utils.backend import use_float32_products
 from zoo.utils.terminal import print_any_character
 
 
@@ -74,9 +74,6 @@ def main(arguments=None):
     print_any_character()
     options = parser.parse_args(arguments)
     try:
-        require_backend()
-        from zoo.ops.precision import use_float32_products
-
         use_float32_products()
         recipe = recipes.load(options.recipe)
         if options.cost:

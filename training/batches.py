@@ -68,6 +68,7 @@ class Batches(keras.utils.PyDataset):
         )
 
     def _augmented(self, images, random):
+        # `images` must be a copy: it is changed in place.
         count, height, width, _ = images.shape
         if self.shift:
             border = (self.shift, self.shift)

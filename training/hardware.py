@@ -1,5 +1,6 @@
 """Describe the hardware that a run or measurement used."""
 
+import collections
 import os
 import platform
 
@@ -10,7 +11,9 @@ def hardware():
     """One line naming the processor, the cores used and the accelerators, if any."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     noun = "core" if cores == 1 else "cores"
-    return ", ".join([f"{cores} {noun} of {_processor()}", *_accelerators()])
+    counts = collections.Counter(_accelerators())
+    found = [name if count == 1 else f"{count} × {name}" for name, count in counts.items()]
+    return ", ".join([f"{cores} {noun} of {_processor()}", *found])
 
 
 def _processor():
@@ -30,7 +33,7 @@ def _accelerators():
         return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
     import tensorflow as tf
 
-    others = [device for device in tf.config.list_physical_devices() if device.device_type != "CPU"]
+    others = [device for device in tf.config.get_visible_devices() if device.device_type != "CPU"]
     details = map(tf.config.experimental.get_device_details, others)
     return [
         detail.get("device_name", other.name) for detail, other in zip(details, others, strict=True)

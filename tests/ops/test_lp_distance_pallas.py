@@ -2,8 +2,8 @@
 
 import contextlib
 import functools
-import importlib.util
 import re
+import sys
 import types
 
 import numpy as np
@@ -198,11 +198,14 @@ def test_what_auto_means_on_a_gpu(monkeypatch, version, expected):
 def test_a_jax_without_triton_uses_the_portable_form(monkeypatch):
     import jax
 
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name.endswith("triton") else find(name)
-    )
+    import zoo.ops
+
+    client = types.SimpleNamespace(platform_version="cuda 12090")
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "devices", lambda: [types.SimpleNamespace(client=client)])
+    assert chosen_implementation("auto") == "pallas"
+    monkeypatch.delattr(zoo.ops, "lp_distance_pallas")
+    monkeypatch.setitem(sys.modules, "zoo.ops.lp_distance_pallas", None)  # its import fails
     assert chosen_implementation("auto") == "portable"
 
 

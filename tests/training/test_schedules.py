@@ -183,15 +183,19 @@ def test_batches_repeat_themselves():
     np.testing.assert_array_equal(b[1][0], a[5][0])
 
 
-def test_augmentation_moves_and_mirrors_whole_images():
-    images = np.random.default_rng(0).uniform(size=(40, 5, 5, 1)).astype("float32")
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_augmentation_moves_and_mirrors_whole_images(dtype):
+    images = np.random.default_rng(0).integers(0, 256, (40, 5, 5, 1)).astype("uint8")
+    floats = images / np.float32(255)
+    images = floats if dtype == "float32" else images
     labels = np.arange(40)
     batches = Batches(images.copy(), labels, batch_size=40, seed=0, shift=1, flip=True)
     x, y = batches[0]
     np.testing.assert_array_equal(batches.images, images)  # the set itself stays as it is
+    assert x.dtype == np.float32
     kinds = set()
     for image, label in zip(x, y, strict=True):
-        padded = np.pad(images[label], [(1, 1), (1, 1), (0, 0)], mode="edge")
+        padded = np.pad(floats[label], [(1, 1), (1, 1), (0, 0)], mode="edge")
         candidates = {
             (top, left, flip): padded[top : top + 5, left : left + 5][:, :: -1 if flip else 1]
             for top in range(3) for left in range(3) for flip in (False, True)

@@ -12,7 +12,7 @@ from training.tables.markdown import cell, markdown
 from training.tables.rows import tables
 from zoo.errors import ZooError
 from zoo.evaluation.plots import require_drawable
-from zoo.ops.precision import use_float32_products
+from zoo.utils.backend import use_float32_products
 from zoo.utils.json_text import json_text
 from zoo.utils.terminal import print_any_character
 

@@ -244,10 +244,7 @@ def models_and_images(
 def _load(name: str) -> tuple[Any, ImageShape]:
     """A model, which may be no model of the zoo, and the shape of its images."""
     from zoo.hub import loading
-    from zoo.utils.backend import require_backend
-
-    require_backend()
-    from zoo.ops.precision import use_float32_products
+    from zoo.utils.backend import use_float32_products
 
     use_float32_products()
     if not _own_model.is_keras(name):

@@ -195,7 +195,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     from zoo import data
     from zoo.evaluation import evaluate
     from zoo.hub import checkpoint, golden
-    from zoo.ops.precision import use_float32_products
+    from zoo.utils.backend import use_float32_products
 
     use_float32_products()
     model = checkpoint.load(request["folder"])

@@ -11,6 +11,7 @@ from zoo.ops.singular_values import (
     dense_norm,
     row_sum_bound,
 )
+from zoo.utils.backend import use_float32_products
 
 __all__ = [
     "NormEstimate",
@@ -25,4 +26,5 @@ __all__ = [
     "lp_distance_conv",
     "power_iteration",
     "row_sum_bound",
+    "use_float32_products",
 ]

@@ -187,11 +187,15 @@ def _pallas_pays() -> bool:
 
     if jax.default_backend() != "gpu":
         return False
-    # JAX 0.11 calls Pallas's Triton backend deprecated, so a later JAX may not have it.
-    if importlib.util.find_spec("jax.experimental.pallas.triton") is None:
-        return False
     # JAX calls AMD's devices GPUs too, but the kernels use NVIDIA's instructions.
-    return "rocm" not in jax.devices()[0].client.platform_version.lower()
+    if "rocm" in jax.devices()[0].client.platform_version.lower():
+        return False
+    try:
+        from zoo.ops import lp_distance_pallas  # noqa: F401
+    except (ImportError, AttributeError):
+        # JAX 0.11 calls Pallas's Triton backend deprecated, so a later JAX may not have it.
+        return False
+    return True
 
 
 def numba_available() -> bool:

@@ -1,4 +1,4 @@
-"""Checks and settings of float32 arithmetic, and a context for float64."""
+"""Checks that the backend computes in float32, and a context for float64."""
 
 import contextlib
 from collections.abc import Iterator
@@ -48,8 +48,8 @@ def require_float32(model: keras.Model) -> None:
             and tf.config.experimental.tensor_float_32_execution_enabled()
         ):
             raise ValueError(
-                "zoo needs float32, but TF32 is on; call "
-                "tf.config.experimental.enable_tensor_float_32_execution(False)"
+                "zoo needs float32, but matrix products may use TF32; call "
+                "zoo.ops.use_float32_products()"
             )
     elif keras.backend.backend() == "jax":
         import jax
@@ -62,26 +62,9 @@ def require_float32(model: keras.Model) -> None:
         ):
             raise ValueError(
                 "zoo needs float32, but matrix products may use TF32 or bfloat16; call "
-                "jax.config.update('jax_default_matmul_precision', 'highest')"
+                "zoo.ops.use_float32_products()"
             )
     require_exact_arithmetic()
-
-
-def use_float32_products() -> None:
-    """Turn off TF32 and bfloat16 products for the whole process, as certificates require.
-
-    On a GPU they are on by default. The programs ``zoo`` and ``python -m training`` turn them off,
-    because their users cannot. The library leaves the setting to the user's program and only
-    checks it: see :func:`require_float32`.
-    """
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_tensor_float_32_execution(False)
-    elif keras.backend.backend() == "jax":
-        import jax
-
-        jax.config.update("jax_default_matmul_precision", "highest")
 
 
 @contextlib.contextmanager

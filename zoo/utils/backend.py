@@ -72,3 +72,29 @@ def require_backend() -> None:
             if "TF_CONFIG" not in os.environ:
                 tf.config.list_logical_devices()
     _started = True
+
+
+def use_float32_products() -> None:
+    """Have the backend compute matrix products and convolutions in true float32 from now on.
+
+    On a GPU the default of both backends is TF32, which rounds the operands to 11 bits.
+    Certificates are about the network as float32 computes it, so they refuse TF32: a program that
+    certifies on a GPU calls this function once. Products then take longer, in training too. On a
+    CPU this changes nothing. The programs ``zoo`` and ``python -m training`` call it by themselves.
+
+    Raises:
+        NotImplementedError, ImportError: as :func:`require_backend`.
+
+    Examples:
+        >>> import zoo
+        >>> zoo.ops.use_float32_products()
+    """
+    require_backend()
+    if backend_name() == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "highest")
+    else:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
