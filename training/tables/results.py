@@ -8,7 +8,6 @@ import json
 import pathlib
 import traceback
 
-from training.hardware import hardware
 from training.run import affects_training, train
 from training.tables import queue
 from training.tables.measure import Subject, measure
@@ -103,7 +102,7 @@ def _of_checkpoint(run, data_file):
     return {
         "epochs": record.training.epochs,
         "seconds": record.training.seconds,
-        "hardware": hardware(),
+        "hardware": record.training.hardware,
         "n": len(test),
         "weights": queue.weights(record),
         "measurements": run.measurements,
