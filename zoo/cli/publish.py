@@ -48,16 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
-    from zoo.hub.own_model import is_keras_file
     from zoo.hub.publishing import publish
-    from zoo.utils.backend import use_float32_products
 
     if options.all:
         return _publish_all(options)
     if options.name is None:
         raise ValueError("give the name of a model, a folder, a .keras file, or --all")
-    if is_keras_file(options.name):
-        use_float32_products()  # its logits are computed in this process
     with _bars_of_the_client(not options.quiet):
         result = publish(
             options.name,
