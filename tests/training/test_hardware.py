@@ -2,6 +2,7 @@
 
 import types
 
+import keras
 import pytest
 
 from training.hardware import hardware
@@ -33,3 +34,12 @@ def test_accelerators_are_named_by_their_model(monkeypatch, devices, expected):
     processor, *accelerators = hardware().split(", ")
     assert " of " in processor
     assert accelerators == ([expected] if expected else [])
+
+
+def test_jax_names_them_too(monkeypatch):
+    jax = pytest.importorskip("jax", reason="JAX is not installed")
+    kinds = [("cpu", "cpu"), ("gpu", "NVIDIA H200"), ("gpu", "NVIDIA H200")]
+    devices = [types.SimpleNamespace(platform=p, device_kind=kind) for p, kind in kinds]
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    assert hardware().split(", ")[1:] == ["2 × NVIDIA H200"]

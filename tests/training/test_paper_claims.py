@@ -137,6 +137,23 @@ def test_every_table_shows_how_it_was_made():
             )
 
 
+def test_the_row_of_a_checkpoint_names_the_hardware_of_its_training():
+    """Its seconds are those of the training, so the hardware beside them must be, too."""
+    seen = 0
+    for paper in map(papers.load, papers.names()):
+        found = results.read(paper.results)
+        for run in paper.runs.values():
+            if run.checkpoint and run.key(None) in found:
+                training = catalog.info(run.checkpoint).training
+                result = found[run.key(None)]
+                assert (result["seconds"], result["hardware"]) == (
+                    training.seconds,
+                    training.hardware,
+                )
+                seen += 1
+    assert seen
+
+
 def test_double_backpropagation(load):
     own = load["double-backprop"]
     adversarial = [name for name in own.trained() if name.startswith("c-eps")]

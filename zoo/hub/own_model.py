@@ -77,8 +77,8 @@ def stage(source: "Path | CertifiedModel", folder: pathlib.Path) -> list[list[fl
             shutil.copyfile(pathlib.Path(source, file), folder / file)
         return None
     model = _load(source) if isinstance(source, (str, os.PathLike)) else source
-    checkpoint.save(model, folder)
     model.require_certifiable()  # logits in TF32 would differ from those that the audit computes
+    checkpoint.save(model, folder)
     return golden.logits(model)
 
 
