@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from zoo.ops.cores import on_all_cores
 
 
@@ -11,10 +13,10 @@ def test_results_are_in_order():
     assert on_all_cores(lambda a, b: a - b, range(20), range(0, 40, 2)) == list(range(0, -20, -1))
 
 
-_OVERLAPPING = """
+_BLAS_THREADS = """
 import threading
 import threadpoolctl
-from zoo.ops.cores import on_all_cores
+from zoo.ops.cores import on_all_cores, undivided_linear_algebra
 
 def blas_threads():
     return [
@@ -25,6 +27,9 @@ def blas_threads():
 
 before = blas_threads()
 assert max(before) == 2, before
+"""
+
+_OVERLAPPING = """
 seen = []
 threads = [
     threading.Thread(target=on_all_cores, args=(lambda _: seen.append(blas_threads()), [0] * 5))
@@ -36,14 +41,41 @@ for thread in threads:
     thread.join()
 assert len(seen) == 20
 assert all(count == 1 for counts in seen for count in counts), seen
-assert blas_threads() == before
+assert blas_threads() == before, blas_threads()
+"""
+
+_FIRST_THREAD_ENDS_LAST = """
+inside, leave, outside, end = [threading.Event() for _ in range(4)]
+
+def first():
+    with undivided_linear_algebra():
+        inside.set()
+        leave.wait()
+    outside.set()
+    end.wait()
+
+thread = threading.Thread(target=first)
+thread.start()
+inside.wait()
+with undivided_linear_algebra():
+    leave.set()
+    outside.wait()
+after = blas_threads()
+# The limits of others work afterwards.
+with threadpoolctl.threadpool_limits(1, user_api="blas"):
+    limited = blas_threads()
+end.set()
+thread.join()
+assert after == blas_threads() == before, after
+assert max(limited) == 1, limited
 """
 
 
-def test_each_task_has_one_core_and_calls_that_overlap_leave_all_of_them():
+@pytest.mark.parametrize("program", [_OVERLAPPING, _FIRST_THREAD_ENDS_LAST])
+def test_each_task_has_one_core_and_calls_that_overlap_leave_all_of_them(program):
     """In a process of its own with two threads: a worker of the tests has one from the start."""
     done = subprocess.run(
-        [sys.executable, "-c", _OVERLAPPING],
+        [sys.executable, "-c", _BLAS_THREADS + program],
         env={**os.environ, "OPENBLAS_NUM_THREADS": "2"},
         capture_output=True,
         text=True,

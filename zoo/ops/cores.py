@@ -12,9 +12,12 @@ from threadpoolctl import threadpool_limits
 from zoo.utils.progress import track_part
 
 # `threadpool_limits` changes a setting of the whole process. So the first context that needs the
-# limit sets it, and the last one that ends restores the setting.
+# limit sets it, and the last one that ends restores the setting. The two may belong to different
+# threads, but threadpoolctl 3.8 lets nobody else than the thread that set a limit change it. So a
+# thread that lives as long as the limit sets it and restores the setting.
 _LOCK = threading.Lock()
 _limit: Any = None
+_limiting_thread: Any = None
 _users = 0
 _Result = TypeVar("_Result")
 
@@ -26,16 +29,21 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def _limit_threads() -> Any:
+    return threadpool_limits(1, user_api="blas").__enter__()
+
+
 @contextlib.contextmanager
 def undivided_linear_algebra() -> Iterator[None]:
     """A context in which NumPy and SciPy do not divide one operation among several threads.
 
     Such threads wait for each other, even for minutes if another program uses one of the cores.
     """
-    global _limit, _users
+    global _limit, _limiting_thread, _users
     with _LOCK:
         if not _users:
-            _limit = threadpool_limits(1, user_api="blas")
+            _limiting_thread = concurrent.futures.ThreadPoolExecutor(1)
+            _limit = _limiting_thread.submit(_limit_threads).result()
         _users += 1
     try:
         yield
@@ -43,7 +51,8 @@ def undivided_linear_algebra() -> Iterator[None]:
         with _LOCK:
             _users -= 1
             if not _users:
-                _limit.restore_original_limits()
+                _limiting_thread.submit(_limit.__exit__, None, None, None).result()
+                _limiting_thread.shutdown()
 
 
 def on_all_cores(
