@@ -1,5 +1,8 @@
 """Curvature bounds against sampled Hessians, radii against closed forms and brute force."""
 
+import dataclasses
+import fractions
+import functools
 import itertools
 
 import keras
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 import zoo
-from zoo.bounds.curvature import GlobalCurvature
+from zoo.bounds.curvature import GlobalCurvature, eigenvalue_bounds
 from zoo.bounds.smooth_network import SmoothNetwork, values_and_slopes
 from zoo.certificates import curvature as curvatures
 from zoo.certificates.curvature import radii
@@ -63,7 +66,7 @@ def hessian(smooth, x, own, other, step=1e-5):
 @settings(max_examples=15)
 @given(
     seed=st.integers(0, 10_000),
-    hidden=st.sampled_from([(6,), (5, 4), (4, 4, 3)]),
+    hidden=st.sampled_from([(6,), (5, 4), (4, 4, 3), (9, 3, 2)]),
     activation=st.sampled_from(ACTIVATIONS),
 )
 def test_no_sampled_hessian_exceeds_the_bounds(seed, hidden, activation):
@@ -81,6 +84,62 @@ def test_no_sampled_hessian_exceeds_the_bounds(seed, hidden, activation):
             largest = max(largest, eigenvalues[-1] / max(high, 1e-9))
     if len(hidden) == 1:
         assert largest > 0.1
+
+
+def largest(matrix):
+    return max(np.linalg.eigvalsh(matrix)[-1], 0.0)
+
+
+# In the last network the matrices of the second layer are wider than all products together.
+@pytest.mark.parametrize("hidden", [(6,), (5, 4), (4, 4, 3), (9, 3, 2)])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_bounds_are_those_of_the_collected_terms_and_below_the_published_ones(hidden, activation):
+    random = np.random.default_rng(0)
+    smooth = prepared(network(random, 4, hidden, activation))
+    kernels, derivatives = smooth.kernels, smooth.activations[0]
+    steepest, (flat, bent) = derivatives.steepest, derivatives.bend
+    low = high = head = kernels[-1][:, 0] - kernels[-1][:, 1]
+    collected, published = 0.0, 0.0
+    for index in reversed(range(len(hidden))):
+        kernel = kernels[index]
+        d = np.max([-low * flat, -low * bent, -high * flat, -high * bent, 0.0 * low], axis=0)
+        term = (kernel * d) @ kernel.T
+        before = [steepest * np.linalg.norm(kernel, 2) for kernel in kernels[:index]]
+        published += largest(term) * np.prod(before) ** 2
+        if index + 1 < len(hidden):
+            inner = steepest**2 / 2 * (collected + largest(collected) * np.eye(len(collected)))
+            term = term + kernel @ inner @ kernel.T
+        collected = term
+        positive, negative = np.maximum(kernel, 0), np.minimum(kernel, 0)
+        least, most = np.minimum(0, steepest * low), np.maximum(0, steepest * high)
+        low, high = positive @ least + negative @ most, positive @ most + negative @ least
+    bound, _ = eigenvalue_bounds(smooth, head, [((0.0, steepest), (flat, bent))] * len(hidden))
+    np.testing.assert_allclose(-bound, largest(collected), rtol=1e-8)
+    assert -bound >= largest(collected) * (1 - 1e-12)
+    assert -bound <= published * (1 + 1e-8)
+    if len(hidden) > 1:
+        assert -bound < 0.99 * published
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10_000), exponent=st.integers(0, 8))
+def test_products_of_kernels_bound_their_own_rounding(seed, exponent):
+    """The second kernel cancels most of the first, so that rounding is most of the product."""
+    random = np.random.default_rng(seed)
+    smooth = prepared(network(random, 3, (5, 4, 4), "tanh"))
+    first = random.normal(size=(3, 5)) * 10.0**exponent
+    cancelling = np.linalg.svd(first)[2][3:].T @ random.normal(size=(2, 4))
+    kernels = [first, cancelling + 1e-9 * random.normal(size=(5, 4)), random.normal(size=(4, 4))]
+    smooth.maps[:3] = [
+        dataclasses.replace(part, kernel=kernel)
+        for part, kernel in zip(smooth.maps[:3], kernels, strict=True)
+    ]
+    fraction = np.vectorize(fractions.Fraction, otypes=[object])
+    product, wrong = smooth.product(0, 2)
+    error = fraction(product) - functools.reduce(np.matmul, map(fraction, kernels))
+    error = error.astype(np.float64)
+    assert 0 < np.linalg.norm(error) <= wrong
+    assert wrong <= 1e-12 * np.prod([np.linalg.norm(kernel) for kernel in kernels])
 
 
 def test_a_convolution_is_its_matrix():

@@ -57,7 +57,7 @@ def test_no_hessian_in_the_ball_exceeds_its_bounds(seed, hidden, activation, bal
     norms, head = smooth.norms(), smooth.kernels[-1]
     center = random.uniform(size=4)
     combination = head[:, 0] - head[:, 1]
-    low, high = eigenvalue_bounds(smooth, norms, combination, within(smooth, center, ball, norms))
+    low, high = eigenvalue_bounds(smooth, combination, within(smooth, center, ball, norms))
     bounds = GlobalCurvature(smooth).of_all()
     assert bounds.lower[0, 1] - 1e-6 <= low <= 0 <= high <= bounds.upper[0, 1] + 1e-6
     directions = random.normal(size=(20, 4))

@@ -33,12 +33,10 @@ class Curvature:
 class GlobalCurvature:
     """Curvature bounds of pairs of classes, each of which is computed when it is first needed.
 
-    Each hidden layer adds ``Jᵀ diag(d) J`` to the Hessian. Here J is the Jacobian of the
-    activation's inputs, and d is ``σ''`` times the derivative of the logits' difference by the
-    activation's outputs; interval bounds of d are propagated backwards from the last layer. The
-    Jacobian is ``J = Wᵀ J'``, where J' belongs to the layers before. So the term's eigenvalues are
-    bounded by those of ``W diag(d) Wᵀ``, computed in float64, times the bound of ``‖J'‖²`` that
-    follows from the norms of the layers before.
+    Each hidden layer adds ``Jᵢᵀ diag(dᵢ) Jᵢ`` to the Hessian. Here ``Jᵢ`` is the Jacobian of the
+    activation's inputs, and ``dᵢ`` is ``σ''`` times the derivative of the logits' difference by the
+    activation's outputs; interval bounds of ``dᵢ`` are propagated backwards from the last layer.
+    The eigenvalues of the sum are bounded in float64, see :func:`eigenvalue_bounds`.
 
     Args:
         network: :class:`zoo.bounds.smooth_network.SmoothNetwork`, prepared.
@@ -81,10 +79,9 @@ class GlobalCurvature:
             ((0.0, activation.steepest), activation.bend) for activation in network.activations
         ]
         with undivided_linear_algebra():
-            norms = network.norms()
             bounds = on_all_cores(
                 lambda pair: eigenvalue_bounds(
-                    network, norms, head[:, pair[0]] - head[:, pair[1]], ranges
+                    network, head[:, pair[0]] - head[:, pair[1]], ranges
                 ),
                 pairs,
                 description="curvature of pairs of classes",
@@ -102,37 +99,56 @@ class GlobalCurvature:
 
 
 def eigenvalue_bounds(
-    network: SmoothNetwork, norms: Sequence[float], head: Array, ranges: Sequence[Ranges]
+    network: SmoothNetwork, head: Array, ranges: Sequence[Ranges]
 ) -> tuple[float, float]:
     """Bounds ``(lower, upper)`` of the Hessian's eigenvalues, for one combination of logits.
 
+    The Jacobian of a layer's outputs is ``Jᵢ₊₁ = Wᵢ₊₁ᵀ Sᵢ Jᵢ``, where the entries of the diagonal
+    matrix ``Sᵢ`` are slopes between 0 and a number s. So for all vectors v
+
+        ``vᵀ Jᵢ₊₁ᵀ D Jᵢ₊₁ v = (Sᵢ z)ᵀ P (Sᵢ z)`` with ``z = Jᵢ v`` and ``P = Wᵢ₊₁ D Wᵢ₊₁ᵀ``.
+
+    Let D not be negative. With ``Sᵢ = s/2 (I + T)``, where the entries of T are between -1 and 1,
+
+        ``‖P^½ Sᵢ z‖² ≤ s²/4 (‖P^½ z‖ + ‖P^½ T z‖)² ≤ s²/2 (zᵀ P z + ‖P‖ zᵀ z)``.
+
+    Therefore a term of a later layer is at most a term of the layer before it, with the matrix
+    ``s²/2 (P + ‖P‖ I)`` in place of D. All terms are collected in this way, from the last layer to
+    the first one, whose Jacobian is constant. The largest eigenvalue of the collected matrix bounds
+    those of the Hessian. It is never more than the sum over the layers of ``‖P‖`` times the squares
+    of the slopes and norms of the layers before, which is the published bound. The least eigenvalue
+    is minus the largest one of the Hessian with the opposite sign.
+
     Args:
         network: :class:`zoo.bounds.smooth_network.SmoothNetwork`, prepared.
-        norms: upper bounds of the L2 norms of its affine maps.
         head: float64 array, the combination's coefficients of the last hidden layer's outputs.
         ranges: for each activation ``((σ' low, σ' high), (σ'' low, σ'' high))``, numbers or arrays.
+            No slope ``σ'`` may be negative.
+
+    Reference:
+        Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020,
+        theorems 3 and 4, for the intervals of d.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # an infinite or NaN bound proves nothing
-        return _eigenvalue_bounds(network, norms, head, ranges)
+        intervals = _intervals(network, head, ranges)
+        steepest = [float(np.max(slopes[1])) for slopes, _ in ranges]
+        below = _largest_eigenvalue(network, [-low for low, _ in intervals], steepest)
+        # If σ'' has symmetric bounds, both ends belong to the same matrix.
+        if all(np.array_equal(low, -high) for low, high in intervals):
+            return -below, below
+        return -below, _largest_eigenvalue(network, [high for _, high in intervals], steepest)
 
 
-def _eigenvalue_bounds(
-    network: SmoothNetwork, norms: Sequence[float], head: Array, ranges: Sequence[Ranges]
-) -> tuple[float, float]:
+def _intervals(
+    network: SmoothNetwork, head: Array, ranges: Sequence[Ranges]
+) -> list[tuple[Array, Array]]:
+    """For each hidden layer ``(low, high)``: bounds of ``σ''`` times the derivative behind it."""
     slope_low = slope_high = head
-    total_low = total_high = 0.0
-    for index in reversed(range(len(network.activations))):
+    intervals = []
+    for index in reversed(range(len(ranges))):
         (least, steepest), bends = ranges[index]
         products = [slope * bend for slope in (slope_low, slope_high) for bend in bends]
-        stretch = 1.0
-        for before in range(index):
-            stretch *= (np.max(ranges[before][0][1]) * norms[before]) ** 2
-        low, high = np.min(products, axis=0), np.max(products, axis=0)
-        below = _least_eigenvalue(network, index, low)
-        # If σ'' has symmetric bounds, both ends belong to the same matrix.
-        above = below if np.array_equal(low, -high) else _least_eigenvalue(network, index, -high)
-        total_low += stretch * below
-        total_high -= stretch * above
+        intervals.append((np.min(products, axis=0), np.max(products, axis=0)))
         if not index:
             break
         # Interval bounds of the derivative by the activation's inputs, then by the kernel's inputs.
@@ -143,36 +159,86 @@ def _eigenvalue_bounds(
         lost = rounding64(len(sizes) + 4) * ((positive - negative) @ sizes)
         slope_low = positive @ passed_low + negative @ passed_high - lost
         slope_high = positive @ passed_high + negative @ passed_low + lost
-    # This factor covers the few roundings of the products and sums above.
-    return total_low * (1.0 + LINE_SLACK), total_high * (1.0 + LINE_SLACK)
+    return intervals[::-1]
 
 
-def _least_eigenvalue(network: SmoothNetwork, index: int, diagonal: Array) -> float:
-    """Lower bound, at most 0, of the least eigenvalue of ``W diag(d) Wᵀ``.
+def _largest_eigenvalue(
+    network: SmoothNetwork, diagonals: Sequence[Array], steepest: Sequence[float]
+) -> float:
+    """Upper bound, at least 0, of the largest eigenvalue of ``Σ Jᵢᵀ diag(dᵢ) Jᵢ``.
+
+    See :func:`eigenvalue_bounds`. Slopes enter by their largest value s only. So the terms that
+    have been collected down to layer i are ``Σⱼ Kᵢⱼ diag(wⱼ) Kᵢⱼᵀ``, where ``Kᵢⱼ = Wᵢ … Wⱼ`` is the
+    product of kernels. From one layer to the one before, the weights ``wⱼ`` are multiplied by
+    ``s²/2``, and the part with ``‖P‖`` is added to that layer's own weights. If there are several
+    layers, negative entries of d count as 0.
+    """
+    weights: list[Array] = []
+    bound = 0.0
+    for index in reversed(range(len(diagonals))):
+        own = diagonals[index] if len(diagonals) == 1 else np.maximum(diagonals[index], 0.0)
+        factor = steepest[index] ** 2 / 2.0
+        weights = [own + factor * bound, *(factor * later for later in weights)]
+        bound = _largest_of_products(network, index, weights)
+    # This factor covers the few roundings of the weights above.
+    return bound * (1.0 + LINE_SLACK)
+
+
+def _largest_of_products(network: SmoothNetwork, first: int, weights: Sequence[Array]) -> float:
+    """Upper bound, at least 0, of the largest eigenvalue of ``Σⱼ Kⱼ diag(wⱼ) Kⱼᵀ``.
+
+    Here ``Kⱼ`` is the product of the kernels from ``first`` on. If there are several products, no
+    weight is negative. Weights may be wrong by a few roundings.
+    """
+    if not all(np.isfinite(part).all() for part in weights):
+        return np.inf
+    if len(weights) == 1:
+        return _largest_of_kernel(network, first, weights[0])
+    products = [network.product(first, first + later) for later in range(len(weights))]
+    inputs, columns = len(products[0][0]), sum(len(part) for part in weights)
+    roundings = inputs + columns + 12 + 4 * len(weights)
+    trace = error = 0.0
+    for (product, wrong), part in zip(products, weights, strict=True):
+        squares = np.square(product).sum(axis=0)
+        trace += part @ squares
+        # If K is wrong by Δ, then K diag(w) Kᵀ is wrong by at most max w (2 ‖K‖ ‖Δ‖ + ‖Δ‖²).
+        error += 2.0 * part.max() * wrong * (np.sqrt(squares.sum()) + wrong)
+    error += gram_error(float(trace), roundings)
+
+    def stacked(start: int) -> Array:
+        pairs = zip(products[start:], weights[start:], strict=True)
+        return np.hstack([product * np.sqrt(part) for (product, _), part in pairs])
+
+    if first and columns < inputs:
+        factor = stacked(0)  # FFᵀ and FᵀF have the same largest eigenvalue
+        return largest_eigenvalue(factor.T @ factor, error)
+    factor = stacked(1)
+    return largest_eigenvalue(network.weighted(first, weights[0]) + factor @ factor.T, error)
+
+
+def _largest_of_kernel(network: SmoothNetwork, index: int, diagonal: Array) -> float:
+    """Upper bound, at least 0, of the largest eigenvalue of ``W diag(d) Wᵀ``.
 
     The diagonal may be wrong by a few roundings.
     """
     kernel = network.kernels[index]
-    if not np.isfinite(diagonal).all():
-        return -np.inf
-    if (diagonal >= 0).all():
+    if (diagonal <= 0).all():
         return 0.0
     # The roundings of an entry: those of the sum, of d, of a root and of the products with them.
     roundings = max(kernel.shape) + 12
     gram = network.gram(index)
-    if (diagonal <= 0).all() and gram is not None:
-        # With F = √-d Wᵀ the matrix is -FᵀF, whose least eigenvalue is that of -FFᵀ: FᵀF and FFᵀ
-        # have the same largest eigenvalue. FFᵀ is WᵀW with scaled rows and columns, and its rows
-        # and columns where d is zero do not matter.
+    if (diagonal >= 0).all() and gram is not None:
+        # With F = √d Wᵀ the matrix is FᵀF, which has the same largest eigenvalue as FFᵀ. FFᵀ is
+        # WᵀW with scaled rows and columns, and its rows and columns where d is zero do not matter.
         used = np.flatnonzero(diagonal)
-        roots = np.sqrt(-diagonal[used])
+        roots = np.sqrt(diagonal[used])
         matrix = gram[np.ix_(used, used)]
         matrix *= roots
         matrix *= roots[:, None]
         error = gram_error(float(np.trace(matrix)), roundings)
     else:
-        matrix = network.weighted(index, -diagonal)
+        matrix = network.weighted(index, diagonal)
         # As for a Gram matrix, with the trace of the matrix without any cancellation.
         squares = np.square(kernel).sum(axis=0)
         error = gram_error(float(np.abs(diagonal) @ squares), roundings)
-    return -largest_eigenvalue(matrix, error)
+    return largest_eigenvalue(matrix, error)

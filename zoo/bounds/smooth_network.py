@@ -16,9 +16,11 @@ from zoo.bounds.rules.activations import ActivationRule
 from zoo.bounds.rules.affine import AffineRule
 from zoo.bounds.rules.dense import DenseRule
 from zoo.bounds.rules.rule import refuse
+from zoo.ops.largest_eigenvalue import rounding64
 from zoo.ops.precision import double_precision
 from zoo.ops.singular_values import dense_norm
 from zoo.typing import Array, Tensor
+from zoo.utils.float64 import LINE_SLACK
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +146,24 @@ class SmoothNetwork:
         return self._once(
             f"signed {index}", lambda: (np.maximum(kernel, 0.0), np.minimum(kernel, 0.0))
         )
+
+    def product(self, first: int, last: int) -> tuple[Array, float]:
+        """The product ``W_first … W_last`` of kernels, and how wrong rounding made it.
+
+        Returns:
+            ``(product, wrong)``: float64 array ``(inputs, outputs)``, and an upper bound of the
+            Frobenius norm of its difference from the exact product.
+        """
+        return self._once(f"product {first} {last}", lambda: self._product(first, last))
+
+    def _product(self, first: int, last: int) -> tuple[Array, float]:
+        kernel = self.kernels[first]
+        if first == last:
+            return kernel, 0.0
+        later, wrong = self.product(first + 1, last)
+        # Twice the bound of the product's rounding makes up for the rounding of the norms.
+        lost = 2.0 * rounding64(len(later) + 2) * np.linalg.norm(kernel) * np.linalg.norm(later)
+        return kernel @ later, float((self.norms()[first] * wrong + lost) * (1.0 + LINE_SLACK))
 
     def gram(self, index: int) -> Array | None:
         """``WᵀW`` of a kernel ``W (inputs, outputs)``; None if there are far more outputs."""

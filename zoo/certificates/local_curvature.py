@@ -57,7 +57,7 @@ def enlarged(network: SmoothNetwork, x: Array, classes: Array, found: Radii) -> 
 
         def bounds_of(center: Array, radius_of_ball: float, head: Array) -> tuple[float, float]:
             ranges = within(network, center, radius_of_ball, norms)
-            return eigenvalue_bounds(network, norms, head, ranges)
+            return eigenvalue_bounds(network, head, ranges)
 
         bounds = on_all_cores(bounds_of, x[images], ball, heads)
         low, high = np.transpose(bounds)
