@@ -19,8 +19,9 @@ _SMALLEST = 1e-12
 class PairCurvature:
     """Estimates of upper bounds of the curvature of ``f_c − f_j``, for all pairs of classes.
 
-    They estimate the upper bounds of :func:`zoo.bounds.curvature.GlobalCurvature`: power
-    iteration replaces the exact eigenvalues and norms, and gradients flow to the weights.
+    They estimate the published upper bounds: power iteration replaces the exact eigenvalues and
+    norms, and gradients flow to the weights. For several hidden layers the bounds that certify,
+    those of :class:`zoo.bounds.curvature.GlobalCurvature`, are tighter.
 
     Args:
         network: :class:`zoo.bounds.smooth_network.SmoothNetwork`.

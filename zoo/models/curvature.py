@@ -34,8 +34,9 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
     """A smooth Keras network, trained adversarially in an L2 ball with a penalty on its curvature.
 
     The adversarial training, the penalty and the certificate use bounds of the Hessians of
-    ``f_c − f_j``, the differences of two logits. Training estimates these bounds from below by
-    power iteration; the certificate computes sound bounds from the current weights.
+    ``f_c − f_j``, the differences of two logits. Training estimates the published bounds from below
+    by power iteration; the certificate computes sound bounds from the current weights, which are
+    tighter if there are several hidden layers.
 
     Args:
         network: a ``keras.Sequential`` or functional model from images in [0, 1] to logits: a chain
