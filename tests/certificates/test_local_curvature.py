@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.certificates.test_curvature import ACTIVATIONS, hessian, network, prepared
+from tests.certificates.test_curvature import (
+    ACTIVATIONS,
+    MIXED,
+    bounds_of_terms,
+    hessian,
+    network,
+    prepared,
+)
 from zoo.bounds.activations import known_activation
 from zoo.bounds.curvature import GlobalCurvature, eigenvalue_bounds
 from zoo.bounds.local_curvature import within
@@ -48,7 +55,7 @@ def test_derivatives_are_those_of_the_value(activation):
 @given(
     seed=st.integers(0, 10_000),
     hidden=st.sampled_from([(6,), (5, 4), (4, 4, 3)]),
-    activation=st.sampled_from(ACTIVATIONS),
+    activation=st.sampled_from([*ACTIVATIONS, MIXED]),
     ball=st.floats(0.05, 2.0),
 )
 def test_no_hessian_in_the_ball_exceeds_its_bounds(seed, hidden, activation, ball):
@@ -57,7 +64,11 @@ def test_no_hessian_in_the_ball_exceeds_its_bounds(seed, hidden, activation, bal
     norms, head = smooth.norms(), smooth.kernels[-1]
     center = random.uniform(size=4)
     combination = head[:, 0] - head[:, 1]
-    low, high = eigenvalue_bounds(smooth, combination, within(smooth, center, ball, norms))
+    ranges = within(smooth, center, ball, norms)
+    low, high = eigenvalue_bounds(smooth, combination, ranges)
+    for sign, bound in ((1, high), (-1, -low)):
+        _, collected = bounds_of_terms(smooth, sign * combination, ranges)
+        np.testing.assert_allclose(bound, collected, rtol=1e-8, atol=1e-9)
     bounds = GlobalCurvature(smooth).of_all()
     assert bounds.lower[0, 1] - 1e-6 <= low <= 0 <= high <= bounds.upper[0, 1] + 1e-6
     directions = random.normal(size=(20, 4))

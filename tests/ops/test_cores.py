@@ -70,8 +70,65 @@ assert after == blas_threads() == before, after
 assert max(limited) == 1, limited
 """
 
+_ANOTHER_LIMIT = """
+with threadpoolctl.threadpool_limits(2, user_api="blas"):
+    with undivided_linear_algebra():
+        assert max(blas_threads()) == 1, blas_threads()
+    assert blas_threads() == before, blas_threads()
+threadpoolctl.threadpool_limits(2, user_api="blas")
+on_all_cores(lambda _: None, [0])
+assert blas_threads() == before, blas_threads()
+"""
 
-@pytest.mark.parametrize("program", [_OVERLAPPING, _FIRST_THREAD_ENDS_LAST])
+_EXCEPTIONS = """
+try:
+    with undivided_linear_algebra():
+        try:
+            with undivided_linear_algebra():
+                raise KeyError
+        except KeyError:
+            assert max(blas_threads()) == 1, blas_threads()
+            raise
+except KeyError:
+    assert blas_threads() == before, blas_threads()
+"""
+
+_AFTER_THE_MAIN_THREAD = """
+import sys, time
+
+def late():
+    with undivided_linear_algebra():
+        time.sleep(0.5)
+    print("left", flush=True)
+
+threading.Thread(target=late).start()
+time.sleep(0.1)
+"""
+
+_FORK = """
+import os
+
+with undivided_linear_algebra():
+    child = os.fork()
+if not child:
+    os._exit(blas_threads() != before)
+assert os.waitpid(child, 0)[1] == 0
+assert blas_threads() == before, blas_threads()
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        _OVERLAPPING,
+        _FIRST_THREAD_ENDS_LAST,
+        _ANOTHER_LIMIT,
+        _EXCEPTIONS,
+        _AFTER_THE_MAIN_THREAD,
+        pytest.param(_FORK, marks=pytest.mark.skipif(os.name != "posix", reason="no fork here")),
+    ],
+    ids=["overlapping", "first ends last", "another limit", "exceptions", "late", "fork"],
+)
 def test_each_task_has_one_core_and_calls_that_overlap_leave_all_of_them(program):
     """In a process of its own with two threads: a worker of the tests has one from the start."""
     done = subprocess.run(
@@ -79,5 +136,7 @@ def test_each_task_has_one_core_and_calls_that_overlap_leave_all_of_them(program
         env={**os.environ, "OPENBLAS_NUM_THREADS": "2"},
         capture_output=True,
         text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
+    assert "Error" not in done.stderr

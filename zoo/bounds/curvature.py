@@ -9,9 +9,13 @@ import numpy as np
 
 from zoo.bounds.smooth_network import SmoothNetwork
 from zoo.ops.cores import on_all_cores, undivided_linear_algebra
-from zoo.ops.largest_eigenvalue import gram_error, largest_eigenvalue, rounding64
+from zoo.ops.largest_eigenvalue import (
+    UNIT_ROUNDOFF64,
+    gram_error,
+    largest_eigenvalue,
+    rounding64,
+)
 from zoo.typing import Array, Numbers
-from zoo.utils.float64 import LINE_SLACK
 
 #: ``((σ' low, σ' high), (σ'' low, σ'' high))`` of an activation, numbers or arrays.
 Ranges: TypeAlias = tuple[tuple[Numbers, Numbers], ...]
@@ -103,27 +107,28 @@ def eigenvalue_bounds(
 ) -> tuple[float, float]:
     """Bounds ``(lower, upper)`` of the Hessian's eigenvalues, for one combination of logits.
 
-    The Jacobian of a layer's outputs is ``Jᵢ₊₁ = Wᵢ₊₁ᵀ Sᵢ Jᵢ``, where the entries of the diagonal
-    matrix ``Sᵢ`` are slopes between 0 and a number s. So for all vectors v
+    Let ``Jᵢ`` be the Jacobian of the inputs of activation i. Then ``Jᵢ₊₁ = Wᵢ₊₁ᵀ Sᵢ Jᵢ``, where the
+    entries of the diagonal matrix ``Sᵢ`` are slopes between 0 and a number s. A term of the Hessian
+    is ``Jᵢ₊₁ᵀ D Jᵢ₊₁`` with a diagonal matrix D. Let no entry of D be negative, ``z = Jᵢ v`` for a
+    vector v, and ``P = Wᵢ₊₁ D Wᵢ₊₁ᵀ``. With ``Sᵢ = s/2 (I + T)``, where the entries of the diagonal
+    matrix T are between -1 and 1,
 
-        ``vᵀ Jᵢ₊₁ᵀ D Jᵢ₊₁ v = (Sᵢ z)ᵀ P (Sᵢ z)`` with ``z = Jᵢ v`` and ``P = Wᵢ₊₁ D Wᵢ₊₁ᵀ``.
+        ``vᵀ Jᵢ₊₁ᵀ D Jᵢ₊₁ v = ‖P^½ Sᵢ z‖²
+        ≤ s²/4 (‖P^½ z‖ + ‖P^½ T z‖)² ≤ s²/2 (zᵀ P z + ‖P‖ zᵀ z)``.
 
-    Let D not be negative. With ``Sᵢ = s/2 (I + T)``, where the entries of T are between -1 and 1,
+    So the term is at most ``Jᵢᵀ (s²/2 (P + ‖P‖ I)) Jᵢ``, which can be added to the term of layer i.
+    In this way all terms are collected, from the last layer to the first one, whose Jacobian is
+    constant. The largest eigenvalue of the collected matrix bounds those of the Hessian. The least
+    eigenvalue is minus the largest one of the Hessian with the opposite sign.
 
-        ``‖P^½ Sᵢ z‖² ≤ s²/4 (‖P^½ z‖ + ‖P^½ T z‖)² ≤ s²/2 (zᵀ P z + ‖P‖ zᵀ z)``.
-
-    Therefore a term of a later layer is at most a term of the layer before it, with the matrix
-    ``s²/2 (P + ‖P‖ I)`` in place of D. All terms are collected in this way, from the last layer to
-    the first one, whose Jacobian is constant. The largest eigenvalue of the collected matrix bounds
-    those of the Hessian. It is never more than the sum over the layers of ``‖P‖`` times the squares
-    of the slopes and norms of the layers before, which is the published bound. The least eigenvalue
-    is minus the largest one of the Hessian with the opposite sign.
+    The published bound is the sum over the layers of ``‖P‖`` times the squares of the slopes and
+    norms of the layers before. For all inputs together, the bound here is never more than that.
 
     Args:
         network: :class:`zoo.bounds.smooth_network.SmoothNetwork`, prepared.
         head: float64 array, the combination's coefficients of the last hidden layer's outputs.
         ranges: for each activation ``((σ' low, σ' high), (σ'' low, σ'' high))``, numbers or arrays.
-            No slope ``σ'`` may be negative.
+            No activation has a negative slope, though a low end may be negative by rounding.
 
     Reference:
         Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020,
@@ -170,63 +175,55 @@ def _largest_eigenvalue(
     See :func:`eigenvalue_bounds`. Slopes enter by their largest value s only. So the terms that
     have been collected down to layer i are ``Σⱼ Kᵢⱼ diag(wⱼ) Kᵢⱼᵀ``, where ``Kᵢⱼ = Wᵢ … Wⱼ`` is the
     product of kernels. From one layer to the one before, the weights ``wⱼ`` are multiplied by
-    ``s²/2``, and the part with ``‖P‖`` is added to that layer's own weights. If there are several
-    layers, negative entries of d count as 0.
+    ``s²/2``, and the part with ``‖P‖`` is added to that layer's own weights. A diagonal matrix is
+    at most its positive part, so weights that are still negative then count as 0.
     """
+    if len(diagonals) == 1:
+        return _largest_of_kernel(network, diagonals[0])
     weights: list[Array] = []
     bound = 0.0
     for index in reversed(range(len(diagonals))):
-        own = diagonals[index] if len(diagonals) == 1 else np.maximum(diagonals[index], 0.0)
         factor = steepest[index] ** 2 / 2.0
-        weights = [own + factor * bound, *(factor * later for later in weights)]
+        own, added = diagonals[index], factor * bound
+        # The last part covers the roundings of a sum in which d and the other part may cancel.
+        own = own + added + 8.0 * UNIT_ROUNDOFF64 * (np.abs(own) + added)
+        weights = [np.maximum(own, 0.0), *(factor * later for later in weights)]
         bound = _largest_of_products(network, index, weights)
-    # This factor covers the few roundings of the weights above.
-    return bound * (1.0 + LINE_SLACK)
+    return bound
 
 
 def _largest_of_products(network: SmoothNetwork, first: int, weights: Sequence[Array]) -> float:
     """Upper bound, at least 0, of the largest eigenvalue of ``Σⱼ Kⱼ diag(wⱼ) Kⱼᵀ``.
 
-    Here ``Kⱼ`` is the product of the kernels from ``first`` on. If there are several products, no
-    weight is negative. Weights may be wrong by a few roundings.
+    Here ``Kⱼ`` is the product of the kernels from ``first`` on. No weight is negative, and each may
+    be wrong by a few roundings.
     """
     if not all(np.isfinite(part).all() for part in weights):
         return np.inf
-    if len(weights) == 1:
-        return _largest_of_kernel(network, first, weights[0])
     products = [network.product(first, first + later) for later in range(len(weights))]
-    inputs, columns = len(products[0][0]), sum(len(part) for part in weights)
-    roundings = inputs + columns + 12 + 4 * len(weights)
-    trace = error = 0.0
+    # With the columns √wⱼ Kⱼ in one factor F, the matrix is FFᵀ, and FᵀF has the same largest
+    # eigenvalue.
+    factor = np.hstack([k * np.sqrt(w) for (k, _), w in zip(products, weights, strict=True)])
+    matrix = factor @ factor.T if len(factor) <= factor.shape[1] else factor.T @ factor
+    error = gram_error(float(np.trace(matrix)), sum(factor.shape) + 12 + 4 * len(weights))
     for (product, wrong), part in zip(products, weights, strict=True):
-        squares = np.square(product).sum(axis=0)
-        trace += part @ squares
-        # If K is wrong by Δ, then K diag(w) Kᵀ is wrong by at most max w (2 ‖K‖ ‖Δ‖ + ‖Δ‖²).
-        error += 2.0 * part.max() * wrong * (np.sqrt(squares.sum()) + wrong)
-    error += gram_error(float(trace), roundings)
-
-    def stacked(start: int) -> Array:
-        pairs = zip(products[start:], weights[start:], strict=True)
-        return np.hstack([product * np.sqrt(part) for (product, _), part in pairs])
-
-    if first and columns < inputs:
-        factor = stacked(0)  # FFᵀ and FᵀF have the same largest eigenvalue
-        return largest_eigenvalue(factor.T @ factor, error)
-    factor = stacked(1)
-    return largest_eigenvalue(network.weighted(first, weights[0]) + factor @ factor.T, error)
+        # If K is wrong by Δ, then K diag(w) Kᵀ is wrong by at most max w (2 ‖K‖ ‖Δ‖ + ‖Δ‖²). The
+        # roundings of this line are far less than what the bound of ‖Δ‖ has to spare.
+        error += part.max() * wrong * (2.0 * float(np.linalg.norm(product)) + wrong)
+    return largest_eigenvalue(matrix, error)
 
 
-def _largest_of_kernel(network: SmoothNetwork, index: int, diagonal: Array) -> float:
-    """Upper bound, at least 0, of the largest eigenvalue of ``W diag(d) Wᵀ``.
+def _largest_of_kernel(network: SmoothNetwork, diagonal: Array) -> float:
+    """Upper bound, at least 0, of the largest eigenvalue of ``W diag(d) Wᵀ`` for the first kernel.
 
     The diagonal may be wrong by a few roundings.
     """
-    kernel = network.kernels[index]
+    kernel = network.kernels[0]
     if (diagonal <= 0).all():
         return 0.0
     # The roundings of an entry: those of the sum, of d, of a root and of the products with them.
     roundings = max(kernel.shape) + 12
-    gram = network.gram(index)
+    gram = network.gram()
     if (diagonal >= 0).all() and gram is not None:
         # With F = √d Wᵀ the matrix is FᵀF, which has the same largest eigenvalue as FFᵀ. FFᵀ is
         # WᵀW with scaled rows and columns, and its rows and columns where d is zero do not matter.
@@ -237,7 +234,7 @@ def _largest_of_kernel(network: SmoothNetwork, index: int, diagonal: Array) -> f
         matrix *= roots[:, None]
         error = gram_error(float(np.trace(matrix)), roundings)
     else:
-        matrix = network.weighted(index, diagonal)
+        matrix = network.weighted(diagonal)
         # As for a Gram matrix, with the trace of the matrix without any cancellation.
         squares = np.square(kernel).sum(axis=0)
         error = gram_error(float(np.abs(diagonal) @ squares), roundings)

@@ -165,18 +165,18 @@ class SmoothNetwork:
         lost = 2.0 * rounding64(len(later) + 2) * np.linalg.norm(kernel) * np.linalg.norm(later)
         return kernel @ later, float((self.norms()[first] * wrong + lost) * (1.0 + LINE_SLACK))
 
-    def gram(self, index: int) -> Array | None:
-        """``WᵀW`` of a kernel ``W (inputs, outputs)``; None if there are far more outputs."""
-        kernel = self.kernels[index]
+    def gram(self) -> Array | None:
+        """``WᵀW`` of the first kernel ``W (inputs, outputs)``; None with far more outputs."""
+        kernel = self.kernels[0]
         if kernel.shape[1] > 2 * kernel.shape[0]:
             return None
-        return self._once(f"gram {index}", lambda: kernel.T @ kernel)
+        return self._once("gram", lambda: kernel.T @ kernel)
 
-    def weighted(self, index: int, diagonal: Array) -> Array:
-        """``W diag(d) Wᵀ`` of a kernel ``W (inputs, outputs)``, for ``d (outputs,)``."""
-        kernel = self.kernels[index]
+    def weighted(self, diagonal: Array) -> Array:
+        """``W diag(d) Wᵀ`` of the first kernel ``W (inputs, outputs)``, for ``d (outputs,)``."""
+        kernel = self.kernels[0]
         # The matrix of a convolution has few entries.
-        sparse = self._once(f"sparse {index}", lambda: _sparse(kernel))
+        sparse = self._once("sparse", lambda: _sparse(kernel))
         if sparse is None:
             return (kernel * diagonal) @ kernel.T
         return (sparse.multiply(diagonal[None]).tocsr() @ sparse.T).toarray()

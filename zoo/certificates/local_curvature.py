@@ -30,8 +30,7 @@ def enlarged(network: SmoothNetwork, x: Array, classes: Array, found: Radii) -> 
 
     Returns:
         :class:`Radii` of the same form. No radius is smaller than before, and a radius of 0 stays
-        0. Each ball costs two eigenvalues for each hidden layer, of a matrix with as many rows as
-        the layer has inputs.
+        0. Each ball costs two eigenvalues for each hidden layer.
 
     Reference:
         Singla, Feizi: Second-Order Provable Defenses against Adversarial Attacks, ICML 2020, the

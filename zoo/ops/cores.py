@@ -7,17 +7,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from threadpoolctl import threadpool_limits
+import threadpoolctl
 
 from zoo.utils.progress import track_part
 
 # `threadpool_limits` changes a setting of the whole process. So the first context that needs the
-# limit sets it, and the last one that ends restores the setting. The two may belong to different
-# threads, but threadpoolctl 3.8 lets nobody else than the thread that set a limit change it. So a
-# thread that lives as long as the limit sets it and restores the setting.
+# limit sets it, and the last one that ends restores the setting.
 _LOCK = threading.Lock()
 _limit: Any = None
-_limiting_thread: Any = None
 _users = 0
 _Result = TypeVar("_Result")
 
@@ -29,8 +26,15 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _limit_threads() -> Any:
-    return threadpool_limits(1, user_api="blas").__enter__()
+def _take_control() -> None:
+    """Let the calling thread change OpenBLAS's number of threads.
+
+    Since threadpoolctl 3.8, the first thread that changes it is the only one that can; the
+    calls of all others are ignored. But the contexts here may begin and end in different threads.
+    """
+    controller: Any = getattr(threadpoolctl, "OpenBLASController", None)
+    if hasattr(controller, "clear_controlling_thread"):
+        controller.clear_controlling_thread(force=True)
 
 
 @contextlib.contextmanager
@@ -39,11 +43,11 @@ def undivided_linear_algebra() -> Iterator[None]:
 
     Such threads wait for each other, even for minutes if another program uses one of the cores.
     """
-    global _limit, _limiting_thread, _users
+    global _limit, _users
     with _LOCK:
         if not _users:
-            _limiting_thread = concurrent.futures.ThreadPoolExecutor(1)
-            _limit = _limiting_thread.submit(_limit_threads).result()
+            _take_control()
+            _limit = threadpoolctl.threadpool_limits(1, user_api="blas")
         _users += 1
     try:
         yield
@@ -51,8 +55,9 @@ def undivided_linear_algebra() -> Iterator[None]:
         with _LOCK:
             _users -= 1
             if not _users:
-                _limiting_thread.submit(_limit.__exit__, None, None, None).result()
-                _limiting_thread.shutdown()
+                _take_control()
+                _limit.restore_original_limits()
+                _take_control()
 
 
 def on_all_cores(
