@@ -339,7 +339,7 @@ def test_second_order_certificates(load):
         f"CRT without a penalty certifies {own.percent(convolution, 'curvature', 'certified'):.0f}"
         f" % with a convolution here,** after {own.epochs(convolution)} epochs, where the paper "
         f"prints {printed:.0f}. {COUNTS[len(waiting)].capitalize()} of the "
-        f"{COUNTS[len(rows)]} rows are not trained.",
+        f"{COUNTS[len(rows)]} rows {'is' if len(waiting) == 1 else 'are'} not trained.",
     )
     at_158 = [
         100 * result.accuracy
