@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -382,6 +383,14 @@ def test_the_page_shows_what_the_command_prints(capsys):
     assert shown.partition("```")[0].strip() == out.strip()
 
 
+@pytest.fixture
+def interruptible():
+    """A shell that starts the tests in the background makes them ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Interrupting:
     """Python ignores what a destructor raises, as it does in a callback of the collector."""
 
@@ -389,7 +398,7 @@ class Interrupting:
         raise KeyboardInterrupt
 
 
-def test_an_interruption_that_python_ignores_is_not_lost(capsys, monkeypatch):
+def test_an_interruption_that_python_ignores_is_not_lost(capsys, monkeypatch, interruptible):
     def work(options):
         Interrupting()
         for _ in range(200):
@@ -403,7 +412,9 @@ def test_an_interruption_that_python_ignores_is_not_lost(capsys, monkeypatch):
     assert sys.unraisablehook is hook
 
 
-def test_an_interruption_that_is_lost_at_the_end_does_not_come_later(capsys, monkeypatch):
+def test_an_interruption_that_is_lost_at_the_end_does_not_come_later(
+    capsys, monkeypatch, interruptible
+):
     def work(options):
         Interrupting()
         return None, "finished"
