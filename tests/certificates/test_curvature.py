@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 from keras import layers
 
 import zoo
-from zoo.bounds.curvature import GlobalCurvature, _largest_of_products
+from zoo.bounds.curvature import (
+    GlobalCurvature,
+    _largest_of_products,
+    eigenvalue_bounds,
+)
 from zoo.bounds.smooth_network import SmoothNetwork, values_and_slopes
 from zoo.certificates import curvature as curvatures
 from zoo.certificates.curvature import radii
@@ -171,6 +175,14 @@ def test_products_of_kernels_bound_their_own_rounding():
         assert column >= squares[0]
         covered.append(squares[0] > squares[1] * (1 + 1e-12))
     assert any(covered)
+
+
+@pytest.mark.parametrize("hidden", [(6,), (5, 4)])
+@pytest.mark.parametrize("bend", [np.inf, -np.inf, np.nan])
+def test_ranges_that_are_not_finite_prove_nothing(hidden, bend):
+    smooth = prepared(network(np.random.default_rng(0), 4, hidden, "tanh"))
+    ranges = [((0.0, 1.0), (bend, bend))] * len(hidden)
+    assert eigenvalue_bounds(smooth, smooth.kernels[-1][:, 0], ranges) == (-np.inf, np.inf)
 
 
 def test_a_convolution_is_its_matrix():

@@ -94,12 +94,11 @@ except KeyError:
 """
 
 _AFTER_THE_MAIN_THREAD = """
-import sys, time
+import time
 
 def late():
     with undivided_linear_algebra():
         time.sleep(0.5)
-    print("left", flush=True)
 
 threading.Thread(target=late).start()
 time.sleep(0.1)

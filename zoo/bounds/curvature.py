@@ -178,6 +178,8 @@ def _largest_eigenvalue(
     ``s²/2``, and the part with ``‖P‖`` is added to that layer's own weights. A diagonal matrix is
     at most its positive part, so weights that are still negative then count as 0.
     """
+    if not all(np.isfinite(diagonal).all() for diagonal in diagonals):
+        return np.inf
     if len(diagonals) == 1:
         return _largest_of_kernel(network, diagonals[0])
     weights: list[Array] = []

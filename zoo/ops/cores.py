@@ -29,7 +29,7 @@ def cores() -> int:
 def _take_control() -> None:
     """Let the calling thread change OpenBLAS's number of threads.
 
-    Since threadpoolctl 3.8, the first thread that changes it is the only one that can; the
+    Since threadpoolctl 3.8, the first thread that changes it is the only one that can, and the
     calls of all others are ignored. But the contexts here may begin and end in different threads.
     """
     controller: Any = getattr(threadpoolctl, "OpenBLASController", None)
