@@ -13,6 +13,8 @@ import argparse
 import pathlib
 import re
 
+from site_tools.attack_tables import attack_tables
+from site_tools.model_table import model_table
 from training.tables import papers
 from training.tables.markdown import markdown
 from training.tables.rows import tables
@@ -96,7 +98,10 @@ def bibtex(*names):
     return "```bibtex\n" + "\n\n".join(PAPERS[name].bibtex for name in names) + "\n```"
 
 
-BLOCKS = {function.__name__: function for function in (measured, of_images, methods, paper, bibtex)}
+BLOCKS = {
+    function.__name__: function
+    for function in (measured, of_images, methods, paper, bibtex, model_table, attack_tables)
+}
 
 
 def percent(accuracy, n):

@@ -17,7 +17,7 @@ def cite(name: str | None = None) -> str:
 
     Args:
         name: name of a checkpoint in the catalog, or an approach, such as ``"linf-dist"``, or a
-            loss, ``"calibrated"`` or ``"crm"``; None for this package alone.
+            loss, ``"calibrated"``, ``"crm"`` or ``"mixture"``; None for this package alone.
 
     Returns:
         The entry of the paper that the model was trained by, and that of this package, separated by

@@ -20,7 +20,7 @@ class Paper(NamedTuple):
         return self.bibtex.partition("url = {")[2].partition("}")[0]
 
 
-#: The papers, by approach as in ``Record.approach``, and two whose losses networks of these
+#: The papers, by approach as in ``Record.approach``, and three whose losses networks of these
 #: approaches can be trained with.
 PAPERS = {
     "crt": Paper(
@@ -81,6 +81,18 @@ PAPERS = {
   booktitle = {Proceedings of the 38th International Conference on Machine Learning (ICML)},
   year = {2021},
   url = {https://proceedings.mlr.press/v139/zhang21b.html},
+}""",
+    ),
+    "mixture": Paper(
+        "Zhang, Jiang, He, Wang: Boosting the Certified Robustness of L-infinity Distance Nets, "
+        "ICLR 2022",
+        """\
+@inproceedings{zhang2022boosting,
+  author = {Zhang, Bohang and Jiang, Du and He, Di and Wang, Liwei},
+  title = {Boosting the Certified Robustness of {L}-infinity Distance Nets},
+  booktitle = {International Conference on Learning Representations (ICLR)},
+  year = {2022},
+  url = {https://arxiv.org/abs/2110.06850},
 }""",
     ),
     "lmt": Paper(

@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 
 import zoo
-from site_tools import hooks
 from zoo.attacks import ATTACKS
 
 PAGE = pathlib.Path(zoo.__file__).parent.parent / "docs" / "attacks.md"
@@ -12,8 +11,7 @@ PAGE = pathlib.Path(zoo.__file__).parent.parent / "docs" / "attacks.md"
 
 def test_the_page_shows_every_attack_and_parameter():
     source = PAGE.read_text(encoding="utf-8")
-    assert hooks.on_page_markdown("another page") == "another page"
-    lines = hooks.on_page_markdown(source).split("\n")
+    lines = source.split("\n")
     assert "| `spsa` | `SPSA` | ℓ∞ | TensorFlow |" in "\n".join(lines)
     assert "| `pgd` | `step_size` | `eps_iter` |" in lines
     for name, kind in ATTACKS.items():

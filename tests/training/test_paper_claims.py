@@ -388,7 +388,10 @@ def test_lipschitz_margin_training(load):
         for data in ("mnist", "cifar10")
     }
     assert seeds == {"mnist": {3}, "cifar10": {3}}
-    says("lc_lmt", "its figures again, and the table on CIFAR-10, over three seeds each.")
+    measured = (
+        "This page repeats the measurements of its figures, and those of its table with CIFAR-10"
+    )
+    says("lc_lmt", f"{measured} in place of SVHN, over three seeds each.")
 
     # Beyond ε = 1 the networks of LMT predict one class for all images.
     budgets = ["0.2", "0.5", "1"]

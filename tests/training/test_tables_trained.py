@@ -124,7 +124,7 @@ def test_lipschitz_margin_training(fill, tmp_path):
         True,
         False,
     ]
-    assert "±" in first["rows"][0]["loss, epoch the last"]
+    assert "±" in first["rows"][0]["loss, last epoch"]
     assert second["rows"][-1]["training"] == "plain"
     assert [row["data set"] for row in third["rows"]] == ["SVHN"] * 5 + ["CIFAR-10"] * 5
     assert third["rows"][0]["trained"].startswith("SVHN could not be had")

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nearest",
         action="store_true",
-        help="look for the nearest image that is classified otherwise, of each image",
+        help="for each image, look for the nearest image with another answer",
     )
     add_csv(parser)
 

@@ -30,7 +30,7 @@ _Job = tuple[str, "CertifiedModel", "ImageSet", dict[str, Any]]
 # How many pairs of classes --by-class shows.
 _PAIRS = 10
 
-SUMMARY = "Measure clean ≥ attacked ≥ certified accuracy."
+SUMMARY = "Measure the clean accuracy, the accuracy under attack and the certified accuracy."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nearest",
         action="store_true",
-        help="look for the nearest image that is classified otherwise, of each image",
+        help="for each image, look for the nearest image with another answer",
     )
     parser.add_argument(
         "--by-class",

@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for key in ("dataset", "norm", "approach"):
         parser.add_argument(f"--{key}", help=f"only models of this {key}")
     parser.add_argument(
-        "--available", action="store_true", help="only models that need no training first"
+        "--available",
+        action="store_true",
+        help="only models whose weights are installed or on the Hub",
     )
 
 

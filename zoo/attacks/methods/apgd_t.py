@@ -35,7 +35,7 @@ class APGDT(Attack):
         cleverhans="nb_iter",
     )
     targets: int = parameter(
-        9, "classes, the likeliest ones first; a given target is the only one",
+        9, "number of classes to try, the likeliest first; a given target is tried alone",
         checks.positive_integer,
     )  # fmt: skip
     restarts: int = parameter(1, "number of starts for each class", checks.positive_integer)

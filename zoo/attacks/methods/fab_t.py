@@ -42,7 +42,7 @@ class FABT(Attack):
     )
     targets: int = parameter(
         9,
-        "classes, the likeliest ones first; a given target is the only one",
+        "number of classes to try, the likeliest first; a given target is tried alone",
         checks.positive_integer,
     )
     restarts: int = parameter(1, "number of starts for each class", checks.positive_integer)

@@ -25,7 +25,7 @@ class SPSA(Attack):
 
     steps: int = parameter(
         20,
-        "optimizer steps (an image that is fooled stops early)",
+        "optimizer steps (fewer for an image once it fools the model)",
         checks.positive_integer,
         cleverhans="nb_iter",
     )

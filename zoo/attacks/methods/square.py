@@ -29,7 +29,7 @@ class Square(Attack):
     targeted = True
 
     queries: int = parameter(
-        5000, "model evaluations for each image (one that is fooled stops early)",
+        5000, "model evaluations for an image (fewer once it fools the model)",
         checks.positive_integer,
     )  # fmt: skip
     share: float = parameter(
