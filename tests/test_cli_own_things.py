@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -149,6 +150,19 @@ def test_evaluate_and_attack_take_them_too(capsys, folder, keras_model):
     assert zoo.data.load(folder / "attacked.npz").labels is None
 
 
+def test_an_attack_towards_a_class_counts_that_class_alone(capsys):
+    found = result_of(
+        capsys, "attack", "linf-dist-digits", "--n", "100", "--eps", "0.2", "--attack", "pgd",
+        "--target", "3",
+    )  # fmt: skip
+    attacked, label = np.array(found["attacked"]), np.array(found["label"])
+    fooled = (attacked == 3) & (label != 3)
+    assert found["target"] == 3
+    assert found["fooled"] == fooled.tolist()
+    assert 0 < fooled.sum() < (attacked != label).sum()
+    assert found["accuracy"] == np.mean(attacked == label)
+
+
 def test_evaluate_by_class(capsys, tmp_path, digits):
     """Two of ten classes have images."""
     names = ["round", "straight", *map(str, range(2, 10))]
@@ -173,6 +187,11 @@ def test_evaluate_by_class(capsys, tmp_path, digits):
     assert code == 0, err
     assert re.search(r"^round +3 ", out, re.MULTILINE)
     assert "balanced" in out
+    for number, name in enumerate(names[:2]):
+        (tmp_path / name).rename(tmp_path / str(number))
+    found = result_of(capsys, *arguments[:-2])
+    assert found["by_class"]["classes"] == list(map(str, range(10)))
+    assert found["by_class"]["clean"] == classes["clean"]
     code, out, err = run(
         capsys, "evaluate", "lc-lmt-digits", "--n", "40", "--eps", "0.5", "0.1",
         "--attacks", "none", "--by-class", "--quiet",
@@ -194,7 +213,8 @@ def test_a_model_of_pixels_in_another_range(capsys, folder):
     signed = images[..., None] / 127.5 - 1
     expected = zoo.certify(keras.Sequential(layers), signed, norm="l2", valid_range=(-1, 1))
     np.savez(folder / "signed.npz", x=signed)
-    for data in ("flat", "signed.npz"):
+    shutil.copy(folder / "signed.npz", folder / "UPPER.NPZ")
+    for data in ("flat", "signed.npz", "UPPER.NPZ"):
         found = result_of(
             capsys, "certify", folder / "signed.keras", "--data", folder / data,
             "--valid-range", "-1", "1", "--norm", "2",

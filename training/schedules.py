@@ -48,7 +48,7 @@ class PSchedule(callbacks.PSchedule):
         """A run that is interrupted keeps its exponent."""
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.model.p = self.p(self.clock.position)
+        self.model.schedule_p(self.p(self.clock.position))
         if self.cross_entropy_weight is not None:
             first, last = self.cross_entropy_weight
             decay = (last / first) ** self.progress(self.clock.position)

@@ -215,3 +215,14 @@ def test_settings_are_checked_for_any_model(images):
     zoo.attacks.check_settings("pgd", "linf", model=own)
     with pytest.raises(TypeError, match="got str"):
         zoo.attacks.check_settings("pgd", "linf", model="linf-dist-digits")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_attacked_model_saves_and_loads_its_weights(images, tmp_path, ending):
+    x, y = images
+    model = functional(ending)
+    model.save_weights(tmp_path / "before.weights.h5")
+    zoo.attacks.attack(model, x, y, "fgsm", eps=0.1, norm="linf")
+    model.save_weights(tmp_path / "after.weights.h5")
+    model.load_weights(tmp_path / "before.weights.h5")
+    functional(ending).load_weights(tmp_path / "after.weights.h5")

@@ -1,5 +1,7 @@
 """Gradients of ℓp distances, and the model that they are taken in place of."""
 
+import concurrent.futures
+
 import keras
 import numpy as np
 import pytest
@@ -84,3 +86,14 @@ def test_other_models_are_refused():
     assert not distance_layers(model)
     with pytest.raises(ValueError, match="needs a model with layers of ℓ∞ distances"):
         model.attack(np.full((1, 4, 4, 1), 0.5), [0], "surrogate", eps=0.1, norm="l2")
+
+
+def test_threads_take_turns_with_the_copy(small_model, small_images):
+    def attacked(seed):
+        return small_model.attack(small_images, y, "surrogate", eps=0.1, steps=3, seed=seed)
+
+    y = np.argmax(small_model.logits(small_images), axis=1)
+    expected = [attacked(seed) for seed in range(4)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(attacked, range(4)))
+    np.testing.assert_array_equal(found, expected)

@@ -115,3 +115,18 @@ def test_float32_is_within_its_bound(function):
 
 def test_a_slope_below_zero_is_that_of_float32():
     assert Piecewise(0.2).slope == np.float32(0.2)
+
+
+@pytest.mark.parametrize("name", EXTRA)
+def test_values_of_float64_are_not_rounded_to_float32(name):
+    kind = EXTRA[name]
+    x = np.linspace(-4.0, 4.0, 401)
+    # The values of a few steps around each x differ by far less than float32 can tell.
+    step = 1e-7
+    with double_precision():
+        tensors = [keras.ops.convert_to_tensor(x + k * step, "float64") for k in range(3)]
+        values = [keras.ops.convert_to_numpy(kind.value(tensor)) for tensor in tensors]
+    assert all(value.dtype == np.float64 for value in values)
+    bends = np.abs(values[0] - 2 * values[1] + values[2])
+    kinks = bends > 1e-12
+    assert kinks.sum() <= 2

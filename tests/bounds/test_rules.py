@@ -334,7 +334,7 @@ def test_layers_with_interval_bounds_alone(hidden, norm, small_images):
 @pytest.mark.parametrize(
     "hidden",
     [
-        lambda: layers.Conv2D(4, 2, padding="same", data_format="channels_first"),
+        lambda: layers.Conv2D(3, 2, padding="same", data_format="channels_first"),
         lambda: layers.SeparableConv2D(4, 2, data_format="channels_first"),
         lambda: layers.MaxPooling2D(2, 1, "same", data_format="channels_first"),
         lambda: layers.GlobalMaxPooling2D(data_format="channels_first"),
@@ -348,6 +348,8 @@ def test_channels_may_come_first(hidden, small_images):
     x = np.repeat(small_images, 2, axis=-1).transpose(0, 3, 1, 2)
     layer = hidden()
     model = keras.Sequential([keras.Input(x.shape[1:]), layer, layers.Flatten(), layers.Dense(3)])
+    for weight in layer.weights:
+        weight.assign(np.random.default_rng(0).normal(size=weight.shape))
     try:
         expected = ops.convert_to_numpy(model(x))
     except Exception as error:  # TensorFlow has no such convolution on a CPU
@@ -358,6 +360,22 @@ def test_channels_may_come_first(hidden, small_images):
     np.testing.assert_allclose(ops.convert_to_numpy(tensors[-1]), expected, atol=1e-5)
     for method in ("interval", "crown"):
         assert_holds(model, x, "linf", method)
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_a_bias_that_keras_adds_to_the_columns_is_refused(use_bias, small_images):
+    """On TensorFlow, Keras takes the bias of four filters for one of the four columns."""
+    x = np.repeat(small_images, 2, axis=-1).transpose(0, 3, 1, 2)
+    layer = layers.Conv2D(4, 1, data_format="channels_first", use_bias=use_bias)
+    model = keras.Sequential([keras.Input(x.shape[1:]), layer, layers.Flatten(), layers.Dense(3)])
+    if use_bias:
+        layer.bias.assign(np.arange(4.0))
+        by_column = ops.convert_to_numpy(layer(np.zeros((1, 2, 4, 4), "float32")))[0, 0, 0]
+        if (by_column == np.arange(4.0)).all():
+            with pytest.raises(zoo.UnsupportedLayerError, match="as many filters"):
+                zoo.certify(model, x, norm="linf")
+            return
+    assert_holds(model, x, "linf", "crown")
 
 
 def test_operators_that_have_no_bound_are_named(small_images):

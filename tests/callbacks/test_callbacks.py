@@ -232,3 +232,43 @@ def test_the_chosen_budget_is_that_of_the_loss(name):
     model = zoo.load(name, num_classes=5, epsilon="1/8")
     assert model.training_epsilon == float(model.epsilon) == 1 / 8
     assert model.training_budget == zoo.epsilon.Epsilon("1/8")
+
+
+def test_a_training_that_restores_weights_leaves_no_finite_exponent(small_model, small_images):
+    small_model.compile(metrics=["accuracy"])
+    restore = keras.callbacks.EarlyStopping("accuracy", patience=9, restore_best_weights=True)
+    fit(small_model, small_images, epochs=3, callbacks=[restore])
+    assert small_model.p == math.inf
+    assert fit(small_model, small_images, epochs=2)[0] == 64
+
+
+class Interrupted(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1:
+            raise KeyboardInterrupt
+
+
+def test_a_training_after_an_interrupted_one_raises_the_exponent(small_model, small_images):
+    small_model.compile()
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_model, small_images, epochs=2, callbacks=[Interrupted()])
+    assert small_model.p < math.inf
+    seen = fit(small_model, small_images, epochs=2)
+    assert seen[0] < seen[-1]
+    assert small_model.p == math.inf
+
+
+def test_callbacks_of_the_zoo_end_after_those_of_the_user(small_model, small_images):
+    class Restores(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            order.append("restored")
+
+    class Watches(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            order.append("watched")
+
+    order: list[str] = []
+    small_model.compile()
+    small_model.default_callbacks = lambda callbacks: [Watches()]
+    fit(small_model, small_images, callbacks=[Restores()])
+    assert order == ["restored", "watched"]

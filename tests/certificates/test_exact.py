@@ -212,3 +212,20 @@ def test_models_of_the_zoo_have_it_where_it_is_possible():
         small.certify(x, norm="l2", method="exact")
     large = zoo.models.DoubleBackpropNet("a", image_shape=(28, 28, 1), num_classes=10)
     assert ("linf", "exact") not in large.certificates
+
+
+@pytest.mark.parametrize("first", [keras.layers.ReLU, keras.layers.PReLU])
+def test_an_activation_of_the_input_itself(first):
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((5,)), first(), keras.layers.Dense(4, "relu"), keras.layers.Dense(7)]
+    network = keras.Sequential(layers)
+    random = np.random.default_rng(0)
+    x = random.uniform(-1, 1, (3, 5)).astype("float32")
+    given = {"norm": "linf", "valid_range": (-1, 1)}
+    by_crown = zoo.certify(network, x, method="crown", **given)
+    exact = zoo.certify(network, x, method="exact", **given)
+    assert (exact.radius >= by_crown.radius).all()
+    inside = x[:, None] + exact.radius[:, None, None] * random.uniform(-1, 1, (3, 1000, 5))
+    inside = np.clip(inside, -1, 1).astype("float32").reshape(-1, 5)
+    found = np.argmax(network.predict(inside, verbose=0), axis=1).reshape(3, -1)
+    assert (found == exact.prediction[:, None]).all()

@@ -298,6 +298,13 @@ def test_abstaining(certificate):
     assert [len(part) for part in none] == [0, 0, 0]
 
 
+def test_a_certificate_of_some_budgets_has_no_coverage_curve(certificate):
+    decided = dataclasses.replace(certificate, decided_at=("0.15",))
+    for method in (decided.coverage_curve, decided.plot_coverage):
+        with pytest.raises(ValueError, match="certify without eps"):
+            method()
+
+
 def test_the_plot_of_the_coverage(certificate):
     from matplotlib.figure import Figure
 

@@ -216,3 +216,27 @@ def test_layers_changed_afterwards_are_certified_as_they_are():
     model.network.layers[1].activation = keras.activations.gelu
     with pytest.raises(zoo.UnsupportedLayerError, match="gelu"):
         model.certify(x)
+
+
+def test_a_convolution_with_channels_first_is_the_same_network():
+    random = np.random.default_rng(0)
+    kernel, bias = random.normal(size=(3, 3, 2, 3)), random.normal(size=3)
+    head = [random.normal(size=(48, 3)), random.normal(size=3)]
+    radii = []
+    x = random.uniform(size=(5, 6, 6, 2)).astype("float32")
+    for order in ("channels_last", "channels_first"):
+        first = order == "channels_first"
+        before = [keras.layers.Permute((3, 1, 2))] if first else []
+        after = [keras.layers.Permute((2, 3, 1))] if first else []
+        convolution = keras.layers.Conv2D(3, 3, data_format=order)
+        network = keras.Sequential(
+            [
+                keras.Input((6, 6, 2)), *before, convolution, *after,
+                keras.layers.Activation("tanh"), keras.layers.Flatten(), keras.layers.Dense(3),
+            ]
+        )  # fmt: skip
+        convolution.set_weights([kernel, bias])
+        network.layers[-1].set_weights(head)
+        radii.append(zoo.models.CurvatureNet(network).certify(x).radius)
+    np.testing.assert_allclose(*radii, rtol=1e-4)
+    assert (radii[0] > 0).all()

@@ -1,11 +1,16 @@
 """Text is UTF-8 on every system, whatever the system's own encoding is."""
 
 import ast
+import io
+import os
 import pathlib
+import threading
 
 import pytest
 
 import zoo
+from zoo.evaluation.plots import draw
+from zoo.utils.whole_file import write_whole
 
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 SOURCES = sorted(
@@ -43,3 +48,49 @@ path.read_text(encoding="utf-8")
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_text_file_names_its_encoding(path):
     assert list(without_encoding(path.read_text(encoding="utf-8"))) == []
+
+
+def test_what_a_link_leads_to_is_replaced(tmp_path):
+    (tmp_path / "file").write_text("old", encoding="utf-8")
+    (tmp_path / "link").symlink_to("file")
+    write_whole(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "new"
+    assert sorted(os.listdir(tmp_path)) == ["file", "link"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    found = []
+    reader = threading.Thread(target=lambda: found.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    write_whole(tmp_path / "pipe", "text")
+    reader.join(10)
+    assert found == [b"text"]
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: zoo.load("lc-lmt-digits").logit_certificate().save(path),
+        lambda path: zoo.data.save(path, "digits"),
+        lambda path: draw(path, lambda ax: ax.plot([0, 1])),
+    ],
+    ids=["certificate of logits", "image set", "plot"],
+)
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch, write):
+    path = tmp_path / "old.npz"
+    path = path.with_suffix(".png") if "draw" in write.__code__.co_names else path
+    path.write_bytes(b"old")
+
+    class OnFullDisk(io.FileIO):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("zoo.utils.whole_file.open", OnFullDisk, raising=False)
+    with pytest.raises(OSError, match="No space left"):
+        write(path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == [path.name]

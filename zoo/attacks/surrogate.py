@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import threading
 
 
 class Surrogate:
@@ -14,13 +15,17 @@ class Surrogate:
     Args:
         model: a model whose layers of distances have an exponent ``p``, see
             :func:`distance_layers`.
+
+    Attributes:
+        lock: to be held from :meth:`prepare` to the last use of the copy. Another thread that
+            attacks the model uses the same copy, with an exponent of its own.
     """
 
     def __init__(self, model):
         # This loads Keras, which is not to happen before something is attacked.
         from zoo.attacks.victim import Victim
 
-        self._model = model
+        self._model, self.lock = model, threading.Lock()
         with _random_states_kept():
             copy = type(model).from_config(model.get_config())
             copy(_one_image(model))  # builds the layers of a model that builds them when called

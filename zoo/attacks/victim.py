@@ -1,5 +1,7 @@
 """A model under attack: its logits, and the functions that attacks compile for it."""
 
+import threading
+
 from zoo.attacks.compiled import padded
 from zoo.attacks.gap import gap_of
 from zoo.bounds.model_state import settings_of
@@ -19,7 +21,7 @@ class Victim:
     def __init__(self, model, settings=None):
         self.model, self.settings = model, settings
         self._compiled = {}
-        self._surrogate = None
+        self._surrogate, self._lock = None, threading.Lock()
 
     def __call__(self, images):
         return self.model(images, training=False)
@@ -44,9 +46,10 @@ class Victim:
         """The :class:`zoo.attacks.surrogate.Surrogate` of the model, made when first asked for."""
         from zoo.attacks.surrogate import Surrogate
 
-        if self._surrogate is None:
-            self._surrogate = Surrogate(self.model)
-        return self._surrogate
+        with self._lock:
+            if self._surrogate is None:
+                self._surrogate = Surrogate(self.model)
+            return self._surrogate
 
     def compiled(self, make, *settings):
         """The cached result of ``make(victim, *settings)``, a compiled function.

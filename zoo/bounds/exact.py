@@ -294,7 +294,8 @@ class ReLUProgram:
             below`` and ``coefficients · columns + above``.
         """
         count, entries = len(rows), len(self._center)
-        both = np.concatenate([rows, -rows]).reshape(1, -1, *self._rules[place - 1].output_shape)
+        shape = self._rules[place - 1].output_shape if place else self._input_shape
+        both = np.concatenate([rows, -rows]).reshape(1, -1, *shape)
         waiting: dict[int, Any] = {place: ops.convert_to_tensor(both, "float64")}
         found, total = np.zeros((count, len(self._scales))), np.zeros(2 * count)
         for position in range(place, 0, -1):

@@ -70,10 +70,10 @@ class PSchedule(keras.callbacks.Callback):
             first_epoch = self._first_epoch = self._epoch  # `initial_epoch` of fit
         epochs = max(1, self.params["epochs"] - first_epoch)
         done = (self._epoch - first_epoch + within) / epochs
-        self.model.p = self.exponent(done / self.end)
+        self.model.schedule_p(self.exponent(done / self.end))
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._first_epoch = None
 
     def on_train_end(self, logs: Any = None) -> None:
-        self.model.p = math.inf
+        self.model.schedule_p(math.inf)

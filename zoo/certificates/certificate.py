@@ -311,6 +311,9 @@ class Certificate:
             share of right answers among them, all of which are certified at this budget. ``eps``
             holds 0 and then the budgets at which they change, as long as anything is answered.
 
+        Raises:
+            ValueError: if the certificate was decided at some budgets only.
+
         Examples:
             >>> import numpy as np
             >>> from zoo.certificates import Certificate
@@ -320,6 +323,7 @@ class Certificate:
             >>> eps.round(2).tolist(), coverage.tolist(), accuracy.tolist()
             ([0.0, 0.1], [1.0, 0.5], [0.5, 1.0])
         """
+        self._require_radii()
         right = self.prediction == self._labels(y)
         radius = self.radius.astype(np.float64)
         # The answers at a budget are those with a larger radius.
@@ -411,16 +415,19 @@ class Certificate:
         Raises:
             ValueError: if the certificate was decided at some budgets only.
         """
-        if self.decided_at is not None:
-            raise ValueError(
-                "a curve needs radii, and this certificate was decided at eps "
-                f"{', '.join(self.decided_at)} only; certify without eps"
-            )
+        self._require_radii()
         y = self._labels(y)
         radii = np.sort(self.radius[(self.prediction == y) & (self.radius > 0)].astype(np.float64))
         eps = np.unique(np.concatenate([[0.0], radii]))
         above = len(radii) - np.searchsorted(radii, eps, side="right")
         return eps, above / max(1, len(self))
+
+    def _require_radii(self) -> None:
+        if self.decided_at is not None:
+            raise ValueError(
+                "a curve needs radii, and this certificate was decided at eps "
+                f"{', '.join(self.decided_at)} only; certify without eps"
+            )
 
     def _labels(self, y: ArrayLike | None) -> Array:
         y = self.labels if y is None else y

@@ -18,6 +18,7 @@ from zoo.epsilon import Epsilon
 from zoo.typing import Array, ArrayLike, Budget, Numbers, Path
 from zoo.utils import checks
 from zoo.utils.norms import norm_of
+from zoo.utils.whole_file import whole_file
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -180,7 +181,7 @@ class LogitCertificate:
     def save(self, path: Path) -> None:
         """Write the certificate to exactly this path, as an ``.npz`` file without pickled data."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        with open(path, "wb") as file:
+        with whole_file(path) as file:
             np.savez(file, **{k: v for k, v in fields.items() if v is not None})
 
     @classmethod

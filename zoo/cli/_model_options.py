@@ -135,7 +135,7 @@ def check(
             )
     for attack in attacks:
         checked_attack(attack, options.norm)
-    files = {source for source in sources.values() if str(source).endswith(".npz")}
+    files = {source for source in sources.values() if data.is_npz(source)}
     read = {source: data.load(source, "test") for source in files}
     zoo_models = [name for name in names if not _own_model.is_keras(name)]
     for name in sorted(zoo_models, key=is_here, reverse=True):
@@ -262,7 +262,7 @@ def _images(options: argparse.Namespace, source: str, shape: ImageShape) -> "Ima
         classes = options.classes.split(",") if options.classes else None
         form = {"image_shape": shape, "resize": options.resize, "class_names": classes}
     images = data.load(source, "test", **form)
-    if options.valid_range is not None and str(source).endswith(".npz"):
+    if options.valid_range is not None and data.is_npz(source):
         images = _unit_images(images, *options.valid_range)
     return images if options.n is None else images.take(options.n)
 

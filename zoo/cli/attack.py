@@ -18,7 +18,7 @@ from zoo.cli._unfinished import Unfinished
 from zoo.epsilon import Epsilon
 from zoo.utils import checks
 from zoo.utils.table import Column, Table, yes_or_no
-from zoo.utils.whole_file import require_writable, write_whole
+from zoo.utils.whole_file import require_writable, whole_file, write_whole
 
 SUMMARY = "Attack each image."
 
@@ -69,7 +69,9 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         verbose=not options.quiet,
     )
     after = np.argmax(model.logits(x_adv, batch_size=options.batch_size), axis=1)
-    fooled = after != labels
+    target = options.target
+    # Towards a class, an image is fooled if it becomes that class, and not if it was one before.
+    fooled = after != labels if target is None else (after == target) & (labels != target)
     known = images.labels is not None
     result = {
         "model": options.name,
@@ -77,7 +79,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         "attack": options.attack,
         "eps": str(eps),
         "n": len(images),
-        "accuracy": float(1 - fooled.mean()) if known and len(images) else None,
+        "accuracy": float((after == labels).mean()) if known and len(images) else None,
         "fooled": fooled.tolist(),
         "prediction": before.tolist(),
         "attacked": after.tolist(),
@@ -95,6 +97,9 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     )
     table = _images_table.with_names(table, images)
     what = "misclassified" if known else "classified otherwise"
+    if target is not None:
+        result["target"] = target
+        what = f"classified as {target}, but not before,"
     text = (
         f"{options.name} on {images.name}: {fooled.sum()} of {len(images)} images "
         f"{what} under {options.attack} at eps {eps}\n\n{_images_table.text(table)}"
@@ -104,7 +109,8 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
             given: dict[str, Any] = {"x_test": x_adv}
             if images.labels is not None:
                 given["y_test"] = images.labels
-            np.savez_compressed(options.save, **given)
+            with whole_file(options.save) as file:
+                np.savez_compressed(file, **given)
             text += f"\n\nthe attacked images are in {options.save}"
         if options.csv:
             write_whole(options.csv, table.to_csv())

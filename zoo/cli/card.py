@@ -5,6 +5,7 @@ from typing import Any
 
 from zoo.hub import catalog
 from zoo.hub.download import is_outside_catalog
+from zoo.utils.terminal import printable
 
 SUMMARY = "Print a model's card, as it is published."
 
@@ -17,9 +18,10 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     if is_outside_catalog(options.name):
         from zoo.hub.description import card_of
 
-        text = card_of(options.name)
+        card = card_of(options.name)
+        text = "\n".join(map(printable, card.splitlines()))
     else:
-        from zoo.hub.card import card
+        from zoo.hub.card import card as card_for
 
-        text = card(catalog.info(options.name))
-    return {"name": options.name, "card": text}, text
+        text = card = card_for(catalog.info(options.name))
+    return {"name": options.name, "card": card}, text

@@ -117,7 +117,10 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
             results.append({"model": name, "data": images.name, **report.to_dict()})
             texts.append(f"{name} on {images.name}\n{report}")
             if options.by_class:
-                classes = report.by_class(images.class_names)
+                names = images.class_names
+                if names is not None:  # there may be folders of the first classes alone
+                    names += tuple(map(str, range(len(names), report.certificate.num_classes)))
+                classes = report.by_class(names)
                 results[-1]["by_class"] = classes.to_dict()
                 texts[-1] += f"\n\n{classes.table()}\n\n{classes.balanced()}"
                 if report.certificate.per_class is not None:

@@ -81,7 +81,7 @@ def load(
     for argument, given in {"resize": resize, "class_names": class_names}.items():
         if given:
             raise ValueError(f"{argument} is for image files, not for {name}")
-    if _is_npz(name):
+    if is_npz(name):
         _require_split(split, npz.SPLITS)
         return npz.load(pathlib.Path(name), split)
     dataset = DATASETS[str(name)]
@@ -120,7 +120,7 @@ def check(name: str | os.PathLike[str]) -> None:
             f"name must be that of an image set ({', '.join(known_names())}) or the path of an "
             f".npz file, an image or a folder of images, got {name!r}"
         )
-    if _is_npz(name) or image_files.is_image_file(pathlib.Path(name)):
+    if is_npz(name) or image_files.is_image_file(pathlib.Path(name)):
         if not pathlib.Path(name).is_file():
             raise FileNotFoundError(f"no such data file: {name}")
     elif _is_path(name):
@@ -137,10 +137,11 @@ def check(name: str | os.PathLike[str]) -> None:
 
 def is_own(name: str | os.PathLike[str]) -> bool:
     """Whether a name is the path of files, not the name of a registered set."""
-    return _is_npz(name) or _is_image_path(name)
+    return is_npz(name) or _is_image_path(name)
 
 
-def _is_npz(name: str | os.PathLike[str]) -> bool:
+def is_npz(name: str | os.PathLike[str]) -> bool:
+    """Whether a name is the path of an ``.npz`` file, whichever case its ending has."""
     return pathlib.Path(name).suffix.lower() == ".npz"
 
 
@@ -151,7 +152,7 @@ def _is_path(name: str | os.PathLike[str]) -> bool:
 
 def _is_image_path(name: str | os.PathLike[str]) -> bool:
     is_image = image_files.is_image_file(pathlib.Path(name))
-    return not _is_npz(name) and (is_image or _is_path(name) or name not in DATASETS)
+    return not is_npz(name) and (is_image or _is_path(name) or name not in DATASETS)
 
 
 def save(path: str | os.PathLike[str], name: str) -> None:

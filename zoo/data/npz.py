@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from zoo.data.image_set import ImageSet
+from zoo.utils.whole_file import whole_file
 
 #: Names of the splits that a file can hold.
 SPLITS = ("train", "validation", "test")
@@ -89,7 +90,5 @@ def save(path: pathlib.Path, splits: Mapping[str, ImageSet]) -> None:
     arrays = {}
     for split, part in splits.items():
         arrays[f"x_{split}"], arrays[f"y_{split}"] = part.images, part.required_labels()
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
+    with whole_file(path) as file:
         np.savez_compressed(file, **arrays)
-    partial.replace(path)

@@ -9,7 +9,7 @@ import numpy as np
 from zoo.epsilon import Epsilon
 from zoo.typing import Path
 from zoo.utils.axes import axes_or_new, finish, symbol
-from zoo.utils.whole_file import require_writable
+from zoo.utils.whole_file import require_writable, whole_file
 
 if TYPE_CHECKING:
     from zoo.evaluation.by_class import ClassReport
@@ -39,14 +39,17 @@ def draw(path: Path, plot: Callable[[Any], Any]) -> None:
     """Draw into an image file, without a window and without pyplot.
 
     Args:
-        path: image file; the ending of its name chooses the format.
+        path: image file; the ending of its name chooses the format. It is written completely or
+            not at all.
         plot: function that draws into the axes that it is given, such as ``report.plot``.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     plot(figure.add_subplot())
-    figure.savefig(path, dpi=150)
+    kind = pathlib.Path(path).suffix.removeprefix(".").lower() or None
+    with whole_file(path) as file:
+        figure.savefig(file, dpi=150, format=kind)
 
 
 def certified_accuracy(report: "RobustnessReport", ax: Any = None) -> Any:

@@ -12,6 +12,7 @@ from zoo.hub import download
 from zoo.hub.checkpoint import CARD, CONFIG, WEIGHTS, read_config
 from zoo.hub.outline import outline_of
 from zoo.typing import Norm, Path
+from zoo.utils.terminal import printable
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 
@@ -65,7 +66,8 @@ class Description:
             for what, accuracy in self.results.items()
         ]
         known = {"licence": self.license, "written by certified-zoo": self.zoo_version}
-        return "\n".join([*lines, *(f"  {what}: {v}" for what, v in known.items() if v)])
+        lines += [f"  {what}: {v}" for what, v in known.items() if v]
+        return "\n".join(map(printable, lines))
 
 
 def describe(
@@ -78,7 +80,8 @@ def describe(
     """Describe a checkpoint on the Hub or in a folder, without its weights and without Keras.
 
     Args:
-        name: ``hf://org/repo[@revision]``, or a folder.
+        name: ``hf://org/repo[@revision]``, the address of a repository on huggingface.co, or a
+            folder.
         revision, cache_dir, local_files_only: as for :func:`zoo.load`.
 
     Raises:
@@ -105,7 +108,7 @@ def describe(
             address = f"hf://{repo}@{folder.name}"
         size = _size_on_hub(repo, folder, local_files_only)
     else:
-        folder = pathlib.Path(name)
+        folder = pathlib.Path(name).expanduser()
         with contextlib.suppress(OSError):
             size = (folder / WEIGHTS).stat().st_size
     stored = read_config(folder)
@@ -151,7 +154,7 @@ def card_of(
         repo, asked = hub
         path = download.download_file(repo, CARD, revision or asked, cache_dir, local_files_only)
     else:
-        path = pathlib.Path(name, CARD)
+        path = pathlib.Path(name, CARD).expanduser()
         if not path.is_file():
             raise CheckpointError(f"{os.fspath(name)} has no {CARD}")
     return path.read_text(encoding="utf-8", errors="replace")

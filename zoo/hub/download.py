@@ -70,8 +70,8 @@ def fetch(
             raise TypeError(f"{argument} must be text or None, got {value!r}")
     explicit = is_outside_catalog(name)
     name = os.fspath(name)
-    if on_hub := _on_hub(name):
-        repo, own_revision = on_hub
+    if hub := hub_address(name):
+        repo, own_revision = hub
         revision = revision or own_revision
         return from_hub(repo, revision, None, cache_dir, local_files_only, verify)
     if explicit:
@@ -100,8 +100,9 @@ def _how_to_train(name: str) -> str:
     return f"get the source tree of certified-zoo and run `python -m training {name}` in it"
 
 
-def _on_hub(name: str) -> tuple[str, str | None] | None:
+def hub_address(name: Path) -> tuple[str, str | None] | None:
     """``(repository, revision)`` that a name stands for; None if it stands for something else."""
+    name = os.fspath(name)
     if match := _HUB_NAME.fullmatch(name):
         return match["repo"], match["revision"]
     if match := _HUB_ADDRESS.fullmatch(name):
@@ -115,12 +116,6 @@ def is_outside_catalog(name: Path) -> bool:
     """Whether a name stands for a folder or a Hub repository, not for an entry of the catalog."""
     # Windows accepts both separators.
     return isinstance(name, os.PathLike) or "/" in name or os.sep in name or name.startswith("~")
-
-
-def hub_address(name: Path) -> tuple[str, str | None] | None:
-    """Repository and revision (or None) of a name that begins with ``hf://``; else None."""
-    match = _HUB_NAME.fullmatch(os.fspath(name))
-    return (match["repo"], match["revision"]) if match else None
 
 
 def check(name: Path) -> None:
@@ -141,7 +136,7 @@ def check(name: Path) -> None:
             "a checkpoint's name must be text or a path: a catalog name, "
             f"'hf://org/repo[@revision]' or a folder, got {name!r}"
         )
-    if _on_hub(text):
+    if hub_address(text):
         return
     if _HUB_BEGINNING.match(text):
         raise ValueError(

@@ -76,5 +76,5 @@ def outline_of(stored: dict[str, Any], dataset: data.Dataset | None = None) -> O
 def is_here(name: Path) -> bool:
     """Whether a checkpoint needs no download: it is a folder, or ships with zoo."""
     if download.is_outside_catalog(name):
-        return not os.fspath(name).startswith("hf://")
+        return download.hub_address(name) is None
     return catalog.info(os.fspath(name)).available == "here"

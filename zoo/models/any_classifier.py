@@ -1,5 +1,6 @@
 """An ordinary Keras classifier, as attacks and evaluations take it."""
 
+import types
 from typing import Any
 
 import keras
@@ -148,12 +149,13 @@ def as_classifier(model: Any, x: Any = None) -> CertifiedModel:
     found = logit_network(model)  # with the weights that the model has now
     settings = settings_of(model) if model.built else None
     known = vars(model).get("_zoo_classifier")
-    if known is None or settings is None or known[0] != settings:
+    if known is None or settings is None or known.settings != settings:
         classifier = _classifier(model, found, x)
-        known = (settings_of(model), classifier)
-        # Set past Keras's tracking: the classifier holds the model, which would be its own part.
+        known = types.SimpleNamespace(settings=settings_of(model), classifier=classifier)
+        # The classifier holds the model, which must not become its own part. So it is set past
+        # Keras's tracking, and in a namespace, since Keras saves layers that it finds in a tuple.
         object.__setattr__(model, "_zoo_classifier", known)
-    return known[1]
+    return known.classifier
 
 
 def _classifier(model, found, x):

@@ -259,7 +259,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             one = isinstance(callbacks, keras.callbacks.Callback)
             callbacks = [callbacks] if one else list(callbacks or [])
             added = [*self.default_callbacks(callbacks), *self._budget_watch(options)]
-            options["callbacks"] = [*added, *callbacks]
+            # They come last: at the end of the training, others may restore earlier weights.
+            options["callbacks"] = [*callbacks, *added]
         return super().fit(**options)
 
     def _budget_watch(self, options: dict[str, Any]) -> list[Any]:

@@ -58,6 +58,8 @@ class CheckedCalls(_Model):
         """Check the images and labels, then call :meth:`keras.Model.evaluate`."""
         failures: list[ValueError] = []
         x, y = self._checked(x, y, failures, labelled=True)
+        if inputs.is_array(x) and not len(x):
+            raise ValueError("x has no images to evaluate")
         self.sync_jax_state()
         with _value_errors(self, failures), _evaluation():
             return super().evaluate(x, y, *args, **kwargs)
@@ -74,6 +76,8 @@ class CheckedCalls(_Model):
         """Check the images, then call :meth:`keras.Model.predict`."""
         failures: list[ValueError] = []
         x, _ = self._checked(x, failures=failures)
+        if inputs.is_array(x) and not len(x):
+            raise ValueError("x has no images to predict")
         with _value_errors(self, failures):
             return super().predict(x, *args, **kwargs)
 
@@ -191,7 +195,7 @@ class CheckedCalls(_Model):
             x, *y = data.element_spec[:2]
         else:
             x, y = data.element_spec, []
-        if not isinstance(x, tf.TensorSpec):
+        if not all(isinstance(part, tf.TensorSpec) for part in (x, *y)):
             return data  # Keras reports what is wrong with it.
         _require_batches(x.shape, self.image_shape)
         if labelled and not y:

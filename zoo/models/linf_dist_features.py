@@ -41,6 +41,7 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
     """
 
     fixed = ("image_shape", "num_classes", "hidden", "head", "mean", "std")
+    _p_is_chosen = False  # whether the user has assigned a finite p, so that fit keeps it
 
     def __init__(
         self,
@@ -105,6 +106,15 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
 
     @p.setter
     def p(self, value: float) -> None:
+        self.schedule_p(value)
+        self._p_is_chosen = value < math.inf
+
+    def schedule_p(self, value: float) -> None:
+        """Assign ``p`` for some steps of a training, as schedules do.
+
+        It is no choice of the user's: a later ``fit`` begins a schedule of its own, even if this
+        training was interrupted, or if a callback restored weights of its middle, ``p`` among them.
+        """
         self.sync_jax_state()
         for layer in self.distance_layers:
             layer.p = value
@@ -127,7 +137,7 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
     def default_callbacks(self, callbacks):
         """A schedule of p, unless one is there or the user has chosen a finite p."""
         scheduled = any(isinstance(callback, PSchedule) for callback in callbacks)
-        return [] if scheduled or self.p < math.inf else [PSchedule()]
+        return [] if scheduled or self._p_is_chosen else [PSchedule()]
 
     @property
     def paper(self) -> str:

@@ -3,6 +3,17 @@
 import sys
 
 
+def printable(line: str) -> str:
+    """Text with ``?`` for all control characters but tabs: a terminal may take them for commands.
+
+    Examples:
+        >>> from zoo.utils.terminal import printable
+        >>> printable("mit\\x1b[31m")
+        'mit?[31m'
+    """
+    return "".join(c if c.isprintable() or c == "\t" else "?" for c in line)
+
+
 def print_any_character() -> None:
     """Make standard output print ``?`` for a character that its encoding lacks, such as ℓ.
 

@@ -13,7 +13,7 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file under a temporary name, and rename it once it is complete.
 
     Args:
-        path: path of the file; an existing file is replaced. Missing folders are created.
+        path: path of the file, as for :func:`whole_file`.
         text: content of the file, written as UTF-8.
 
     Raises:
@@ -37,20 +37,26 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A context with a binary file that gets its name once it is complete.
 
     Args:
-        path: path of the file; an existing file is replaced. Missing folders are created.
+        path: path of the file; an existing file is replaced. Missing folders are created. Of a
+            symbolic link, the file that it leads to is replaced. A device or a pipe, such as
+            ``/dev/stdout``, is written to as it is.
 
     Raises:
         OSError: as :func:`write_whole`. After any exception in the context, too, no partial file or
             new folder is left behind, and an existing file is unchanged.
     """
     path = pathlib.Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    made = _missing(path.parent)
+    target = pathlib.Path(os.path.realpath(path))
+    # A rename would put a file in the place of a device or a pipe.
+    in_place = target.exists() and not (target.is_file() or target.is_dir())
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    made = _missing(target.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(target if in_place else partial, "wb") as file:
             yield file
-        partial.replace(path)
+        if not in_place:
+            partial.replace(target)
     except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -58,11 +58,13 @@ class FMN(Attack):
         given = (x[rows], y[rows], norm)
         found = nearest_points(victim, victim, *given, self.steps, self.step_size, goal)
         if distance_layers(victim.model):
-            copy = victim.surrogate.prepare(_SMALLEST_P)
-            for p in exponents(_SMALLEST_P, _LARGEST_P, _STAGES):
-                victim.surrogate.set_p(p)
-                found = nearest_points(
-                    victim, copy, *given, self.steps, self.step_size, goal, found
-                )
+            surrogate = victim.surrogate
+            with surrogate.lock:
+                copy = surrogate.prepare(_SMALLEST_P)
+                for p in exponents(_SMALLEST_P, _LARGEST_P, _STAGES):
+                    surrogate.set_p(p)
+                    found = nearest_points(
+                        victim, copy, *given, self.steps, self.step_size, goal, found
+                    )
         points[rows], distances[rows] = found
         return points, distances

@@ -45,7 +45,7 @@ class SurrogateGradient(Attack):
             )
 
     def run(self, victim, x, y, eps, norm, random, target=None):
-        copy = victim.surrogate.prepare(self.first_p)
+        surrogate = victim.surrogate
         objective = margin if target is None else towards_by_margin
 
         def run(rows, x_adv):
@@ -53,7 +53,7 @@ class SurrogateGradient(Attack):
             goal = None if target is None else target[rows]
             best, gap = x_adv.copy(), np.full(len(rows), np.inf)
             for p in exponents(self.first_p, self.last_p, self.stages):
-                victim.surrogate.set_p(p)
+                surrogate.set_p(p)
                 # Each stage goes on from the most damaging point of those before.
                 x_adv, momentum = best.copy(), np.zeros(best.shape)
                 for step in range(self.steps):
@@ -69,4 +69,6 @@ class SurrogateGradient(Attack):
                         return best, gap
             return best, gap
 
-        return from_starts(run, victim, x, y, eps, norm, random, self.restarts, target)
+        with surrogate.lock:
+            copy = surrogate.prepare(self.first_p)
+            return from_starts(run, victim, x, y, eps, norm, random, self.restarts, target)

@@ -26,8 +26,16 @@ def _sigmoid_slope(x: Tensor) -> Tensor:
     return value * (1.0 - value)
 
 
+def _tanh(x: Tensor) -> Tensor:
+    if keras.backend.standardize_dtype(x.dtype) != "float64":
+        return ops.tanh(x)
+    # On JAX, Keras's tanh of float64 is computed in float32, which no slack of these bounds covers.
+    e = ops.expm1(-2.0 * ops.abs(x))
+    return ops.sign(x) * (-e / (2.0 + e))
+
+
 def _tanh_slope(x: Tensor) -> Tensor:
-    return 1.0 - ops.square(ops.tanh(x))
+    return 1.0 - ops.square(_tanh(x))
 
 
 def _softsign_slope(x: Tensor) -> Tensor:
@@ -43,7 +51,8 @@ def _silu_slope(x: Tensor) -> Tensor:
 
 
 def _gelu(x: Tensor) -> Tensor:
-    return keras.activations.gelu(x, approximate=False)
+    # TensorFlow's gelu of float64 divides by the square root of 2 as float32 has it.
+    return 0.5 * x * (1.0 + ops.erf(x / math.sqrt(2.0)))
 
 
 def _gelu_slope(x: Tensor) -> Tensor:
@@ -127,7 +136,7 @@ ACTIVATIONS: tuple[tuple[Callable[[Tensor], Tensor], Activation], ...] = (
     (keras.activations.sigmoid, Smooth(ops.sigmoid, _sigmoid_slope, 0.25, derivatives=_SIGMOID)),
     (
         keras.activations.tanh,
-        Smooth(ops.tanh, _tanh_slope, 1.0, error=TANH_ERROR, derivatives=_TANH),
+        Smooth(_tanh, _tanh_slope, 1.0, error=TANH_ERROR, derivatives=_TANH),
     ),
     (
         keras.activations.softplus,

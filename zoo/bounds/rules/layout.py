@@ -1,5 +1,6 @@
 """Layers with channels first: each becomes a layer with channels last between two permutations."""
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -8,11 +9,18 @@ from keras import ops
 
 from zoo.bounds.graph import Node
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
-from zoo.bounds.rules.rule import Rule
+from zoo.bounds.rules.rule import Rule, refuse
 from zoo.typing import Box, Shape, Tensor
 
 if TYPE_CHECKING:
     from zoo.bounds.network_rules import Builder
+
+
+@functools.cache
+def _sums_along_the_end() -> bool:
+    """Whether ``ops.add`` adds a vector to the last axis, whichever axis it is a vector of."""
+    found = ops.add(ops.zeros((1, 2, 2)), ops.reshape(ops.arange(2.0), (1, 2, 1)))
+    return float(ops.convert_to_numpy(found)[0, 0, 1]) != 0.0
 
 
 class PermutationRule(Rule):
@@ -27,7 +35,7 @@ class PermutationRule(Rule):
     isometry = 1.0
     keeps_order = False
     offset = 0.0
-    roundings = 0
+    roundings = terms = 0
 
     def __init__(
         self,
@@ -82,6 +90,14 @@ def in_channels_last(
     place = builder.add(PermutationRule(layer, inputs, shape, [*axes[1:], 0]))
     rule = rule_type(layer, (place,), (*shape[1:], shape[0]))
     place, shape = builder.add(rule), rule.output_shape
+    # Keras's sum on TensorFlow takes a vector that is as long as the last axis for a bias of that
+    # axis, though the bias of these layers is one of the first axis.
+    if getattr(layer, "use_bias", False) and 1 < shape[-1] == shape[-2] and _sums_along_the_end():
+        refuse(
+            layer,
+            "has as many filters as its output is wide, so that Keras on TensorFlow adds the bias "
+            'to the columns; make it with data_format="channels_last" or use_bias=False',
+        )
     if len(shape) < len(axes):
         return place  # a global pooling leaves only the channels, so there is nothing to permute
     return builder.add(PermutationRule(layer, (place,), shape, [axes[-1], *axes[:-1]]))
