@@ -327,12 +327,13 @@ def test_numbers_are_printed_when_a_file_cannot_be_written(capsys, monkeypatch, 
     monkeypatch.setattr(np, "savez_compressed", full)
     common = ["linf-dist-digits", "--n", "2", "--eps", "0.1", "--quiet", "--json"]
     plot = ["--attacks", "fgsm", "--plot", str(tmp_path / "curve.png")]
-    for command in (
-        ["evaluate", *common, *plot],
-        ["attack", *common, "--attack", "fgsm", "--save", str(tmp_path / "x.npz")],
+    saved = tmp_path / "x.npz"
+    for command, where in (
+        (["evaluate", *common, *plot], ""),
+        (["attack", *common, "--attack", "fgsm", "--save", str(saved)], f"cannot write {saved}: "),
     ):
         code, out, err = run(capsys, *command)
-        assert (code, err) == (1, "error: no space left on device\n")
+        assert (code, err) == (1, f"error: {where}no space left on device\n")
         assert json.loads(out)["n"] == 2
 
 

@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         from zoo.hub.description import card_of
 
         card = card_of(options.name)
-        text = "\n".join(map(printable, card.splitlines()))
+        text = "\n".join(map(printable, card.split("\n")))
     else:
         from zoo.hub.card import card as card_for
 
