@@ -14,6 +14,7 @@ from huggingface_hub import constants
 
 import zoo
 from zoo.hub import catalog, download
+from zoo.hub.outline import is_here
 
 REPO = "zoo-tests/small-net"
 WEIGHTS = "model.weights.h5"
@@ -236,3 +237,22 @@ def test_shipped_weights_are_verified(published, folder, monkeypatch, tmp_path, 
     with pytest.raises(zoo.IntegrityError, match=r"config\.json is not the published file"):
         zoo.load("small-net")
     assert download.fetch("small-net", verify=False) == shipped / "small-net"
+
+
+def test_a_checkpoint_is_described_by_every_name_that_loads_it(
+    published, folder, cache, monkeypatch
+):
+    expected = zoo.hub.describe(f"hf://{REPO}", cache_dir=cache)
+    address = f"https://huggingface.co/{REPO}"
+    assert zoo.hub.describe(address, cache_dir=cache) == expected
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert zoo.hub.describe(f"~/{folder.name}").kind == expected.kind
+    assert not is_here(address)
+    assert is_here(f"~/{folder.name}")
+
+
+def test_a_description_has_no_commands_for_a_terminal(folder):
+    (folder / "README.md").write_text('---\nlicense: "mit\\e]0;owned\\a"\n---\n', encoding="utf-8")
+    description = zoo.hub.describe(folder)
+    assert description.license == "mit\x1b]0;owned\x07"
+    assert str(description).splitlines()[-2].endswith("licence: mit?]0;owned?")
