@@ -321,3 +321,11 @@ def test_layers_of_other_dtypes_are_refused():
     ):
         with pytest.raises(ValueError, match="'dense.*' computes in float16; give it"):
             kind(network)
+
+
+def test_no_images_are_an_error_of_one_line(small_model, small_images):
+    small_model.compile()
+    with pytest.raises(ValueError, match="no images to predict"):
+        small_model.predict(small_images[:0])
+    with pytest.raises(ValueError, match="no images to evaluate"):
+        small_model.evaluate(small_images[:0], np.zeros(0, int))
