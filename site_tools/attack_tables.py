@@ -14,8 +14,6 @@ def attack_tables():
     parameters = [["attack", "parameter", "default", "what it is"], ["---"] * 4]
     renamed = [["attack", "parameter", "in cleverhans, taken too"], ["---"] * 3]
     for name, kind in ATTACKS.items():
-        if not kind.__module__.startswith("zoo."):  # registered elsewhere
-            continue
         summary = inspect.getdoc(kind).split("\n")[0].rstrip(".")
         limits = [", ".join(map(_SHOWN.get, names)) for names in (kind.norms, kind.backends)]
         attacks.append([f"`{name}`", f"`{kind.__name__}`", *limits, summary])

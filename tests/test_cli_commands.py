@@ -1,6 +1,8 @@
 """Commands are found by their files."""
 
 import json
+import pathlib
+import re
 import sys
 
 import pytest
@@ -47,6 +49,12 @@ def test_the_order_of_the_help(new_file):
     first = ["list", "info", "evaluate", "certify", "attack", "compare"]
     others = ["card", "cite", "download", "leaderboard", "publish", "say-hello", "verify"]
     assert list(commands()) == first + others
+
+
+def test_the_page_lists_every_command():
+    page = pathlib.Path(zoo.__file__).parent.parent / "docs" / "command_line.md"
+    listed = re.findall(r"^\| `zoo ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(commands())
 
 
 def test_every_command_says_what_it_does(capsys):

@@ -1,4 +1,4 @@
-"""Text is UTF-8 on every system, whatever the system's own encoding is."""
+"""Text is UTF-8 on every system, and a file is written as a whole or not at all."""
 
 import ast
 import io
@@ -72,17 +72,18 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "write",
+    ("name", "write"),
     [
-        lambda path: zoo.load("lc-lmt-digits").logit_certificate().save(path),
-        lambda path: zoo.data.save(path, "digits"),
-        lambda path: draw(path, lambda ax: ax.plot([0, 1])),
+        (
+            "certificate.npz",
+            lambda path: zoo.load("lc-lmt-digits").logit_certificate().save(path),
+        ),
+        ("images.npz", lambda path: zoo.data.save(path, "digits")),
+        ("plot.png", lambda path: draw(path, lambda ax: ax.plot([0, 1]))),
     ],
-    ids=["certificate of logits", "image set", "plot"],
 )
-def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch, write):
-    path = tmp_path / "old.npz"
-    path = path.with_suffix(".png") if "draw" in write.__code__.co_names else path
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch, name, write):
+    path = tmp_path / name
     path.write_bytes(b"old")
 
     class OnFullDisk(io.FileIO):
@@ -93,4 +94,4 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch, writ
     with pytest.raises(OSError, match="No space left"):
         write(path)
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == [path.name]
+    assert os.listdir(tmp_path) == [name]
