@@ -253,14 +253,20 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         slope = gradient(images)
         low = least
         high = least + most + lengths(slope) / rho
-        points, multiplier = images, low
-        for _ in range(steps):
-            step = slope + spread(multiplier) * (points - images)
-            points = points - step / spread(most + multiplier + 1e-6)
-            slope = gradient(points)
+
+        def step(_: Any, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            points, slope, low, high, multiplier, _ = state
+            ascent = slope + spread(multiplier) * (points - images)
+            points = points - ascent / spread(most + multiplier + 1e-6)
             outside = lengths(points - images) > rho
             low, high = ops.where(outside, multiplier, low), ops.where(outside, high, multiplier)
-            last, multiplier = multiplier, (low + high) / 2.0
+            return points, gradient(points), low, high, (low + high) / 2.0, multiplier
+
+        # A loop of the backend: a copy of the network for each step would take XLA minutes to
+        # compile for large images.
+        points, slope, _, _, _, last = ops.fori_loop(
+            0, steps, step, (images, slope, low, high, low, low)
+        )
         change = points - images
         length = lengths(change)
         # A point is stationary if the gradient of the Lagrangian, slope + multiplier · change, is
