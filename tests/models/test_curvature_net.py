@@ -244,3 +244,25 @@ def test_a_convolution_with_channels_first_is_the_same_network():
         radii.append(zoo.models.CurvatureNet(network).certify(x).radius)
     np.testing.assert_allclose(*radii, rtol=1e-4)
     assert (radii[0] > 0).all()
+
+
+def test_more_steps_of_the_search_do_not_enlarge_the_training_step(monkeypatch):
+    """With a copy of the network for each step, large images take XLA minutes to compile."""
+    calls = []
+    whole = zoo.layers.Dense.call
+
+    def counted(self, inputs, training=None):
+        calls.append(self.name)
+        return whole(self, inputs, training=training)
+
+    monkeypatch.setattr(zoo.layers.Dense, "call", counted)
+
+    def traced(attack_steps):
+        network = {"name": "mlp", "image_shape": (4, 4, 1), "num_classes": 3, "hidden": (5,)}
+        model = zoo.models.CurvatureNet(network, attack_steps=attack_steps)
+        model.compile()
+        calls.clear()
+        model.fit(np.zeros((6, 4, 4, 1), "float32"), np.arange(6) % 3, verbose=0)
+        return len(calls)
+
+    assert traced(2) == traced(20) > 0

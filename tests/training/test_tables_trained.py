@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests import datasets
+from training import recipe as recipes
 from training.clock import Clock
 from training.run import train
 from training.tables import papers, plot, results
@@ -142,7 +143,8 @@ def test_linf_distance_networks_of_twice_the_width(fill, tmp_path):
     assert measured["multiply-adds"] == round((64 * 20 + 20 * 20 + 20 * 10) / 1e6, 2)
     assert 0 <= measured["certified"]["0.3"] <= measured["clean"] <= 1
     rows = tables(paper, path)[0]["rows"]
-    (row,) = [row for row in rows if row["trained"].startswith("seed 0, 1 of 56 epochs")]
+    epochs = recipes.load("linf-dist-mnist")["training"]["epochs"]
+    (row,) = [row for row in rows if row["trained"].startswith(f"seed 0, 1 of {epochs} epochs")]
     assert row["method"] == "ℓ∞-dist Net, twice the width"
     assert row["images"] == "60 / 20"
     own, printed = plot.scaling(rows, "MNIST (0.3)", "ℓ∞-dist Net")
