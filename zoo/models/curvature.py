@@ -256,8 +256,8 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
 
         def step(_: Any, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             points, slope, low, high, multiplier, _ = state
-            ascent = slope + spread(multiplier) * (points - images)
-            points = points - ascent / spread(most + multiplier + 1e-6)
+            residual = slope + spread(multiplier) * (points - images)
+            points = points - residual / spread(most + multiplier + 1e-6)
             outside = lengths(points - images) > rho
             low, high = ops.where(outside, multiplier, low), ops.where(outside, high, multiplier)
             return points, gradient(points), low, high, (low + high) / 2.0, multiplier
