@@ -4,12 +4,14 @@ BIN := .venv/bin
 BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses metrics bounds callbacks certificates models attacks \
 	utils/test_inputs.py test_export.py test_float32_products.py hub/test_loading.py test_memory.py) \
 	tests/training/test_schedules.py
+# `make test` has none of these; each has a target of its own.
+SEPARATE := not slow and not scale and not lowest
 # The public interface, which runs with the lowest versions of the dependencies too.
 LOWEST := .venv-lowest/bin
 PUBLIC := $(addprefix tests/,test_import.py hub/test_loading.py hub/test_checkpoint_safety.py \
 	hub/test_published_numbers.py hub/test_every_checkpoint.py models/test_checked_calls.py)
 
-.PHONY: demo test test-jax test-lowest test-scale test-slow lint format bench docs clean
+.PHONY: demo test test-integration test-jax test-lowest test-scale test-slow lint format bench docs clean
 
 # Targets that need .venv set it up first; a change of pyproject.toml renews it.
 .venv/installed: pyproject.toml
@@ -41,10 +43,13 @@ demo: .venv/package
 	$(BIN)/python examples/demo.py
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not scale and not lowest'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not integration and $(SEPARATE)'
+
+test-integration: .venv/installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'integration and $(SEPARATE)'
 
 test-jax: .venv/installed
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not scale and not lowest' $(BOTH_BACKENDS)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist worksteal -m '$(SEPARATE)' $(BOTH_BACKENDS)
 
 test-lowest: .venv-lowest/installed
 	$(LOWEST)/python -m pytest -n 2 --dist worksteal -m 'not slow and not scale' $(PUBLIC)

@@ -16,6 +16,8 @@ import zoo
 from tests.test_cli import run
 from zoo.models.logit_network import logit_network
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, digits):

@@ -16,6 +16,8 @@ import zoo
 from tests import datasets
 from zoo.cli import main
 
+pytestmark = pytest.mark.integration
+
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 MODULES = sorted(m.name for m in pkgutil.walk_packages(zoo.__path__, "zoo."))
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

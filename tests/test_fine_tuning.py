@@ -12,6 +12,8 @@ from tests import datasets
 from tests.models.perturbations import assert_unbroken
 from zoo.hub import catalog
 
+pytestmark = pytest.mark.integration
+
 EXAMPLE = pathlib.Path(zoo.__file__).parent.parent / "examples" / "fine_tune.py"
 NAMES = [record.name for record in catalog.list_models(dataset="digits")]
 

@@ -12,6 +12,8 @@ from tests.backend import BACKEND
 from zoo.attacks import ATTACKS
 from zoo.hub import catalog
 
+pytestmark = pytest.mark.integration
+
 psutil = pytest.importorskip("psutil")
 
 ATTACKS_HERE = [name for name, kind in ATTACKS.items() if BACKEND in kind.backends]

@@ -8,6 +8,8 @@ import pytest
 import zoo
 from tests.backend import BACKEND
 
+pytestmark = pytest.mark.integration
+
 EXAMPLES = pathlib.Path(zoo.__file__).parent.parent / "examples"
 
 

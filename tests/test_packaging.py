@@ -15,6 +15,8 @@ import pytest
 import zoo
 from zoo.evaluation.leaderboard.page import page
 
+pytestmark = pytest.mark.integration
+
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 
 

@@ -16,6 +16,8 @@ import zoo
 from zoo.hub import catalog, download
 from zoo.hub.outline import is_here
 
+pytestmark = pytest.mark.integration
+
 REPO = "zoo-tests/small-net"
 WEIGHTS = "model.weights.h5"
 

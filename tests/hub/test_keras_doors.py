@@ -14,6 +14,8 @@ import pytest
 import zoo
 from tests.backend import BACKEND
 
+pytestmark = pytest.mark.integration
+
 SHAPE = (4, 4, 1)
 
 

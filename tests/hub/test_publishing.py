@@ -19,7 +19,7 @@ NAME = "crt-digits"
 REPO = f"someone/{NAME}"
 
 
-pytestmark = pytest.mark.usefixtures("own_catalog")
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("own_catalog")]
 
 
 def writes(server):

@@ -8,6 +8,8 @@ import zoo
 from zoo import cli
 from zoo.hub import audit, catalog, publishing
 
+pytestmark = pytest.mark.integration
+
 NAMES = ["crt-digits", "lc-lmt-digits", "linf-dist-digits"]
 COMMAND = ["publish", "--all", "--to", "someone", "--sample", "10", "--quiet"]
 

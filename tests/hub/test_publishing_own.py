@@ -10,7 +10,7 @@ import zoo
 from zoo import cli
 from zoo.hub import own_model
 
-pytestmark = pytest.mark.usefixtures("own_catalog")
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("own_catalog")]
 
 REPO = "someone/mine"
 

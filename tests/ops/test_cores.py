@@ -8,6 +8,8 @@ import pytest
 
 from zoo.ops.cores import on_all_cores
 
+pytestmark = pytest.mark.integration
+
 
 def test_results_are_in_order():
     assert on_all_cores(lambda a, b: a - b, range(20), range(0, 40, 2)) == list(range(0, -20, -1))

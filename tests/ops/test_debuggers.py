@@ -12,6 +12,8 @@ from zoo.certificates import network_bounds
 from zoo.ops import linf_interval, linf_interval_conv, lp_distance, lp_distance_conv
 from zoo.ops.lp_distance import INFINITE
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(autouse=True)
 def _debugger():

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 _PROGRAM = """
 import sys
 import numpy as np

@@ -16,6 +16,8 @@ from training.__main__ import main
 from training.clock import Clock
 from training.run import train
 
+pytestmark = pytest.mark.integration
+
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 
 

@@ -13,6 +13,8 @@ from training.measure import measure
 from training.run import train
 from zoo.hub import catalog
 
+pytestmark = pytest.mark.integration
+
 RECIPE = """
 approach = "lc-lmt"
 seed = 1

@@ -18,6 +18,8 @@ from training.tables import __main__ as command
 from training.tables import papers, queue, results
 from training.tables.rows import tables
 
+pytestmark = pytest.mark.integration
+
 PAPER = """
 citation = "Somebody, 2020"
 seeds = [0, 1]

@@ -17,6 +17,8 @@ from training.tables.measure import Rescaled, Subject, measure
 from training.tables.rows import above, first_epoch, tables
 from training.toml_file import merged
 
+pytestmark = pytest.mark.integration
+
 needs_cw = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="Carlini–Wagner is for TensorFlow"
 )

@@ -9,6 +9,8 @@ import pytest
 from tests.backend import BACKEND
 from zoo.utils.backend import backend_name
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot choose processors here")
 @pytest.mark.timeout(300)

@@ -9,6 +9,8 @@ import pytest
 
 from zoo.utils.quiet import without_startup_lines
 
+pytestmark = pytest.mark.integration
+
 # As TensorFlow 2.18 to 2.21 write them.
 STARTUP = [
     "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",

@@ -11,6 +11,8 @@ import pytest
 import zoo
 from tests.backend import BACKEND
 
+pytestmark = pytest.mark.integration
+
 LOAD = """
 import sys, keras
 for path in sys.argv[1:]:

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_output_in_another_encoding(encoding):

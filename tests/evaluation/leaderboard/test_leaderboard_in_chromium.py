@@ -15,7 +15,10 @@ from zoo.evaluation.leaderboard.published import published
 from zoo.evaluation.leaderboard.rows import best_rows, rows
 from zoo.hub.records import Cost
 
-pytestmark = pytest.mark.skipif(chromium.why_not() is not None, reason=str(chromium.why_not()))
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(chromium.why_not() is not None, reason=str(chromium.why_not())),
+]
 
 NASTY = "</script><script>document.title='broken'</script><img src=x onerror=alert(1)> disputed"
 COST = Cost(method="interval", milliseconds=3.25, n=64, hardware="an abacus")
