@@ -12,6 +12,8 @@ from zoo.certificates import LogitCertificate
 from zoo.hub import catalog
 from zoo.ops.lp_distance import without_loops
 
+pytestmark = pytest.mark.integration
+
 DIGITS = [record.name for record in catalog.list_models(dataset="digits")]
 OTHERS = [record.name for record in catalog.list_models() if record.name not in DIGITS]
 MODELS = [*DIGITS, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]

@@ -12,6 +12,8 @@ import pytest
 
 import zoo
 
+pytestmark = pytest.mark.integration
+
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 MODULES = {"zoo", *(module.name for module in pkgutil.walk_packages(zoo.__path__, "zoo."))}
 #: The columns of a table of arguments.

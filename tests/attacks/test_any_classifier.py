@@ -81,7 +81,7 @@ def test_saturated_probabilities_hide_no_gradient(images):
     x, _ = images
     model = sequential("softmax activation")
     model.layers[-1].kernel.assign(1e4 * model.layers[-1].kernel)
-    assert np.max(np.asarray(model(x)), axis=1).min() == 1.0
+    assert not np.sort(np.asarray(model(x)), axis=1)[:, :-1].any()
     found = zoo.attacks.attack(model, x, None, "fgsm", eps=0.1, norm="linf", loss="margin")
     assert (found != x).any(axis=(1, 2, 3)).all()
 

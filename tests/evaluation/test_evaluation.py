@@ -64,6 +64,7 @@ def test_a_broken_certificate_is_refused(digits_model, digits, monkeypatch):
         )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_set_in_parts(digits, norm):
     """Parts cut between batches, measured in any order, are the whole again, bit for bit."""

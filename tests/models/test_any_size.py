@@ -7,6 +7,8 @@ import pytest
 import zoo
 from tests.models.perturbations import assert_unbroken, perturbations
 
+pytestmark = pytest.mark.integration
+
 SIZE = {"image_shape": (64, 64, 3), "num_classes": 5}
 MODELS = {
     "linf-dist": lambda: zoo.models.LinfDistNet(**SIZE, width=8, depth=2),

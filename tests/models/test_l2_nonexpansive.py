@@ -136,6 +136,7 @@ def test_plain_compile_and_fit_train(parametrization, learning_rate):
         assert all(bound <= 1 + 1e-4 for bound in model.lipschitz().values())
 
 
+@pytest.mark.integration
 def test_a_regularised_resnet_leaves_chance():
     """Its twenty layers shrink what differs between images until the loss no longer sees it."""
     train = zoo.data.load("digits", "train")
@@ -256,6 +257,7 @@ def test_condensed_is_the_same_network(network, parametrization):
     assert (radius <= model.certify(x).radius + 1e-4).all()
 
 
+@pytest.mark.integration
 def test_condensed_loads_without_this_package(tmp_path):
     model = random_network(np.random.default_rng(0), "resnet20")
     x = np.random.default_rng(1).uniform(size=(4, 6, 6, 2)).astype("float32")

@@ -32,6 +32,7 @@ def test_plain_compile_and_fit_train(digits):
     assert history.history["accuracy"][-1] > 0.5
 
 
+@pytest.mark.integration
 def test_fine_tuning_keeps_the_guarantee(digits):
     model = zoo.load("linf-dist-digits")
     before = model.certify(digits.images)

@@ -43,7 +43,8 @@ def kind(record):
 def each(records, group=kind):
     """A test of each checkpoint; with a scope, those of one checkpoint follow each other.
 
-    The smallest of each group is tested every time, unless it takes its time.
+    The smallest of each group is tested every time, unless it takes its time: those of the embedded
+    images by ``make test``, the larger ones by ``make test-integration``.
     """
     smallest = {
         group(record): record.name
@@ -53,6 +54,8 @@ def each(records, group=kind):
     for record in records:
         every_time = record.name in smallest.values() and milliseconds(record) < 100
         marks = [] if every_time else [pytest.mark.slow]
+        if record.dataset != "digits":
+            marks.append(pytest.mark.integration)
         found.append(pytest.param(record, id=record.name, marks=marks))
     return pytest.mark.parametrize("record", found, scope="module")
 

@@ -307,7 +307,7 @@ def test_a_limited_run_can_be_measured(recipe, tmp_path, monkeypatch, empty_cata
 
 
 def test_a_limited_run_by_the_real_clock(recipe_file, tmp_path, capsys):
-    """The time ends a training of many hours, after the first step if that takes longer to compile."""
+    """The time ends a training of many hours, at the latest after its first step."""
     recipe_file.write_text(RECIPE.replace("epochs = 4\n", "epochs = 100_000\n"))
     folder = tmp_path / "run"
     assert main([str(recipe_file), "--out", str(folder), "--minutes", "0.05"]) == 0
