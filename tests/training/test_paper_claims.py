@@ -129,6 +129,7 @@ def test_every_table_shows_how_it_was_made():
                 if row["trained"].startswith("earlier weights: "):
                     continue
                 assert re.search(r"seeds?\b.*\bepochs?\b.*\d s\b", row["trained"]), row["trained"]
+                assert not re.search(r"–[\d,]+–", row["trained"]), row["trained"]
                 if not table["title"].startswith(("Figure 1", "Table 4: seconds")):
                     assert row["images"], table["title"]
             assert not rows or "Hardware: " in table["caption"] or "our hardware" in own

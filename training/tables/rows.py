@@ -90,7 +90,9 @@ def _seconds(own):
 
 
 def _range(numbers):
-    return "–".join(f"{number:,}" for number in sorted(set(numbers)))
+    """The smallest and the largest number, or the only one, or nothing."""
+    found = sorted(set(numbers))
+    return "–".join(f"{number:,}" for number in dict.fromkeys(found[:1] + found[-1:]))
 
 
 def _counted(number, what):
