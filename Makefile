@@ -2,8 +2,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The tests of code that depends on the backend, which run on both backends.
 BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses metrics bounds callbacks certificates models attacks \
-	utils/test_inputs.py test_export.py test_float32_products.py hub/test_loading.py test_memory.py) \
-	tests/training/test_schedules.py
+	utils/test_inputs.py test_export.py test_float32_products.py hub/test_loading.py) tests/training/test_schedules.py
+# Those of them that JAX takes many minutes for, as it compiles each operation for every shape. They
+# test searches and programs in NumPy around what the other tests compare on both backends.
+SLOW_ON_JAX := $(addprefix --ignore=tests/,certificates/test_budgets.py certificates/test_exact.py \
+	certificates/test_per_class.py certificates/test_curvature.py certificates/test_local_curvature.py \
+	certificates/test_timeout.py bounds/test_exact.py bounds/test_liplt.py \
+	bounds/test_model_state.py models/test_any_size.py ops/test_cores.py ops/test_debuggers.py ops/test_kernel_cache.py)
 # `make test` has none of these; each has a target of its own.
 SEPARATE := not slow and not scale and not lowest
 # The public interface, which runs with the lowest versions of the dependencies too.
@@ -49,7 +54,7 @@ test-integration: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'integration and $(SEPARATE)'
 
 test-jax: .venv/installed
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist worksteal -m '$(SEPARATE)' $(BOTH_BACKENDS)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist worksteal -m '$(SEPARATE)' $(SLOW_ON_JAX) $(BOTH_BACKENDS)
 
 test-lowest: .venv-lowest/installed
 	$(LOWEST)/python -m pytest -n 2 --dist worksteal -m 'not slow and not scale' $(PUBLIC)

@@ -5,6 +5,7 @@ import os
 import pathlib
 
 import numpy as np
+import pytest
 
 
 def chosen_backend():
@@ -19,6 +20,11 @@ def chosen_backend():
 
 
 BACKEND = chosen_backend()
+# JAX compiles each operation anew for every shape. A test of something that computes the same with
+# both backends, but would take JAX half a minute, runs on TensorFlow alone.
+slow_to_compile = pytest.mark.skipif(
+    BACKEND == "jax", reason="nothing of it depends on the backend; slow to compile"
+)
 
 
 def value_and_gradients(function, *arrays, compiled=True):

@@ -5,11 +5,19 @@ Python starts at once.
 """
 
 import os
+import pathlib
 import random
 import sys
 
 # Before Keras is imported anywhere.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# JAX compiles each operation for every shape, which takes most of the time of its tests. Files keep
+# what it has compiled, and all workers and later runs share them.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parent.parent / "build" / "jax")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # There are as many workers as cores, so that threads of one take time from the others. Those
     # of the linear algebra wait for each other by spinning: a decomposition of milliseconds takes

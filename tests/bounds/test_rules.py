@@ -1,5 +1,6 @@
 """Rules: the registry, a user's own layer, the layers of this package, and the page that lists."""
 
+import itertools
 import pathlib
 import re
 
@@ -9,10 +10,12 @@ import pytest
 from keras import layers, ops
 
 import zoo
+from tests.backend import slow_to_compile
 from tests.models.perturbations import perturbations, sizes
 from zoo.bounds.rules import rule as rule_module
 
 IMAGE = (4, 4, 2)
+NORMS = ("linf", "l2")
 PAGE = pathlib.Path(zoo.__file__).parent.parent / "docs" / "any_network.md"
 
 
@@ -20,6 +23,12 @@ PAGE = pathlib.Path(zoo.__file__).parent.parent / "docs" / "any_network.md"
 def _registry(monkeypatch):
     """Whatever a test registers is forgotten after it."""
     monkeypatch.setattr(rule_module, "_rules", dict(rule_module._rules))
+
+
+def with_a_norm(name, values):
+    """A test of each value with one of the norms in turn, since a rule does not know the norm."""
+    pairs = zip(values, itertools.cycle(NORMS), strict=False)
+    return pytest.mark.parametrize((name, "norm"), list(pairs))
 
 
 def assert_holds(model, x, norm, method):
@@ -180,8 +189,8 @@ NETWORKS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("name", NETWORKS)
+@slow_to_compile
+@with_a_norm("name", NETWORKS)
 def test_layers_of_the_zoo_in_an_ordinary_model(name, norm, small_images):
     x = np.repeat(small_images, 2, axis=-1)
     model = keras.Sequential([keras.Input(IMAGE), *NETWORKS[name]()])
@@ -202,22 +211,20 @@ def merged(merge):
     return keras.Model(image, layers.Dense(3)(layers.Flatten()(merge([first, second]))))
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize(
-    "merge",
-    [
-        layers.Subtract,
-        layers.Average,
-        lambda: lambda branches: branches[0] + 2.0 * branches[1],
-        lambda: (
-            lambda branches: -(branches[0] / np.array([2, -4, 0.5, 1], "float32") - branches[1])
-        ),
-        lambda: lambda branches: 0.1 - branches[0] + (branches[1] + np.ones((2, 2, 4), "float32")),
-        layers.Concatenate,
-        lambda: layers.Concatenate(axis=1),
-        lambda: layers.Concatenate(axis=-2),
-    ],
-)
+MERGES = [
+    layers.Subtract,
+    layers.Average,
+    lambda: lambda branches: branches[0] + 2.0 * branches[1],
+    lambda: lambda branches: -(branches[0] / np.array([2, -4, 0.5, 1], "float32") - branches[1]),
+    lambda: lambda branches: 0.1 - branches[0] + (branches[1] + np.ones((2, 2, 4), "float32")),
+    layers.Concatenate,
+    lambda: layers.Concatenate(axis=1),
+    lambda: layers.Concatenate(axis=-2),
+]
+
+
+@slow_to_compile
+@with_a_norm("merge", MERGES)
 def test_branches_that_meet(merge, norm, small_images):
     x = np.repeat(small_images, 2, axis=-1)
     model = merged(merge())
@@ -315,8 +322,7 @@ def test_distances_in_an_ordinary_model(small_images):
         zoo.certify(model, small_images, norm="linf", method="crown")
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize(
+@with_a_norm(
     "hidden",
     [
         lambda: [zoo.layers.NormPooling2D(2)],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import zoo
+from tests.backend import slow_to_compile
 from zoo.models.logit_network import LEAST_MARGIN, logit_network
 
 
@@ -48,6 +49,7 @@ def require_radii(network, x, certificate, points, inside):
         assert (predicted[near] == certificate.prediction[i]).all()
 
 
+@slow_to_compile
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_box_with_ends_of_their_own(norm):
     """An entry that cannot move makes radii larger, and nothing that is valid breaks them."""
@@ -70,6 +72,7 @@ def test_a_box_with_ends_of_their_own(norm):
     assert certificate.radius.max() <= furthest * (1 + 1e-6)
 
 
+@slow_to_compile
 def test_channels_after_a_normalisation_are_those_of_the_normalising_network():
     """A scalar std scales radii: the same function, certified before and after it."""
     keras.utils.set_random_seed(0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import zoo
+from tests.backend import slow_to_compile
 from zoo.hub import checkpoint, download
 
 
@@ -210,6 +211,7 @@ def test_ordinary_models_are_not_saved_as_checkpoints(tmp_path):
     assert not (tmp_path / "folder").exists()
 
 
+@slow_to_compile
 def test_the_zoos_networks_have_their_channels_last_whatever_the_setting_is():
     shape, ten = (8, 8, 3), {"image_shape": (8, 8, 3), "num_classes": 10}
     makers = [

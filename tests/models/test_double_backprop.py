@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import zoo
-from tests.backend import BACKEND
+from tests.backend import BACKEND, slow_to_compile
 from tests.models.perturbations import assert_attacks_do_not_break
 from zoo.certificates import network_bounds
 from zoo.losses import JacobianL1
@@ -120,9 +120,7 @@ def test_layers_changed_afterwards_are_certified_as_they_are():
         model.certify(x)
 
 
-@pytest.mark.skipif(
-    BACKEND == "jax", reason="nothing of it depends on the backend; slow to compile"
-)
+@slow_to_compile
 def test_your_own_network_with_large_layers_is_certified_in_a_practical_way(monkeypatch):
     monkeypatch.setattr(network_bounds, "_LARGE", 1000)
     network = keras.Sequential(

@@ -200,12 +200,13 @@ class NetworkBounds:
                 found = [np.zeros(0, int)]
                 for part in self._prepared_parts(len(left), method) if eps <= upper else []:
                     rows = left[part]
-                    reach = np.full(len(rows), eps)
                     if time_is_up():
                         finished[rows] = False
                         continue
-                    lead = self.margins(x[rows], classes[rows], reach, norm, method, bounds)
-                    proved = lead > least_margin
+                    padded = padded_places(rows)
+                    reach = np.full(len(padded), eps)
+                    lead = self.margins(x[padded], classes[padded], reach, norm, method, bounds)
+                    proved = lead[: len(rows)] > least_margin
                     for i in np.flatnonzero(~proved) if method == EXACT else ():
                         of_image = x[rows[i]][None], classes[rows[i]]
                         exact = ExactMargins(self, *of_image, bounds, least_margin)
