@@ -103,7 +103,7 @@ def exact_margin(model, x, own, eps):
     return least
 
 
-@settings(max_examples=10 if BACKEND == "tensorflow" else 3)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10_000), shape=st.sampled_from([(3, 5, 3), (2, 3, 3, 3)]))
 def test_bounds_are_below_the_exact_margin_and_in_order(seed, shape):
     random = np.random.default_rng(seed)
@@ -139,14 +139,15 @@ def test_two_pixels_against_brute_force(seed, activation):
         assert margins(model, x, own, eps, "l2", "crown")[0] >= least - 20 * eps
 
 
-@slow_to_compile
-@settings(max_examples=2)
+@settings(max_examples=2 if BACKEND == "tensorflow" else 1)
 @given(seed=st.integers(0, 10_000), activation=st.sampled_from(ACTIVATIONS))
 def test_no_perturbation_breaks_a_radius(seed, activation):
     random = np.random.default_rng(seed)
     model = wild(network(activation), random, 2.0)
     x = random.uniform(size=(4, *IMAGE)).astype("float32")
-    for norm, method in [*itertools.product(("linf", "l2"), METHODS[1:]), ("linf", "crown")]:
+    pairs = list(itertools.product(("linf", "l2"), METHODS[1:]))
+    # JAX compiles it anew for every number of entries that may be on both sides of zero.
+    for norm, method in pairs + [("linf", "crown")] * (BACKEND == "tensorflow"):
         certificate = zoo.certify(model, x, norm=norm, method=method)
         tested = 0
         for x_adv in perturbations(x, certificate.radius, norm, random):
@@ -439,7 +440,6 @@ def test_blocks_change_nothing(monkeypatch):
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
 
 
-@slow_to_compile
 def test_inputs_of_any_range_and_rank():
     random = np.random.default_rng(3)
     model = wild(dense_network((4, 8, 3)), random)
@@ -459,7 +459,6 @@ def test_inputs_of_any_range_and_rank():
     assert (zoo.certify(model, x, norm="l2").radius >= whole - 1e-6).all()
 
 
-@slow_to_compile
 def test_a_model_of_bytes_is_certified_in_units_of_bytes():
     random = np.random.default_rng(7)
     inner = wild(dense_network((4, 8, 3)), random)

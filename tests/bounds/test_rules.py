@@ -10,7 +10,6 @@ import pytest
 from keras import layers, ops
 
 import zoo
-from tests.backend import slow_to_compile
 from tests.models.perturbations import perturbations, sizes
 from zoo.bounds.rules import rule as rule_module
 
@@ -189,7 +188,6 @@ NETWORKS = {
 }  # fmt: skip
 
 
-@slow_to_compile
 @with_a_norm("name", NETWORKS)
 def test_layers_of_the_zoo_in_an_ordinary_model(name, norm, small_images):
     x = np.repeat(small_images, 2, axis=-1)
@@ -223,7 +221,6 @@ MERGES = [
 ]
 
 
-@slow_to_compile
 @with_a_norm("merge", MERGES)
 def test_branches_that_meet(merge, norm, small_images):
     x = np.repeat(small_images, 2, axis=-1)

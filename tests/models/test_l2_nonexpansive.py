@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zoo
-from tests.backend import BACKEND, slow_to_compile
 from tests.models.perturbations import assert_attacks_do_not_break, assert_unbroken, perturbations
 from training import recipe as recipes
 from zoo.models import L2NonexpansiveNet
@@ -49,7 +48,6 @@ SIZES = [(28, 28, 1), (32, 32, 3), (8, 8, 1)]
 QUICK = [("convnet", (32, 32, 3)), ("resnet20", (28, 28, 1)), ("dense", (32, 32, 3))]
 
 
-@slow_to_compile
 @pytest.mark.parametrize(
     ("network", "image_shape"),
     [
@@ -154,7 +152,7 @@ def test_a_regularised_resnet_leaves_chance():
     assert history["accuracy"][-1] > 0.2
 
 
-@settings(max_examples=12 if BACKEND == "tensorflow" else 2)
+@settings(max_examples=12)
 @given(
     seed=st.integers(0, 100_000),
     network=st.sampled_from(sorted(NETWORKS)),
