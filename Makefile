@@ -6,8 +6,8 @@ BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses metrics bounds
 # Those of them that take JAX half an hour, as it compiles each operation for every shape: most are of
 # searches and bounds that the other tests use too. `make test-jax SLOW_ON_JAX=` runs these as well.
 SLOW_ON_JAX := $(addprefix --ignore=tests/,bounds/test_exact.py bounds/test_liplt.py bounds/test_model_state.py \
-	bounds/test_network_bounds.py bounds/test_rules.py certificates/test_budgets.py certificates/test_curvature.py \
-	certificates/test_exact.py certificates/test_local_curvature.py certificates/test_per_class.py \
+	bounds/test_network_bounds.py bounds/test_rules.py bounds/test_window_rows.py certificates/test_budgets.py \
+	certificates/test_curvature.py certificates/test_exact.py certificates/test_local_curvature.py certificates/test_per_class.py \
 	certificates/test_timeout.py models/test_any_size.py models/test_curvature_net.py models/test_double_backprop.py \
 	models/test_l2_nonexpansive.py ops/test_cores.py ops/test_debuggers.py ops/test_kernel_cache.py)
 # `make test` has none of these; each has a target of its own.
