@@ -3,7 +3,7 @@ BIN := .venv/bin
 # The tests of code that depends on the backend, which run on both backends.
 BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses metrics bounds callbacks certificates models attacks \
 	utils/test_inputs.py test_export.py test_float32_products.py hub/test_loading.py) tests/training/test_schedules.py
-# Those of them that take JAX half an hour, as it compiles each operation for every shape: most are of
+# Those of them that take JAX the longest, as it compiles each operation for every shape: most are of
 # searches and bounds that the other tests use too. `make test-jax SLOW_ON_JAX=` runs these as well.
 SLOW_ON_JAX := $(addprefix --ignore=tests/,bounds/test_exact.py bounds/test_liplt.py bounds/test_model_state.py \
 	bounds/test_network_bounds.py bounds/test_rules.py bounds/test_window_rows.py certificates/test_budgets.py \

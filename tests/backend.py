@@ -21,7 +21,7 @@ def chosen_backend():
 
 BACKEND = chosen_backend()
 # JAX compiles each operation anew for every shape. A test of something that computes the same with
-# both backends, but would take JAX half a minute, runs on TensorFlow alone.
+# both backends, but takes JAX far longer, runs on TensorFlow alone.
 slow_to_compile = pytest.mark.skipif(
     BACKEND == "jax", reason="nothing of it depends on the backend; slow to compile"
 )

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 import zoo
 from tests.models.test_linf_dist_mlp import random_hybrid
-from zoo.certificates import Certificate, CertifiedBatch, largest_certified
+from zoo.certificates import Certificate, CertifiedBatch, largest_certified, network_bounds
 from zoo.certificates.bisection import largest_of_budgets
 from zoo.certificates.certificate import at_budgets
 from zoo.epsilon import Epsilon
@@ -161,6 +161,25 @@ def test_bounds_of_any_network_are_computed_at_the_budget(digits, norm):
         attacked = model.attack(images, found.prediction, "pgd", eps=budget, norm=norm)
         kept = np.argmax(model.logits(attacked), axis=1) == found.prediction
         assert kept[found.certified(budget)].all()
+
+
+def test_rows_that_are_repeated_for_a_backend_decide_nothing(monkeypatch):
+    """JAX repeats the first image until their number is a power of two."""
+
+    def repeated(places):
+        return np.concatenate([places, np.repeat(places[:1], 3)])
+
+    parts = [keras.layers.Flatten(), keras.layers.Dense(6, "relu"), keras.layers.Dense(3)]
+    network = keras.Sequential([keras.Input((4, 4, 1)), *parts])
+    x = np.random.default_rng(0).uniform(size=(7, 4, 4, 1)).astype("float32")
+    options = {"norm": "linf", "method": "interval"}
+    radius = zoo.certify(network, x, **options).radius
+    options["eps"] = [float(np.quantile(radius, q)) for q in (0.2, 0.5, 0.8)]
+    monkeypatch.setattr(network_bounds, "padded_places", lambda places: places)
+    expected = zoo.certify(network, x, **options).radius
+    assert len(set(expected)) > 2
+    monkeypatch.setattr(network_bounds, "padded_places", repeated)
+    np.testing.assert_array_equal(zoo.certify(network, x, **options).radius, expected)
 
 
 def test_no_budget_beyond_the_range_is_certified():

@@ -11,7 +11,7 @@ from keras import layers
 
 import zoo
 from tests import datasets
-from tests.backend import BACKEND
+from tests.backend import slow_to_compile
 from tests.models.perturbations import assert_attacks_do_not_break, assert_unbroken, perturbations
 from zoo.models import LipschitzMarginNet
 from zoo.models.lipschitz_margin_networks import NETWORKS, wide_resnet
@@ -179,9 +179,7 @@ def test_attacks_do_not_break_a_trained_network(digits):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    BACKEND == "jax", reason="nothing of it depends on the backend; slow to compile"
-)
+@slow_to_compile
 def test_images_of_the_shape_of_svhn_train(tmp_path):
     """No copy of the set is needed for that: images made up, a narrow network of its recipe."""
     from training import recipe as recipes
