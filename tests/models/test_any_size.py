@@ -9,7 +9,7 @@ from tests.models.perturbations import assert_unbroken, perturbations
 
 pytestmark = pytest.mark.integration
 
-SIZE = {"image_shape": (64, 64, 3), "num_classes": 5}
+SIZE = {"image_shape": (32, 32, 3), "num_classes": 5}
 MODELS = {
     "linf-dist": lambda: zoo.models.LinfDistNet(**SIZE, width=8, depth=2),
     "linf-dist-mlp": lambda: zoo.models.LinfDistMLP(**SIZE, width=8, depth=1, hidden_units=4),
@@ -26,8 +26,8 @@ MODELS = {
 def test_images_of_another_size(name):
     keras.utils.set_random_seed(0)
     random = np.random.default_rng(0)
-    model, x = MODELS[name](), random.uniform(size=(3, 64, 64, 3)).astype("float32")
-    assert model.input_shape == (None, 64, 64, 3)
+    model, x = MODELS[name](), random.uniform(size=(3, 32, 32, 3)).astype("float32")
+    assert model.input_shape == (None, 32, 32, 3)
     assert model.output_shape == (None, 5)
     model.compile()
     model.fit(x, np.arange(3), verbose=0)
@@ -63,7 +63,7 @@ def test_a_network_by_name_needs_its_size():
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(5)]
     )
     assert zoo.models.LipschitzMarginNet(network, image_shape=[8, 8, 1]).num_classes == 5
-    with pytest.raises(ValueError, match=r"image_shape is \(64, 64, 3\), but the network's is"):
+    with pytest.raises(ValueError, match=r"image_shape is \(32, 32, 3\), but the network's is"):
         zoo.models.LipschitzMarginNet(network, **SIZE)
     named = {"name": "mlp", "image_shape": (8, 8, 1), "num_classes": 5}
     with pytest.raises(ValueError, match="num_classes is 4, but the network's is 5"):

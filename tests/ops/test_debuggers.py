@@ -1,7 +1,5 @@
 """Debuggers of NaN and infinity, switched on in search of one's own, find none of the zoo's."""
 
-import itertools
-
 import keras
 import numpy as np
 import pytest
@@ -78,7 +76,7 @@ def small_network(activation):
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_certificates_of_ordinary_models(activation):
     model, x = small_network(activation), np.full((2, 8, 8, 1), 0.5, "float32")
-    for norm, method in itertools.product(("linf", "l2"), ("crown", "crown-interval", "interval")):
+    for norm, method in (("linf", "crown"), ("l2", "crown-interval"), ("linf", "interval")):
         assert len(zoo.certify(model, x, norm=norm, method=method)) == 2
 
 
