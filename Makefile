@@ -5,14 +5,15 @@ BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses metrics bounds
 	utils/test_inputs.py test_export.py test_float32_products.py hub/test_loading.py) tests/training/test_schedules.py
 # Those of them that take JAX the longest, as it compiles each operation for every shape: most are of
 # searches and bounds that the other tests use too. `make test-jax SLOW_ON_JAX=` runs these as well.
-SLOW_ON_JAX := $(addprefix --ignore=tests/,attacks/test_any_classifier.py attacks/test_nearest.py \
-	attacks/test_own_attack.py attacks/test_program_state.py attacks/test_surrogate.py bounds/test_exact.py \
-	bounds/test_liplt.py bounds/test_model_state.py bounds/test_network_bounds.py bounds/test_rules.py \
+SLOW_ON_JAX := $(addprefix --ignore=tests/,attacks/test_any_classifier.py attacks/test_compiling.py \
+	attacks/test_nearest.py attacks/test_own_attack.py attacks/test_program_state.py attacks/test_square.py \
+	attacks/test_surrogate.py attacks/test_targeted.py bounds/test_exact.py bounds/test_liplt.py \
+	bounds/test_model_state.py bounds/test_network_bounds.py bounds/test_rules.py \
 	bounds/test_window_rows.py certificates/test_budgets.py certificates/test_curvature.py \
 	certificates/test_exact.py certificates/test_local_curvature.py certificates/test_per_class.py \
 	certificates/test_timeout.py models/test_any_size.py models/test_curvature_net.py \
 	models/test_double_backprop.py models/test_l2_nonexpansive.py ops/test_cores.py ops/test_debuggers.py \
-	ops/test_kernel_cache.py) \
+	ops/test_kernel_cache.py utils/test_inputs.py) \
 	$(addprefix --deselect=tests/,certificates/test_any_network.py::test_probabilities_at_the_end \
 	test_export.py::test_convolutions_of_distances test_export.py::test_maps_of_windows)
 # `make test` has none of these; each has a target of its own.

@@ -61,7 +61,7 @@ def constants(kind, network):
     return np.array(gains), analysis.steepness(bounds, gains)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 100_000), name=st.sampled_from(sorted(NETS)))
 def test_bounds_are_between_the_measured_slopes_and_the_product(seed, name):
     network = NETS[name]

@@ -354,12 +354,12 @@ def test_interval_bounds_fall_with_eps_and_tighter_methods_give_larger_radii():
     for norm in ("linf", "l2"):
         by_eps = [margins(model, x, own, e, norm, "interval") for e in (0, 0.01, 0.05, 0.2)]
         assert (np.diff(by_eps, axis=0) < 0).all()
-        crown, mixed, interval = (
-            zoo.certify(model, x, norm=norm, method=method).radius for method in METHODS
-        )
-        assert (crown > mixed).all()
-        assert (mixed > interval).all()
-        assert (interval > 0).all()
+    crown, mixed, interval = (
+        zoo.certify(model, x, norm="linf", method=method).radius for method in METHODS
+    )
+    assert (crown > mixed).all()
+    assert (mixed > interval).all()
+    assert (interval > 0).all()
 
 
 @settings(max_examples=30)

@@ -18,7 +18,7 @@ from zoo.certificates import exact_margins
 from zoo.certificates.pairs import METHODS
 
 
-@settings(max_examples=6 if BACKEND == "tensorflow" else 2)
+@settings(max_examples=4 if BACKEND == "tensorflow" else 2)
 @given(seed=st.integers(0, 10_000), slopes=st.sampled_from([(0.0,), (0.0, 0.2, 1.5)]))
 def test_radii_are_those_of_enumeration(seed, slopes):
     random = np.random.default_rng(seed)

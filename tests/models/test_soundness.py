@@ -21,7 +21,7 @@ from zoo.hub import catalog
 
 # On the other backend the small ones: each shape of each kernel is compiled anew.
 RECORDS = catalog.list_models(dataset=None if BACKEND == "tensorflow" else "digits")
-EXAMPLES = 30 if BACKEND == "tensorflow" else 5
+EXAMPLES = 20 if BACKEND == "tensorflow" else 5
 
 
 # All of it takes an hour; every time, a part of it.
