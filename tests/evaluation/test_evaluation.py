@@ -218,6 +218,8 @@ def test_an_attack_may_leave_out_what_is_certified(digits_model, digits):
     assert report.notes == ("Watch left out the certified images",)
     with pytest.raises(ValueError, match="spare_certified names .'pgd'., which are not among"):
         zoo.evaluate(digits_model, images, labels, **settings, spare_certified="pgd")
+    with pytest.raises(TypeError, match="spare_certified must be names of attacks, got True"):
+        zoo.evaluate(digits_model, images, labels, **settings, spare_certified=True)
 
 
 def test_a_report_in_other_forms(report):

@@ -287,6 +287,8 @@ def _labelled(attacks):
 
 
 def _spared(labels: Iterable[str], attacks: Mapping[str, Any]) -> tuple[str, ...]:
+    if not isinstance(labels, Iterable):
+        raise TypeError(f"spare_certified must be names of attacks, got {labels!r}")
     labels = (labels,) if isinstance(labels, str) else tuple(labels)
     unknown = [label for label in labels if label not in attacks]
     if unknown:
