@@ -171,12 +171,12 @@ def test_double_backpropagation(load):
         f"{min(stopped)} to {max(stopped)} epochs.",
     )
     deeper = [name for name in own.trained() if name[0] in "ab"]
-    assert deeper == ["a-clean-full-50"]
+    assert deeper == ["a-clean-full-50", "a-eps0.3-summed-0"]
     assert all(own.is_whole(name) and len(own.of[name]) == 1 for name in deeper)
     says(
         "double_backprop",
-        "Of models A and B, one network is trained so far: A with the penalty alone and λ 50, "
-        f"with one seed and {own.epochs(*deeper)} epochs.",
+        "Of models A and B, two networks are trained so far: A with the penalty alone and λ 50, "
+        f"and A at ε = 0.3 without the penalty, with one seed and {own.epochs(*deeper)} epochs.",
     )
 
     plain, penalty = "c-eps0.3-summed-0", "c-eps0.3-summed-10"
