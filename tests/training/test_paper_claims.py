@@ -176,7 +176,8 @@ def test_double_backpropagation(load):
     says(
         "double_backprop",
         "Of models A and B, two networks are trained so far: A with the penalty alone and λ 50, "
-        f"and A at ε = 0.3 without the penalty, with one seed and {own.epochs(*deeper)} epochs.",
+        f"and A at ε = 0.3 without the penalty, with one seed and {own.epochs(*deeper)} epochs. "
+        "The seconds of the latter include pauses of its training.",
     )
 
     plain, penalty = "c-eps0.3-summed-0", "c-eps0.3-summed-10"
