@@ -11,9 +11,9 @@ NAME = "linf-dist-digits"
 
 
 def main():
-    zoo.ops.use_float32_products()
     print(f"Loading {NAME}, a classifier of 8 x 8 images of handwritten digits.")
     model = zoo.load(NAME)
+    zoo.ops.use_float32_products()
     test = zoo.data.load("digits", "test")
 
     print("\nOne image:")

@@ -5,9 +5,10 @@ import re
 
 from latex2mathml.converter import convert
 
-# What the extension pymdownx.arithmatex makes of $...$ and of $$...$$.
+# What the extension pymdownx.arithmatex makes of $...$ and of $$...$$, and punctuation behind it.
 _FORMULA = re.compile(
-    r'<(span|div) class="arithmatex">\\([(\[])(?P<latex>.*?)\\[)\]]</\1>', re.DOTALL
+    r'<(span|div) class="arithmatex">\\([(\[])(?P<latex>.*?)\\[)\]]</\1>(?P<end>[.,;:)]*)',
+    re.DOTALL,
 )
 
 
@@ -18,5 +19,6 @@ def on_page_content(html, **_):
 def _mathml(formula):
     latex = html_text.unescape(formula["latex"]).strip()
     if formula[1] == "span":
-        return convert(latex)
-    return f'<div class="formula">{convert(latex, display="block")}</div>'
+        # A browser may begin a new line behind a formula; punctuation stays with it.
+        return f'<span class="inline-formula">{convert(latex)}{formula["end"]}</span>'
+    return f'<div class="formula">{convert(latex, display="block")}</div>{formula["end"]}'

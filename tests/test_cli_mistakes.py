@@ -36,34 +36,54 @@ _MISTAKES = [
     (["certify", _DIGITS, "--norm", "l1"], "norm must be 'linf' or 'l2'"),
     (["certify", _DIGITS, "--norm", "l2"], "no certificate for norm='l2'"),
     (["certify", _DIGITS, "--method", "magic"], "method='magic'"),
-    (["certify", _DIGITS, "--method", "exact"], "no certificate for norm=None, method='exact'"),
+    (["certify", _DIGITS, "--method", "exact"], "has no certificate for method='exact'"),
     (["certify", _DIGITS, "--timeout", "0"], "--timeout must be a positive number, got 0.0"),
     (["certify", _DIGITS, "--n", "0"], "--n must be at least 1"),
     (["certify", _DIGITS, "--batch-size", "0"], "--batch-size must be a positive integer"),
     (["certify", _DIGITS, "--data", "imagenet"], "unknown image set 'imagenet'"),
     (["certify", _DIGITS, "--data", "mnist"], "those of mnist are (28, 28, 1)"),
     (["certify", _DIGITS, "--data", "no.npz"], "no such data file"),
-    (["certify", _DIGITS, "--data", "large.npz"], "must have shape (n, 8, 8, 1)"),
-    (["certify", _DIGITS, "--data", "bright.npz"], "[0, 1]"),
+    (["certify", _DIGITS, "--data", "large.npz"], "large.npz: x must have shape (n, 8, 8, 1)"),
+    (["certify", _DIGITS, "--data", "bright.npz"], "bright.npz: x must lie in [0, 1]"),
+    (["certify", _DIGITS, "--data", "bright.npz", "--resize"], "--resize is for image files"),
+    (["certify", _DIGITS, "--data", "damaged.npz"], "damaged.npz cannot be read: Error -3"),
+    (["certify", _DIGITS, "--nothing"], "usage: zoo certify"),
     (["certify", "./empty", "--data", "digits"], "it has no config.json"),
-    (["evaluate", _DIGITS, "--eps", "abc"], "eps must be a finite number"),
+    (["evaluate", _DIGITS, "--eps", "0.1", "abc"], "--eps: eps must be a finite number"),
+    (["certify", "--eps", "0.1", _DIGITS], f"got '{_DIGITS}'; names stand before --eps"),
+    (["attack", "--eps", _DIGITS], f"got '{_DIGITS}'; names stand before --eps"),
+    (["publish", "--eps", "0.1", "./empty"], "got './empty'; names stand before --eps"),
     (["evaluate", _DIGITS, "--eps", "0.1", "3"], "eps must lie in [0, 1]"),
     (["evaluate", _DIGITS, "--attacks", "fgsm,magic"], "got 'magic'"),
     (["evaluate", "crt-digits", "--attacks", "spsa"], "attack is for norm"),
-    (["evaluate", _DIGITS, "lc-lmt-digits", "--norm", "linf"], "no certificate for norm='linf'"),
-    (["evaluate", _DIGITS, "--data", "labels.npz"], "must lie in 0..9"),
+    (
+        ["evaluate", _DIGITS, "lc-lmt-digits", "--norm", "linf", "--eps", "0.1"],
+        "no certificate for norm='linf'",
+    ),
+    (["evaluate", _DIGITS, "--data", "labels.npz"], "labels.npz: y must lie in 0..9"),
+    (["certify", _DIGITS, "--data", "labels.npz"], "labels.npz: y must lie in 0..9"),
+    (["evaluate", "double-backprop-digits", "--norm", "l2"], "no budget in l2 at which"),
     (["evaluate", _DIGITS, "--plot", "nowhere/a.png"], "no folder nowhere"),
     (["evaluate", _DIGITS, "--plot", "a.xyz"], "the ending must be one of"),
     (["evaluate", _DIGITS, "--ray", "local", "--task-cpus", "-1"], "cpus must be a positive"),
     (["evaluate", _DIGITS, "--task-cpus", "1"], "are for --ray"),
     (["attack", _DIGITS, "--attack", "magic"], "got 'magic'"),
-    (["attack", _DIGITS, "--steps", "many"], "steps must be a positive integer"),
-    (["attack", _DIGITS, "--target", "10"], "target must lie in 0..9"),
+    (["attack", _DIGITS, "--steps", "many"], "--steps must be a positive integer"),
+    (["attack", _DIGITS, "--step-size", "-1"], "--step-size must be a positive number"),
+    (["attack", _DIGITS, "--attack", "fgsm", "--steps", "3"], "no parameter '--steps'"),
+    (["attack", _DIGITS, "--target", "10"], "--target must lie in 0..9"),
+    (["attack", _DIGITS, "--save", "a.npz", "--csv", "./a.npz"], "would both write a.npz"),
     (["attack", _DIGITS, "--attack", "spsa", "--target", "1"], "takes no target"),
     (["attack", _DIGITS, "--save", "nowhere/a"], "no folder nowhere"),
     (["download", "nothing"], "no model 'nothing'"),
+    (["download", "./empty"], "it has no config.json"),
+    (["download", "./labels.keras"], "labels.keras is a file, not a checkpoint folder"),
+    (["download", _DIGITS, "--revision", "main"], "is not on the Hub, so that it has no revision"),
     (["verify", "nothing"], "no model 'nothing'"),
+    (["verify", "./empty"], "takes names of the catalog, not './empty'"),
     (["info", "nothing"], "no model 'nothing'"),
+    (["info", "labels.keras"], "its name is './labels.keras'"),
+    (["card", "labels.keras"], "its name is './labels.keras'"),
     (["card", "nothing"], "no model 'nothing'"),
     (["leaderboard"], "nothing to write"),
     (["publish", "nothing", "--to", "someone"], "no model 'nothing'"),
@@ -95,6 +115,10 @@ def test_no_backend_is_imported_for_a_wrong_command(tmp_path, digits):
     save("large.npz", np.zeros((3, 9, 9, 1), np.float32), labels)
     save("bright.npz", few + 2, labels)
     save("labels.npz", few, labels + 90)
+    np.savez_compressed(tmp_path / "damaged.npz", x_test=few)
+    content = bytearray((tmp_path / "damaged.npz").read_bytes())
+    content[70:90] = 20 * b"\xff"
+    (tmp_path / "damaged.npz").write_bytes(content)
     (tmp_path / "empty").mkdir()
     (tmp_path / "labels.keras").write_text("no archive")
     run = subprocess.run(
@@ -122,8 +146,10 @@ def _paths():
 
 
 @pytest.mark.parametrize("name", ["linf-dist-digits", "l2nnn-digits", "lc-lmt-digits"])
-def test_an_outline_is_what_the_model_is(name):
-    found, model = outline(name), zoo.load(name)
+@pytest.mark.parametrize("folder", [False, True], ids=["by name", "by folder"])
+def test_an_outline_is_what_the_model_is(name, folder):
+    model = zoo.load(name)
+    found = outline(catalog.WEIGHTS / name if folder else name)
     assert found.kind == type(model).__name__
     assert found.certificates == model.certificates
     assert (found.image_shape, found.num_classes) == (model.image_shape, model.num_classes)

@@ -165,6 +165,15 @@ def test_an_attack_towards_a_class_counts_that_class_alone(capsys):
     assert found["accuracy"] == np.mean(attacked == label)
 
 
+def test_an_attack_in_a_norm_without_a_certificate(capsys):
+    command = ["attack", "linf-dist-digits", "--n", "20", "--norm", "l2", "--attack", "pgd"]
+    found = result_of(capsys, *command, "--eps", "2.0")
+    assert sum(found["fooled"]) > 10
+    code, _, error = run(capsys, *command)
+    assert (code, error.count("\n")) == (1, 1)
+    assert "no budget in l2 at which linf-dist-digits was attacked; give --eps" in error
+
+
 def test_evaluate_by_class(capsys, tmp_path, digits):
     """Two of ten classes have images."""
     names = ["round", "straight", *map(str, range(2, 10))]
@@ -276,6 +285,7 @@ def test_compare(capsys, folder):
             "10 classes, pets has 2: cat, dog; call the folders",
         ),
         ("certify linf-dist-digits --data flat --csv missing/x.csv", "no folder missing"),
+        ("certify own.keras --data labelled.npz", "y must lie in 0..9"),
         ("evaluate linf-dist-digits --data flat", "flat has no labels"),
         ("evaluate linf-dist-digits crt-digits --csv x.csv", "--csv writes the images of one"),
         ("list --dataset mnits", "there are: cifar10, digits"),
@@ -290,6 +300,7 @@ def test_mistakes_are_named_in_one_line(
     (folder / "program" / "saved_model.pb").touch()
     Image.fromarray(np.zeros((9, 9), np.uint8)).save("large.png")
     np.savez("far.npz", x=np.full((2, 8, 8, 1), 3.0))
+    np.savez("labelled.npz", x=np.zeros((2, 8, 8, 1), np.uint8), y=[9, 10])
     for name in ("cat", "dog"):
         (folder / "pets" / name).mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "pets" / name / "1.png")

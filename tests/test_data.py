@@ -31,6 +31,21 @@ def test_npz_round_trip(tmp_path):
         assert copy.num_classes == 10
 
 
+def test_a_shape_that_a_set_does_not_have_is_refused(tmp_path, monkeypatch):
+    zoo.data.save(tmp_path / "digits.npz", "digits")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("digits", "~/digits.npz"):
+        assert len(zoo.data.load(name, "test", image_shape=[8, 8, 1])) == 500
+        with pytest.raises(ValueError, match=r"have the shape \(8, 8, 1\), not \(28, 28, 1\)"):
+            zoo.data.load(name, "test", image_shape=(28, 28, 1))
+
+
+def test_sets_are_compared_by_identity():
+    first, second = (zoo.data.load("digits", "test") for _ in range(2))
+    assert first == first
+    assert len({first, second}) == 2
+
+
 def test_as_tf_data():
     pytest.importorskip("tensorflow")
     test = zoo.data.load("digits").take(10)

@@ -179,6 +179,19 @@ def test_a_program_takes_floats_alone(tmp_path):
         model.export(str(tmp_path / "program"), input_signature=signature)
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="a specification of TensorFlow")
+def test_a_signature_of_tensorflow(tmp_path, digits):
+    import tensorflow as tf
+
+    model, path = zoo.load("lc-lmt-digits"), str(tmp_path / "program")
+    signature = [tf.TensorSpec((None, 8, 8, 1), tf.float32)]
+    model.export(path, verbose=False, input_signature=signature)
+    x = digits.images[:3]
+    np.testing.assert_allclose(run_saved_model(path, x), model.logits(x), atol=1e-5)
+    with pytest.raises(ValueError, match="float32.*uint8"):
+        model.export(path, input_signature=[tf.TensorSpec((None, 8, 8, 1), tf.uint8)])
+
+
 def test_bad_files_and_shapes_are_named(tmp_path):
     certificate = LogitCertificate("linf", (4, 4, 1), lipschitz=1.0)
     with pytest.raises(ValueError, match=r"\(n, classes\)"):

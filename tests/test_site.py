@@ -172,4 +172,8 @@ def test_formulas_are_drawn_without_a_script(site):
         assert not re.search(r"\\[a-zA-Z(\[]", prose), path.parent.name
         assert "mathjax" not in text.lower(), path.parent.name
         formulas += text.count("<math")
+        # A line could begin with the punctuation behind a formula if both were not in one span.
+        assert not re.search(r"</math>(</span>)?[.,;:)]+(?!</span>|[.,;:)])", text), (
+            path.parent.name
+        )
     assert formulas > 50

@@ -149,6 +149,8 @@ def measure_cost(name) -> Cost:
     record = catalog.info(name)
     model, test = loading.load(name), data.load(record.dataset, "test")
     measured = cost(model, test.images)
+    # A measurement takes a while, in which the manifest may have changed.
+    record = catalog.info(name)
     metrics = dataclasses.replace(record.metrics, cost=measured)
     catalog.write(dataclasses.replace(record, metrics=metrics, golden=golden.logits(model)))
     return measured

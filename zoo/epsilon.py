@@ -13,8 +13,9 @@ class Epsilon:
     No float32 number equals ``"8/255"``. An attack may use at most the largest float32 number
     that is not above the budget (``below``), and a certified radius must be at least the smallest
     one that is above it (``beyond``), so rounding never favours the defence. A Python float stands
-    for the decimal number that it is printed as: ``0.3`` means 3/10. Only if float32 holds the same
-    number, as of the budgets of a certified-accuracy curve, it stands for this number.
+    for the decimal number that it is printed as: ``0.3`` means 3/10. There is one exception: a
+    float that is equal to a float32 number, such as ``float(radius)`` of a certificate, stands for
+    exactly that number. A NumPy number stands for the decimal number that it is printed as.
 
     Args:
         value: a non-negative number (a NumPy array without dimensions is one, too), a string such

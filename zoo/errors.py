@@ -14,11 +14,11 @@ class CheckpointError(ZooError):
 
 
 class DownloadError(ZooError):
-    """A file could not be fetched."""
+    """A file could not be fetched, or a model of the catalog was never published."""
 
 
 class IntegrityError(ZooError):
-    """A file differs in size or sha256 from the file that was published."""
+    """A file is missing, or differs in size or sha256 from the file that was published."""
 
 
 class SoundnessError(ZooError):
@@ -30,12 +30,19 @@ class ClusterError(ZooError):
 
 
 class UnsupportedLayerError(ZooError, ValueError):
-    """A layer of a Keras model has no sound bound; the message names the supported layers."""
+    """A layer has no sound bound, or a method that a certificate relies on was replaced.
+
+    The message names the layer or the class; :func:`zoo.bounds.supported` lists the layers that
+    have bounds.
+    """
 
 
 class AuditError(ZooError):
-    """A checkpoint folder does not agree with its entry in the catalog."""
+    """A checkpoint failed the audit before its publication."""
 
 
 class PublishError(ZooError):
-    """The Hugging Face Hub refused a checkpoint, or no access token was found."""
+    """A checkpoint could not be published: the message says whether the Hub or the catalog refused.
+
+    It is also raised if no access token was found.
+    """

@@ -101,6 +101,21 @@ def test_a_class_of_the_users_own(images, softmax):
         zoo.evaluate(model, x, np.zeros(16, int), eps=0.1)
 
 
+def test_a_class_of_the_users_own_takes_images_of_several_sizes():
+    class Pooled(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.head = keras.layers.Dense(3)
+
+        def call(self, inputs):
+            return self.head(keras.ops.mean(inputs, axis=(1, 2)))
+
+    model = Pooled()
+    for side in (4, 6, 4):
+        x = np.full((2, side, side, 2), 0.5, "float32")
+        assert zoo.attacks.attack(model, x, None, "fgsm", eps=0.1, norm="linf").shape == x.shape
+
+
 @pytest.mark.parametrize("name", [name for name in HERE if name != "surrogate"])
 def test_every_attack(images, name):
     x, y = images

@@ -83,7 +83,7 @@ def test_on_the_command_line(capsys):
     assert main([*command, "--attack", "noise", "--tries", "2"]) == 0
     assert json.loads(capsys.readouterr().out)["attack"] == "noise"
     assert main([*command, "--attack", "noise", "--tries", "0"]) == 1
-    assert capsys.readouterr().err == "error: tries must be a positive integer, got 0\n"
+    assert capsys.readouterr().err == "error: --tries must be a positive integer, got 0\n"
 
 
 def test_its_parameters_are_checked_and_described():

@@ -71,7 +71,6 @@ def test_a_wrong_parameter_is_named(attack, name, value):
         ({"batch_size": True}, "batch_size must be"),
         ({"first": -256}, "first must be"),
         ({"first": "0"}, "first must be"),
-        ({"verbose": "yes"}, "verbose must be 0 or 1"),
         ({"eps": np.array([0.1])}, "eps must be"),
         ({"attack": "second_order", "norm": "l2"}, "needs a model with curvature bounds"),
         ({"y": np.zeros(3, int)}, r"y must have shape \(2,\)"),

@@ -276,6 +276,7 @@ def test_arrays_that_keras_would_round_are_refused(floatx, small_images):
             lambda: model.certify(small_images),
             lambda: model.predict(small_images, verbose=0),
             lambda: zoo.certify(model.network, small_images, norm="linf"),
+            lambda: zoo.load("crt-digits"),
         ):
             with pytest.raises(ValueError, match="floatx"):
                 call()
@@ -320,3 +321,15 @@ def test_sums_that_overflow_under_a_tanh_prove_nothing():
     assert (model.certify(x).radius > 0).all()
     model.dense.kernel.assign(np.full((8, 4), 3e38))
     assert (model.certify(x).radius == 0).all()
+
+
+def test_a_constant_that_was_changed_in_place_is_read_again():
+    """Keras keeps a reference to the array that an operation such as ``x * c`` was given."""
+    factors = np.array([1.0, -1.0], "float32")
+    inputs = keras.Input((2,))
+    model, x = keras.Model(inputs, inputs * factors), np.array([[0.6, 0.3]], "float32")
+    for expected in (0, 1):
+        certificate = zoo.certify(model, x, norm="linf")
+        assert certificate.prediction.tolist() == [expected]
+        assert model.predict(x, verbose=0).argmax(axis=1).tolist() == [expected]
+        factors[:] = [-1.0, 1.0]

@@ -173,7 +173,8 @@ def test_the_search_returns_what_it_proved(zeros, power):
         found[:, 0] = np.inf
         return found
 
-    found = largest_per_class(margins, margins(np.zeros(3)), start, upper=1.0)
+    own = np.zeros(3, int)
+    found = largest_per_class(margins, own, margins(np.zeros(3)), start, upper=1.0)
     np.testing.assert_array_equal(found.min(axis=1), start)
     nearest = found == start[:, None]
     assert (found[~nearest] <= zeros[~nearest]).all()
@@ -182,10 +183,25 @@ def test_the_search_returns_what_it_proved(zeros, power):
 
 
 def test_nothing_is_said_where_nothing_is_certified():
+    at_zero = np.array([[np.inf, 0.1, 0.0]])
     found = largest_per_class(
-        lambda eps: np.full((1, 3), 1.0), np.array([[np.inf, 0.1, 0.0]]), np.zeros(1), upper=1.0
+        lambda eps: np.full((1, 3), 1.0), np.zeros(1, int), at_zero, np.zeros(1), upper=1.0
     )
     assert found.tolist() == [[np.inf, 0, 0]]
+
+
+@pytest.mark.parametrize("method", ["interval", "crown"])
+def test_logits_that_overflow_prove_nothing_of_any_class(method):
+    """Logits of (inf, -inf, 1) for the grey image, and (0, 0, 1) for the black one."""
+    layers = [keras.layers.Flatten(), keras.layers.Dense(1), keras.layers.Dense(3)]
+    model = keras.Sequential([keras.Input((1, 1, 1)), *layers])
+    first, last = np.array([[1e30]]), np.array([[1e30, -1e30, 0.0]])
+    model.set_weights([first, np.zeros(1), last, np.array([0.0, 0.0, 1.0])])
+    grey = np.full((1, 1, 1, 1), 0.5, "float32")
+    certificate = zoo.certify(model, grey, norm="linf", method=method, per_class=True)
+    assert certificate.prediction.tolist() == [0]
+    assert certificate.per_class.tolist() == [[np.inf, 0.0, 0.0]]
+    assert not certificate.never([1, 2], 0.6).any()
 
 
 def test_a_certificate_without_a_search_says_so():

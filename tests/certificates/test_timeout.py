@@ -111,10 +111,12 @@ def test_models_of_the_zoo_certify_batch_by_batch(digits, digits_model, clock):
     np.testing.assert_array_equal(found.radius, np.where(found.finished, whole.radius, 0))
     np.testing.assert_array_equal(found.per_class[:4], whole.per_class[:4])
     np.testing.assert_array_equal(found.per_class.min(axis=1), found.radius)
-    with pytest.warns(UserWarning, match="before 8 of 8"):
-        nothing = zoo.certify(digits_model, x, norm="linf", timeout=0.5)
-    assert not nothing.radius.any()
-    np.testing.assert_array_equal(nothing.prediction, whole.prediction)
+    for options in ({}, {"per_class": True}):
+        with pytest.warns(UserWarning, match="before 8 of 8"):
+            nothing = zoo.certify(digits_model, x, norm="linf", timeout=0.5, **options)
+        assert not nothing.radius.any()
+        np.testing.assert_array_equal(nothing.prediction, whole.prediction)
+    assert not nothing.never([0, 1], 1e-6)[nothing.prediction > 1].any()
 
 
 def test_methods_that_tell_of_the_nearest_input_know_none_of_what_is_not_finished(digits, clock):

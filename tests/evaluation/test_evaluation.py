@@ -125,8 +125,8 @@ def test_a_single_attack_and_budget(digits_model, digits):
         ({"eps": None}, ValueError, "eps must be a number"),
         ({"eps": [0.1, "much"]}, ValueError, "eps must be a finite number"),
         ({"eps": np.full((1, 1), 0.1)}, ValueError, "eps must be a number"),
-        ({"seed": -1}, ValueError, "seed must be a non-negative integer"),
-        ({"seed": "x"}, TypeError, "seed must be a non-negative integer"),
+        ({"seed": -1}, ValueError, "seed must be an integer that is not negative"),
+        ({"seed": "x"}, ValueError, "seed must be an integer that is not negative"),
         ({"y": None}, TypeError, "y must be"),
     ],
 )

@@ -210,9 +210,6 @@ def test_the_command(cluster, connected, capsys):
         printed.append(json.loads(capsys.readouterr().out))
     assert printed[0] == printed[1]
     assert [result["model"] for result in printed[1]] == list(NAMES)
-    assert main([*command, "--ray", cluster.address, "--eps", "0.1", "much"]) == 1
-    error = capsys.readouterr().err
-    assert error == "error: eps must be a finite number or a string like '8/255', got 'much'\n"
 
 
 def test_no_images(connected, digits_model, digits):

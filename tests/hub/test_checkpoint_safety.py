@@ -115,7 +115,7 @@ def test_what_a_checkpoint_may_not_use_is_not_saved(tmp_path):
     keras.saving.register_keras_serializable(package="safety")(Odd)
     with pytest.raises(ValueError, match="could not be loaded from a checkpoint: .*Halve"):
         zoo.save(Odd(_network(Halve())), tmp_path / "odd")
-    assert not (tmp_path / "odd" / checkpoint.CONFIG).exists()
+    assert not (tmp_path / "odd").exists()
 
 
 def test_networks_of_the_users_own_are_loaded(tmp_path):

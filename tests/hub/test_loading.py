@@ -259,6 +259,10 @@ def test_the_zoos_networks_have_their_channels_last_whatever_the_setting_is():
         ({"num_classes": "3"}, "num_classes must be a positive integer"),
         ({"weights": "my.weights.h5"}, "weights must be True or False, got 'my.weights.h5'"),
         ({"verify": "no"}, "verify must be True or False"),
+        (
+            {"checkpoint": zoo.hub.catalog.WEIGHTS, "revision": "v2"},
+            "revision is for models on the",
+        ),
     ],
 )
 def test_arguments_of_another_kind_are_named(arguments, message):

@@ -107,7 +107,7 @@ def test_what_is_in_the_cache_is_described_without_a_network(server, token, here
     assert before.size is not None
 
 
-def test_a_card_of_ones_own_is_kept(server, token, here, model, tmp_path):
+def test_a_card_of_ones_own_is_kept(server, token, here, model, tmp_path, monkeypatch):
     zoo.save(model, tmp_path / "mine")
     own = "---\nlicense: mit\n---\n# Mine\n\nMy words.\n"
     (tmp_path / "mine" / "README.md").write_text(own)
@@ -116,8 +116,11 @@ def test_a_card_of_ones_own_is_kept(server, token, here, model, tmp_path):
     assert sent.startswith(own)
     assert f'zoo.load("hf://{REPO}")' in sent
     (tmp_path / "mine" / "README.md").write_text(sent)
-    zoo.publish(tmp_path / "mine", "someone")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    zoo.publish("~/mine", "someone")
     assert server.head(REPO)["README.md"].decode() == sent
+    with pytest.raises(ValueError, match="license is for a new card, but .*mine has a README.md"):
+        zoo.publish("~/mine", "someone", license="mit")
 
 
 def test_malformed_metadata_of_a_card_is_no_obstacle(model, tmp_path):
@@ -150,6 +153,15 @@ def test_a_model_that_is_not_what_was_stored_is_refused(server, token, here, mod
     assert server.requests == []
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_without_finite_logits_is_refused(model, tmp_path, value):
+    model.head_layer.set_weights([np.full_like(w, value) for w in model.head_layer.get_weights()])
+    zoo.save(model, tmp_path / "mine")
+    for source in (model, tmp_path / "mine"):
+        with pytest.raises(zoo.AuditError, match="the model's logits are not finite"):
+            zoo.publish(source, REPO, dry_run=True)
+
+
 def test_an_ordinary_network_is_refused(tmp_path):
     network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
     with pytest.raises(TypeError, match="a model of the zoo, got Sequential"):
@@ -167,8 +179,11 @@ def test_an_ordinary_network_is_refused(tmp_path):
         (REPO, {"eps": "much", "data": "digits"}, "eps must be"),
         (REPO, {"data": "imagenet"}, "unknown image set"),
         (REPO, {"private": "yes"}, "private must be"),
+        (REPO, {"eps": np.array([0.1])}, "need data"),
+        (REPO, {"model": "https://huggingface.co/someone/mine"}, "is on the Hub already"),
     ],
 )
 def test_wrong_arguments(model, to, options, message):
+    options = {"model": model, **options}
     with pytest.raises((TypeError, ValueError), match=message):
-        zoo.publish(model, to, dry_run=True, **options)
+        zoo.publish(to=to, dry_run=True, **options)

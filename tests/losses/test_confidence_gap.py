@@ -47,7 +47,10 @@ def test_variables_are_trained():
     assert float(v) != 1
     assert (keras.ops.convert_to_numpy(u) != 1).all()
     config = model.loss.get_config()
-    assert ConfidenceGap.from_config(config).get_config() == config
+    loaded = ConfidenceGap.from_config(config)
+    assert loaded.get_config() == config
+    labels, logits = np.array([0, 1]), np.array([[1.0, 0.0], [0.0, 3.0]], "float32")
+    np.testing.assert_allclose(loaded(labels, logits), model.loss(labels, logits), rtol=1e-5)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 2), st.integers(1, 5), st.floats(0, 2))

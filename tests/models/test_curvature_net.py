@@ -188,8 +188,12 @@ def test_bounds_follow_the_weights():
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"network\.name must be one of mlp, convnet"):
         CurvatureNet({**SMALL, "name": "transformer"})
-    with pytest.raises(ValueError, match="penalty_weight"):
-        CurvatureNet(SMALL, penalty_weight=-1.0)
+    for weight in (-1.0, float("inf")):
+        with pytest.raises(ValueError, match="penalty_weight"):
+            CurvatureNet(SMALL, penalty_weight=weight)
+    with pytest.raises(ValueError, match="attack_steps must be a positive integer, got 2.5"):
+        CurvatureNet(SMALL, attack_steps=2.5)
+    assert not CurvatureNet(SMALL, "0").adversarial
     with pytest.raises(ValueError, match="eps"):
         CurvatureNet(SMALL, "far")
     relu = keras.Sequential(

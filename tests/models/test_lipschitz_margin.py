@@ -275,3 +275,12 @@ def test_what_float32_takes_for_zero_is_no_lead(layers):
     if np.argmax(logits) != certificate.prediction[0] or logits[0, 0] == logits[0, 1]:
         assert radius <= np.linalg.norm(other - x)
     assert radius < 3
+
+
+def test_a_loss_that_two_models_share_uses_the_constant_of_each(small_images):
+    loss = zoo.losses.LipschitzMargin(None, 0.1)
+    nets = [LipschitzMarginNet("mlp", image_shape=(4, 4, 1), num_classes=3) for _ in range(2)]
+    for net in nets:
+        net.compile("adam", loss)
+        assert net.loss.lipschitz == net.estimate
+    assert loss.lipschitz is None

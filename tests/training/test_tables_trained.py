@@ -130,7 +130,7 @@ def test_lipschitz_margin_training(fill, tmp_path):
     assert "±" in first["rows"][0]["loss, last epoch"]
     assert second["rows"][-1]["training"] == "plain"
     assert [row["data set"] for row in third["rows"]] == ["SVHN"] * 5 + ["CIFAR-10"] * 5
-    assert third["rows"][0]["trained"].startswith("SVHN could not be had")
+    assert third["rows"][0]["trained"].startswith("not trained: SVHN could not be downloaded")
     assert third["rows"][-1]["trained"].startswith("not trained")
     plot.draw(paper, tmp_path / "figures.png", path)
     assert (tmp_path / "figures.png").read_bytes().startswith(b"\x89PNG")

@@ -28,6 +28,7 @@ BAD_LABELS = [
     (["a", "b", "c"], TypeError, "y must be a numeric array"),
 ]
 OPTIONS = [
+    ({"batch_size": -1}, ValueError, "batch_size must be a positive integer, got -1"),
     ({"batch_size": 0}, ValueError, "batch_size must be a positive integer, got 0"),
     ({"batch_size": 2.5}, ValueError, "batch_size must be a positive integer, got 2.5"),
     ({"norm": "l1"}, ValueError, "norm must be 'linf' or 'l2', got 'l1'"),
@@ -63,6 +64,9 @@ def test_labels(small_model, y, error, message):
 def test_options(small_model, options, error, message):
     with pytest.raises(error, match=message):
         small_model.certify(np.zeros((1, 4, 4, 1)), **options)
+    if "batch_size" in options:
+        with pytest.raises(error, match=message):
+            small_model.logits(np.zeros((1, 4, 4, 1)), **options)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

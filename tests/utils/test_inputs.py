@@ -115,6 +115,15 @@ def test_images_without_labels(small_model, small_images):
     with pytest.raises(TypeError, match="y must be given: an evaluation needs labels"):
         small_model.evaluate_robustness(iter(data), eps=0.1)
     assert small_model.attack(iter(data), eps=0.1, attack="fgsm").shape == (20, 4, 4, 1)
+    # Their labels may be given beside them.
+    expected = small_model.evaluate_robustness(small_images, LABELS, eps=0.1, attacks="fgsm")
+    unlabelled = zoo.data.ImageSet("mine/test", small_images, None, 0)
+    for images in (iter(data), unlabelled):
+        report = small_model.evaluate_robustness(images, LABELS, eps=0.1, attacks="fgsm")
+        assert report.rows == expected.rows
+    small_model.compile()
+    loss = small_model.evaluate(small_images, LABELS, verbose=0)
+    assert small_model.evaluate(unlabelled, LABELS, verbose=0) == loss
     # Images that are yielded one by one, without labels.
     assert len(small_model.certify(image for image in small_images)) == 20
 

@@ -25,6 +25,7 @@ ORDERS = {
     "zoo first": "import zoo" + LOAD,
     "keras first": "import keras, zoo" + LOAD,
     "a part of zoo first": "import zoo; zoo.certificates" + LOAD,
+    "a question between": "import zoo, importlib.util as i; i.find_spec('keras')" + LOAD,
     "a part of zoo alone": "import zoo.bounds.graph; import zoo; zoo.load" + LOAD,
 }
 

@@ -116,6 +116,7 @@ def _scaling(axes, panel, rows):
         axes.plot(*zip(*way, strict=True), linestyle=":", color=colour)
         axes.plot(*zip(*printed, strict=True), "*", color=colour, markersize=12)
     axes.set_xscale("log")
+    axes.margins(y=0.2)  # the legend has room above the highest point
     axes.grid(alpha=0.3)
 
 

@@ -1,6 +1,5 @@
 """The function that runs any attack on images."""
 
-import numbers
 import warnings
 from typing import Any
 
@@ -36,37 +35,40 @@ def attack(
     Args:
         model: a :class:`zoo.models.CertifiedModel`; or another Keras model that takes images in
             [0, 1] to logits or probabilities: a ``keras.Sequential``, a functional model, or one of
-            your own class that can be called with images. A last softmax is left out. Where
-            outputs are probabilities in another way, their logarithms stand for the logits.
+            your own class that can be called with images. A last softmax or sigmoid is left out.
+            Where outputs are probabilities in another way, their logarithms stand for the logits.
         x: images as :meth:`zoo.models.CertifiedModel.certify` takes them: an array, or a data set,
-            which may give the labels too.
+            which may give the labels too. Models of the zoo take uint8 as well; for another Keras
+            model, images must be floats in [0, 1].
         y: labels ``(n,)`` or ``(n, 1)``, or one-hot rows ``(n, classes)``. None takes those that
             ``x`` gives, and if it gives none, attacks the model's own predictions.
         attack: name of the attack, a key of ``zoo.attacks.ATTACKS``; or a
             :class:`zoo.attacks.Attack`, such as ``zoo.attacks.PGD(steps=50)``.
         eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``. At most
-            1 for ``"linf"``, and the square root of the number of pixels for ``"l2"``.
+            1 for ``"linf"``, and ``√(height · width · channels)`` for ``"l2"``.
         norm: ``"linf"`` or ``"l2"`` (``np.inf``, ``2`` and any case too); by default the
             first that the model certifies.
         target: the class that the model should take the images for: an integer, or one per image,
-            ``(n,)``. Images whose label it is are left as they are. None is content with any
-            class but the label.
-        where: bool array ``(n,)``: the images to attack. The others are returned as they are. None
-            attacks all. What is random for an image depends on which others of its batch are
-            attacked.
+            ``(n,)``. An image whose label is the target is returned unchanged. None: any class but
+            the label.
+        where: bool array ``(n,)``: the images to attack. The others are returned unchanged. None
+            attacks all. The random numbers of an image depend on which other images of its batch
+            are attacked.
         batch_size: images at a time.
-        seed: integer, not negative, of whatever is random in the attack. The same seed gives the
-            same images. What a batch draws depends on the seed and on the batch's place in the
-            set alone. The program's own random state is left as it is.
-        first: place of ``x[0]`` in the set that ``x`` is a part of, a multiple of ``batch_size``:
-            the part is attacked exactly as it is within the set, whatever becomes of the rest.
+        seed: integer, not negative, which determines all random numbers of the attack. The same
+            seed gives the same images. The random numbers of a batch depend on the seed and on the
+            batch's place in the set alone. The program's own random state is not changed.
+        first: index of ``x[0]`` in the whole set, if ``x`` is a part of one; a multiple of
+            ``batch_size``. The part then gets the same random numbers as when the whole set is
+            attacked.
         verbose: 1 shows a progress bar.
         params: parameters of the attack that is named: see ``help(zoo.attacks.ATTACKS[attack])``.
             Those of cleverhans' attacks may have the names that they have there, such as
             ``nb_iter`` for ``steps``.
 
     Returns:
-        float32 array of the shape of ``x``, which lies exactly in the ball and in [0, 1].
+        float32 array ``(n, height, width, channels)``, which lies exactly in the ball and in
+        [0, 1].
 
     Raises:
         TypeError: if ``model`` is no Keras model, the attack has no such parameter, or
@@ -100,8 +102,6 @@ def attack(
     first = checks.not_negative_integer(first, "first")
     if first % batch_size:
         raise ValueError(f"first must be a multiple of batch_size, {batch_size}, got {first!r}")
-    if not isinstance(verbose, numbers.Integral):
-        raise ValueError(f"verbose must be 0 or 1, got {verbose!r}")
     eps = Epsilon(eps)
     require_budget(eps, norm, model.image_shape)
     require_float32(model)

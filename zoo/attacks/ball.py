@@ -27,6 +27,12 @@ def project(x_adv: ArrayLike, x: ArrayLike, eps: Budget, norm: NormLike) -> Arra
 
     Raises:
         ValueError: for any other norm, or if the shapes differ.
+
+    Examples:
+        >>> import numpy as np, zoo
+        >>> x, x_adv = np.array([[0.5, 0.5]]), np.array([[2.0, 0.375]])
+        >>> zoo.attacks.project(x_adv, x, 0.25, "linf").tolist()
+        [[0.75, 0.375]]
     """
     norm = norm_of(norm)
     budget = Epsilon(eps).below

@@ -4,6 +4,8 @@ import argparse
 import ast
 import contextlib
 import dataclasses
+import fractions
+import re
 
 from zoo.attacks.registry import ATTACKS, checked_attack
 
@@ -28,7 +30,7 @@ def add_attack_flags(parser):
         # A parameter whose flag is already an option of the command can only be set in Python.
         with contextlib.suppress(argparse.ArgumentError):
             group.add_argument(
-                "--" + name.replace("_", "-"),
+                _flag(name),
                 dest=_PREFIX + name,
                 type=_value,
                 # A missing flag must leave no entry, because None can be a given value.
@@ -56,7 +58,13 @@ def attack_from(options):
         for name, value in vars(options).items()
         if name.startswith(_PREFIX)
     }
-    return checked_attack(options.attack, options.norm, params)
+    try:
+        return checked_attack(options.attack, options.norm, params)
+    except (TypeError, ValueError) as error:
+        if not params:
+            raise
+        names = rf"\b({'|'.join(params)})\b"
+        raise type(error)(re.sub(names, lambda name: _flag(name[0]), str(error))) from error
 
 
 def _described_parameters():
@@ -75,9 +83,16 @@ def _described_parameters():
     }
 
 
+def _flag(name):
+    return "--" + name.replace("_", "-")
+
+
 def _value(text):
-    """The Python literal that a text stands for, such as a number, True or None, or the text."""
-    try:
+    """What a text stands for: a Python literal, such as a number or None, a fraction, or itself."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    with contextlib.suppress(ValueError, SyntaxError):
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+    with contextlib.suppress(ValueError, ZeroDivisionError):
+        return float(fractions.Fraction(text))
+    return text

@@ -13,6 +13,9 @@ from zoo.typing import Array, ArrayLike, NormLike
 from zoo.utils import checks, inputs
 from zoo.utils.norms import norm_of
 
+# Both attacks begin at the image itself, and draw no random numbers.
+_UNUSED = np.random.default_rng(0)
+
 
 def nearest(
     model: Any,
@@ -23,8 +26,6 @@ def nearest(
     steps: int = 100,
     targets: int = 3,
     batch_size: int = 256,
-    seed: int = 0,
-    first: int = 0,
     verbose: int = 0,
 ) -> Array:
     """Distances of the nearest known images in [0, 1] that a model classifies otherwise.
@@ -39,7 +40,7 @@ def nearest(
         norm: ``"linf"`` or ``"l2"``; by default the first that the model certifies.
         steps: gradient steps of each attack.
         targets: classes that ``fab-t`` looks towards.
-        batch_size, seed, first, verbose: as for :func:`zoo.attacks.attack`.
+        batch_size, verbose: as for :func:`zoo.attacks.attack`.
 
     Returns:
         float64 array ``(n,)``, in units of the [0, 1] image: 0 where the image itself is not
@@ -68,8 +69,6 @@ def nearest(
     for attack in attacks:
         checked_attack(attack, norm, model=model)
     batch_size = checks.positive_integer(batch_size, "batch_size")
-    seed = checks.not_negative_integer(seed, "seed")
-    first = checks.not_negative_integer(first, "first")
     require_float32(model)
     x = checks.images(x, model.image_shape)
     if y is None:
@@ -78,12 +77,11 @@ def nearest(
     found = []
     for start in track(range(0, len(x), batch_size), "nearest flips", show=verbose):
         images, labels = x[start : start + batch_size], y[start : start + batch_size]
-        random = np.random.default_rng([seed, (first + start) // batch_size])
         distance = np.where(flipped(model, images, labels), 0.0, np.inf)
         for attack in attacks:
             rows = np.flatnonzero(distance > 0)
             # So small a budget is reached by no image: the attack looks for the nearest one.
-            given = (victim(model), images[rows].copy(), labels[rows], Epsilon(0), norm, random)
+            given = (victim(model), images[rows].copy(), labels[rows], Epsilon(0), norm, _UNUSED)
             points = attack.run(*given) if len(rows) else images[rows]
             far = distances(model, points, images[rows], labels[rows], norm)
             distance[rows] = np.minimum(distance[rows], far)

@@ -40,16 +40,17 @@ def register_attack(name: str) -> Callable[[_Class], _Class]:
     class again, as in a notebook, replaces the class.
 
     Args:
-        name: a Python identifier, which may have hyphens too; ``"all"`` is what a report calls all
-            attacks together.
+        name: a Python identifier, which may have hyphens too. ``"all"`` is not allowed, because
+            reports use it for all attacks together.
 
     Returns:
         A decorator for a frozen dataclass that is a subclass of :class:`zoo.attacks.Attack`.
 
     Raises:
-        TypeError: if the decorated class is not such a dataclass.
-        ValueError: if the name is not an identifier or is that of another attack, or if a parameter
-            has no default or has the name of an argument of :func:`zoo.attacks.attack`.
+        TypeError: if the decorated class is not such a dataclass, or has no ``run()``.
+        ValueError: if the name is not an identifier or is that of another attack, if the class
+            names an unknown norm, or if a parameter has no default or has the name of an argument
+            of :func:`zoo.attacks.attack`.
 
     Examples:
         >>> import dataclasses, numpy as np, zoo

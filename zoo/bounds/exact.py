@@ -23,8 +23,8 @@ from zoo.typing import Array, Box
 from zoo.utils.deadline import time_is_up, time_left
 from zoo.utils.float64 import LINE_SLACK
 
-# HiGHS stops when the bound and the best value differ by less than this share of the value, which
-# is when the sign of the least value is known.
+# HiGHS stops when the bound and the best value differ by less than this share of the value. Both
+# then have the same sign, and no more is needed than the sign of the least value.
 _GAP = 0.9
 # The costs are scaled so that the objective can move by about this much, as HiGHS's tolerances are
 # absolute.

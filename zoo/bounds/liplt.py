@@ -90,7 +90,7 @@ class LipLTNetwork(LipschitzNetwork):
         stretches, gains = [], [1.0]
         for place, (step, bound) in enumerate(zip(self.steps, bounds, strict=True)):
             if place in self.ends:
-                # The product of the norms is below the formula by rounding alone.
+                # Without rounding, the formula would never be above the product of the norms.
                 gains[place] = min(gains[place], self._stretch(norms, stretches))
                 stretches.append(gains[place])
             gains.append(bound.lipschitz * step.rule.merged([gains[place]]))
@@ -106,7 +106,7 @@ class LipLTNetwork(LipschitzNetwork):
             absolute = self._absolutes(bounds)
             rows = float64(cast(AffineRule, self.groups[-1][-1].rule).layer.kernel).T
             size = np.linalg.norm(rows, axis=1)
-            # What float64 may get wrong of a row, relative to the row's terms.
+            # A bound of float64's rounding errors of a row, relative to the row's terms.
             slack = SLACK * (size[:, None] + size[None])
             shape = cast(AffineRule, self.groups[-1][-1].rule).input_shape
             rows = self._pulled_back(maps[-1][:-1], rows, self._group_shape(len(maps) - 1), shape)
@@ -283,8 +283,8 @@ class LipLTNetwork(LipschitzNetwork):
         matrix = np.concatenate(blocks)
         if not np.isfinite(matrix).all():
             return math.inf
-        # What float64 gets wrong of the entries is relative to the matrix of absolute factors. The
-        # norm is scaled inside, so that no square of an entry overflows or vanishes.
+        # Float64's rounding errors of the entries are bounded relative to the matrix of absolute
+        # factors. The norm is scaled inside, so that no square of an entry overflows or vanishes.
         return (dense_norm(matrix) + SLACK * size) * (1.0 + SLACK)
 
 

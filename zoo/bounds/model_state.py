@@ -60,10 +60,18 @@ def settings_of(model: keras.layers.Layer) -> list[Any]:
                 for name, value in vars(layer).items()
                 if not name.startswith("_") and name not in _IRRELEVANT
             ],
+            _constants_of(layer),
         )
         for layer in parts_of(model)
     ]
     return [everywhere, *layers]
+
+
+def _constants_of(part: keras.Operation) -> list[Any]:
+    """The numbers and arrays that an operation such as ``x * c`` has beside tensors."""
+    nodes = [] if isinstance(part, keras.layers.Layer) else part._inbound_nodes[:1]
+    arguments = keras.tree.flatten([(node.arguments.args, node.arguments.kwargs) for node in nodes])
+    return [_frozen(value) for value in arguments if not isinstance(value, keras.KerasTensor)]
 
 
 def parts_of(model: keras.layers.Layer) -> list[keras.Operation]:

@@ -62,7 +62,8 @@ def rules_of(model: keras.Model, bound: Bound = "interval") -> list[Rule]:
         List of :class:`zoo.bounds.Rule`.
 
     Raises:
-        UnsupportedLayerError: naming the first layer that is not supported, and those that are.
+        TypeError, ValueError: as :func:`zoo.bounds.graph.nodes_of`.
+        zoo.UnsupportedLayerError: naming the first layer that is not supported.
     """
     nodes = nodes_of(model)
     builder, place_of = Builder(model.inputs[0].shape[1:], bound), {0: 0}

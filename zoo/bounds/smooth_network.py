@@ -43,7 +43,7 @@ class AffineMap:
     sizes: Array
     bias_sizes: Array
     roundings: int
-    terms: int
+    terms: float
     stretch: float
     peak: float
 
@@ -65,7 +65,7 @@ class SmoothNetwork:
 
     Raises:
         TypeError, ValueError: as :func:`zoo.bounds.graph.nodes_of`.
-        zoo.UnsupportedLayerError: naming the first layer that is not supported, and those that are.
+        zoo.UnsupportedLayerError: naming the first layer that is not supported.
     """
 
     def __init__(self, model: keras.Model) -> None:

@@ -23,7 +23,7 @@ class CertifiedAccuracy(keras.callbacks.Callback):
 
     It certifies as :func:`zoo.certify` does: any model of the zoo, and any other Keras classifier
     whose layers have bounds. At the end of the training it warns if the certified accuracy has
-    fallen since its best epoch.
+    fallen by more than 5 percentage points, and by more than chance explains, since its best epoch.
 
     Args:
         data: pair of images and labels, or a data set of both, as
@@ -120,7 +120,7 @@ class CertifiedAccuracy(keras.callbacks.Callback):
 
 
 def fell(best: float, last: float, count: int) -> bool:
-    """Whether an accuracy is lower than another one by more than chance and a twentieth."""
+    """Whether the last accuracy is below the best by more than 0.05 and two standard deviations."""
     deviation = math.sqrt(max(best * (1.0 - best), 0.25 / count) / count)
     return last < best - max(0.05, 2.0 * deviation)
 

@@ -9,7 +9,9 @@ from zoo.ops.lp_distance import FAST_EXPONENTS
 
 
 class PSchedule(keras.callbacks.Callback):
-    """Raises the exponent of ℓp-distance layers during training, to ∞ at the end.
+    """Raises the exponent of the ℓp distances of an ℓ∞-distance network during training, to ∞.
+
+    The model must be a :class:`zoo.models.LinfDistNet` or a :class:`zoo.models.LinfDistMLP`.
 
     ℓ∞ itself has sparse gradients: an image would train only one entry of each weight vector. A
     finite exponent trains them all, and the larger it is, the closer is the network to the one that
@@ -20,7 +22,7 @@ class PSchedule(keras.callbacks.Callback):
     its callbacks or a finite ``model.p`` was assigned.
 
     Args:
-        first, last: exponents at the beginning and at the end of the growth, at least 8.
+        first, last: exponents at the beginning and at the end of the growth, ``8 ≤ first ≤ last``.
         end: fraction of the training after which ``p`` is infinite, above 0 and at most 1.
 
     Raises:
@@ -37,14 +39,15 @@ class PSchedule(keras.callbacks.Callback):
         inf
 
     Reference:
-        Zhang et al., ICML 2021, section 4.3 (smoothed approximated gradients).
+        Zhang et al., ICML 2021, section 4.2 (smoothed approximated gradients).
     """
 
     def __init__(self, first: float = 64.0, last: float = 1000.0, *, end: float = 0.9) -> None:
         super().__init__()
-        if not FAST_EXPONENTS[0] <= first <= last:
+        if not FAST_EXPONENTS[0] <= first <= last < math.inf:
             raise ValueError(
-                f"p must grow from at least {FAST_EXPONENTS[0]:g}, got first={first}, last={last}"
+                f"p must grow from at least {FAST_EXPONENTS[0]:g} to a finite number, got "
+                f"first={first}, last={last}"
             )
         if not 0 < end <= 1:
             raise ValueError(f"end must lie above 0 and be at most 1, got {end!r}")

@@ -99,6 +99,8 @@ def certify(
         zoo.UnsupportedLayerError: naming the first layer without bounds.
         NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
         RuntimeError: in a process that was forked after the backend had been used.
+        zoo.SoundnessError: with ``nearest=True``, if an input that is classified otherwise is
+            within a radius.
 
     Examples:
         >>> import keras, numpy as np, zoo

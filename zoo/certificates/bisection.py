@@ -11,7 +11,8 @@ from zoo.typing import Array, ArrayLike
 from zoo.utils.deadline import time_is_up
 from zoo.utils.padding import padded_places
 
-# Share of its upper end below which a bracket is left to the prediction of its zero.
+# A bracket narrower than this share of its upper end is tried only at its predicted zero. A wider
+# one is halved by every second trial.
 _NARROW = 0.05
 # The search by margins ends if the expected zero of the margin is above what was proved by less
 # than this share.
@@ -173,7 +174,8 @@ def largest_by_margin(
         failed = failed | ~proved
         zero = _where_a_power_is_zero(at_zero, (near, near_fall), (far, far_fall), low)
         wide = failed & (high - low > _NARROW * high)
-        # A zero is expected where two falls were measured, not where the first one was multiplied.
+        # The predicted zero may end the search only if it follows from two measured falls, not from
+        # the extrapolation of one.
         measured = (near_fall > 0) & (near_fall < far_fall) & ~wide
         end = np.where(measured, np.minimum(zero, high), high)
         open_ = open_ & ~((low > 0) & (end <= (1.0 + _PRECISION) * low))
@@ -285,6 +287,7 @@ def largest_by_flips(
 
 def largest_per_class(
     margins: Callable[[Array], ArrayLike],
+    classes: Array,
     at_zero: Array,
     start: Array,
     *,
@@ -299,8 +302,9 @@ def largest_per_class(
     Args:
         margins: function from a float64 array ``(n,)`` of budgets to lower bounds ``(n, classes)``
             of the margin to each class.
-        at_zero: float array ``(n, classes)``, the margins without a perturbation; ``inf`` for the
-            predicted class.
+        classes: int array ``(n,)``, the predicted classes.
+        at_zero: float array ``(n, classes)``, the margins without a perturbation. An infinite one,
+            of logits that overflow, proves nothing.
         start: float array ``(n,)`` of budgets that are proved for all classes.
         upper: budget beyond which there is nothing to prove.
 
@@ -313,11 +317,11 @@ def largest_per_class(
         >>> from zoo.certificates.bisection import largest_per_class
         >>> gaps = np.array([[np.inf, 0.3, 0.5]])
         >>> found = largest_per_class(
-        ...     lambda e: gaps - 2.0 * e[:, None], gaps, np.array([0.15]), upper=1.0)
+        ...     lambda e: gaps - 2.0 * e[:, None], np.array([0]), gaps, np.array([0.15]), upper=1.0)
         >>> found.round(2).tolist()
         [[inf, 0.15, 0.25]]
     """
-    own = np.isposinf(np.asarray(at_zero, np.float64))
+    own = np.arange(np.shape(at_zero)[1]) == np.asarray(classes)[:, None]
     count = own.shape[1]
     low = np.where(own, np.inf, np.asarray(start, np.float64)[:, None])
     high = np.where(own, np.inf, float(upper))

@@ -54,9 +54,11 @@ class Certificate:
     """A proof, per image, of how far an attacker must go to change the prediction.
 
     Every image in [0, 1] at a distance below ``radius[i]`` from image ``i`` is classified as
-    ``prediction[i]``. This says nothing about whether the prediction is right. It holds for the
-    model as float32 computes it by sums of products in any order, but not for convolutions by
-    Winograd's or Fourier's transform, which a GPU's library may choose.
+    ``prediction[i]``. (If :func:`zoo.certify` was given another ``valid_range``, that range takes
+    the place of [0, 1], and radii and budgets are in its units.) This says nothing about whether
+    the prediction is right. It holds for the model as float32 computes it by sums of products in
+    any order, but not for convolutions by Winograd's or Fourier's transform, which a GPU's library
+    may choose.
 
     Attributes:
         prediction: int64 array ``(n,)``, predicted classes.
@@ -66,15 +68,16 @@ class Certificate:
         norm: norm of the perturbation, ``"linf"`` or ``"l2"``.
         method: how the radius was found, for example ``"interval"``.
         num_classes: number of classes the model knows.
-        nearest: float32 array ``(n,)``, where the method tells: the distance of an input, not
-            always within [0, 1], that the certificate takes for one of another class; ``inf`` where
-            it met none. Of ``certify(…, nearest=True)``, whatever the method: the distance of the
-            nearest known image in [0, 1] that the model classifies otherwise. None otherwise.
+        nearest: float32 array ``(n,)`` or None. With ``certify(…, nearest=True)``: the distance of
+            the nearest known image in [0, 1] that the model classifies otherwise. Without it, the
+            curvature methods alone fill it: the distance of a point of another class that their
+            search met, which may lie outside [0, 1]. ``inf`` where no such point is known.
         labels: array of the images' labels as the data set gave them that was certified; None if
             the images came without labels.
         decided_at: the budgets of ``certify(…, eps=…)``, as texts. Such a certificate tells whether
-            each image is certified at these budgets, and at no other: ``radius`` is the smallest
-            float32 above the largest of them at which it is, or 0. None if ``radius`` is as large
+            each image is certified at these budgets, and tells nothing about others: ``radius`` is
+            the smallest float32 above the largest budget at which the image is certified, or 0 if
+            there is none. None if ``radius`` is as large
             as the method proves.
         per_class: float32 array ``(n, classes)``, rounded down: every image in [0, 1] at a distance
             below ``per_class[i, j]`` from image ``i`` is classified other than ``j``. It is ``inf``
@@ -265,13 +268,14 @@ class Certificate:
 
         Args:
             y: labels ``(n,)`` or ``(n, 1)``, or one-hot rows; None for the certificate's own.
-            eps: budget, as for :meth:`certified`.
+            eps: budget, as for :meth:`certified`; it must be given.
             groups: groups of classes, as lists of numbers or a dictionary of them: then an image
                 counts if it is certified never to leave the group of its label. It may change its
                 class within the group. A class in none of them is a group of its own.
 
         Raises:
-            ValueError: for groups, if the certificate has no ``per_class``, and if a class is in
+            ValueError: if ``eps`` or the labels are missing, or the certificate was decided at
+                other budgets; for groups, if the certificate has no ``per_class``, or a class is in
                 two groups or does not exist.
         """
         y = self._labels(y)
@@ -392,11 +396,11 @@ class Certificate:
 
     @property
     def exact(self) -> Array | None:
-        """Whether no certificate for unrestricted inputs could have a radius over 1 % larger.
+        """Whether ``nearest`` is at most 1 % above ``radius``.
 
-        This is so if ``radius`` and ``nearest``, the lower and the upper bound of the distance to
-        another class, meet (as dual and primal values). A bool array ``(n,)``, or None if there is
-        no ``nearest``.
+        ``radius`` is a lower and ``nearest`` an upper bound of the distance to another class. Where
+        they meet in this way, no certificate that also covers inputs outside of [0, 1] could have a
+        radius more than 1 % larger. A bool array ``(n,)``, or None if there is no ``nearest``.
         """
         if self.nearest is None:
             return None
@@ -436,7 +440,11 @@ class Certificate:
         return checks.labels(y, len(self), self.num_classes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The certificate as a dictionary of JSON's types."""
+        """The certificate as a dictionary of JSON's types.
+
+        ``inf`` in ``nearest`` and ``per_class`` becomes None. ``decided_at`` and ``finished`` are
+        left out if they are None.
+        """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for name in ("nearest", "per_class"):
             if fields[name] is not None:  # JSON has no infinity
@@ -719,7 +727,13 @@ def groups_of(
 
 
 def round_down(radius: ArrayLike) -> Array:
-    """Round non-negative float64 radii down to float32.
+    """Round non-negative radii down to float32.
+
+    Args:
+        radius: float64 array of any shape, or a number.
+
+    Returns:
+        float32 array of the same shape: the largest float32 numbers that are not above the radii.
 
     Examples:
         >>> from zoo.certificates.certificate import round_down

@@ -8,6 +8,7 @@ from keras import ops
 
 from zoo.bounds.exact import ReLUProgram
 from zoo.bounds.valid_range import ValidRange
+from zoo.ops.float32 import FLUSHED_MARGIN
 from zoo.typing import Array
 from zoo.utils.deadline import time_is_up
 
@@ -68,7 +69,7 @@ class ExactMargins:
             if time_is_up():
                 break
             least = program.least(unit[self._own] - unit[j], self._least_margin)
-            found[j] = max(found[j], least.bound)
+            found[j] = max(found[j], least.bound - FLUSHED_MARGIN)
             if least.point is not None:
                 points.append(least.point)
             if found[j] <= self._least_margin and not every_class:

@@ -158,7 +158,19 @@ def lipschitz_radii(logits: ArrayLike, lipschitz: float = 1.0, error: Numbers = 
 
 
 def margin(logits: ArrayLike) -> Array:
-    """The largest minus the second largest logit: a float64 array ``(n,)``."""
+    """The largest minus the second largest logit.
+
+    Args:
+        logits: array ``(n, classes)`` of at least two classes.
+
+    Returns:
+        float64 array ``(n,)``; NaN where logits are infinite.
+
+    Examples:
+        >>> from zoo.certificates import margin
+        >>> margin([[1.0, 3.0, 0.5]]).tolist()
+        [2.0]
+    """
     top = np.partition(np.asarray(logits, np.float64), -2, axis=1)
     with np.errstate(invalid="ignore"):  # inf - inf is NaN, which certifies nothing
         return top[:, -1] - top[:, -2]

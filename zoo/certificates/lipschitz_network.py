@@ -48,7 +48,7 @@ def network_radii(
     diameter = math.sqrt(math.prod(images.shape[1:]))
 
     def proved(reach: Array) -> Array:
-        """Radii after the error was subtracted that float32 makes within a distance."""
+        """Radii less float32's error bound for the images within the distance ``reach``."""
 
         def size(place: int, error: Array) -> Array:
             # An upper bound of the size of a step's computed inputs, for images within reach.

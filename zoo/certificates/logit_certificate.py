@@ -123,7 +123,7 @@ class LogitCertificate:
         diameter = math.sqrt(math.prod(self.image_shape))
 
         def proved(reach: Array) -> Array:
-            """Radii after the error was subtracted that float32 makes within a distance."""
+            """Radii less float32's error bound for the images within the distance ``reach``."""
             radii = steepness_radii(logits, steepness, self._error(logits, x, reach))
             return np.minimum(radii, diameter)
 
@@ -189,6 +189,7 @@ class LogitCertificate:
         """Read a file that :meth:`save` wrote.
 
         Raises:
+            FileNotFoundError: if there is no such file.
             ValueError: naming the file, if it holds no such certificate.
         """
         try:

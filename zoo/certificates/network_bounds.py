@@ -28,7 +28,7 @@ from zoo.certificates.lipschitz import margin
 from zoo.certificates.pairs import EXACT, METHODS
 from zoo.epsilon import Epsilon
 from zoo.errors import UnsupportedLayerError
-from zoo.ops.float32 import LARGEST
+from zoo.ops.float32 import FLUSHED_MARGIN, LARGEST
 from zoo.ops.precision import double_precision
 from zoo.typing import Array, Box, Norm, Shape
 from zoo.utils.deadline import time_is_up
@@ -61,8 +61,7 @@ class NetworkBounds:
 
     Raises:
         TypeError, ValueError: if it is not such a model.
-        zoo.UnsupportedLayerError: naming the first layer without bounds, and the layers that have
-            them.
+        zoo.UnsupportedLayerError: naming the first layer without bounds.
     """
 
     def __init__(self, model: Any) -> None:
@@ -113,8 +112,7 @@ class NetworkBounds:
 
         Raises:
             ValueError: for ``"exact"`` in another norm than ℓ∞, or of a large network.
-            zoo.UnsupportedLayerError: naming the first layer without such bounds, and the layers
-                that have them.
+            zoo.UnsupportedLayerError: naming the first layer without such bounds.
         """
         if method == EXACT and norm != "linf":
             raise ValueError(
@@ -238,9 +236,9 @@ class NetworkBounds:
         logits, radius = found.logits, found.radius
         classes = np.argmax(logits, axis=1)
         _, upper = _reach(norm, bounds, x.shape[1:])
-        at_zero = np.max(logits, axis=1, keepdims=True) - np.asarray(logits, np.float64)
+        with np.errstate(invalid="ignore"):  # of logits that overflow
+            at_zero = np.max(logits, axis=1, keepdims=True) - np.asarray(logits, np.float64)
         at_zero = at_zero - least_margin
-        at_zero[np.arange(len(x)), classes] = np.inf
         of_classes = [np.zeros(logits.shape)[:0]]
         with double_precision():
             for part in self._prepared_parts(len(x), method):
@@ -255,9 +253,8 @@ class NetworkBounds:
                         below[i] = exact.bounds(eps[i], every_class=True)[0]
                     return below - least_margin
 
-                of_classes.append(
-                    largest_per_class(margins, at_zero[part], radius[part], upper=upper)
-                )
+                start = classes[part], at_zero[part], radius[part]
+                of_classes.append(largest_per_class(margins, *start, upper=upper))
         return per_class_of(np.concatenate(of_classes), radius, classes)
 
     def _prepared_parts(self, count: int, method: str) -> list[slice]:
@@ -403,6 +400,9 @@ class NetworkBounds:
         for by_rows in (lower_bounds_by_boxes, lower_bounds)[: 1 if method == "interval" else 2]:
             bounds_of_rows = by_rows(self.rules, perturbed, rows, relaxations)
             found = np.maximum(found, ops.convert_to_numpy(bounds_of_rows))
+        # A layer that only selects, such as a ReLU, leaves the flushing of its outputs to the next
+        # layer's bound. Behind the last layer there is none.
+        found = found - FLUSHED_MARGIN
         finite = np.asarray(_all_finite(relaxations.boxes))
         found = np.where(np.broadcast_to(finite, len(classes))[:, None], found, -np.inf)
         margins = np.full((len(classes), count), np.inf)

@@ -58,7 +58,9 @@ def choose(
         if norm in (pair[0], None) and method in (pair[1], "auto"):
             return pair
     known = ", ".join(map(str, pairs)) or "none"
+    asked = [] if norm is None else [f"norm={norm!r}"]
+    asked += [] if method == "auto" else [f"method={method!r}"]
     raise ValueError(
-        f"{name} has no certificate for norm={norm!r}, method={method!r}; "
+        f"{name} has no certificate{' for ' if asked else ''}{', '.join(asked)}; "
         f"it has (norm, method): {known}"
     )

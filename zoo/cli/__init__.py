@@ -53,8 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # TensorFlow writes its errors alone: among its warnings a short answer would be overlooked.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     print_any_character()
-    options = _parser().parse_args(arguments)
     try:
+        options, unknown = _parser().parse_known_args(arguments)
+        if unknown:  # argparse itself would print the usage of `zoo` in place of the command's
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         try:
             with repeating_lost_interruptions():
                 _print(options, *options.run(options))
@@ -106,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, command in commands().items():
         own = added.add_parser(name, help=command.SUMMARY, description=command.SUMMARY)
         own.add_argument("--json", action="store_true", help="print JSON")
-        own.set_defaults(run=command.run)
+        own.set_defaults(run=command.run, parser=own)
         command.add_arguments(own)
     return parser
 

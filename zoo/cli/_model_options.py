@@ -1,9 +1,10 @@
 """Options of commands that run models on images; functions that check and load what they name."""
 
 import argparse
+import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli import _own_model
@@ -30,6 +31,7 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
     parser.add_argument("name", nargs="+" if many else None, help=model)
     parser.add_argument(
         "--data",
+        metavar="IMAGES",
         help="image set, image file, folder of images, folder with one folder for each class, or "
         ".npz file (default: the model's test set)",
     )
@@ -65,6 +67,21 @@ def _norm(text: str) -> Norm:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def budget(text: str) -> Epsilon:
+    """The budget that a word behind ``--eps`` stands for.
+
+    The option takes every word up to the next option, so also a model's name that stands behind it.
+    The error says where to put the name.
+
+    Raises:
+        argparse.ArgumentTypeError: if the word is not a number or a fraction.
+    """
+    try:
+        return Epsilon(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; names stand before --eps") from error
+
+
 def add_eps(
     parser: argparse.ArgumentParser,
     *,
@@ -80,8 +97,10 @@ def add_eps(
     """
     parser.add_argument(
         "--eps",
+        type=budget,
         nargs="+" if many else None,
-        help=f"perturbation budget, such as 0.1 or 8/255 (default: {default})",
+        help=f"perturbation budget, such as 0.1 or 8/255{', after the name' if many else ''} "
+        f"(default: {default})",
     )
 
 
@@ -89,7 +108,7 @@ def check(
     options: argparse.Namespace,
     names: Sequence[str],
     *,
-    method: str = "auto",
+    method: str | None = "auto",
     attacks: Sequence["Attack"] = (),
     budgets: Mapping[str, Sequence[Epsilon]] | None = None,
     target: int | None = None,
@@ -103,7 +122,7 @@ def check(
     Args:
         options: parsed options, among them those that :func:`add_model_and_images` added.
         names: names of the models.
-        method: method of the certificate.
+        method: method of the certificate; None for a command that does not certify.
         attacks: the attacks that the models will be exposed to.
         budgets: perturbation budgets by name of the model.
         target: class that the images are to be taken for.
@@ -123,7 +142,7 @@ def check(
     for name, source in sources.items():
         _check_name(options, name)
         data.check(source)
-    if not (options.data and data.is_own(options.data)):
+    if not (options.data and data.is_own(options.data)) or data.is_npz(options.data):
         for option in ("resize", "classes"):
             if getattr(options, option):
                 raise ValueError(f"--{option} is for image files; give them with --data")
@@ -164,7 +183,7 @@ def _check_model(
     source: str,
     images: "ImageSet | None",
     norm: str | None,
-    method: str,
+    method: str | None,
     attacks: Sequence["Attack"],
     budgets: Sequence[Epsilon],
     target: int | None,
@@ -177,14 +196,17 @@ def _check_model(
     from zoo.utils import checks
 
     model = outline(name)
-    if model.certificates is not None:
-        norm, _ = choose(model.certificates, norm, method, model.kind)
+    if model.certificates and method is None:
+        norm = norm or model.certificates[0][0]
+    elif model.certificates is not None:
+        norm, _ = choose(model.certificates, norm, method or "auto", model.kind)
     for attack in attacks:
         checked_attack(attack, norm)
     if model.image_shape is None:
         return
     if images is not None:
-        checks.images(images.images, model.image_shape)
+        with _named(source):
+            checks.images(images.images, model.image_shape)
     elif not data.is_own(source) and data.DATASETS[source].image_shape != model.image_shape:
         raise ValueError(
             f"{name} takes images {model.image_shape}, but those of {source} are "
@@ -194,10 +216,20 @@ def _check_model(
         require_budget(eps, norm, model.image_shape)
     if model.num_classes is None:
         return
-    if images is not None and images.labels is not None and budgets:
-        checks.labels(images.labels, len(images.labels), model.num_classes)
+    if images is not None and images.labels is not None:
+        with _named(source):
+            checks.labels(images.labels, len(images.labels), model.num_classes)
     if target is not None:
-        checks.labels([target], 1, model.num_classes, "target")
+        checks.labels([target], 1, model.num_classes, "--target")
+
+
+@contextlib.contextmanager
+def _named(source: str) -> Iterator[None]:
+    """Errors about the images that a file holds begin with its name."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{source}: {error}") from error
 
 
 def add_csv(parser: argparse.ArgumentParser) -> None:
@@ -221,6 +253,7 @@ def models_and_images(
     Raises:
         TypeError, ValueError, OSError, zoo.ZooError: naming what cannot be loaded.
     """
+    from zoo.utils import checks
 
     sources = [options.data or _record(name, "--data").dataset for name in names]
     loaded: dict[tuple[str, ImageShape], ImageSet] = {}
@@ -237,6 +270,9 @@ def models_and_images(
             )
         model = _own_model.classifier(model, images, _valid_range(options))
         _require_classes(name, model, images)
+        if images.labels is not None:
+            with _named(images.name):
+                checks.labels(images.labels, len(images), model.num_classes)
         found.append((model, images))
     return found
 
@@ -296,11 +332,16 @@ def _require_classes(name: str, model: "CertifiedModel", images: "ImageSet") -> 
     if images.num_classes > model.num_classes or (
         images.num_classes != model.num_classes and not are_numbers
     ):
-        raise ValueError(
+        text = (
             f"{name} has {model.num_classes} classes, {images.name} has {images.num_classes}: "
-            f"{', '.join(images.class_names)}; call the folders by the numbers of the classes, "
-            "from 0 on, or give the names of all classes with --classes"
+            f"{', '.join(images.class_names)}"
         )
+        if images.num_classes < model.num_classes:
+            text += (
+                "; call the folders by the numbers of the classes, from 0 on, or give the names of "
+                "all classes with --classes"
+            )
+        raise ValueError(text)
 
 
 def add_attacks(parser: argparse.ArgumentParser, default: str) -> None:
@@ -323,15 +364,23 @@ def attacks_from(options: argparse.Namespace) -> tuple[str, ...]:
     return () if names == ("none",) else names
 
 
-def measured_eps(name: str) -> list[str]:
-    """The budgets at which a model was attacked, according to the catalog.
+def measured_eps(name: str, norm: str | None) -> list[str]:
+    """The budgets at which a model was attacked in a norm, according to the catalog.
+
+    Args:
+        name: name of the model.
+        norm: ``"linf"`` or ``"l2"``; None for the model's own.
 
     Raises:
         ValueError: if there are none; the message asks for ``--eps``.
     """
-    measured = [result.eps for result in _record(name, "--eps").metrics.attacked]
+    record = _record(name, "--eps")
+    norm = norm or record.norm
+    measured = [result.eps for result in record.metrics.attacked if result.norm == norm]
     if not measured:
-        raise ValueError(f"the catalog has no budget at which {name} was attacked; give --eps")
+        raise ValueError(
+            f"the catalog has no budget in {norm} at which {name} was attacked; give --eps"
+        )
     return list(dict.fromkeys(measured))
 
 

@@ -108,4 +108,10 @@ def classifier(
     if valid_range not in (None, (0.0, 1.0)):
         model = byte_inputs.from_unit_range(model, valid_range)
     few = images.take(8).images
-    return as_classifier(model, checks.images(few, few.shape[1:]))
+    try:
+        few = checks.images(few, few.shape[1:])
+    except ValueError as error:
+        raise ValueError(
+            f"{images.name}: {error}; --valid-range names another range of floats"
+        ) from error
+    return as_classifier(model, few)

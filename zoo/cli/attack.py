@@ -1,6 +1,7 @@
 """``zoo attack``."""
 
 import argparse
+import os
 from typing import Any
 
 from zoo.attacks.command_line import add_attack_flags, attack_from
@@ -26,9 +27,14 @@ SUMMARY = "Attack each image."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_images(parser)
     add_eps(parser, default="the smallest one that the model was measured at")
-    parser.add_argument("--save", help="write the attacked images to this .npz file")
     parser.add_argument(
-        "--target", type=int, help="class that the images are to be taken for (default: any other)"
+        "--save", metavar="FILE", help="write the attacked images to this .npz file"
+    )
+    parser.add_argument(
+        "--target",
+        type=int,
+        metavar="CLASS",
+        help="class that the images are to be taken for (default: any other)",
     )
     add_csv(parser)
     add_attack_flags(parser)
@@ -36,17 +42,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
     attack = attack_from(options)
-    eps = Epsilon(options.eps or measured_eps(options.name)[0])
+    eps = Epsilon(options.eps or measured_eps(options.name, options.norm)[0])
     if options.save:
         options.save = options.save.removesuffix(".npz") + ".npz"  # NumPy appends a missing .npz
         require_writable(options.save)
     if options.csv:
         require_writable(options.csv)
+        if options.save and os.path.realpath(options.csv) == os.path.realpath(options.save):
+            raise ValueError(f"--csv and --save would both write {options.save}")
     if options.target is not None:
         require_targeted(attack)
     check(
         options,
         [options.name],
+        method=None,
         attacks=[attack],
         budgets={options.name: [eps]},
         target=options.target,
@@ -102,8 +111,11 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         what = f"classified as {target}, but not before,"
     text = (
         f"{options.name} on {images.name}: {fooled.sum()} of {len(images)} images "
-        f"{what} under {options.attack} at eps {eps}\n\n{_images_table.text(table)}"
+        f"{what} under {options.attack} at eps {eps}"
     )
+    if wrong := int((before != labels).sum()) if target is None else 0:
+        text += f", {wrong} of them without an attack too"
+    text += f"\n\n{_images_table.text(table)}"
     try:
         if options.save:
             given: dict[str, Any] = {"x_test": x_adv}

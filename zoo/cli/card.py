@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from zoo.hub import catalog
-from zoo.hub.download import is_outside_catalog
+from zoo.hub.download import check, is_outside_catalog
 from zoo.utils.terminal import printable
 
 SUMMARY = "Print a model's card, as it is published."
@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
+    check(options.name)
     if is_outside_catalog(options.name):
         from zoo.hub.description import card_of
 

@@ -29,7 +29,12 @@ SUMMARY = "Prove a radius for each image."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_images(parser)
     add_eps(parser, many=True, default="those the model was measured at, in the summary")
-    parser.add_argument("--method", default="auto", help="method of the certificate")
+    parser.add_argument(
+        "--method",
+        default="auto",
+        help="method of the certificate, such as crown; zoo info NAME lists a model's methods "
+        "(default: the first one)",
+    )
     parser.add_argument(
         "--timeout",
         type=float,
@@ -45,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
-    budgets = [Epsilon(eps) for eps in options.eps or []]
+    budgets = options.eps or []
     if options.timeout is not None:
         checks.positive_number(options.timeout, "--timeout")
     if options.csv:
@@ -70,7 +75,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         "n": len(certificate),
         "clean": _clean(certificate, images),
         "budgets": summary,
-        **certificate.to_dict(),
+        **{key: value for key, value in certificate.to_dict().items() if key != "labels"},
         "label": None if images.labels is None else images.labels.tolist(),
         "file": images.files,
         "certified": {str(eps): certificate.certified(eps).tolist() for eps in budgets},

@@ -14,7 +14,6 @@ from zoo.cli._model_options import (
     models_and_images,
 )
 from zoo.cli._unfinished import Unfinished
-from zoo.epsilon import Epsilon
 from zoo.hub import catalog
 
 if TYPE_CHECKING:
@@ -27,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_images(parser, many=True)
     add_eps(parser, many=True, default="all that any of the models was measured at")
     add_attacks(parser, "none")
-    parser.add_argument("--plot", help="draw the certified-accuracy curves into this file")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw the certified-accuracy curves into this file"
+    )
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     from zoo.evaluation.plots import draw, require_drawable
 
     names = list(dict.fromkeys(options.name))
-    budgets = [Epsilon(eps) for eps in options.eps or []]
+    budgets = options.eps or []
     attacks = attacks_from(options)
     if options.plot:
         require_drawable(options.plot)

@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the accuracies of each class, their mean over the classes (balanced accuracy), "
         "and which classes the images may become",
     )
-    parser.add_argument("--plot", help="draw the certified-accuracy curve into this file")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw the certified-accuracy curve into this file"
+    )
     add_csv(parser)
     parser.add_argument(
         "--ray",
@@ -167,7 +169,7 @@ def _for_each_task(options: argparse.Namespace) -> dict[str, Any]:
 
 def _evaluation_settings(options: argparse.Namespace, name: str) -> dict[str, Any]:
     return {
-        "eps": [Epsilon(eps) for eps in options.eps or measured_eps(name)],
+        "eps": [Epsilon(eps) for eps in options.eps or measured_eps(name, options.norm)],
         "norm": options.norm,
         "attacks": attacks_from(options),
         "batch_size": options.batch_size,

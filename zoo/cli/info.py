@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from zoo.hub import catalog
-from zoo.hub.download import is_outside_catalog
+from zoo.hub.download import check, is_outside_catalog
 
 SUMMARY = "Show everything that is known about a model."
 
@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
+    check(options.name)
     if is_outside_catalog(options.name):
         from zoo.hub.description import describe
 

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from zoo.cli._model_options import budget
 from zoo.cli._unfinished import Unfinished
 from zoo.errors import PublishError
 
@@ -32,16 +33,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sample",
         type=int,
+        metavar="N",
         default=100,
         help="number of test images to measure (default: %(default)s)",
     )
     parser.add_argument(
         "--data",
+        metavar="IMAGES",
         help="image set or .npz file to measure on (default: the test set of a model in the "
         "catalog; other models are not measured)",
     )
     parser.add_argument(
-        "--eps", nargs="+", default=[], help="budgets to measure, for a model that is your own"
+        "--eps",
+        type=budget,
+        nargs="+",
+        default=[],
+        help="budgets to measure, for a model that is your own",
     )
     parser.add_argument("--license", help="licence of a model that is your own, such as mit")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")

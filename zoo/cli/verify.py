@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from zoo.cli._unfinished import Unfinished
-from zoo.errors import DownloadError
+from zoo.errors import DownloadError, IntegrityError
 from zoo.hub import catalog
 
 SUMMARY = "Check the files of all models that are here, or of one, and load them."
@@ -19,15 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> tuple[Any, str]:
     from zoo.hub import download, loading
 
+    if options.name and download.is_outside_catalog(options.name):
+        raise ValueError(
+            f"zoo verify takes names of the catalog, not {options.name!r}; zoo info describes a "
+            "folder or a model on the Hub"
+        )
     records = [catalog.info(options.name)] if options.name else catalog.list_models()
     names: list[str] = []
     missing: dict[str, str] = {}
-
-    def verified() -> tuple[Any, str]:
-        lines = [f"{name}: files as published, loads" for name in names]
-        lines += [f"{name}: not here; {where}" for name, where in missing.items()]
-        return {"verified": names, "missing": missing}, "\n".join(lines)
-
+    failures: dict[str, Exception] = {}
     for record in records:
         try:
             # A model that is asked for by name is fetched from the Hub if need be.
@@ -39,9 +39,17 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
             on_hub = f"`zoo download {record.name}` fetches it from the Hub"
             missing[record.name] = on_hub if record.available == "hub" else str(error)
         except Exception as error:
-            if not names:
+            if options.name:
                 raise
-            raise Unfinished(*verified(), error) from error
+            failures[record.name] = error
         else:
             names.append(record.name)
-    return verified()
+    damaged = {name: str(error) for name, error in failures.items()}
+    lines = [f"{name}: files as published, loads" for name in names]
+    lines += [f"{name}: not here; {where}" for name, where in missing.items()]
+    lines += [f"{name}: damaged; {reason}" for name, reason in damaged.items()]
+    result = {"verified": names, "missing": missing, "damaged": damaged}
+    if failures:
+        failure = IntegrityError(f"damaged: {', '.join(failures)}")
+        raise Unfinished(result, "\n".join(lines), failure) from next(iter(failures.values()))
+    return result, "\n".join(lines)

@@ -40,10 +40,10 @@ def load(
     library; the labels may be missing.
 
     Image files can be one image, a folder of images, or a folder with one folder for each class.
-    The labels of the last are the numbers that the folders are called by, or else the places of
-    the folders' names in alphabetical order, as Keras counts them. Where a folder has folders such
-    as ``train`` and ``test``, ``split`` names the one to read. An image of three channels that the
-    set needs as one becomes gray, and a gray one gets three equal channels.
+    If all folders of the classes are called by numbers, these are the labels. Otherwise the labels
+    count the folders in alphabetical order, as Keras does. Where a folder has folders such as
+    ``train`` and ``test``, ``split`` names the one to read. If ``image_shape`` has one channel,
+    colour images become gray; if it has three, gray images get three equal channels.
 
     Args:
         name: a key of ``zoo.data.DATASETS``, or the path of an ``.npz`` file, of an image file, or
@@ -61,8 +61,9 @@ def load(
 
     Raises:
         TypeError: if the name is neither text nor a path.
-        ValueError: for an unknown set or split, a file without the arrays, and an image file that
-            cannot be read or has another shape, naming it.
+        ValueError: for an unknown set or split, a file without the arrays, an image file that
+            cannot be read or has another shape, naming it, and for ``resize`` or ``class_names``
+            where there are no image files.
         FileNotFoundError: if the file does not exist.
         RuntimeError: if the set is not on this machine and cannot be downloaded.
 
@@ -72,10 +73,11 @@ def load(
         (500, 8, 8, 1)
     """
     check(name)
+    name = os.path.expanduser(name)
+    shape = None if image_shape is None else tuple(int(n) for n in image_shape)
+    if shape is not None and len(shape) != 3:
+        raise ValueError(f"image_shape must be (height, width, channels), got {shape}")
     if _is_image_path(name):
-        shape = None if image_shape is None else tuple(int(n) for n in image_shape)
-        if shape is not None and len(shape) != 3:
-            raise ValueError(f"image_shape must be (height, width, channels), got {shape}")
         form = image_files.Form(shape, resize, class_names)
         return image_files.load(pathlib.Path(name), split, form)
     for argument, given in {"resize": resize, "class_names": class_names}.items():
@@ -83,8 +85,11 @@ def load(
             raise ValueError(f"{argument} is for image files, not for {name}")
     if is_npz(name):
         _require_split(split, npz.SPLITS)
-        return npz.load(pathlib.Path(name), split)
-    dataset = DATASETS[str(name)]
+        images = npz.load(pathlib.Path(name), split)
+        _require_shape(name, images.images.shape[1:], shape)
+        return images
+    dataset = DATASETS[name]
+    _require_shape(name, dataset.image_shape, shape)
     _require_split(split, dataset.splits)
     if dataset.load is not None:
         images, labels = dataset.load(split)
@@ -104,6 +109,11 @@ def load(
     )
 
 
+def _require_shape(name: str, found: Sequence[int], wanted: Sequence[int] | None) -> None:
+    if wanted not in (None, found):
+        raise ValueError(f"the images of {name} have the shape {found}, not {wanted}")
+
+
 def check(name: str | os.PathLike[str]) -> None:
     """Raise if there is no image set of this name; nothing is loaded.
 
@@ -120,6 +130,7 @@ def check(name: str | os.PathLike[str]) -> None:
             f"name must be that of an image set ({', '.join(known_names())}) or the path of an "
             f".npz file, an image or a folder of images, got {name!r}"
         )
+    name = os.path.expanduser(name)
     if is_npz(name) or image_files.is_image_file(pathlib.Path(name)):
         if not pathlib.Path(name).is_file():
             raise FileNotFoundError(f"no such data file: {name}")

@@ -17,7 +17,7 @@ _SHOWN = 40
 _SIDE = 64
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ImageSet:
     """Images and, where they are known, their labels.
 
@@ -31,6 +31,11 @@ class ImageSet:
         num_classes: number of classes; 0 if there are no labels.
         files: names of the files of the images; None if the set does not come from image files.
         class_names: names of the classes, in their order; None if they have only numbers.
+
+    Examples:
+        >>> import zoo
+        >>> zoo.data.load("digits", "test").take(3)
+        ImageSet('digits/test', 3 images 8 × 8 × 1 float32, 10 classes)
     """
 
     name: str
@@ -71,7 +76,16 @@ class ImageSet:
     def to_tf_data(
         self, batch_size: int, *, shuffle: bool = False, seed: int = 0
     ) -> "tf.data.Dataset":
-        """The set as a batched ``tf.data.Dataset`` of (float images in [0, 1], labels)."""
+        """The set as a batched ``tf.data.Dataset`` of (float images in [0, 1], labels).
+
+        Args:
+            batch_size: images in each batch.
+            shuffle: whether each pass has a new order.
+            seed: seed of the orders.
+
+        Raises:
+            ValueError: if the set has no labels.
+        """
         import tensorflow as tf
 
         from zoo.utils import checks
@@ -84,6 +98,12 @@ class ImageSet:
 
     def take(self, first: int, last: int | None = None) -> "ImageSet":
         """The first ``first`` images; with ``last``, the images ``first`` to ``last − 1``.
+
+        Args:
+            first, last: numbers of images, not negative. A set that has fewer gives what it has.
+
+        Returns:
+            :class:`ImageSet`.
 
         Raises:
             ValueError: if a number is negative.

@@ -2,6 +2,7 @@
 
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -56,7 +57,7 @@ def load(path: pathlib.Path, split: str) -> ImageSet:
         try:
             images = arrays[found[0]]
             labels = arrays[found[1]] if found[1] in names else None
-        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{path} cannot be read: {error}") from error
     images = images[..., None] if images.ndim == 3 else images
     # One-hot rows tell how many classes there are, even if the last ones have no image.

@@ -53,7 +53,8 @@ def evaluate(
         model: a :class:`zoo.models.CertifiedModel`; or another Keras classifier that
             :func:`zoo.certify` takes, of images in [0, 1], which may end in a softmax.
         x: images as :meth:`zoo.models.CertifiedModel.certify` takes them: an array, or a data set,
-            which gives the labels too.
+            which gives the labels too. Models of the zoo take uint8 as well; for another Keras
+            model, images must be floats in [0, 1].
         y: labels ``(n,)`` or ``(n, 1)``, or one-hot rows ``(n, classes)``. None if ``x`` gives
             them.
         eps: budget or list of budgets: numbers, or strings such as ``"8/255"``.
@@ -63,25 +64,37 @@ def evaluate(
         method: method of the certificate, or ``"auto"``: see ``model.certificates``.
         params: ``{attack: {parameter: value}}``, parameters of the attacks that are given by name.
         batch_size, seed, verbose: as for ``certify`` and ``attack``.
-        nearest: True looks for the nearest flip of each image too, see
-            :func:`zoo.attacks.nearest`: the certificate's ``nearest`` has the distances of the
-            nearest ones that any attack found, and the report their median over the radius.
+        nearest: True also looks for the nearest image that is classified otherwise, see
+            :func:`zoo.attacks.nearest`. The certificate's ``nearest`` is the distance of the
+            nearest one that any attack found, and the report's ``nearest_over_radius`` the median
+            of this distance divided by the radius.
         per_class: True asks for the certificate's ``per_class``, as for ``certify``, so that
             ``report.by_class().confusion(eps)`` tells which classes can become which.
         spare_certified: names of attacks that leave out the images whose radius is proven to be
-            the budget or more. No attack can fool those, so the accuracy is the same and slow
+            above the budget. No attack can fool those, so the accuracy is the same and slow
             attacks save most of their time; but these attacks then do not test the certificate.
         radii: False decides only whether images are certified at ``eps``, see
             :meth:`zoo.models.CertifiedModel.certify`. That saves time where a radius is searched
-            for; but the report then has no radii, and no curve.
+            for; but the report then has no radii, and no curve. It does not go together with
+            ``nearest=True``, and ``per_class=True`` computes radii in any case.
 
     Returns:
         :class:`RobustnessReport`.
 
     Raises:
         TypeError, ValueError: naming the argument that is wrong, before anything is measured.
+        zoo.UnsupportedLayerError: naming the first layer without bounds.
+        NotImplementedError: if the backend has no such attack, or is neither TensorFlow nor JAX.
+        RuntimeError: in a process that was forked after the backend had been used.
         zoo.SoundnessError: if an attack changed a prediction within its certified radius, naming
             the image's index.
+
+    Examples:
+        >>> import zoo
+        >>> model, test = zoo.load("lc-lmt-digits"), zoo.data.load("digits", "test").take(50)
+        >>> report = zoo.evaluate(model, test, eps=0.1, attacks="fgsm")
+        >>> report.clean >= report.rows[0]["attacked"]["fgsm"] >= report.rows[0]["certified"] > 0.8
+        True
     """
     return report_of(
         outcome_of(

@@ -104,7 +104,7 @@ class Comparison:
         return self.table().to_frame()
 
     def to_latex(self) -> str:
-        r"""The table in LaTeX, which needs ``\\usepackage{booktabs}``."""
+        r"""The table in LaTeX, which needs ``\usepackage{booktabs}``."""
         return self.table().to_latex()
 
     def __str__(self) -> str:

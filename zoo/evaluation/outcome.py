@@ -1,7 +1,6 @@
 """The result of an evaluation for each image: its certificate, and the attacks that fooled it."""
 
 import dataclasses
-import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +94,7 @@ def outcome_of(
         label: checked_attack(chosen, norm_of_attacks, model=model)
         for label, chosen in _labelled(attacks_of(attacks, params)).items()
     }
-    _require_seed(seed)
+    seed = checks.not_negative_integer(seed, "seed")
     for budget in budgets if by_label and norm_of_attacks else []:
         require_budget(budget, norm_of_attacks, model.image_shape)
     notes = dict.fromkeys(note for chosen in by_label.values() for note in chosen.notes(model))
@@ -122,8 +121,6 @@ def outcome_of(
                 certificate.prediction,
                 norm=certificate.norm,
                 batch_size=batch_size,
-                seed=seed,
-                first=first,
                 verbose=verbose,
             )
             advance()
@@ -294,11 +291,3 @@ def _spared(labels: Iterable[str], attacks: Mapping[str, Any]) -> tuple[str, ...
     if unknown:
         raise ValueError(f"spare_certified names {unknown}, which are not among {list(attacks)}")
     return labels
-
-
-def _require_seed(seed: Any) -> None:
-    message = f"seed must be a non-negative integer, got {seed!r}"
-    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
-        raise TypeError(message)
-    if seed < 0:
-        raise ValueError(message)

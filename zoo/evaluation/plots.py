@@ -31,7 +31,7 @@ def require_drawable(path: Path) -> None:
     """
     require_writable(path)
     ending = pathlib.Path(path).suffix.removeprefix(".").lower()
-    if ending and ending not in FORMATS:  # without an ending, matplotlib appends one
+    if ending and ending not in FORMATS:  # without an ending, the file is a PNG
         raise ValueError(f"cannot draw {path}: the ending must be one of {', '.join(FORMATS)}")
 
 

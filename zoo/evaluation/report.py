@@ -34,9 +34,10 @@ class RobustnessReport:
         fooled: per budget a pair of the :class:`zoo.epsilon.Epsilon` and a dictionary of attack to
             bool array ``(n,)``: where the attacked image is classified other than its label.
         notes: what a reader of the numbers has to know, such as a loss that was replaced.
-        nearest_over_radius: median of the nearest known flip over the certified radius, of all
-            images with a radius; ``inf`` if no flip is known for half of them, NaN if there is no
-            radius, and None unless the flips were asked for.
+        nearest_over_radius: the median, over all images with a positive radius, of the distance of
+            the nearest known misclassified image divided by the radius; ``inf`` if no such image
+            is known for half of them, NaN if no radius is positive, and None unless
+            ``nearest=True`` was given.
     """
 
     n: int
@@ -51,7 +52,7 @@ class RobustnessReport:
     nearest_over_radius: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers in JSON's types, None in place of NaN."""
+        """The numbers in JSON's types, with None in place of NaN and of an infinite ratio."""
         numbers = {
             "n": self.n,
             "norm": self.norm,

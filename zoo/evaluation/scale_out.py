@@ -91,6 +91,9 @@ def evaluate(
 
     Examples:
         ```python
+        import zoo
+        from zoo.evaluation.scale_out import Job, evaluate
+
         digits = zoo.data.load("digits", "test")
         model = zoo.load("linf-dist-digits")
         job = Job("linf-dist-digits", model, digits.images, digits.labels, {"eps": [0.1]})

@@ -17,7 +17,6 @@ from zoo.hub.golden import TOLERANCE
 from zoo.hub.records import Record
 from zoo.typing import Path
 from zoo.utils import checks
-from zoo.utils.json_text import json_text
 
 # By how many standard deviations the accuracy on a sample may differ from that on all images.
 _SIGMAS = 4.0
@@ -191,7 +190,11 @@ def _check_numbers(measured: dict[str, Any], record: Record) -> None:
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
-    """Load a checkpoint folder and measure it; the request is all that this process is given."""
+    """Load a checkpoint folder and measure it; the request is all that this process is given.
+
+    Raises:
+        zoo.AuditError: if a logit is NaN or infinite.
+    """
     from zoo import data
     from zoo.evaluation import evaluate
     from zoo.hub import checkpoint, golden
@@ -199,6 +202,8 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 
     use_float32_products()
     model = checkpoint.load(request["folder"])
+    if not all(math.isfinite(value) for row in golden.logits(model) for value in row):
+        raise AuditError("the model's logits are not finite, so it classifies nothing")
     expected = request["golden"]
     measured = {
         "golden difference": None if expected is None else golden.difference(model, expected),
@@ -244,4 +249,5 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Used by zoo.hub.audit.audit only.")
     parser.add_argument("request")
-    print(json_text(measure(json.loads(parser.parse_args().request))))
+    # Unlike standard JSON, this keeps NaN and infinity, which the checks have to see.
+    print(json.dumps(measure(json.loads(parser.parse_args().request))))

@@ -95,6 +95,12 @@ def info(name: str) -> Record:
     Raises:
         TypeError: if the name is not text.
         zoo.UnknownModelError: if there is no such checkpoint; the message has the closest names.
+
+    Examples:
+        >>> import zoo
+        >>> record = zoo.info("linf-dist-digits")
+        >>> record.dataset, record.norm
+        ('digits', 'linf')
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be a catalog name, as in zoo.list_models(), got {name!r}")

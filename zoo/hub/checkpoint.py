@@ -73,7 +73,6 @@ def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> Non
             "@keras.saving.register_keras_serializable()"
         )
     folder = pathlib.Path(folder).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
     arguments = model.get_config()
     try:
         allowed_classes.require_allowed(arguments)
@@ -87,6 +86,7 @@ def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> Non
     }
     bare = type(model).from_config(arguments)
     bare.set_weights(model.get_weights())
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
         partial = pathlib.Path(partial)
         bare.save_weights(partial / "plain.weights.h5")
@@ -160,6 +160,16 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
     return model
 
 
+def require_readable(folder: Path) -> None:
+    """Raise unless a folder holds both files of a checkpoint; the model is not built.
+
+    Raises:
+        CheckpointError: naming the file and what is wrong with it.
+    """
+    read_config(folder)
+    _shapes_in(pathlib.Path(folder) / WEIGHTS)
+
+
 def _registered(
     folder: pathlib.Path, kind: type["CertifiedModel"], stored: dict[str, Any]
 ) -> Mapping[str, type]:
@@ -227,8 +237,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder} is no checkpoint: it has no {CONFIG}") from None
     except NotADirectoryError:
         raise CheckpointError(
-            f"{folder} is a file, not a checkpoint folder; zoo.save(zoo.load({str(folder)!r}), "
-            "folder) makes one of a .keras file"
+            f"{folder} is a file, not a checkpoint folder; if it is a .keras file of a model of "
+            f"the zoo, zoo.save(zoo.load({os.path.join('.', folder)!r}), folder) makes one of it"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error

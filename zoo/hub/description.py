@@ -84,8 +84,12 @@ def describe(
             folder.
         revision, cache_dir, local_files_only: as for :func:`zoo.load`.
 
+    Returns:
+        :class:`Description`.
+
     Raises:
-        ValueError, zoo.CheckpointError: if the address is malformed, or it is no checkpoint.
+        TypeError, ValueError: if the name is no text or path, or the address is malformed.
+        zoo.UnknownModelError, zoo.CheckpointError: if it is no checkpoint.
         zoo.DownloadError: naming the file and why it could not be fetched.
 
     Examples:

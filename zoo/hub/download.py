@@ -59,6 +59,7 @@ def fetch(
 
     Raises:
         TypeError: naming the argument that has the wrong type.
+        ValueError: if a name that begins as one on the Hub is malformed.
         zoo.UnknownModelError: if the catalog does not have the name.
         zoo.CheckpointError: if the folder does not exist.
         zoo.DownloadError: naming the file and why it could not be fetched.
@@ -74,6 +75,8 @@ def fetch(
         repo, own_revision = hub
         revision = revision or own_revision
         return from_hub(repo, revision, None, cache_dir, local_files_only, verify)
+    if explicit and revision is not None:
+        raise ValueError(f"revision is for models on the Hub; {name} is on this machine")
     if explicit:
         return pathlib.Path(name).expanduser()
     record = catalog.info(name)
@@ -83,6 +86,8 @@ def fetch(
             for file in record.files:
                 check_file(shipped / file.path, file.size, file.sha256)
         return shipped
+    if record.hub is None and revision is not None and shipped.is_dir():
+        raise DownloadError(f"{name} is not on the Hub, so that it has no revision {revision!r}")
     if record.hub is None:
         raise DownloadError(
             f"{name} is not in {catalog.WEIGHTS} and has not been published on the Hub; "

@@ -44,7 +44,8 @@ def load(
             fine-tuning; the certificate stays valid. None keeps the pretrained head.
         overrides: constructor arguments of the model that replace the stored ones. ``epsilon`` is
             the budget that ``fit`` trains for: choose it for your images, because the stored one
-            was chosen for others. ``fit`` warns if it certifies few of them.
+            was chosen for others. If ``num_classes`` is given and ``epsilon`` is not, ``fit`` warns
+            if it certifies less than half of the images that are classified correctly.
 
     Returns:
         A :class:`zoo.models.CertifiedModel`, which is a :class:`keras.Model`.
@@ -54,7 +55,8 @@ def load(
             names.
         zoo.DownloadError, zoo.IntegrityError, zoo.CheckpointError: naming the file and what is
             wrong with it.
-        TypeError, ValueError: naming the argument that is wrong.
+        TypeError, ValueError: naming the argument that is wrong, or ``keras.config.floatx()`` if it
+            is not float32.
         NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
         RuntimeError: in a process that was forked after the backend had been used.
 
@@ -77,6 +79,9 @@ def load(
     )
     require_backend()
     require_own_process()
+    from zoo.ops.precision import require_float32_arrays
+
+    require_float32_arrays()
     if name is not None:
         overrides["name"] = name
     stored_as = (

@@ -62,7 +62,10 @@ def outline_of(stored: dict[str, Any], dataset: data.Dataset | None = None) -> O
     """
     kind = stored["class"].rpartition(">")[2]
     arguments: dict[str, Any] = stored["config"]
-    shape, classes = arguments.get("image_shape"), arguments.get("num_classes")
+    # A model that wraps a network of the zoo holds them among the arguments of that network.
+    inner = arguments.get("network")
+    sizes = {**inner, **arguments} if isinstance(inner, dict) else arguments
+    shape, classes = sizes.get("image_shape"), sizes.get("num_classes")
     if dataset is not None:
         shape, classes = dataset.image_shape, dataset.num_classes
     return Outline(

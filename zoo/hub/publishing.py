@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo import data as image_sets
-from zoo.epsilon import Epsilon
+from zoo.epsilon import budgets_of
 from zoo.errors import PublishError, ZooError
 from zoo.hub import audit, catalog, download, own_card, own_model, upload
 from zoo.hub.card import card
@@ -70,14 +70,17 @@ def publish(
             is not in the catalog.
 
     Returns:
-        Dictionary: ``name``, ``repo_id``, ``revision`` (None after a dry run), ``pinned``,
-        ``files`` with their sizes, and what the ``audit`` measured.
+        Dictionary: ``name``, ``repo_id``, ``revision`` (None after a dry run), ``pinned`` (bool:
+        whether the catalog now names this revision), ``files`` with their sizes, and what the
+        ``audit`` measured.
 
     Raises:
         zoo.UnknownModelError: if the catalog does not have the name.
         TypeError, ValueError, FileNotFoundError: naming the argument that is wrong.
         zoo.CheckpointError: naming the file or folder, and what is wrong with it.
-        zoo.AuditError, zoo.IntegrityError: naming what does not agree. Nothing has been sent.
+        zoo.AuditError: naming what does not agree. Nothing has been sent.
+        zoo.IntegrityError: naming a file that is not as expected, before anything is sent or when
+            the uploaded files are compared. The revision has not been pinned.
         zoo.PublishError: if there is no token, or naming what the Hub refused.
         zoo.DownloadError: if the uploaded files cannot be downloaded again. The revision has not
             been pinned.
@@ -94,8 +97,7 @@ def publish(
     checks.positive_integer(sample, "sample")
     if data is not None:
         image_sets.check(data)
-    several: Any = eps if isinstance(eps, (list, tuple)) else [eps]
-    budgets = [str(Epsilon(budget)) for budget in several]
+    budgets = [str(budget) for budget in budgets_of(eps)]
     if _is_catalog_name(model):
         record = catalog.info(str(model))
         if budgets or license is not None:
@@ -103,9 +105,14 @@ def publish(
         repo = _repository(to, record.name)
         token = None if dry_run else _require_access(pins=True)
         return _publish_record(record, repo, private, dry_run, sample, data, token)
-    if isinstance(model, str) and model.startswith("hf://"):
-        raise ValueError(f"{model} is on the Hub already")
+    if isinstance(model, (str, os.PathLike)):
+        if download.hub_address(model):
+            raise ValueError(f"{model} is on the Hub already")
+        model = os.path.expanduser(model)
     own_model.check(model)
+    own_text = _card_of_folder(model)
+    if license is not None and own_text is not None:
+        raise ValueError(f"license is for a new card, but {model} has a {CARD}; name it there")
     if budgets and data is None:
         raise ValueError("eps is for accuracies, which need data: an image set or an .npz file")
     repo = _repository(to, _name_of(model))
@@ -114,9 +121,8 @@ def publish(
         golden = own_model.stage(model, stage)
         measured = audit.audit_own(stage, golden=golden, sample=sample, data=data, eps=budgets)
         text = own_card.own_card(repo, measured, license)
-        if isinstance(model, (str, os.PathLike)) and pathlib.Path(model, CARD).is_file():
-            text = pathlib.Path(model, CARD).read_text(encoding="utf-8")
-            text = own_card.with_address(text, repo, measured)
+        if own_text is not None:
+            text = own_card.with_address(own_text, repo, measured)
         (stage / CARD).write_text(text, encoding="utf-8", newline="\n")
         revision = None if dry_run else _upload(stage, repo, private, token)
         return _result(repo.partition("/")[2], repo, revision, stage, measured)
@@ -275,6 +281,13 @@ def _is_catalog_name(model: object) -> bool:
     if not isinstance(model, str):
         return False
     return not (download.is_outside_catalog(model) or own_model.is_keras_file(model))
+
+
+def _card_of_folder(model: object) -> str | None:
+    """The text of the card that a model's folder has already; None if there is none."""
+    if not isinstance(model, (str, os.PathLike)) or not pathlib.Path(model, CARD).is_file():
+        return None
+    return pathlib.Path(model, CARD).read_text(encoding="utf-8")
 
 
 def _name_of(model: object) -> str | None:

@@ -99,8 +99,9 @@ class NearestFlips:
     """How near certified radii are to the nearest images that are known to be classified otherwise.
 
     Attributes:
-        median: of the distance of the nearest known flip over the certified radius, of all images
-            with a radius; None if no flip is known for half of them.
+        median: the median, over all images with a positive radius, of the distance of the nearest
+            known image with another answer divided by the radius; None if no such image is known
+            for half of them.
         n: number of test images.
     """
 
@@ -404,7 +405,7 @@ class Records(list[Record]):
         )
 
     def to_latex(self) -> str:
-        r"""The tables in LaTeX, one below the other; they need ``\\usepackage{booktabs}``."""
+        r"""The tables in LaTeX, one below the other; they need ``\usepackage{booktabs}``."""
         return "\n\n".join(f"% {title}\n{table.to_latex()}" for title, table in self._tables())
 
     def to_frame(self) -> Any:

@@ -31,6 +31,9 @@ class EqualizedDense(keras.layers.Layer):
     Returns:
         Tensor of shape ``(batch, …, units)``.
 
+    Raises:
+        ValueError: when the layer is built, if the last dimension of the inputs is not known.
+
     Examples:
         >>> import numpy as np, zoo
         >>> layer = zoo.layers.EqualizedDense(3)

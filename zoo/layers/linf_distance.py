@@ -124,6 +124,10 @@ class LinfDistance(DistanceNeurons):
     Returns:
         Tensor of shape ``(batch, …, units)``.
 
+    Raises:
+        ValueError: if ``p`` is below 2 or the implementation is unknown; when the layer is built,
+            if the last dimension of the inputs is not known.
+
     Examples:
         >>> import numpy as np, zoo
         >>> layer = zoo.layers.LinfDistance(3)
@@ -200,6 +204,16 @@ class NearIdentity(keras.initializers.Initializer):
 
     Args:
         seed: integer, or None for a random seed.
+
+    Call arguments:
+        shape: ``(units, inputs)``, as the kernels of :class:`LinfDistance` have it.
+        dtype: of the kernel.
+
+    Examples:
+        >>> import zoo
+        >>> kernel = zoo.layers.NearIdentity(seed=0)((4, 2))
+        >>> float(kernel[0, 0]), float(kernel[3, 1])
+        (-10.0, -10.0)
     """
 
     def __init__(self, seed: int | None = None) -> None:

@@ -28,6 +28,9 @@ class MeanShift(keras.layers.Layer):
     Returns:
         Tensor of the shape of ``inputs``.
 
+    Raises:
+        ValueError: if ``momentum`` does not lie in [0, 1).
+
     Examples:
         >>> import numpy as np, zoo
         >>> layer = zoo.layers.MeanShift()

@@ -38,6 +38,9 @@ class NormPooling2D(FixedSettings, NonexpansiveOperation):
     Returns:
         Tensor of shape ``(batch, new height, new width, channels)``, as with Keras's poolings.
 
+    Raises:
+        ValueError: if an argument is unknown or out of range.
+
     Examples:
         >>> import numpy as np, zoo
         >>> image = np.array([[3.0, 0.0], [0.0, 4.0]], "float32").reshape(1, 2, 2, 1)

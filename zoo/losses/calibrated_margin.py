@@ -15,7 +15,7 @@ from zoo.typing import Scalar, Tensor
 
 @keras.saving.register_keras_serializable(package="zoo")
 class CalibratedMargin(LipschitzLoss):
-    """Cross-entropy of distances to the decision boundary, whose slope ε and p choose, not K.
+    """Cross-entropy of certified distances to the decision boundary, with a slope set by ε and p.
 
     With ``L_j`` for the Lipschitz constant of ``f_j − f_y``, ``(f_y − f_j) / L_j`` is a certified
     distance. The loss is the cross-entropy of the scores ``z_j = (f_j − f_y) / (L_j σ) + ε/σ`` for

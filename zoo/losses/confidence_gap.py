@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from zoo.losses.worst_case import as_number, own_class
@@ -57,7 +58,9 @@ class ConfidenceGap(keras.losses.Loss):
         for value, argument in ((gamma, "gamma"), (omega, "omega")):
             if not value >= 0:
                 raise ValueError(f"{argument} must not be negative, got {value!r}")
-        self.u, self.v, self.z = u, v, z
+        # A loss that is loaded from a file gets its scales as a list.
+        self.u = np.asarray(u, "float32") if isinstance(u, (list, tuple)) else u
+        self.v, self.z = v, z
         self.gamma, self.omega = gamma, omega
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:

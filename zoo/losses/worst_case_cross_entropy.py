@@ -26,6 +26,10 @@ class WorstCaseCrossEntropy(keras.losses.Loss):
         y_true: integer labels ``(batch,)``.
         y_pred: logits ``(batch, classes)``, each 1-Lipschitz in the image.
 
+    Raises:
+        ValueError: if ``epsilon`` is not positive; when the loss is called, for labels of another
+            shape than ``(batch,)`` or ``(batch, 1)``.
+
     Examples:
         >>> import numpy as np, zoo
         >>> loss = zoo.losses.WorstCaseCrossEntropy(epsilon=0.25)

@@ -13,7 +13,9 @@ from zoo.typing import Scalar, Tensor
 class WorstCaseHinge(keras.losses.Loss):
     """``max(0, max_j f_j − f_y + 2ε)`` over the classes ``j ≠ y``.
 
-    If the logits are 1-Lipschitz, the loss is 0 exactly if the image is certified at ε.
+    The loss is 0 if and only if the label's logit exceeds every other one by at least 2ε. If the
+    logits are 1-Lipschitz, the image is then classified as its label under every perturbation below
+    ε.
 
     Args:
         epsilon: positive, the perturbation budget in units of the [0, 1] image; a number, or a
@@ -21,8 +23,12 @@ class WorstCaseHinge(keras.losses.Loss):
         reduction, name: as for every Keras loss.
 
     Call arguments:
-        y_true: integer labels ``(batch,)``.
+        y_true: integer labels ``(batch,)`` or ``(batch, 1)``.
         y_pred: logits ``(batch, classes)``, each 1-Lipschitz in the image.
+
+    Raises:
+        ValueError: if ``epsilon`` is not positive; when the loss is called, for labels of another
+            shape.
 
     Examples:
         >>> import numpy as np, zoo

@@ -22,7 +22,10 @@ _TRAINING: contextvars.ContextVar[bool] = contextvars.ContextVar("training", def
 
 @keras.saving.register_keras_serializable(package="zoo")
 class CertifiedAccuracy(keras.metrics.Mean):
-    """Fraction of images that are classified as their label, provably for any perturbation.
+    """Fraction of images that are classified as their label, provably for perturbations of ``eps``.
+
+    The norm of the perturbations is that of the model's certificate: ℓ∞ for
+    :class:`zoo.models.LinfDistNet`, L2 for the others.
 
     ``compile(metrics=["accuracy", zoo.metrics.CertifiedAccuracy("8/255")])`` measures it in
     ``evaluate`` and on the validation data of ``fit``: the entry is named ``certified_8/255``, and
@@ -33,7 +36,7 @@ class CertifiedAccuracy(keras.metrics.Mean):
     other logits in training than those that are certified.
 
     A certificate is a function of the logits for :class:`zoo.models.LinfDistNet` (by
-    ``"lipschitz"``, whose radii are below those of ``certify``), for
+    ``"lipschitz"``, whose radii are at most those of ``certify``), for
     :class:`zoo.models.L2NonexpansiveNet`, and for :class:`zoo.models.LipschitzMarginNet`. The value
     is at most that of ``certify``. For :class:`zoo.models.LinfDistMLP`,
     :class:`zoo.models.CurvatureNet`, :class:`zoo.models.DoubleBackpropNet` and ordinary Keras
@@ -72,6 +75,9 @@ class CertifiedAccuracy(keras.metrics.Mean):
     def prepare(self, num_classes: int) -> None:
         """Make the variable that holds the certificate; ``compile`` of a model calls this.
 
+        Args:
+            num_classes: number of classes of the model.
+
         Raises:
             ValueError: if the metric belongs to a model with another number of classes.
         """
@@ -91,7 +97,7 @@ class CertifiedAccuracy(keras.metrics.Mean):
         Models of the zoo do this by themselves at the beginning of each evaluation.
 
         Args:
-            certificate: of the model, with the weights that it has now.
+            certificate: the model's ``logit_certificate()``, computed from its current weights.
         """
         gaps = certificate.required_gaps(self.eps)
         self.prepare(len(gaps))

@@ -149,7 +149,13 @@ def as_classifier(model: Any, x: Any = None) -> CertifiedModel:
     found = logit_network(model)  # with the weights that the model has now
     settings = settings_of(model) if model.built else None
     known = vars(model).get("_zoo_classifier")
-    if known is None or settings is None or known.settings != settings:
+    other_size = (
+        known is not None
+        and x is not None
+        and not _is_functional(model)
+        and tuple(x.shape[1:]) != known.classifier.image_shape
+    )
+    if known is None or settings is None or known.settings != settings or other_size:
         classifier = _classifier(model, found, x)
         known = types.SimpleNamespace(settings=settings_of(model), classifier=classifier)
         # The classifier holds the model, which must not become its own part. So it is set past

@@ -160,9 +160,10 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         return (None, self.num_classes)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As Keras's, and it takes what ``predict`` takes beside the images.
+        """Call the model as any Keras model, and ignore ``batch_size`` and ``verbose``.
 
-        ART's ``KerasClassifier`` passes these two, which change nothing for a single batch.
+        ART's ``KerasClassifier`` calls a model with these two arguments of ``predict``. They have
+        no meaning for the single batch that a call computes.
         """
         for name in ("batch_size", "verbose"):
             kwargs.pop(name, None)
@@ -362,11 +363,11 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
                 ``per_class``. Methods with a formula for it give it in any case; the others search
                 for it, which takes several times as long as the radius alone.
             timeout: seconds after which no further images are certified; None for no limit. What
-                is proved by then is kept: an image that is not finished has the largest radius
-                that was proved, or 0, and the certificate's ``finished`` is False for it. A warning
-                says how many images are not finished. Batches are not interrupted, except between
-                the budgets that the search of :func:`zoo.certify`'s methods tries. Attacks of
-                ``nearest`` come afterwards.
+                is proved by then is kept: an image that is not finished has the largest radius that
+                was proved, or 0, and the certificate's ``finished`` is False for it. A warning says
+                how many images are not finished. The time is checked before each batch, and by the
+                methods of :func:`zoo.certify` before each budget that their search tries. The
+                attacks of ``nearest`` run afterwards and have no limit.
 
         Returns:
             :class:`zoo.certificates.Certificate` with ``n`` entries. If ``x`` is a data set that
@@ -376,7 +377,17 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         Raises:
             TypeError, ValueError: for images or a (norm, method) the model does not accept, and
                 for a model that computes in less than float32.
-            zoo.SoundnessError: if an image that is classified otherwise is within a radius.
+            zoo.UnsupportedLayerError: if a method that the certificate relies on was replaced.
+            RuntimeError: in a process that was forked after the backend had been used.
+            zoo.SoundnessError: with ``nearest=True``, if an image that is classified otherwise is
+                within a radius.
+
+        Examples:
+            >>> import zoo
+            >>> model, test = zoo.load("linf-dist-digits"), zoo.data.load("digits", "test").take(50)
+            >>> certificate = model.certify(test)
+            >>> certificate.norm, certificate.accuracy(eps=0.1) > 0.8
+            ('linf', True)
         """
         x, y = inputs.read(x)
         x = checks.images(x, self.image_shape)
@@ -391,7 +402,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         with _weights_read_once(), time_limit(timeout):
             for batch in track(_batches(x, batch_size), "certifying", show=verbose):
                 if time_is_up():
-                    found = self._unfinished(batch, bool(of_method), bool(of_classes))
+                    found = self._unfinished(batch, bool(of_method), per_class or bool(of_classes))
                 elif budgets is None:
                     found = self.certified_radius(batch, norm, method)
                 else:
@@ -439,7 +450,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
 
         Args:
             x: as for :meth:`certified_radius`.
-            nearest, per_class: whether the batches before had these.
+            nearest, per_class: whether the certificate has these.
         """
         logits, nothing = self.logits(x), np.zeros(len(x), np.float32)
         classes = np.argmax(logits, axis=1)
@@ -641,7 +652,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
                 another format that Keras supports.
             verbose: whether Keras prints what it wrote.
             input_signature: replaces the default signature, float32 images ``(None, height, width,
-                channels)``; its dtype must be float32 too.
+                channels)``; a list of a ``keras.InputSpec`` or ``tf.TensorSpec`` of dtype float32.
             kwargs: passed on to Keras.
 
         Raises:
@@ -656,7 +667,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         """
         if input_signature is None:
             input_signature = [keras.InputSpec(shape=(None, *self.image_shape), dtype="float32")]
-        types = {str(spec.dtype) for spec in input_signature}
+        specs = keras.tree.flatten(input_signature)
+        types = {keras.backend.standardize_dtype(spec.dtype) for spec in specs}
         if types != {"float32"}:
             raise ValueError(f"a program takes float32 images in [0, 1], got {', '.join(types)}")
         # export_model() returns an ordinary Keras model, so this is Keras's own export().
@@ -709,6 +721,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             float32 array ``(n, classes)``.
         """
         require_own_process()
+        batch_size = checks.positive_integer(batch_size, "batch_size")
         if not (isinstance(x, np.ndarray) or ops.is_tensor(x)):
             x, _ = inputs.read(x)
             x = checks.images(x, self.image_shape)

@@ -163,9 +163,11 @@ class CheckedCalls(_Model):
             self.image_shape, classes, [] if failures is None else failures, labelled
         )
         if isinstance(x, ImageSet):
-            if y is not None:
+            if y is None:
+                y = x.required_labels() if labelled else x.labels
+            elif x.labels is not None:
                 raise ValueError("y must be left out, because x is an ImageSet, which has labels")
-            x, y = x.images, x.required_labels() if labelled else x.labels
+            x = x.images
         if hasattr(x, "element_spec") and hasattr(x, "map"):
             return self._checked_data_set(x, labelled), y
         if isinstance(x, keras.utils.PyDataset):

@@ -53,7 +53,7 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
 
     Raises:
         TypeError, ValueError: if the network is not such a model, or an argument is out of range.
-        zoo.UnsupportedLayerError: naming the first unsupported layer, and the supported ones.
+        zoo.UnsupportedLayerError: naming the first unsupported layer.
 
     Examples:
         >>> import numpy as np, zoo
@@ -84,11 +84,11 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(network, **kwargs)
-        if not penalty_weight >= 0:
-            raise ValueError(f"penalty_weight must not be negative, got {penalty_weight!r}")
+        if not 0 <= penalty_weight < math.inf:
+            raise ValueError(f"penalty_weight must be a number from 0 on, got {penalty_weight!r}")
         self.penalty_weight = float(penalty_weight)
-        self.attack_steps = attack_steps
-        self.adversarial = epsilon not in (None, 0)
+        self.attack_steps = checks.positive_integer(attack_steps, "attack_steps")
+        self.adversarial = epsilon is not None and Epsilon(epsilon).exact > 0
         self.add_epsilon(cast(Budget, epsilon) if self.adversarial else 0.5)
         self._pairs = PairCurvature(self.analysis, self.num_classes)
         self._vectors = [
@@ -146,7 +146,9 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         curvature = self.estimate()
         if self.adversarial:
             rho = ops.convert_to_tensor(self._training_epsilon)
-            images, upper = self._pixels(x), ops.stop_gradient(curvature)
+            # The augmentation draws another change here than for `y_pred`, which only tells the
+            # strongest other class.
+            images, upper = self._pixels(x, training=True), ops.stop_gradient(curvature)
             worst, _ = self._worst_points(images, y, y_pred, upper, rho, self.attack_steps)
             y_pred = self.network(ops.stop_gradient(worst), training=True)
         return loss_of(y_pred) + self.penalty_weight * ops.mean(curvature)

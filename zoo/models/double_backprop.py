@@ -36,16 +36,17 @@ class DoubleBackpropNet(WrappedModel):
             layers that :func:`zoo.certify` supports. It is not copied. Or the name of one of the
             paper's networks, ``"a"``, ``"b"`` or ``"c"``, with the keywords ``image_shape=(height,
             width, channels)`` and ``num_classes``; or a dictionary of the ``name`` and arguments.
-        penalty_weight: weight λ of the penalty, not negative.
+        penalty_weight: weight of the penalty, not negative. The penalty is a sum over all entries
+            of the gradients, so a weight of 1 or more teaches the network only to be constant.
         form, outputs: as for :class:`zoo.losses.JacobianL1`.
-        penalty_every: k if the penalty is computed for every k-th image of a batch only. In
+        penalty_every: k: the penalty is computed for every k-th image of each batch only. In
             shuffled batches this is a cheaper estimate of the same mean.
         epsilon: ℓ∞ budget of the adversarial images; None trains on the original images only.
         label_smoothing: label smoothing of the default loss, in [0, 1).
 
     Raises:
         TypeError, ValueError: if the network is not such a model, or an argument is out of range.
-        zoo.UnsupportedLayerError: naming the first unsupported layer, and the supported ones.
+        zoo.UnsupportedLayerError: naming the first unsupported layer.
 
     Examples:
         >>> import numpy as np, zoo
@@ -67,7 +68,7 @@ class DoubleBackpropNet(WrappedModel):
     def __init__(
         self,
         network: keras.Model | dict[str, Any] | str = "c",
-        penalty_weight: float = 10.0,
+        penalty_weight: float = 0.01,
         *,
         form: Literal["full", "summed"] = "full",
         outputs: Literal["logits", "probabilities"] = "logits",
@@ -118,7 +119,7 @@ class DoubleBackpropNet(WrappedModel):
     ) -> Tensor:
         """The compiled loss, averaged with that of the adversarial images, plus the penalty."""
         loss = loss_of(y_pred)
-        images = self._pixels(x)
+        images = self._pixels(x, training=True)
 
         def inference(image: Tensor) -> Tensor:
             # Said explicitly, because Keras's layers of augmentation would act otherwise.

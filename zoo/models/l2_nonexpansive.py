@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.bounds.lipschitz import LipschitzNetwork, trained_distances
+from zoo.bounds.lipschitz import LipschitzNetwork, lengths, trained_distances
 from zoo.bounds.network_rules import rules_of_layers
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.certificates import CertifiedBatch, LogitCertificate
@@ -55,11 +55,14 @@ class L2NonexpansiveNet(CertifiedModel):
             ``"crm"`` (:class:`zoo.losses.CertifiedRadiusMaximization`).
         scale: factor on the logits in the loss; ``"confidence_gap"`` trains its scales, the one of
             all classes and those of each class, starting from this value. A smaller scale favours
-            large margins over accuracy. With a larger one, the loss sees logits that hardly differ,
-            as those of a deep untrained network.
+            large margins over accuracy. A larger one lets the loss distinguish logits that hardly
+            differ, such as those of a deep untrained network.
         omega: weight of the third term of ``"confidence_gap"``.
         epsilon: L2 budget that ``"cross_entropy"`` trains for, and up to which ``"crm"`` enlarges
             radii.
+
+    Raises:
+        ValueError: naming the argument that is unknown or out of range.
 
     Examples:
         >>> import numpy as np, zoo
@@ -201,7 +204,13 @@ class L2NonexpansiveNet(CertifiedModel):
 
     def derive(self) -> tuple[LogitCertificate, LipschitzNetwork, list[LipschitzBound]]:
         """The certificate as a function of the logits, and the layers with their bounds."""
+        # A Keras model of the layers would call them once more, which changes their outputs.
+        layers = [*self.hidden, self.head]
+        network = LipschitzNetwork(rules_of_layers(layers, self.image_shape, "lipschitz"))
+        bounds = network.bounds()
         offset, slope = (self._rounding(np.array([size]))[0] for size in (0.0, 1.0))
+        if not self._stays_in_range(network, bounds):
+            offset, slope = math.inf, math.inf
         certificate = LogitCertificate(
             "l2",
             self.image_shape,
@@ -210,12 +219,23 @@ class L2NonexpansiveNet(CertifiedModel):
             kernel=ops.convert_to_numpy(self.head.effective_kernel()),
             lipschitz=math.prod(layer.lipschitz() for layer in self.hidden),
             error=float(offset),
-            error_per_size=float(slope - offset),
+            error_per_size=float(slope - offset) if math.isfinite(slope) else 0.0,
         )
-        # A Keras model of the layers would call them once more, which changes their outputs.
-        layers = [*self.hidden, self.head]
-        network = LipschitzNetwork(rules_of_layers(layers, self.image_shape, "lipschitz"))
-        return certificate, network, network.bounds()
+        return certificate, network, bounds
+
+    def _stays_in_range(self, network: LipschitzNetwork, bounds: Sequence[LipschitzBound]) -> bool:
+        """Whether no number of the network can leave float32's range, whatever the image."""
+        mean = np.broadcast_to(np.asarray(self.mean, np.float64), self.image_shape)
+        furthest = float(np.linalg.norm(np.maximum(np.abs(mean), np.abs(1.0 - mean))))
+        gains = network.gains(bounds)
+        of_mean = [lengths(tensor) for tensor in network.tensors(ops.zeros((1, *self.image_shape)))]
+
+        def size(place: int, error: Array) -> Array:
+            # A tensor is no longer than that of the mean image and what lies between the two.
+            return of_mean[place] + 2.0 * error + gains[place] * furthest
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.isfinite(network.errors(bounds, size, self._error_of_pixels)).all())
 
     def certified_radius(self, x: Array, norm: Norm, method: str) -> CertifiedBatch:
         logits = ops.convert_to_numpy(self(x, training=False))

@@ -56,6 +56,9 @@ class LinfDistNet(LinfDistFeatures):
             assigned later.
         implementation: implementation of the distance, see :func:`zoo.ops.lp_distance`.
 
+    Raises:
+        ValueError: naming the argument that is unknown or out of range.
+
     Examples:
         >>> import numpy as np, zoo
         >>> model = zoo.models.LinfDistNet((8, 8, 1), 10, width=16, depth=2)
@@ -177,11 +180,14 @@ class LinfDistNet(LinfDistFeatures):
         """Interval bounds of the lead of the predicted logits, in balls of some radii."""
         lower, upper = self.head.interval(*self.feature_bounds(x, eps))
         # A logit is a negative distance, so the upper end of one is the lower end of the other.
-        low, high = -self.std * np.array(upper), -self.std * np.array(lower)
+        with np.errstate(over="ignore"):
+            low, high = -self.std * np.array(upper), -self.std * np.array(lower)
         rows = np.arange(len(x))
         own = low[rows, predicted]
         high[rows, predicted] = -np.inf
-        return own - high.max(axis=1)
+        # A logit that overflows proves nothing.
+        with np.errstate(invalid="ignore"):
+            return np.where(np.isfinite(own), own - high.max(axis=1), -np.inf)
 
     def logit_certificate(self) -> LogitCertificate:
         """The ``"lipschitz"`` certificate as a function of logits.

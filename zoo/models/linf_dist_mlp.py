@@ -47,6 +47,9 @@ class LinfDistMLP(LinfDistFeatures):
         cross_entropy_weight: initial weight of the clean cross-entropy; it can be assigned later.
         implementation: implementation of the distance, see :func:`zoo.ops.lp_distance`.
 
+    Raises:
+        ValueError: naming the argument that is out of range.
+
     Examples:
         >>> import numpy as np, zoo
         >>> model = zoo.models.LinfDistMLP((8, 8, 1), 10, width=16, depth=2, hidden_units=8)
@@ -193,7 +196,8 @@ class LinfDistMLP(LinfDistFeatures):
             reach = eps.astype(np.float64)[:, None] / self.std
             return head.margins(features - reach, features + reach, classes)
 
-        radii = largest_per_class(margins, margins(np.zeros(len(x))), found.radius, upper=1.0)
+        at_zero = margins(np.zeros(len(x)))
+        radii = largest_per_class(margins, classes, at_zero, found.radius, upper=1.0)
         return per_class_of(radii, found.radius, classes)
 
     def get_config(self) -> dict[str, Any]:
@@ -237,8 +241,11 @@ class _Head:
         # A float32 sum of n products, in any order. The 4 extra roundings cover the bias, the
         # products and their factors.
         self.rounding1, self.rounding2 = (sum_rounding(len(w) + 4) for w in (self.w1, self.w2))
-        # Float32 may also replace numbers below its smallest normal one by zero.
-        lost = sum(flushing(len(self.w2) + 4, 1, np.abs(self.w2).max()))
+        # Float32 may also replace numbers below its smallest normal one by zero, entries of the
+        # kernels before the factors enlarge them.
+        factors = [max(1.0, abs(layer.factor)) for layer in model.head_layers]
+        self.flushed1 = flushing((len(self.w1) + 4) * factors[0], 1, np.abs(self.w1).max())
+        lost = sum(flushing((len(self.w2) + 4) * factors[1], 1, np.abs(self.w2).max()))
         self.logit_size = np.abs(self.w2).sum(axis=0) + np.abs(self.b2)
         self.logit_error = self.rounding2 * self.logit_size + lost
 
@@ -268,8 +275,11 @@ class _Head:
         upper = np.asarray(upper, np.float64) + 2.0 * self.feature_error
         centre, reach = (lower + upper) / 2.0, (upper - lower) / 2.0
         absolute = np.abs(self.w1)
-        size = np.maximum(np.abs(lower), np.abs(upper)) @ absolute + np.abs(self.b1)
-        reach = reach @ absolute + self.rounding1 * size
+        features = np.maximum(np.abs(lower), np.abs(upper))
+        size = features @ absolute + np.abs(self.b1)
+        per_size, lost = self.flushed1
+        flushed = per_size * features.max(axis=1, keepdims=True) + lost
+        reach = reach @ absolute + self.rounding1 * size + flushed
         centre = centre @ self.w1 + self.b1
         lower, upper = np.tanh(centre - reach), np.tanh(centre + reach)
         centre, reach = (lower + upper) / 2.0, (upper - lower) / 2.0 + TANH_ERROR

@@ -1,5 +1,6 @@
 """Lipschitz-margin training of ordinary Keras networks."""
 
+import copy
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -79,7 +80,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
 
     Raises:
         TypeError, ValueError: if the network is not such a model, or an argument is out of range.
-        zoo.UnsupportedLayerError: naming the first unsupported layer, and the supported ones.
+        zoo.UnsupportedLayerError: naming the first unsupported layer.
 
     Examples:
         >>> import keras, numpy as np, zoo
@@ -169,6 +170,8 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
     ) -> None:
         """Like the base class; a loss that lacks an estimate of the constant gets this model's."""
         if isinstance(loss, LipschitzLoss) and loss.lipschitz is None:
+            # A copy, because the caller may compile another model with the same loss.
+            loss = copy.copy(loss)
             loss.lipschitz = self.estimate
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 

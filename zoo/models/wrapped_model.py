@@ -35,7 +35,7 @@ class WrappedModel(CertifiedModel):
 
     Raises:
         TypeError, ValueError: if the network is not such a model.
-        zoo.UnsupportedLayerError: naming the first unsupported layer, and the supported ones.
+        zoo.UnsupportedLayerError: naming the first unsupported layer.
     """
 
     #: Functions that make a network, by name.
@@ -74,7 +74,7 @@ class WrappedModel(CertifiedModel):
         """Find out what the certificate needs to know about a network, apart from its weights.
 
         Raises:
-            zoo.UnsupportedLayerError: naming the first unsupported layer, and the supported ones.
+            zoo.UnsupportedLayerError: naming the first unsupported layer.
         """
         raise NotImplementedError
 

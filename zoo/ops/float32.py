@@ -19,7 +19,7 @@ ACTIVATION_ROUNDINGS = 32.0
 TANH_ERROR = 2.0**-20
 #: The relative errors a and b of two stages compound to a + b + ab. Where they are only added up,
 #: this factor makes up for ab, which is less than (a + b) / 1000 if a and b are less than 1/1000.
-#: The errors of sums of up to 16,000 terms are.
+#: This holds for the relative errors of sums of up to 16,000 terms.
 SECOND_ORDER = 1.001
 
 
@@ -43,6 +43,10 @@ def sum_rounding(terms: int) -> float:
             "be proved about it"
         )
     return terms * UNIT_ROUNDOFF / (1.0 - terms * UNIT_ROUNDOFF)
+
+
+#: Float32 may flush two numbers to zero whose difference is a margin: it may lose this much.
+FLUSHED_MARGIN = 2.0 * SMALLEST_NORMAL
 
 
 def flushing(terms: float, entries: int, weight: float = 1.0) -> tuple[float, float]:

@@ -20,6 +20,12 @@ def smaller_gram(matrix: Tensor) -> tuple[Tensor, bool]:
     return (ops.matmul(matrix, transposed) if wide else ops.matmul(transposed, matrix)), wide
 
 
+def smaller_gram_row_sums(matrix: Tensor) -> tuple[Tensor, bool]:
+    """The absolute row sums of the smaller Gram matrix, and ``wide`` as in :func:`smaller_gram`."""
+    wide = matrix.shape[1] > matrix.shape[0]
+    return (_sums_of_rows(matrix) if wide else _sums_of_columns(matrix)), wide
+
+
 def gram_row_sums(matrix: Tensor) -> tuple[Tensor, ...]:
     """Absolute row sums of the Gram matrices of ``W (inputs, units)`` that are worth computing.
 
@@ -32,10 +38,30 @@ def gram_row_sums(matrix: Tensor) -> tuple[Tensor, ...]:
         One tensor or two: the sums of the smaller matrix, and those of the larger one.
     """
     matrix = ops.convert_to_tensor(matrix)
-    gram, wide = smaller_gram(matrix)
-    sums = ops.sum(ops.abs(gram), axis=1)
+    sums, wide = smaller_gram_row_sums(matrix)
     if max(matrix.shape) > _LOPSIDED * min(matrix.shape):
         return (sums,)
-    transposed = ops.transpose(matrix)
-    larger = ops.matmul(transposed, matrix) if wide else ops.matmul(matrix, transposed)
-    return sums, ops.sum(ops.abs(larger), axis=1)
+    return sums, (_sums_of_columns(matrix) if wide else _sums_of_rows(matrix))
+
+
+def _sums_of_columns(matrix: Tensor) -> Tensor:
+    """The absolute row sums of ``WᵀW``, with one sum for each column of W."""
+    return _symmetric_row_sums(ops.matmul(ops.stop_gradient(ops.transpose(matrix)), matrix))
+
+
+def _sums_of_rows(matrix: Tensor) -> Tensor:
+    """The absolute row sums of ``WWᵀ``, with one sum for each row of W."""
+    return _symmetric_row_sums(ops.matmul(matrix, ops.stop_gradient(ops.transpose(matrix))))
+
+
+def _symmetric_row_sums(gram: Tensor) -> Tensor:
+    """Absolute row sums of a Gram matrix in which one of the two factors ``W`` counts as constant.
+
+    The gradient through both factors takes two products of matrices, and that of one factor only
+    one. The Gram matrix G is symmetric. So the part of the gradient of row sum i that goes through
+    the constant factor at the entries ``G[i, j]`` is the part that goes through the other factor at
+    the entries ``G[j, i]``. The column sums add this part, while their value is taken away again.
+    """
+    absolute = ops.abs(gram)
+    mirrored = ops.sum(absolute, axis=0)
+    return ops.sum(absolute, axis=1) + (mirrored - ops.stop_gradient(mirrored))

@@ -354,8 +354,8 @@ def _portable_conv_backward(
         return ops.concatenate(dx, -1), ops.concatenate(dw, -1)
 
     size = _images_at_once(geometry, x)
-    # The images that pad a block have an upstream gradient of 0. Their total is 1, because g is
-    # divided by it.
+    # The images that pad a block have the upstream gradient g = 0. Their total is 1 in place of 0,
+    # because g is divided by it.
     arrays = (_blocks(x, size), _blocks(u, size), _blocks(total, size, 1.0), _blocks(g, size))
     # This holds one gradient of the kernel per tile, which takes less memory than u unless a patch
     # has thousands of entries.

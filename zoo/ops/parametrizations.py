@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 
 from keras import ops
 
-from zoo.ops.gram import smaller_gram
+from zoo.ops.gram import smaller_gram, smaller_gram_row_sums
 from zoo.ops.singular_values import row_sum_bound
 from zoo.typing import Tensor
 
@@ -43,8 +43,7 @@ def almost_orthogonal_sums(matrix: Tensor) -> Tensor:
         Prach, Lampert: Almost-Orthogonal Layers for Efficient General-Purpose Lipschitz Networks,
         ECCV 2022, theorem 1.
     """
-    gram, wide = smaller_gram(matrix)
-    sums = ops.sum(ops.abs(gram), axis=1)
+    sums, wide = smaller_gram_row_sums(matrix)
     return sums[:, None] if wide else sums
 
 

@@ -7,6 +7,19 @@ from typing import Any
 import keras
 
 
+def require_float32_arrays() -> None:
+    """Raise unless Keras makes float32 tensors of arrays.
+
+    Raises:
+        ValueError: naming the type that it makes.
+    """
+    if keras.config.floatx() != "float32":
+        raise ValueError(
+            f"zoo needs float32, but keras.config.floatx() is {keras.config.floatx()!r}; call "
+            "keras.config.set_floatx('float32')"
+        )
+
+
 def require_float32_layers(model: keras.Model) -> None:
     """Raise if a layer computes in another dtype than float32.
 
@@ -33,12 +46,7 @@ def require_float32(model: keras.Model) -> None:
     """
     from zoo.ops.arithmetic import require_exact_arithmetic
 
-    if keras.config.floatx() != "float32":
-        # Keras rounds the arrays that `predict` is given to this type.
-        raise ValueError(
-            f"zoo needs float32, but keras.config.floatx() is {keras.config.floatx()!r}; call "
-            "keras.config.set_floatx('float32')"
-        )
+    require_float32_arrays()
     require_float32_layers(model)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -52,6 +52,9 @@ def dense_norm(kernel: ArrayLike) -> float:
         float, which usually exceeds the norm by a factor of less than ``1 + 2e-9``, and by one of
         ``1 + 1e-7`` if the norm is hard to estimate.
 
+    Raises:
+        ValueError: if the kernel is no matrix, or has an entry that is not finite.
+
     Examples:
         >>> import numpy as np
         >>> from zoo.ops import dense_norm

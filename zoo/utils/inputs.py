@@ -26,7 +26,7 @@ def read(x: Any, y: Any = None, rank: int = 3) -> tuple[Array, Any]:
             ``PyDataset``, a generator or another iterable. A data set gives images or pairs
             ``(images, labels)``, in batches or one by one. It is read once and completely, so it
             must have an end.
-        y: labels; None if there are none, or if the data set gives them.
+        y: labels of all images; None if there are none, or if the data set gives them.
         rank: number of axes of one image.
 
     Returns:
@@ -48,12 +48,9 @@ def read(x: Any, y: Any = None, rank: int = 3) -> tuple[Array, Any]:
     """
     if not is_data_set(x):
         return array(x, "x"), y
-    if y is not None:
-        raise ValueError(
-            f"y must be left out, because x is a {type(x).__name__}, which gives the labels itself"
-        )
     if isinstance(x, ImageSet):
-        return x.images, x.labels
+        _require_one_source(x, x.labels is not None, y)
+        return x.images, y if x.labels is None else x.labels
     _require_end(x)
     images, labels = [], []
     for batch in x:
@@ -61,6 +58,7 @@ def read(x: Any, y: Any = None, rank: int = 3) -> tuple[Array, Any]:
         part = array(parts[0], "x")
         single = part.ndim == rank
         images.append(part[None] if single else part)
+        _require_one_source(x, len(parts) > 1, y)
         if len(parts) > 1:
             label = array(parts[1], "y")
             labels.append(label[None] if single else label)
@@ -70,7 +68,14 @@ def read(x: Any, y: Any = None, rank: int = 3) -> tuple[Array, Any]:
         )
     if labels and len(labels) != len(images):
         raise ValueError("x gives labels with some of its batches only")
-    return _joined(images), np.concatenate(labels) if labels else None
+    return _joined(images), np.concatenate(labels) if labels else y
+
+
+def _require_one_source(x: Any, gives_labels: bool, y: Any) -> None:
+    if gives_labels and y is not None:
+        raise ValueError(
+            f"y must be left out, because x is a {type(x).__name__}, which gives the labels itself"
+        )
 
 
 def is_data_set(x: Any) -> bool:

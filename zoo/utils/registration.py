@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.abc
-import importlib.util
 import sys
 from typing import Any
 
@@ -46,13 +45,17 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
         if fullname != "keras":
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        others = [finder for finder in sys.meta_path if finder is not self]
+        found = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next(filter(None, found), None)
         if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module
 
         def exec_module(module: Any) -> None:
+            # Not earlier, because a program may only ask whether there is a Keras to import.
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             execute(module)
             # The import system resets this flag only after this function; register() reads it.
             module.__spec__._initializing = False

@@ -131,7 +131,8 @@ def test_the_page_holds_all_data_and_asks_for_nothing():
     assert data["curves"] == curves(EVERYTHING)
     assert "{{" not in page.replace(NASTY, "")
     without_data = page.replace(leaderboard._json_in_html(data), "")
-    outside = set(re.findall(r"\w+://[^\s\"'`)]+", without_data))
+    assert f'<a href="{DOCUMENTATION}">Documentation of the zoo</a>' in without_data
+    outside = set(re.findall(r"\w+://[^\s\"'`)]+", without_data)) - {DOCUMENTATION}
     assert outside == {"http://www.w3.org/2000/svg"}, "only SVG's name, which is no address"
     assert not re.search(r"<(link|script|img)[^>]*(src|href)=\"(?!data:)", page)
 

@@ -14,7 +14,7 @@ from zoo.utils import checks
 @register_attack("apgd-dlr")
 @dataclasses.dataclass(frozen=True)
 class APGDDLR(Attack):
-    """Auto-PGD on the difference of logits ratio, whose gradient no scale of logits hides.
+    """Auto-PGD on the difference of logits ratio, a loss that scaling the logits does not change.
 
     With fewer than four classes the margin takes the place of this loss. The first start is the
     image itself, the further ones are random.

@@ -12,7 +12,7 @@ from zoo.utils import checks
 @register_attack("fgsm")
 @dataclasses.dataclass(frozen=True)
 class FGSM(Attack):
-    """One step of the full budget along the gradient.
+    """One step of the full budget along the gradient's sign (ℓ∞) or direction (L2).
 
     Reference:
         Goodfellow, Shlens, Szegedy: Explaining and Harnessing Adversarial Examples, 2015.

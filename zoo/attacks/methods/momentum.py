@@ -18,8 +18,8 @@ from zoo.utils import checks
 class Momentum(Attack):
     """Gradient steps along an accumulated direction, on the cross-entropy.
 
-    cleverhans runs it on TensorFlow. It has it for no other backend: on JAX the same steps are
-    taken here.
+    On TensorFlow, cleverhans computes the steps. It has no such attack for JAX, where this class
+    computes the same steps itself.
 
     Reference:
         Dong et al.: Boosting Adversarial Attacks with Momentum, 2018.

@@ -18,11 +18,11 @@ from zoo.utils import checks
 @register_attack("surrogate")
 @dataclasses.dataclass(frozen=True)
 class SurrogateGradient(Attack):
-    """Gradient steps by a copy with ℓp in place of ℓ∞ distances, for one growing p after the other.
+    """Gradient steps by a copy of the network with ℓp in place of ℓ∞ distances, for growing p.
 
-    For ℓ∞-distance networks, whose own gradients are sparse. The points are judged by the network
-    itself, and each exponent goes on from the most damaging point so far. The first start is the
-    image itself, the further ones are random.
+    It is meant for ℓ∞-distance networks, whose own gradients are sparse. The network itself judges
+    the points, and the steps with each exponent begin at the most damaging point so far. The first
+    start is the image itself, the further ones are random.
 
     Reference:
         Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with

@@ -86,7 +86,7 @@ class ActivationRule(Rule):
         self, rows: WindowRows, relaxed: tuple[Line, Line]
     ) -> tuple[list[WindowRows], Tensor]:
         ends = [ops.broadcast_to(end, relaxed[0][0].shape) for line in relaxed for end in line]
-        # One look-up for all four: it takes most of the time.
+        # The four tensors are looked up together, because that takes most of this method's time.
         below, below_offset, above, above_offset = ops.split(
             rows.of(ops.concatenate(ends, axis=-1)), 4, axis=-1
         )

@@ -53,7 +53,7 @@ class AffineRule(Rule):
     largest: float = 1.0
 
     @property
-    def terms(self) -> int:
+    def terms(self) -> float:
         """Upper bound of the number of products in one output, each of which may be flushed to 0.
 
         By default it is :attr:`roundings`, because a product in a sum of n may be rounded n times.
@@ -197,7 +197,7 @@ class KernelRule(AffineRule):
         self.kernel_sizes = ops.abs(self.kernel)
         self.offset = ops.convert_to_tensor(offset, "float64")
         self.roundings = self.depth(kernel)
-        self._terms = self.count(kernel)
+        self._terms = self.flushed_terms(kernel)
         self.largest = float(np.abs(kernel).max())
 
     def weights(self) -> tuple[Array, Array]:
@@ -208,12 +208,16 @@ class KernelRule(AffineRule):
         return float64(self.layer.kernel), bias
 
     @property
-    def terms(self) -> int:
+    def terms(self) -> float:
         return self._terms
 
     def count(self, kernel: Array) -> int:
         """The number of products in an output, and 3 for bias and activation."""
         return math.prod(kernel.shape[:-1]) + 3
+
+    def flushed_terms(self, kernel: Array) -> float:
+        """Upper bound of :attr:`terms` for a kernel."""
+        return self.count(kernel)
 
     def depth(self, kernel: Array) -> int:
         """Bound of one product's roundings: by default those of a sum in any order."""
@@ -268,7 +272,7 @@ class KernelRule(AffineRule):
         kernel, bias = self.weights()
         if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
             return UNKNOWN
-        outputs, terms = math.prod(self.output_shape), self.count(kernel)
+        outputs, terms = math.prod(self.output_shape), self.flushed_terms(kernel)
         bias = float(np.linalg.norm(np.broadcast_to(bias, self.output_shape)))
         absolute, local = self.norm(np.abs(kernel)), sum_rounding(self.depth(kernel))
         scale, largest, offset, flushed, more = 1.0, 1.0, 0.0, 0.0, 0

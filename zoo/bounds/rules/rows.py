@@ -54,7 +54,7 @@ def products(rows: Any, offset: Tensor) -> Tensor:
         rows, offset = rows.values, offset if np.ndim(offset) == 0 else ops.reshape(offset, (-1,))
     axes = tuple(range(2, len(rows.shape)))
     if np.ndim(offset) == 0:
-        # No row changes where nothing is added, which is usual.
+        # The offset is usually the number 0, and then there is nothing to compute.
         return 0.0 if isinstance(offset, float) and offset == 0.0 else offset * ops.sum(rows, axes)
     offset = ops.reshape(offset, (*[1] * (len(rows.shape) - 1 - len(offset.shape)), *offset.shape))
     if len(offset.shape) == len(rows.shape) - 1:

@@ -86,7 +86,7 @@ def supported(bound: Bound) -> dict[str, str]:
     """The layers that have a bound.
 
     Args:
-        bound: a key of :data:`BOUNDS`.
+        bound: ``"interval"``, ``"crown"``, ``"lipschitz"`` or ``"curvature"``.
 
     Returns:
         Dictionary from the sorted names of layers to the limits of their support, a text that is
@@ -94,6 +94,11 @@ def supported(bound: Bound) -> dict[str, str]:
 
     Raises:
         ValueError: for an unknown bound, naming the known ones.
+
+    Examples:
+        >>> import zoo
+        >>> "Dense" in zoo.bounds.supported("crown")
+        True
     """
     if bound not in BOUNDS:
         raise ValueError(f"bound must be one of {', '.join(BOUNDS)}, got {bound!r}")
@@ -118,7 +123,7 @@ def gives(rule: "type[Rule]", bound: Bound) -> bool:
 
 
 def refuse(layer: keras.layers.Layer, reason: str, bound: Bound = "interval") -> NoReturn:
-    """Raise :class:`zoo.UnsupportedLayerError`, naming the layer and the list of others."""
+    """Raise :class:`zoo.UnsupportedLayerError`, naming the layer and the list of the others."""
     raise UnsupportedLayerError(
         f"{_name(type(layer))} {layer.name!r} {reason}{advice_on(layer)}; "
         f"zoo.bounds.supported({bound!r}) lists the layers that have such bounds"

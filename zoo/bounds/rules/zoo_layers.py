@@ -240,6 +240,10 @@ class EqualizedDenseRule(KernelRule):
     def count(self, kernel: Array) -> int:
         return super().count(kernel) + 2
 
+    def flushed_terms(self, kernel: Array) -> float:
+        # Float32 may flush an entry of the kernel to zero before the factor enlarges it.
+        return super().flushed_terms(kernel) * max(1.0, abs(self.layer.factor))
+
     def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         return ops.matmul(tensor, kernel)
 
@@ -322,7 +326,7 @@ class ConvexResidualRule(WeightedSumRule):
         return [1.0 - t, t]
 
     def prepare(self) -> None:
-        # This bounds the roundings of t (a few), of the difference, of the product and of the sum.
+        # At most 8 roundings: a few of t, and those of the difference, the product and the sum.
         self.roundings = 8
 
     def error_sizes(self, values: Sequence[Any]) -> Any:

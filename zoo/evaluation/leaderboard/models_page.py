@@ -19,9 +19,9 @@ with every certificate.
 * **certified**: accuracy that is proven, a lower bound against any attack of that budget. In
   parentheses is its 95 % interval (Wilson) in percent, for n images.
 * **attacked**: accuracy under the strongest attack tried, an upper bound: a better attack can
-  lower it. A star marks attacks that were measured on fewer than n images. `auto` is AutoAttack's
-  ensemble with the zoo's own additions; it leaves out the images that are certified at the budget,
-  which no attack can fool.
+  lower it. Of attacks that leave the same accuracy, the first is named. A star marks attacks that
+  were measured on fewer than n images. `auto` is AutoAttack's ensemble with the zoo's own
+  additions; it leaves out the images that are certified at the budget, which no attack can fool.
 * **clean**: accuracy on the unchanged test images.
 * **n**: test images measured.
 * **first, s**: seconds that the certificate takes for the first image after a model was loaded.

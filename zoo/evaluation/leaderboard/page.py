@@ -12,6 +12,7 @@ from zoo.evaluation.curves import curves
 from zoo.evaluation.leaderboard.published import published
 from zoo.evaluation.leaderboard.rows import grouped, rows
 from zoo.hub.records import Record
+from zoo.project import DOCUMENTATION
 from zoo.typing import Path
 from zoo.utils.whole_file import write_whole
 
@@ -40,6 +41,7 @@ def page(records: Iterable[Record]) -> str:
         "page.css": _read("page.css"),
         "page.js": _read("page.js"),
         "data": _json_in_html(data(records)),
+        "documentation": DOCUMENTATION,
     }
     # All placeholders are replaced in one pass, so inserted text is not searched for placeholders.
     return re.sub(r"\{\{(.+?)\}\}", lambda place: parts[place[1]], _read("page.html"))
