@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 
+import h5py
 import keras
 
 from training.hardware import hardware
@@ -17,10 +18,15 @@ from zoo.utils.json_text import json_text
 from zoo.utils.whole_file import write_whole
 
 _NAME = re.compile(r"epoch-(\d+)(?:-batch-(\d+))?\.weights\.h5")
+# The group of a state's file that holds the states of random numbers, which Keras does not save.
+_RANDOM = "random"
 
 
 class RunState(keras.callbacks.Callback):
-    """Saves weights, optimizer and history every few minutes, and restores the last saved state.
+    """Saves the training's state every few minutes, and restores the last saved state.
+
+    The state consists of the weights, the optimizer, the random numbers of layers such as dropout,
+    and the history.
 
     A state is written under a temporary name and renamed once it is complete. A run that is killed
     at any moment therefore resumes from the last state, even in the middle of an epoch, and its
@@ -118,6 +124,9 @@ class RunState(keras.callbacks.Callback):
         if path is not None:
             model.optimizer.build(model.trainable_variables)
             model.load_weights(path)
+            with h5py.File(path) as file:
+                for number, state in enumerate(_random_states(model)):
+                    state.assign(file[_RANDOM][str(number)][()])
             record = json.loads((self.folder / "history.json").read_text(encoding="utf-8"))
             self.history = record["epochs"][:epoch]
             # The history may go on after the state, if the run was killed.
@@ -172,6 +181,9 @@ class RunState(keras.callbacks.Callback):
         partial = self.folder / "partial.weights.h5"
         self.model.sync_jax_state()
         self.model.save_weights(partial, overwrite=True)
+        with h5py.File(partial, "a") as file:
+            for number, state in enumerate(_random_states(self.model)):
+                file[f"{_RANDOM}/{number}"] = keras.ops.convert_to_numpy(state)
         os.replace(partial, path)
         for _, older in self._states():
             if older != path:
@@ -203,3 +215,9 @@ class RunState(keras.callbacks.Callback):
     def _states(self):
         matches = ((_NAME.fullmatch(path.name), path) for path in self.folder.glob("*.h5"))
         return [((int(m[1]), int(m[2] or 0)), path) for m, path in matches if m]
+
+
+def _random_states(model):
+    """The variables of a model from which its layers draw random numbers, in a fixed order."""
+    others = {id(variable) for variable in [*model.weights, *model.metrics_variables]}
+    return [variable for variable in model.variables if id(variable) not in others]

@@ -36,8 +36,25 @@ def test_a_plain_fit_raises_the_exponent_to_infinity(small_model, small_images):
     assert seen[0] == 64
     assert 64 < seen[len(seen) // 2] < math.inf
     assert seen[-1] == small_model.p == math.inf
-    # It begins anew, in a later call too.
-    assert fit(small_model, small_images, epochs=7, initial_epoch=5)[0] == 64
+    # It begins anew in a later call, and goes on where an interrupted one stopped.
+    assert fit(small_model, small_images, epochs=2)[0] == 64
+    assert fit(small_model, small_images, epochs=5, initial_epoch=3) == seen[12:]
+
+
+def test_a_fit_that_is_resumed_from_a_backup_goes_on_with_the_exponent(
+    small_model, small_images, tmp_path
+):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 3:
+                raise KeyboardInterrupt
+
+    small_model.compile()
+    whole = fit(small_model, small_images, epochs=5)
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_model, small_images, epochs=5, callbacks=[backup, Stop()])
+    assert fit(small_model, small_images, epochs=5, callbacks=[backup]) == whole[12:]
 
 
 def test_a_schedule_or_an_exponent_of_the_users_own_is_kept(small_model, small_images):

@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 
+import keras
 import numpy as np
 import pytest
 
@@ -203,6 +204,19 @@ def test_interrupted_within_an_epoch_and_resumed_is_uninterrupted(
     ]
     train(recipe, tmp_path / "parts", verbose=0)
     assert_same_end(whole, tmp_path / "parts")
+
+
+def test_a_resumed_run_draws_the_random_numbers_of_an_uninterrupted_one(
+    recipe, tmp_path, monkeypatch
+):
+    """Those of a Keras layer, whose states ``save_weights`` leaves out."""
+    moves = keras.layers.RandomTranslation(0.2, 0.2, fill_mode="nearest")
+    model = {**recipe["model"], "augmentation": keras.saving.serialize_keras_object(moves)}
+    recipe = {**recipe, "model": model}
+    train(recipe, tmp_path / "whole", epochs=2, verbose=0)
+    train_interrupted(monkeypatch, 5, recipe, tmp_path / "parts", save_every=0)
+    train(recipe, tmp_path / "parts", epochs=2, verbose=0)
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_a_state_within_an_epoch_outlives_the_epoch(recipe, whole, tmp_path, monkeypatch):

@@ -16,7 +16,9 @@ class PSchedule(keras.callbacks.Callback):
     ℓ∞ itself has sparse gradients: an image would train only one entry of each weight vector. A
     finite exponent trains them all, and the larger it is, the closer is the network to the one that
     is certified. ``p`` grows exponentially from ``first`` to ``last`` and is infinite for the last
-    part of the training. It is rounded to the nearest exponent for which the kernel is fast.
+    part of the training. It is rounded to the nearest exponent for which the kernel is fast. A
+    ``fit`` with an ``initial_epoch``, or one that ``keras.callbacks.BackupAndRestore`` resumes, goes
+    on with the exponent of that epoch.
 
     ``fit`` of an ℓ∞-distance network adds this callback by itself, unless another schedule is among
     its callbacks or a finite ``model.p`` was assigned.
@@ -68,15 +70,8 @@ class PSchedule(keras.callbacks.Callback):
         # A generator does not say how many batches an epoch has. Then p changes once an epoch.
         steps = self.params.get("steps")
         within = batch / steps if steps else 0.0
-        first_epoch = getattr(self, "_first_epoch", None)
-        if first_epoch is None:
-            first_epoch = self._first_epoch = self._epoch  # `initial_epoch` of fit
-        epochs = max(1, self.params["epochs"] - first_epoch)
-        done = (self._epoch - first_epoch + within) / epochs
+        done = (self._epoch + within) / self.params["epochs"]
         self.model.schedule_p(self.exponent(done / self.end))
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self._first_epoch = None
 
     def on_train_end(self, logs: Any = None) -> None:
         self.model.schedule_p(math.inf)
