@@ -38,26 +38,27 @@ def main(arguments=None):
         help="afterwards, measure on the test set, copy the weights to weights/NAME and write the "
         "manifest entry",
     )
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--cost",
         action="store_true",
         help="instead of training, time the certificate of the shipped checkpoint, and write the "
         "time into its manifest entry",
     )
-    parser.add_argument(
+    instead.add_argument(
         "--attacks",
         action="store_true",
         help="instead of training, attack the shipped checkpoint as the recipe says, and write the "
         "results into its manifest entry and its card",
     )
-    parser.add_argument(
+    instead.add_argument(
         "--certify",
         action="store_true",
         help="instead of training, certify the measured test images of the shipped checkpoint, and "
         "write the certified accuracies into its manifest entry, and the accuracy at every budget "
         "into curve.json beside the weights, and into the card",
     )
-    parser.add_argument(
+    instead.add_argument(
         "--seeds",
         type=int,
         metavar="N",
@@ -73,6 +74,7 @@ def main(arguments=None):
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     print_any_character()
     options = parser.parse_args(arguments)
+    _refuse_ignored(parser, options)
     try:
         use_float32_products()
         recipe = recipes.load(options.recipe)
@@ -91,7 +93,12 @@ def main(arguments=None):
         if options.seeds is not None:
             from training.seeds import train_seeds
 
-            print(train_seeds(recipe, options.seeds, options.out, verbose=not options.quiet))
+            verbose = 0 if options.quiet else 1
+            print(
+                train_seeds(
+                    recipe, options.seeds, options.out, data_file=options.data, verbose=verbose
+                )
+            )
             return 0
         if options.attacks:
             from training.measure import measure_attacks
@@ -140,6 +147,18 @@ def main(arguments=None):
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _refuse_ignored(parser, options):
+    """End with an error if an option was given that another one makes meaningless."""
+    accepted = {"cost": (), "attacks": (), "certify": (), "seeds": ("data", "out")}
+    of_training = ("data", "out", "epochs", "minutes", "measure", "data_parallel")
+    for mode, kept in accepted.items():
+        if getattr(options, mode) in (None, False):
+            continue
+        for option in of_training:
+            if option not in kept and getattr(options, option) not in (None, False):
+                parser.error(f"--{option.replace('_', '-')} has no effect with --{mode}")
 
 
 if __name__ == "__main__":

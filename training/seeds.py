@@ -47,7 +47,7 @@ def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Rec
     labels = test.required_labels()
     for seed in seeds[1:]:
         of_seed = folder.with_name(f"{folder.name}-seed-{seed}")
-        model = train(recipe | {"seed": seed}, of_seed, data_file=data_file, verbose=int(verbose))
+        model = train(recipe | {"seed": seed}, of_seed, data_file=data_file, verbose=verbose)
         certificate = model.certify(test.images)
         clean = float(np.mean(certificate.prediction == labels))
         rows.append([clean, *(certificate.accuracy(labels, eps) for eps in budgets)])

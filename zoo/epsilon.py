@@ -83,6 +83,18 @@ class Epsilon:
         return hash(self.exact)
 
 
+def positive_epsilon(value: Any) -> Epsilon:
+    """The budget that an argument ``epsilon`` of a model or a loss stands for.
+
+    Raises:
+        ValueError: if it is not positive, and as :class:`Epsilon`.
+    """
+    is_number = isinstance(value, (int, float, np.number))
+    if (is_number and not value > 0) or Epsilon(value).exact == 0:
+        raise ValueError(f"epsilon must be positive, got {value!r}")
+    return Epsilon(value)
+
+
 def budgets_of(eps: Any) -> list[Epsilon]:
     """The budgets that an argument ``eps`` stands for.
 

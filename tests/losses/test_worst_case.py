@@ -70,6 +70,21 @@ def test_config_round_trip(loss):
     assert float(again(labels, logits)) == float(loss(labels, logits)) > 0
 
 
+@pytest.mark.parametrize(
+    ("epsilon", "number"), [("8/255", 8 / 255), (np.float32(0.1), 0.1), (0.1, 0.1), (1, 1.0)]
+)
+def test_the_config_has_every_digit_of_a_budget(epsilon, number):
+    config = WorstCaseHinge(epsilon).get_config()
+    assert config["epsilon"] == number
+    assert isinstance(config["epsilon"], float)
+
+
+@pytest.mark.parametrize("epsilon", ["0", np.float32(-1), float("nan")])
+def test_a_budget_that_is_not_positive_is_refused(epsilon):
+    with pytest.raises(ValueError, match="epsilon must be positive, got"):
+        WorstCaseHinge(epsilon)
+
+
 @pytest.mark.parametrize("kind", [WorstCaseHinge, WorstCaseCrossEntropy, ClippedHingeMixture])
 def test_bad_epsilon_is_named(kind):
     with pytest.raises(ValueError, match="epsilon must be positive, got -1"):

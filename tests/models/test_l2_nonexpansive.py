@@ -297,7 +297,9 @@ def test_uint8_images_are_accepted():
         ({"width": 0}, "width must be a positive number"),
         ({"mean": [0.1, 0.2]}, r"mean must be a number or one per channel \(1\)"),
         ({"parametrization": "svd"}, "parametrization must be one of"),
-        ({"regularization": -1}, "at least 0"),
+        ({"regularization": -1}, "regularization must be a number that is not negative"),
+        ({"omega": -1}, "omega must be a number that is not negative"),
+        ({"divide_before_convolution": "no"}, "divide_before_convolution must be True or False"),
     ],
 )
 def test_bad_arguments_are_named(change, message):

@@ -108,7 +108,9 @@ def test_normalisation_is_inside():
         ({"mean": float("nan")}, "mean must be finite"),
         ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
         ({"image_shape": (4, 4)}, r"image_shape must be \(height, width, channels\)"),
-        ({"epsilon": -1}, "eps must not be negative"),
+        ({"epsilon": -1}, "epsilon must be positive, got -1"),
+        ({"epsilon": 0}, "epsilon must be positive, got 0"),
+        ({"cross_entropy_weight": -1}, "cross_entropy_weight must be a number that is not neg"),
         ({"implementation": "gpu"}, "'gpu'"),
     ],
 )
@@ -116,6 +118,18 @@ def test_bad_arguments_are_named(change, message):
     arguments = {"image_shape": (4, 4, 1), "num_classes": 3, "width": 4, "depth": 2, **change}
     with pytest.raises(ValueError, match=message):
         LinfDistNet(**arguments)
+
+
+def test_an_assigned_budget_reaches_the_loss_and_the_file(small_model, tmp_path):
+    small_model.epsilon = "1/4"
+    assert small_model.training_epsilon == 0.25
+    small_model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert str(again.epsilon) == "1/4"
+    assert again.training_epsilon == 0.25
+    with pytest.raises(ValueError, match="epsilon must be positive, got 0"):
+        small_model.epsilon = 0
+    assert small_model.training_epsilon == 0.25
 
 
 def test_images_of_another_size_are_refused(small_model):

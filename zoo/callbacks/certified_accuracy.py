@@ -96,8 +96,8 @@ class CertifiedAccuracy(keras.callbacks.Callback):
             if fell(best, seen[-1], len(self.images)):
                 warnings.warn(
                     f"{name} was {best:.1%} after epoch {seen.index(best) + 1} of this training "
-                    f"and is {seen[-1]:.1%} at its end.{advice(self.model)} EarlyStopping with "
-                    "restore_best_weights=True keeps the best epoch",
+                    f"and {seen[-1]:.1%} after the last one.{advice(self.model)} EarlyStopping "
+                    "with restore_best_weights=True keeps the best epoch",
                     UserWarning,
                     stacklevel=2,
                 )

@@ -17,8 +17,8 @@ class PSchedule(keras.callbacks.Callback):
     finite exponent trains them all, and the larger it is, the closer is the network to the one that
     is certified. ``p`` grows exponentially from ``first`` to ``last`` and is infinite for the last
     part of the training. It is rounded to the nearest exponent for which the kernel is fast. A
-    ``fit`` with an ``initial_epoch``, or one that ``keras.callbacks.BackupAndRestore`` resumes, goes
-    on with the exponent of that epoch.
+    ``fit`` with an ``initial_epoch``, or one that ``keras.callbacks.BackupAndRestore`` resumes,
+    goes on with the exponent of that epoch.
 
     ``fit`` of an ℓ∞-distance network adds this callback by itself, unless another schedule is among
     its callbacks or a finite ``model.p`` was assigned.

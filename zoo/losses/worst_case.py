@@ -1,7 +1,9 @@
 """What the losses for the worst case within a perturbation budget have in common."""
 
+import numpy as np
 from keras import ops
 
+from zoo.epsilon import positive_epsilon
 from zoo.typing import Scalar, Tensor
 
 
@@ -45,10 +47,10 @@ def largest_gap(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 
 def checked_epsilon(epsilon: Scalar) -> Scalar:
-    """Return the budget after a check: a number must be positive; a variable is not checked."""
-    if isinstance(epsilon, (int, float)) and not epsilon > 0:
-        raise ValueError(f"epsilon must be positive, got {epsilon!r}")
-    return epsilon
+    """The budget as a positive float; a variable is returned as it is, without a check."""
+    if not isinstance(epsilon, (int, float, str, np.number)):
+        return epsilon
+    return float(positive_epsilon(epsilon))
 
 
 def as_number(value: Scalar) -> float:
@@ -56,4 +58,6 @@ def as_number(value: Scalar) -> float:
 
     ``float()`` alone does not work for a variable that is mirrored on several devices.
     """
+    if isinstance(value, (int, float)):
+        return float(value)
     return float(ops.convert_to_numpy(ops.convert_to_tensor(value)))

@@ -120,7 +120,7 @@ class CertifiedAccuracy(keras.metrics.Mean):
         kept = ops.logical_or(own, gaps > ops.take(self._gaps, predicted, axis=0))
         # Logits that left float32's range prove nothing, though their gaps are infinite.
         kept = ops.all(ops.logical_and(kept, ops.isfinite(y_pred)), axis=1)
-        right = ops.cast(labels, "int64") == ops.cast(predicted, "int64")
+        right = ops.cast(labels, "int32") == ops.cast(predicted, "int32")
         super().update_state(ops.cast(ops.logical_and(right, kept), self.dtype), sample_weight)
 
     def get_config(self) -> dict[str, Any]:

@@ -111,15 +111,21 @@ class L2NonexpansiveNet(CertifiedModel):
         self.width = checks.positive_number(width, "width")
         self.activation = activation
         self.parametrization = parametrization
-        self.divide_before_convolution = divide_before_convolution
-        self.regularization = regularization
+        self.divide_before_convolution = checks.true_or_false(
+            divide_before_convolution, "divide_before_convolution"
+        )
+        self.regularization = checks.not_negative_number(regularization, "regularization")
         self.mean = checks.per_channel(mean, self.image_shape[-1], "mean")
         self.loss_name = loss
         self.scale = checks.positive_number(scale, "scale")
-        self.omega = omega
+        self.omega = checks.not_negative_number(omega, "omega")
         self.epsilon = Epsilon(epsilon)
         settings = l2_networks.Settings(
-            self.width, activation, parametrization, divide_before_convolution, regularization
+            self.width,
+            activation,
+            parametrization,
+            self.divide_before_convolution,
+            self.regularization,
         )
         self.hidden = tuple(l2_networks.NETWORKS[network](self.image_shape, settings))
         self.head = settings.dense(self.num_classes, name="head")

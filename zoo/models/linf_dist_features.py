@@ -64,7 +64,9 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
         if not 1e-6 <= self.std <= 1e6:
             raise ValueError(f"std must lie in [1e-6, 1e6], got {std!r}")
         self.implementation = implementation
-        self._initial_weight = float(cross_entropy_weight)
+        self._initial_weight = checks.not_negative_number(
+            cross_entropy_weight, "cross_entropy_weight"
+        )
         hidden = []
         for index in range(hidden_layers):
             hidden += [
@@ -75,7 +77,7 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
         self._cross_entropy_weight = self.add_weight(
             name="cross_entropy_weight",
             shape=(),
-            initializer=keras.initializers.Constant(cross_entropy_weight),
+            initializer=keras.initializers.Constant(self._initial_weight),
             trainable=False,
         )
         self.add_epsilon(epsilon)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
-from zoo.epsilon import Epsilon
+from zoo.epsilon import Epsilon, positive_epsilon
 from zoo.typing import Budget
 
 # Models inherit from this mixin and from CertifiedModel, whose methods the mixin calls. Type
@@ -27,13 +27,25 @@ class TrainingEpsilon(_Model):
         Args:
             epsilon: budget, a positive number or a fraction such as ``"8/255"``.
         """
-        self.epsilon = Epsilon(epsilon)
+        self._training_epsilon = None
+        self.epsilon = epsilon
         self._training_epsilon = self.add_weight(
             name="training_epsilon",
             shape=(),
             initializer=keras.initializers.Constant(float(self.epsilon)),
             trainable=False,
         )
+
+    @property
+    def epsilon(self) -> Epsilon:
+        """The budget that the model is trained for; assigning it changes ``training_epsilon``."""
+        return self._epsilon
+
+    @epsilon.setter
+    def epsilon(self, value: Budget) -> None:
+        self._epsilon = positive_epsilon(value)
+        if self._training_epsilon is not None:
+            self.training_epsilon = float(self._epsilon)
 
     @property
     def training_epsilon(self) -> float:
