@@ -27,8 +27,7 @@ class TrainingEpsilon(_Model):
         Args:
             epsilon: budget, a positive number or a fraction such as ``"8/255"``.
         """
-        self._training_epsilon = None
-        self.epsilon = epsilon
+        self._epsilon = positive_epsilon(epsilon)
         self._training_epsilon = self.add_weight(
             name="training_epsilon",
             shape=(),
@@ -44,8 +43,7 @@ class TrainingEpsilon(_Model):
     @epsilon.setter
     def epsilon(self, value: Budget) -> None:
         self._epsilon = positive_epsilon(value)
-        if self._training_epsilon is not None:
-            self.training_epsilon = float(self._epsilon)
+        self.training_epsilon = float(self._epsilon)
 
     @property
     def training_epsilon(self) -> float:
