@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import json
+import pathlib
 import sys
 
 import keras
@@ -18,6 +19,7 @@ from training.state import RunState
 from training.workers import Workers
 from zoo import data
 from zoo.hub import checkpoint
+from zoo.hub.download import digest
 from zoo.utils import checks
 from zoo.utils.json_text import json_text
 from zoo.utils.whole_file import write_whole
@@ -128,9 +130,10 @@ def train(
     Raises:
         KeyboardInterrupt: after Ctrl-C or a request to terminate; the state was saved first, unless
             the signal came twice. Its text says where the next call goes on.
-        ValueError: if the folder holds a run of another recipe, or with another time limit; if
-            several workers cannot share the recipe's batches; if several workers are given a time
-            limit or early stopping, on which each of them would decide for itself.
+        ValueError: if the folder holds a run of another recipe, of another data file, or with
+            another time limit; if several workers cannot share the recipe's batches; if several
+            workers are given a time limit or early stopping, on which each of them would decide for
+            itself.
     """
     workers = Workers.from_environment() if workers is None else workers
     if workers.count > 1 and minutes is not None:
@@ -159,9 +162,9 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
         minutes = checks.positive_number(minutes, "minutes")
         if epochs is not None:
             raise ValueError("give epochs or minutes, not both: each of them ends the training")
-    folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, recipe, minutes)
     training, validation = splits(recipe, data_file)
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, recipe, data_file, minutes)
     settings = recipe["training"]
     batches = Batches(
         training.images,
@@ -258,7 +261,8 @@ def affects_training(recipe):
     Args:
         recipe: recipe, as :func:`training.recipe.load` returns it.
     """
-    return {key: recipe[key] for key in recipe if key not in ("measure", "notes", "minutes")}
+    others = ("measure", "notes", "minutes", "data_file")
+    return {key: recipe[key] for key in recipe if key not in others}
 
 
 def _all_of(history, key):
@@ -266,12 +270,13 @@ def _all_of(history, key):
     return ", then ".join(dict.fromkeys(epoch[key] for epoch in history))
 
 
-def _claim(folder, recipe, minutes):
+def _claim(folder, recipe, data_file, minutes):
     """Write the recipe of a run into its folder; raise if the folder holds another run."""
     path = folder / "recipe.json"
     if minutes is not None:
         recipe = {**recipe, "minutes": minutes}
-
+    if data_file is not None:
+        recipe = {**recipe, "data_file": digest(pathlib.Path(data_file).expanduser())[1]}
     if path.exists():
         other = json.loads(path.read_text(encoding="utf-8"))
         advice = "delete it, or choose another folder with --out"
@@ -280,6 +285,8 @@ def _claim(folder, recipe, minutes):
                 f"{folder} holds a run of another recipe, or of an older version of this one; "
                 f"{advice}"
             )
+        if other.get("data_file") != recipe.get("data_file"):
+            raise ValueError(f"{folder} holds a run of other data than this --data; {advice}")
         if other.get("minutes") != minutes:
             limit = f"--minutes {other['minutes']:g}" if "minutes" in other else "no --minutes"
             raise ValueError(f"{folder} holds a run with {limit}; go on like that, {advice}")

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 
+SPLITS = ("train", "test")
 RECIPE = """
 approach = "linf-dist"
 seed = 1
@@ -350,6 +351,19 @@ def test_refused_limits(recipe_file, recipe, tmp_path, capsys, options, message)
     (folder / "recipe.json").write_text(json.dumps({**recipe, "minutes": 1.0}))
     assert main([str(recipe_file), "--out", str(folder), "--quiet", *options]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_run_is_not_continued_with_other_data(recipe, tmp_path, digits):
+    for name, first in (("a.npz", 0), ("b.npz", 100)):
+        part = {"images": digits.images[first:400], "labels": digits.labels[first:400]}
+        pieces = {f"{x}_{s}": part[k] for x, k in zip("xy", part, strict=True) for s in SPLITS}
+        np.savez(tmp_path / name, **pieces)
+    train(recipe, tmp_path / "run", data_file=tmp_path / "a.npz", epochs=1, verbose=0)
+    for other in (None, tmp_path / "b.npz"):
+        with pytest.raises(ValueError, match="a run of other data than this --data"):
+            train(recipe, tmp_path / "run", data_file=other, verbose=0)
+    (tmp_path / "a.npz").rename(tmp_path / "moved.npz")
+    train(recipe, tmp_path / "run", data_file=tmp_path / "moved.npz", epochs=2, verbose=0)
 
 
 def test_a_run_without_limit_gets_none_later(recipe, tmp_path):
