@@ -167,10 +167,10 @@ def test_other_measurements_need_no_new_training(paper, tmp_path, monkeypatch):
 def test_a_run_that_fails_does_not_hold_up_the_others(paper, tmp_path, capsys):
     broken = dataclasses.replace(paper.runs["slow"], overrides={"model": {"epsilon": -1.0}})
     paper = dataclasses.replace(paper, runs={"slow": broken, "quick": paper.runs["quick"]})
-    with pytest.raises(RuntimeError, match="slow-seed0 failed: eps must.*slow-seed1 failed"):
+    with pytest.raises(RuntimeError, match="slow-seed0 failed: epsilon.*slow-seed1 failed"):
         fill(paper, tmp_path)
     assert list(results.read(tmp_path / "results.json")) == ["quick-seed0"]
-    assert "eps must not be negative, got -1.0" in capsys.readouterr().err
+    assert "epsilon must be positive, got -1.0" in capsys.readouterr().err
 
 
 SCRIPT = """
