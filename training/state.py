@@ -12,6 +12,7 @@ import threading
 
 import h5py
 import keras
+import numpy as np
 
 from training.hardware import hardware
 from zoo.utils.json_text import json_text
@@ -126,7 +127,7 @@ class RunState(keras.callbacks.Callback):
             model.load_weights(path)
             with h5py.File(path) as file:
                 for number, state in enumerate(_random_states(model)):
-                    state.assign(file[_RANDOM][str(number)][()])
+                    state.assign(np.array(file[f"{_RANDOM}/{number}"]))
             record = json.loads((self.folder / "history.json").read_text(encoding="utf-8"))
             self.history = record["epochs"][:epoch]
             # The history may go on after the state, if the run was killed.
