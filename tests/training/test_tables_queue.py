@@ -126,6 +126,15 @@ def test_a_changed_recipe_has_a_folder_of_its_own(paper):
     assert first.folder == measured.folder
 
 
+def test_a_row_says_that_a_recipe_with_as_many_epochs_is_an_older_one(paper, tmp_path):
+    quick = paper.runs["quick"]
+    recipe = affects_training(queue.of_seed(quick, 0, {"training": {"batch_size": 7}}))
+    results.add(tmp_path / "results.json", quick.key(0), result(quick, 0, recipe=recipe))
+    row = tables(paper, tmp_path / "results.json")[0]["rows"][1]
+    wanted = recipe["training"]["epochs"]
+    assert row["trained"].startswith(f"seed 0, {wanted} epochs of an older recipe, 1,000 images")
+
+
 def test_a_row_never_mixes_recipes(paper, tmp_path):
     slow = paper.runs["slow"]
     path = tmp_path / "results.json"

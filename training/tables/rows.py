@@ -71,7 +71,9 @@ def _trained(paper, run, own, records):
     if is_of(own[0], recipe):
         depth = _counted(epochs, "epoch")
     else:  # an older result, which the next training replaces
-        depth = f"{epochs} of {recipe['training']['epochs']} epochs"
+        wanted = str(recipe["training"]["epochs"])
+        older = f"{_counted(epochs, 'epoch')} of an older recipe"
+        depth = older if epochs == wanted else f"{epochs} of {wanted} epochs"
     if any(result.get("stopped") for result in own):
         depth += " (stopped early)"
     images = f"{_range(result['images'] for result in own)} images"
