@@ -18,7 +18,10 @@ def main(arguments=None):
         "set, this process trains as one of several workers.",
     )
     parser.add_argument("recipe", help="name of a recipe, or the path of a .toml file")
-    parser.add_argument("--data", help="an .npz file with x_train, y_train, x_test, y_test")
+    parser.add_argument(
+        "--data",
+        help="an .npz file with x_train, y_train, x_test, y_test; give it again to continue a run",
+    )
     parser.add_argument("--out", type=pathlib.Path, help="folder of the run (default: runs/NAME)")
     parser.add_argument(
         "--epochs",
@@ -152,12 +155,17 @@ def main(arguments=None):
 def _refuse_ignored(parser, options):
     """End with an error if an option was given that another one makes meaningless."""
     accepted = {"cost": (), "attacks": (), "certify": (), "seeds": ("data", "out")}
+
+    def given(option):
+        value = getattr(options, option)
+        return value is not None and value is not False
+
     of_training = ("data", "out", "epochs", "minutes", "measure", "data_parallel")
     for mode, kept in accepted.items():
-        if getattr(options, mode) in (None, False):
+        if not given(mode):
             continue
         for option in of_training:
-            if option not in kept and getattr(options, option) not in (None, False):
+            if option not in kept and given(option):
                 parser.error(f"--{option.replace('_', '-')} has no effect with --{mode}")
 
 

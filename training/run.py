@@ -275,8 +275,7 @@ def _claim(folder, recipe, data_file, minutes):
     path = folder / "recipe.json"
     if minutes is not None:
         recipe = {**recipe, "minutes": minutes}
-    if data_file is not None:
-        recipe = {**recipe, "data_file": digest(pathlib.Path(data_file).expanduser())[1]}
+    recipe = {**recipe, "data_file": None if data_file is None else _content(data_file)}
     if path.exists():
         other = json.loads(path.read_text(encoding="utf-8"))
         advice = "delete it, or choose another folder with --out"
@@ -285,12 +284,18 @@ def _claim(folder, recipe, data_file, minutes):
                 f"{folder} holds a run of another recipe, or of an older version of this one; "
                 f"{advice}"
             )
-        if other.get("data_file") != recipe.get("data_file"):
-            raise ValueError(f"{folder} holds a run of other data than this --data; {advice}")
+        if other.get("data_file", recipe["data_file"]) != recipe["data_file"]:
+            raise ValueError(f"{folder} holds a run of other data; give the same --data, {advice}")
         if other.get("minutes") != minutes:
             limit = f"--minutes {other['minutes']:g}" if "minutes" in other else "no --minutes"
             raise ValueError(f"{folder} holds a run with {limit}; go on like that, {advice}")
     write_whole(path, json.dumps(recipe, indent=1) + "\n")
+
+
+def _content(data_file):
+    """What tells data apart: the digest of a file; of a folder or an image set, its name."""
+    path = pathlib.Path(data_file).expanduser()
+    return digest(path)[1] if path.is_file() else str(data_file)
 
 
 def _optimizer(settings, clock):

@@ -41,9 +41,6 @@ class PSchedule(callbacks.PSchedule):
         """The exponent at a position, in epochs: one of ``FAST_EXPONENTS``, or ∞."""
         return self.exponent(self.progress(position))
 
-    def on_train_begin(self, logs=None):
-        """The clock says where a run is, also after it was interrupted."""
-
     def on_train_end(self, logs=None):
         """A run that is interrupted keeps its exponent."""
 

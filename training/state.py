@@ -126,7 +126,8 @@ class RunState(keras.callbacks.Callback):
             model.optimizer.build(model.trainable_variables)
             model.load_weights(path)
             with h5py.File(path) as file:
-                for number, state in enumerate(_random_states(model)):
+                # A state of an older version has none of them.
+                for number, state in enumerate(_random_states(model) if _RANDOM in file else ()):
                     state.assign(np.array(file[f"{_RANDOM}/{number}"]))
             record = json.loads((self.folder / "history.json").read_text(encoding="utf-8"))
             self.history = record["epochs"][:epoch]

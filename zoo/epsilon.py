@@ -89,7 +89,7 @@ def positive_epsilon(value: Any) -> Epsilon:
     Raises:
         ValueError: if it is not positive, and as :class:`Epsilon`.
     """
-    is_number = isinstance(value, (int, float, np.number))
+    is_number = isinstance(value, (int, float, Fraction, np.number))
     if (is_number and not value > 0) or Epsilon(value).exact == 0:
         raise ValueError(f"epsilon must be positive, got {value!r}")
     return Epsilon(value)

@@ -1,5 +1,7 @@
 """The losses on the worst case within a budget."""
 
+from fractions import Fraction
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from zoo.epsilon import Epsilon
 from zoo.losses import ClippedHinge, ClippedHingeMixture, WorstCaseCrossEntropy, WorstCaseHinge
 
 LOGITS = arrays("float32", (6, 4), elements=st.floats(-5, 5, width=32))
@@ -71,7 +74,15 @@ def test_config_round_trip(loss):
 
 
 @pytest.mark.parametrize(
-    ("epsilon", "number"), [("8/255", 8 / 255), (np.float32(0.1), 0.1), (0.1, 0.1), (1, 1.0)]
+    ("epsilon", "number"),
+    [
+        ("8/255", 8 / 255),
+        (Fraction(1, 4), 0.25),
+        (Epsilon("1/4"), 0.25),
+        (np.float32(0.1), 0.1),
+        (0.1, 0.1),
+        (1, 1.0),
+    ],
 )
 def test_the_config_has_every_digit_of_a_budget(epsilon, number):
     config = WorstCaseHinge(epsilon).get_config()

@@ -121,7 +121,9 @@ def test_bad_arguments_are_named(change, message):
 
 
 def test_an_assigned_budget_reaches_the_loss_and_the_file(small_model, tmp_path):
+    small_model.inherits_epsilon = True  # as after a load, which warns if this budget is too large
     small_model.epsilon = "1/4"
+    assert not small_model.inherits_epsilon
     assert small_model.training_epsilon == 0.25
     small_model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")

@@ -13,6 +13,7 @@ from training.__main__ import main
         (["--attacks", "--out", "runs/a"], "--out has no effect with --attacks"),
         (["--seeds", "3", "--minutes", "1"], "--minutes has no effect with --seeds"),
         (["--seeds", "3", "--data-parallel"], "--data-parallel has no effect with --seeds"),
+        (["--cost", "--epochs", "0"], "--epochs has no effect with --cost"),
         (["--cost", "--attacks"], "--attacks: not allowed with argument --cost"),
     ],
 )

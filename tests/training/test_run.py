@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -220,6 +221,21 @@ def test_a_resumed_run_draws_the_random_numbers_of_an_uninterrupted_one(
     assert_same_end(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_a_state_of_a_version_without_random_states_resumes(recipe, tmp_path):
+    moves = keras.layers.RandomTranslation(0.2, 0.2, fill_mode="nearest")
+    model = {**recipe["model"], "augmentation": keras.saving.serialize_keras_object(moves)}
+    recipe = {**recipe, "model": model}
+    train(recipe, tmp_path / "run", epochs=1, verbose=0)
+    (state,) = (tmp_path / "run").glob("epoch-*.h5")
+    with h5py.File(state, "a") as file:
+        del file["random"]
+    written = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    del written["data_file"]
+    (tmp_path / "run" / "recipe.json").write_text(json.dumps(written))
+    train(recipe, tmp_path / "run", epochs=2, verbose=0)
+    assert len(json.loads((tmp_path / "run" / "history.json").read_text())["epochs"]) == 2
+
+
 def test_a_state_within_an_epoch_outlives_the_epoch(recipe, whole, tmp_path, monkeypatch):
     """It is the newest on disk while the history goes on."""
     for batches, save_every in ((5, 0), (8, 1000)):
@@ -360,7 +376,7 @@ def test_a_run_is_not_continued_with_other_data(recipe, tmp_path, digits):
         np.savez(tmp_path / name, **pieces)
     train(recipe, tmp_path / "run", data_file=tmp_path / "a.npz", epochs=1, verbose=0)
     for other in (None, tmp_path / "b.npz"):
-        with pytest.raises(ValueError, match="a run of other data than this --data"):
+        with pytest.raises(ValueError, match="a run of other data; give the same --data"):
             train(recipe, tmp_path / "run", data_file=other, verbose=0)
     (tmp_path / "a.npz").rename(tmp_path / "moved.npz")
     train(recipe, tmp_path / "run", data_file=tmp_path / "moved.npz", epochs=2, verbose=0)

@@ -71,7 +71,7 @@ def _trained(paper, run, own, records):
     if is_of(own[0], recipe):
         depth = _counted(epochs, "epoch")
     else:  # an older result, which the next training replaces
-        wanted = str(recipe["training"]["epochs"])
+        wanted = _range([recipe["training"]["epochs"]])
         older = f"{_counted(epochs, 'epoch')} of an older recipe"
         depth = older if epochs == wanted else f"{epochs} of {wanted} epochs"
     if any(result.get("stopped") for result in own):

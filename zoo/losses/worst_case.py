@@ -1,9 +1,11 @@
 """What the losses for the worst case within a perturbation budget have in common."""
 
+from fractions import Fraction
+
 import numpy as np
 from keras import ops
 
-from zoo.epsilon import positive_epsilon
+from zoo.epsilon import Epsilon, positive_epsilon
 from zoo.typing import Scalar, Tensor
 
 
@@ -48,7 +50,7 @@ def largest_gap(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 def checked_epsilon(epsilon: Scalar) -> Scalar:
     """The budget as a positive float; a variable is returned as it is, without a check."""
-    if not isinstance(epsilon, (int, float, str, np.number)):
+    if not isinstance(epsilon, (int, float, str, Fraction, Epsilon, np.number)):
         return epsilon
     return float(positive_epsilon(epsilon))
 

@@ -43,6 +43,7 @@ class TrainingEpsilon(_Model):
     @epsilon.setter
     def epsilon(self, value: Budget) -> None:
         self._epsilon = positive_epsilon(value)
+        self.inherits_epsilon = False
         self.training_epsilon = float(self._epsilon)
 
     @property
