@@ -77,8 +77,7 @@ class Certificate:
         decided_at: the budgets of ``certify(…, eps=…)``, as texts. Such a certificate tells whether
             each image is certified at these budgets, and tells nothing about others: ``radius`` is
             the smallest float32 above the largest budget at which the image is certified, or 0 if
-            there is none. None if ``radius`` is as large
-            as the method proves.
+            there is none. None if ``radius`` is as large as the method proves.
         per_class: float32 array ``(n, classes)``, rounded down: every image in [0, 1] at a distance
             below ``per_class[i, j]`` from image ``i`` is classified other than ``j``. It is ``inf``
             for the predicted class, of which nothing is said, and ``radius`` is the minimum of each
