@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.epsilon import Epsilon
+from zoo.epsilon import Epsilon, positive_epsilon
 
 
 @given(st.fractions(0, 10, max_denominator=1000))
@@ -40,3 +40,11 @@ def test_a_float_that_float32_holds_means_itself(number):
 def test_bad_budgets_are_named(value):
     with pytest.raises(ValueError, match="eps must"):
         Epsilon(value)
+    with pytest.raises(ValueError, match="radius must"):
+        Epsilon(value, "radius", positive=True)
+
+
+@pytest.mark.parametrize("value", [0, "0", -1, "-1/2"])
+def test_a_budget_that_must_be_positive_says_so(value):
+    with pytest.raises(ValueError, match=f"^epsilon must be positive, got {value!r}$"):
+        positive_epsilon(value)

@@ -20,6 +20,8 @@ class Epsilon:
     Args:
         value: a non-negative number (a NumPy array without dimensions is one, too), a string such
             as ``"8/255"`` or ``"0.3"``, or an :class:`Epsilon`.
+        argument: what an error calls the value.
+        positive: whether 0 is an error, too.
 
     Raises:
         ValueError: if the value is not a number between 0 and 1e30.
@@ -31,26 +33,31 @@ class Epsilon:
         (True, '8/255')
     """
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, argument: str = "eps", *, positive: bool = False) -> None:
         if isinstance(value, Epsilon):
             self.text: str = value.text
             self.exact: Fraction = value.exact
-            return
+        else:
+            self._read(value, argument)
+        if positive and self.exact <= 0:
+            raise ValueError(f"{argument} must be positive, got {value!r}")
+        if self.exact < 0:
+            raise ValueError(f"{argument} must not be negative, got {value!r}")
+
+    def _read(self, value: Any, argument: str) -> None:
         if isinstance(value, np.ndarray) and value.ndim == 0:
             value = value[()]
         if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction, np.number)):
-            raise ValueError(f"eps must be a number or a string like '8/255', got {value!r}")
+            raise ValueError(f"{argument} must be a number or a string like '8/255', got {value!r}")
         self.text = str(value).strip()
         try:
             self.exact = Fraction(self.text)
         except (ValueError, ZeroDivisionError):
             raise ValueError(
-                f"eps must be a finite number or a string like '8/255', got {value!r}"
+                f"{argument} must be a finite number or a string like '8/255', got {value!r}"
             ) from None
-        if self.exact > 1e30:
-            raise ValueError(f"eps must be a finite number of sensible size, got {value!r}")
-        if self.exact < 0:
-            raise ValueError(f"eps must not be negative, got {value!r}")
+        if abs(self.exact) > 1e30:
+            raise ValueError(f"{argument} must be a finite number of sensible size, got {value!r}")
         number = float(self.exact)
         if repr(number) == self.text and float(np.float32(number)) == number:
             self.exact = Fraction(number)
@@ -89,10 +96,7 @@ def positive_epsilon(value: Any) -> Epsilon:
     Raises:
         ValueError: if it is not positive, and as :class:`Epsilon`.
     """
-    is_number = isinstance(value, (int, float, Fraction, np.number))
-    if (is_number and not value > 0) or Epsilon(value).exact == 0:
-        raise ValueError(f"epsilon must be positive, got {value!r}")
-    return Epsilon(value)
+    return Epsilon(value, "epsilon", positive=True)
 
 
 def budgets_of(eps: Any) -> list[Epsilon]:

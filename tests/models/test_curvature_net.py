@@ -170,6 +170,20 @@ def test_save_and_load(tmp_path):
     assert zoo.load(tmp_path / "plain").get_config()["epsilon"] is None
 
 
+def test_an_assigned_budget_begins_the_search_for_worst_points():
+    model = CurvatureNet(SMALL, None, penalty_weight=0.0)
+    model.compile(keras.optimizers.SGD(0.0))
+    x = np.random.default_rng(0).uniform(size=(16, 8, 8, 1)).astype("float32")
+    y = np.arange(16) % 10
+    on_the_images = model.train_on_batch(x, y, return_dict=True)["loss"]
+    model.epsilon = "1/2"
+    assert model.train_on_batch(x, y, return_dict=True)["loss"] > on_the_images
+    assert model.get_config()["epsilon"] == "1/2"
+    assert model.training_budget == zoo.epsilon.Epsilon("1/2")
+    with pytest.raises(ValueError, match="epsilon must not be negative, got '-1/2'"):
+        CurvatureNet(SMALL, "-1/2")
+
+
 def test_a_new_head_is_found_wherever_it_is():
     inner = keras.Sequential([keras.Input((8,)), layers.Dense(3, name="head")])
     parts = [layers.Flatten(), layers.Dense(8, "tanh"), inner, layers.Dropout(0.5)]

@@ -141,18 +141,35 @@ def test_your_own_network_with_large_layers_is_certified_in_a_practical_way(monk
     assert tighter.radius >= 0.99 * certificate.radius - 1e-6
 
 
+def test_an_assigned_budget_is_checked_and_trained_for():
+    model = DoubleBackpropNet(SMALL, 0.0, epsilon=0)
+    assert model.epsilon is None
+    model.compile(keras.optimizers.SGD(0.0))
+    x = np.random.default_rng(0).uniform(size=(16, 8, 8, 1)).astype("float32")
+    y = np.arange(16) % 10
+    without = model.train_on_batch(x, y, return_dict=True)["loss"]
+    model.epsilon = "1/8"
+    assert model.train_on_batch(x, y, return_dict=True)["loss"] > without
+    assert model.get_config()["epsilon"] == "1/8"
+    with pytest.raises(ValueError, match="epsilon must be a finite number"):
+        model.epsilon = "far"
+    model.epsilon = None
+    assert model.train_on_batch(x, y, return_dict=True)["loss"] == pytest.approx(without)
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"network\.name must be one of a, b, c, got 'd'"):
         DoubleBackpropNet({**SMALL, "name": "d"})
     for change in (
         {"penalty_weight": -1.0},
+        {"epsilon": "-1/8"},
         {"form": "half"},
         {"outputs": "loss"},
         {"penalty_every": 0},
         {"label_smoothing": 1.0},
         {"epsilon": "far"},
     ):
-        with pytest.raises(ValueError, match=next(iter(change)).replace("epsilon", "eps")):
+        with pytest.raises(ValueError, match=f"{next(iter(change))} must"):
             DoubleBackpropNet(SMALL, **change)
     with pytest.raises(zoo.UnsupportedLayerError, match="GRU"):
         DoubleBackpropNet(keras.Sequential([keras.Input((6, 2)), layers.GRU(3)]))

@@ -298,6 +298,7 @@ def test_uint8_images_are_accepted():
         ({"mean": [0.1, 0.2]}, r"mean must be a number or one per channel \(1\)"),
         ({"parametrization": "svd"}, "parametrization must be one of"),
         ({"regularization": -1}, "regularization must be a number that is not negative"),
+        ({"epsilon": "-1/2"}, "epsilon must not be negative, got '-1/2'"),
         ({"omega": -1}, "omega must be a number that is not negative"),
         ({"divide_before_convolution": "no"}, "divide_before_convolution must be True or False"),
     ],
@@ -313,6 +314,9 @@ def test_the_radius_maximising_loss_enlarges_the_certified_radii(digits):
     model = L2NonexpansiveNet((8, 8, 1), 10, loss="crm", epsilon=2.0, scale=4.0, **options)
     loss = model.default_loss()
     assert (loss.epsilon, loss.scale) == (2.0, 4.0)
+    model.epsilon = "5/2"
+    assert model.default_loss().epsilon == 2.5
+    model.epsilon = 2.0
     kernel = keras.ops.convert_to_numpy(model.head.effective_kernel())
     expected = np.linalg.norm(kernel[:, :, None] - kernel[:, None, :], axis=0)
     found = keras.ops.convert_to_numpy(loss.lipschitz().value)

@@ -88,7 +88,7 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
             raise ValueError(f"penalty_weight must be a number from 0 on, got {penalty_weight!r}")
         self.penalty_weight = float(penalty_weight)
         self.attack_steps = checks.positive_integer(attack_steps, "attack_steps")
-        self.adversarial = epsilon is not None and Epsilon(epsilon).exact > 0
+        self.adversarial = epsilon is not None and Epsilon(epsilon, "epsilon").exact > 0
         self.add_epsilon(cast(Budget, epsilon) if self.adversarial else 0.5)
         self._pairs = PairCurvature(self.analysis, self.num_classes)
         self._vectors = [
@@ -111,6 +111,13 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
     @property
     def training_budget(self) -> Any:
         return self.epsilon if self.adversarial else None
+
+    def set_epsilon(self, value: Budget) -> None:
+        super().set_epsilon(value)
+        if not self.adversarial:
+            self.adversarial = True
+            # Keras's compiled training step does not search for worst points.
+            self.train_function = None
 
     def default_loss(self) -> Any:
         """The cross-entropy of labels and logits."""

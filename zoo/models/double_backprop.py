@@ -41,7 +41,8 @@ class DoubleBackpropNet(WrappedModel):
         form, outputs: as for :class:`zoo.losses.JacobianL1`.
         penalty_every: k: the penalty is computed for every k-th image of each batch only. In
             shuffled batches this is a cheaper estimate of the same mean.
-        epsilon: ℓ∞ budget of the adversarial images; None trains on the original images only.
+        epsilon: ℓ∞ budget of the adversarial images; None or 0 trains on the original
+            images only.
         label_smoothing: label smoothing of the default loss, in [0, 1).
 
     Raises:
@@ -85,9 +86,22 @@ class DoubleBackpropNet(WrappedModel):
         self.penalty_weight = float(penalty_weight)
         self.penalty = JacobianL1(form, outputs)
         self.penalty_every = checks.positive_integer(penalty_every, "penalty_every")
-        self.epsilon = None if epsilon is None else Epsilon(epsilon)
+        self.epsilon = epsilon
         self.label_smoothing = float(label_smoothing)
         self.built = True
+
+    @property
+    def epsilon(self) -> Epsilon | None:
+        """ℓ∞ budget of the adversarial images in training; an assigned one is used from now on."""
+        return self._epsilon
+
+    @epsilon.setter
+    def epsilon(self, value: Budget | None) -> None:
+        budget = Epsilon(0 if value is None else value, "epsilon")
+        self._epsilon = budget if budget.exact else None
+        self.inherits_epsilon = False
+        # Keras's compiled training step holds the previous budget.
+        self.train_function = None
 
     @property
     def certificates(self) -> tuple[tuple[Norm, str], ...]:

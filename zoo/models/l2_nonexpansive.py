@@ -119,7 +119,7 @@ class L2NonexpansiveNet(CertifiedModel):
         self.loss_name = loss
         self.scale = checks.positive_number(scale, "scale")
         self.omega = checks.not_negative_number(omega, "omega")
-        self.epsilon = Epsilon(epsilon)
+        self.epsilon = epsilon
         settings = l2_networks.Settings(
             self.width,
             activation,
@@ -143,6 +143,16 @@ class L2NonexpansiveNet(CertifiedModel):
                 initializer=keras.initializers.Constant(self.scale),
             )
         self.build((None, *self.image_shape))
+
+    @property
+    def epsilon(self) -> Epsilon:
+        """L2 budget of the default loss; the next ``compile`` takes an assigned one."""
+        return self._epsilon
+
+    @epsilon.setter
+    def epsilon(self, value: Budget) -> None:
+        self._epsilon = Epsilon(value, "epsilon")
+        self.inherits_epsilon = False
 
     def build(self, input_shape: BatchShape) -> None:
         for layer in [*self.hidden, self.head]:
