@@ -51,7 +51,7 @@ def test_what_could_not_be_loaded_is_not_saved(small_model, tmp_path):
     small_model.hidden[0].kernel.assign(np.full((12, 16), 1e5))
     with pytest.raises(ValueError, match="too large for float16"):
         zoo.save(small_model, tmp_path / "large", float16=True)
-    assert not list(tmp_path.rglob("*.*"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_optimizer_is_left_out(small_model, small_images, tmp_path):

@@ -127,7 +127,7 @@ def _cell(column, row, own):
     if not values:
         return None
     if len(values) > 1:
-        return spread(values)
+        return spread(values, column.get("decimals", 2))
     return values[0] if isinstance(values[0], str) else _rounded(column, values[0])
 
 
@@ -180,10 +180,10 @@ def first_epoch(values, least):
     return first if first <= len(values) else None
 
 
-def spread(values):
+def spread(values, decimals=2):
     """``mean ± standard deviation`` over seeds, as text; there are at least two values."""
     values = np.asarray(values, float)
-    return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
+    return f"{values.mean():.{decimals}f} ± {values.std(ddof=1):.{decimals}f}"
 
 
 def _scaled(column, found):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import CheckpointError
 from zoo.hub import overriding, weights_file
 from zoo.typing import Path, Shape
+from zoo.utils.whole_file import new_folder
 
 if TYPE_CHECKING:
     from zoo.models import CertifiedModel
@@ -86,8 +87,10 @@ def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> Non
     }
     bare = type(model).from_config(arguments)
     bare.set_weights(model.get_weights())
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
+    with (
+        new_folder(folder),
+        tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial,
+    ):
         partial = pathlib.Path(partial)
         bare.save_weights(partial / "plain.weights.h5")
         _compress(partial / "plain.weights.h5", partial / WEIGHTS, float16)

@@ -50,21 +50,36 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     # A rename would put a file in the place of a device or a pipe.
     in_place = target.exists() and not (target.is_file() or target.is_dir())
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    made = _missing(target.parent)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(target if in_place else partial, "wb") as file:
-            yield file
-        if not in_place:
-            partial.replace(target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        for folder in made:
-            with contextlib.suppress(OSError):  # it was not created, or has other files by now
-                folder.rmdir()
-        if isinstance(error, OSError):
-            raise OSError(f"cannot write {path}: {_reason(path, error)}") from error
+        with new_folder(target.parent):
+            try:
+                with open(target if in_place else partial, "wb") as file:
+                    yield file
+                if not in_place:
+                    partial.replace(target)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    partial.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {_reason(path, error)}") from error
+
+
+@contextlib.contextmanager
+def new_folder(folder: pathlib.Path) -> Iterator[None]:
+    """A context in which a folder exists; after an exception in it, no new empty folder is left.
+
+    Args:
+        folder: path of the folder. It and its missing parents are created.
+    """
+    made = _missing(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in made:
+            with contextlib.suppress(OSError):  # it was not created, or has files by now
+                path.rmdir()
         raise
 
 
