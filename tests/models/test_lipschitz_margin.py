@@ -166,6 +166,23 @@ def test_plain_compile_and_fit_train_for_a_margin(variant, margin):
         assert float(model.estimate().value) > 0.7 * upper
 
 
+def test_evaluation_leaves_the_model_as_it_is():
+    """Power iteration goes on in training only, so validation does not change the training."""
+    model = LipschitzMarginNet(dense_network(), 0.3)
+    model.compile()
+    x = np.random.default_rng(0).uniform(size=(8, *IMAGE)).astype("float32")
+    y = np.arange(8) % 3
+    before = [np.array(weight) for weight in model.get_weights()]
+    first, second = (model.evaluate(x, y, verbose=0) for _ in range(2))
+    assert first == second
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    model.optimizer.learning_rate = 0.0
+    model.fit(x, y, verbose=0)
+    changed = [np.any(a != b) for a, b in zip(before, model.get_weights(), strict=True)]
+    assert any(changed)
+
+
 def test_attacks_do_not_break_a_trained_network(digits):
     network = {"name": "convnet", "image_shape": (8, 8, 1), "num_classes": 10, "filters": [8]}
     model = LipschitzMarginNet({**network, "hidden": [32]}, 0.3)

@@ -123,6 +123,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         # The base class analyses the network, which depends on this setting.
         self._constant = constant
         super().__init__(network, **kwargs)
+        self._iterates = True
         self.variant, self.margin = variant, margin
         self.loss_options = dict(loss_options or {})
         self._vectors = [
@@ -175,6 +176,20 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             loss.lipschitz = self.estimate
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        self._iterates = training
+        try:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        finally:
+            self._iterates = True
+
     def default_loss(self) -> Any:
         """The loss of the variant, with this network's estimate of the constant."""
         return of_this_model(self._own_loss())
@@ -190,7 +205,8 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
     def estimate(self) -> NormEstimate:
         """Estimate from below how fast two logits can move apart, for training only.
 
-        Each call takes one step of power iteration for every norm.
+        Each call takes one step of power iteration for every norm. ``evaluate`` and the validation
+        in ``fit`` do not store the result of theirs, so they leave the model as it is.
 
         Returns:
             :class:`zoo.ops.NormEstimate`, a scalar with ``margin="global"``, otherwise of shape
@@ -200,8 +216,9 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         estimate, vectors = self.analysis.estimate(
             [vector * 1.0 for vector in self._vectors], pairwise=self.margin == "pairwise"
         )
-        for variable, vector in zip(self._vectors, vectors, strict=True):
-            variable.assign(vector)
+        if self._iterates:
+            for variable, vector in zip(self._vectors, vectors, strict=True):
+                variable.assign(vector)
         return estimate
 
     def lipschitz(self) -> dict[str, float]:
