@@ -1,6 +1,7 @@
 """Train a recipe with several seeds, and record how much its accuracies differ."""
 
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
@@ -39,7 +40,6 @@ def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Rec
     record = catalog.info(recipe["name"])
     folder = pathlib.Path("runs") / recipe["name"] if folder is None else pathlib.Path(folder)
     best = record.metrics.best_certified()
-    budgets = [result.eps for result in best]
     rows = [[record.metrics.clean, *(result.accuracy for result in best)]]
     own = recipe["seed"]
     seeds = [own, *(seed for seed in range(count) if seed != own)][:count]
@@ -48,12 +48,15 @@ def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Rec
     for seed in seeds[1:]:
         of_seed = folder.with_name(f"{folder.name}-seed-{seed}")
         model = train(recipe | {"seed": seed}, of_seed, data_file=data_file, verbose=verbose)
-        certificate = model.certify(test.images)
-        clean = float(np.mean(certificate.prediction == labels))
-        rows.append([clean, *(certificate.accuracy(labels, eps) for eps in budgets)])
+        certify = functools.cache(functools.partial(model.certify, test.images))
+        certificates = [certify(norm=result.norm, method=result.method) for result in best]
+        clean = float(np.mean(certificates[0].prediction == labels))
+        pairs = zip(certificates, best, strict=True)
+        rows.append([clean, *(found.accuracy(labels, result.eps) for found, result in pairs)])
+    budgets = ["0", *(result.eps for result in best)]
     spreads = [
         Spread(eps=eps, mean=float(np.mean(column)), sd=float(np.std(column, ddof=1)))
-        for eps, column in zip(["0", *budgets], zip(*rows, strict=True), strict=True)
+        for eps, column in zip(budgets, zip(*rows, strict=True), strict=True)
     ]
     record = catalog.info(recipe["name"])
     metrics = dataclasses.replace(record.metrics, seeds=Seeds(seeds=seeds, accuracies=spreads))
