@@ -112,8 +112,8 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
     def training_budget(self) -> Any:
         return self.epsilon if self.adversarial else None
 
-    def set_epsilon(self, value: Budget) -> None:
-        super().set_epsilon(value)
+    def _set_epsilon(self, value: Budget) -> None:
+        super()._set_epsilon(value)
         if not self.adversarial:
             self.adversarial = True
             # Keras's compiled training step does not search for worst points.

@@ -176,17 +176,10 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             loss.lipschitz = self.estimate
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
+    def compute_loss(self, *args: Any, training: bool = True, **kwargs: Any) -> Any:
         self._iterates = training
         try:
-            return super().compute_loss(x, y, y_pred, sample_weight, training)
+            return super().compute_loss(*args, training=training, **kwargs)
         finally:
             self._iterates = True
 

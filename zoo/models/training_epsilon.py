@@ -42,9 +42,9 @@ class TrainingEpsilon(_Model):
 
     @epsilon.setter
     def epsilon(self, value: Budget) -> None:
-        self.set_epsilon(value)
+        self._set_epsilon(value)
 
-    def set_epsilon(self, value: Budget) -> None:
+    def _set_epsilon(self, value: Budget) -> None:
         """What an assignment to ``epsilon`` does; a subclass may do more."""
         self._epsilon = positive_epsilon(value)
         self.inherits_epsilon = False
