@@ -260,6 +260,17 @@ def test_compare(capsys, folder):
         assert row[-1] == f"{100 * certificate.accuracy(test.labels, 0.1):.2f}%"
 
 
+def _with_an_unknown_class(model, path):
+    """Save a model with a layer whose class can be imported only here."""
+    import keras
+
+    class Unknown(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs
+
+    keras.Sequential([*model.layers, Unknown()]).save(path)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -272,6 +283,7 @@ def test_compare(capsys, folder):
         ("certify own.keras --data far.npz --valid-range -1 1", "must lie in the --valid-range"),
         ("certify missing.keras --data flat", "no such model file: missing.keras"),
         ("certify broken.keras --data flat", "broken.keras is damaged: it is no zip archive"),
+        ("certify custom.keras --data flat", "it uses the class 'Unknown', which is not"),
         ("certify program/ --data flat", "is a SavedModel, a program whose layers are not known"),
         (
             "certify linf-dist-digits --data flat --valid-range 0 255",
@@ -296,6 +308,7 @@ def test_mistakes_are_named_in_one_line(
 ):
     monkeypatch.chdir(folder)
     (folder / "broken.keras").write_text("<html>")
+    _with_an_unknown_class(keras_model, folder / "custom.keras")
     (folder / "program").mkdir(exist_ok=True)
     (folder / "program" / "saved_model.pb").touch()
     Image.fromarray(np.zeros((9, 9), np.uint8)).save("large.png")

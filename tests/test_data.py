@@ -1,5 +1,7 @@
 """Image sets."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -116,11 +118,37 @@ def test_a_file_that_cannot_be_written_is_noticed_before_the_set_is_loaded(tmp_p
         zoo.data.save(tmp_path / "missing" / "digits.npz", "digits")
 
 
-def test_take_refuses_negative_numbers():
+def test_take_refuses_what_is_no_number_of_images():
     digits = zoo.data.load("digits")
     for numbers in ((-1,), (0, -2)):
         with pytest.raises(ValueError, match="at least 0"):
             digits.take(*numbers)
+    for numbers in (("a",), (0, 2.5)):
+        with pytest.raises(TypeError, match="take\\(\\) needs whole numbers, got ('a'|2.5)"):
+            digits.take(*numbers)
+
+
+@pytest.mark.parametrize("chosen", [slice(-5, None), [3, 1], "threes", np.array([], int)])
+def test_a_set_is_sliced_as_an_array_is(chosen):
+    digits = zoo.data.load("digits").take(50)
+    digits = dataclasses.replace(digits, files=tuple(f"{i}.png" for i in range(50)))
+    chosen = digits.labels == 3 if isinstance(chosen, str) else chosen
+    part = digits[chosen]
+    np.testing.assert_array_equal(part.images, digits.images[chosen])
+    np.testing.assert_array_equal(part.labels, digits.labels[chosen])
+    assert part.files == tuple(f"{i}.png" for i in np.arange(50)[chosen])
+    assert (part.name, part.num_classes) == (digits.name, digits.num_classes)
+
+
+def test_one_number_gives_what_iteration_gives():
+    digits = zoo.data.load("digits").take(3)
+    for image, label in (digits[-1], list(digits)[2]):
+        np.testing.assert_array_equal(image, digits.images[2])
+        assert label == digits.labels[2]
+    np.testing.assert_array_equal(dataclasses.replace(digits, labels=None)[1], digits.images[1])
+    for index in (3, "a", (0, 1), None):
+        with pytest.raises(IndexError):
+            digits[index]
 
 
 def test_a_file_of_another_kind_is_not_reported_as_missing(tmp_path):

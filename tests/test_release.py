@@ -204,6 +204,8 @@ def test_entries_are_well_formed(name):
 def test_only_what_exists_is_cited():
     with pytest.raises(zoo.UnknownModelError, match="no model 'linf-dist-mnst'"):
         zoo.cite("linf-dist-mnst")
+    with pytest.raises(zoo.UnknownModelError, match="approaches and losses: .*, mixture, "):
+        zoo.cite("mixtur")
     with pytest.raises(TypeError, match="catalog name"):
         zoo.cite(3)  # pyright: ignore[reportArgumentType]
 

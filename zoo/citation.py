@@ -1,5 +1,6 @@
 """BibTeX entries of the papers whose methods the models use, and of this package."""
 
+from zoo.errors import UnknownModelError
 from zoo.papers import PAPERS, paper_of
 from zoo.project import INDEX
 
@@ -25,7 +26,8 @@ def cite(name: str | None = None) -> str:
 
     Raises:
         TypeError: if the name is not text.
-        zoo.UnknownModelError: if there is no such checkpoint or approach.
+        zoo.UnknownModelError: if there is no such checkpoint, approach or loss; the message has the
+            approaches and losses.
         KeyError: if the checkpoint names a paper that :data:`zoo.papers.PAPERS` lacks.
 
     Examples:
@@ -34,12 +36,20 @@ def cite(name: str | None = None) -> str:
         @inproceedings{qian2019l2nonexpansive
     """
     from zoo import __version__
-    from zoo.hub import catalog
 
     entries = [_PACKAGE.format(version=__version__, url=INDEX)]
     if name is not None:
-        paper = PAPERS.get(name) or paper_of(catalog.info(name).paper)
+        paper = PAPERS.get(name) or paper_of(_paper_of_model(name))
         if paper is None:
             raise KeyError(f"zoo.papers.PAPERS lacks the paper that {name} names")
         entries.insert(0, paper.bibtex)
     return "\n\n".join(entries)
+
+
+def _paper_of_model(name: str) -> str:
+    from zoo.hub import catalog
+
+    try:
+        return catalog.info(name).paper
+    except UnknownModelError as error:
+        raise UnknownModelError(f"{error}; approaches and losses: {', '.join(PAPERS)}") from None

@@ -33,12 +33,59 @@ def test_a_plain_fit_raises_the_exponent_to_infinity(small_model, small_images):
     small_model.compile()
     seen = fit(small_model, small_images, epochs=5)
     assert seen == sorted(seen)
-    assert seen[0] == 64
+    assert seen[0] == 8
     assert 64 < seen[len(seen) // 2] < math.inf
     assert seen[-1] == small_model.p == math.inf
-    # It begins anew in a later call, and goes on where an interrupted one stopped.
-    assert fit(small_model, small_images, epochs=2)[0] == 64
-    assert fit(small_model, small_images, epochs=5, initial_epoch=3) == seen[12:]
+    # A later call begins anew with a larger exponent, and goes on where an interrupted one stopped.
+    again = fit(small_model, small_images, epochs=5)
+    assert again[0] == 64
+    assert fit(small_model, small_images, epochs=5, initial_epoch=3) == again[12:]
+
+
+def test_a_loaded_model_starts_with_an_exponent_for_which_it_classifies(small_images, tmp_path):
+    model = zoo.load("linf-dist-digits", weights=False)
+    assert [schedule.first for schedule in model.default_callbacks([])] == [8]
+    model = zoo.load("linf-dist-digits")
+    assert [schedule.first for schedule in model.default_callbacks([])] == [64]
+
+
+def test_an_interrupted_first_training_keeps_its_schedule(small_model, small_images, tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    small_model.compile()
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_model, small_images, epochs=4, callbacks=[backup, Stop()])
+    resumed = fit(small_model, small_images, epochs=4, callbacks=[backup])
+    other = zoo.models.LinfDistNet((4, 4, 1), 3, width=8, depth=2)
+    other.compile()
+    assert resumed == fit(other, small_images, epochs=4)[8:]
+    # It is complete now.
+    assert [schedule.first for schedule in small_model.default_callbacks([])] == [64]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_untrained_network_learns_without_settings(digits, seed):
+    train = zoo.data.load("digits", "train")
+    keras.utils.set_random_seed(seed)
+    model = zoo.models.LinfDistNet((8, 8, 1), 10, width=32, depth=3)
+    model.compile()
+    model.fit(train.images, train.labels, epochs=15, batch_size=64, verbose=0)
+    certificate = model.certify(digits.images, method="lipschitz")
+    assert certificate.accuracy(digits.labels, 0) > 0.5
+    assert certificate.accuracy(digits.labels, 0.1) > 0.3
+
+
+@pytest.mark.parametrize("loss", ["mixture", "hinge", "cross_entropy"])
+def test_every_trainable_weight_has_a_gradient(small_images, loss):
+    model = zoo.models.LinfDistNet((4, 4, 1), 3, width=8, depth=2, loss=loss)
+    model.compile()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Gradients do not exist")
+        fit(model, small_images, epochs=1)
 
 
 def test_a_fit_that_is_resumed_from_a_backup_goes_on_with_the_exponent(
@@ -50,6 +97,7 @@ def test_a_fit_that_is_resumed_from_a_backup_goes_on_with_the_exponent(
                 raise KeyboardInterrupt
 
     small_model.compile()
+    fit(small_model, small_images, epochs=1)
     whole = fit(small_model, small_images, epochs=5)
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     with pytest.raises(KeyboardInterrupt):
@@ -69,7 +117,7 @@ def test_callbacks_may_be_given_by_position(small_model, small_images):
     noted = Exponents()
     small_model.compile()
     small_model.fit(small_images, np.arange(20) % 3, 5, 2, 0, [noted])
-    assert noted.seen[0] == 64
+    assert noted.seen[0] == 8
     history = small_model.fit(small_images, np.arange(20) % 3, 5, 1, 0, [noted], 0.25).history
     assert "val_loss" in history
     with pytest.raises(TypeError, match="unexpected keyword"):
@@ -84,7 +132,7 @@ def test_a_generator_has_an_exponent_for_each_epoch(small_model, small_images):
     noted = Exponents()
     small_model.compile()
     small_model.fit(batches(), steps_per_epoch=2, epochs=3, verbose=0, callbacks=noted)
-    assert noted.seen[0] == 64
+    assert noted.seen[0] == 8
     assert small_model.p == math.inf
 
 

@@ -205,6 +205,13 @@ def test_hdf5_files_are_refused_with_what_to_do(file, small_model, tmp_path):
     assert not (tmp_path / file).exists()
 
 
+@pytest.mark.parametrize("name", ["mine.keras", "mine.weights.h5"])
+def test_a_checkpoint_does_not_take_the_name_of_a_file(small_model, tmp_path, name):
+    with pytest.raises(ValueError, match=rf"writes a folder, and {name} is the name of a file"):
+        zoo.save(small_model, tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
 def test_ordinary_models_are_not_saved_as_checkpoints(tmp_path):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with pytest.raises(TypeError, match="takes a model of the zoo.*got Sequential"):
@@ -255,6 +262,7 @@ def test_the_zoos_networks_have_their_channels_last_whatever_the_setting_is():
         ({"checkpoint": None}, "name must be text or a path.* got None"),
         ({"checkpoint": b"linf-dist-digits"}, "name must be text or a path"),
         ({"checkpoint": ["linf-dist-digits"]}, "name must be text or a path"),
+        ({"checkpoint": ""}, "a checkpoint's name must not be empty"),
         ({"revision": 3}, "revision must be text or None, got 3"),
         ({"cache_dir": 3}, "cache_dir must be text or None, got 3"),
         ({"num_classes": "3"}, "num_classes must be a positive integer"),
@@ -267,7 +275,7 @@ def test_the_zoos_networks_have_their_channels_last_whatever_the_setting_is():
     ],
 )
 def test_arguments_of_another_kind_are_named(arguments, message):
-    with pytest.raises((TypeError, ValueError), match=message):
+    with pytest.raises((TypeError, ValueError, zoo.UnknownModelError), match=message):
         zoo.load(arguments.pop("checkpoint", "linf-dist-digits"), **arguments)
 
 

@@ -57,8 +57,10 @@ def test_a_network_by_name_needs_its_size():
         zoo.models.LipschitzMarginNet()
     with pytest.raises(ValueError, match=r"image_shape must be \(height, width, channels\)"):
         zoo.models.CurvatureNet(image_shape=(64, 64), num_classes=5)
-    with pytest.raises(ValueError, match="network.name must be one of mlp, convnet"):
+    with pytest.raises(ValueError, match="network must be one of mlp, convnet"):
         zoo.models.LipschitzMarginNet("resnet", **SIZE)
+    with pytest.raises(ValueError, match="'mlp' has no argument 'wide'; it has image_shape, num_"):
+        zoo.models.LipschitzMarginNet({"name": "mlp", "wide": 3}, **SIZE)
     network = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(5)]
     )

@@ -157,8 +157,16 @@ def test_an_assigned_budget_is_checked_and_trained_for():
     assert model.train_on_batch(x, y, return_dict=True)["loss"] == pytest.approx(without)
 
 
+@pytest.mark.parametrize(("network", "least"), [("a", 27), ("b", 3)])
+def test_the_smallest_images_of_a_published_network(network, least):
+    model = DoubleBackpropNet(network, image_shape=(least, least, 1), num_classes=2)
+    assert model.predict(np.zeros((1, least, least, 1)), verbose=0).shape == (1, 2)
+    with pytest.raises(ValueError, match=f"of at least {least} × {least} pixels, got {least} × "):
+        DoubleBackpropNet(network, image_shape=(least, least - 1, 1), num_classes=2)
+
+
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match=r"network\.name must be one of a, b, c, got 'd'"):
+    with pytest.raises(ValueError, match="network must be one of a, b, c or a Keras"):
         DoubleBackpropNet({**SMALL, "name": "d"})
     for change in (
         {"penalty_weight": -1.0},

@@ -136,6 +136,15 @@ def test_plain_compile_and_fit_train(parametrization, learning_rate):
         assert all(bound <= 1 + 1e-4 for bound in model.lipschitz().values())
 
 
+def test_the_scale_of_all_classes_can_be_kept(digits):
+    model = L2NonexpansiveNet((8, 8, 1), 10, width=0.1, scale=2.0, train_scale=False)
+    model = type(model).from_config(model.get_config())
+    model.compile(keras.optimizers.Adam(0.01))
+    model.fit(digits.images[:64], digits.labels[:64], verbose=0)
+    assert float(model._scale) == 2.0
+    assert (keras.ops.convert_to_numpy(model._class_scales) != 2.0).all()
+
+
 @pytest.mark.integration
 def test_a_regularised_resnet_leaves_chance():
     """Its twenty layers shrink what differs between images until the loss no longer sees it."""
@@ -301,6 +310,7 @@ def test_uint8_images_are_accepted():
         ({"epsilon": "-1/2"}, "epsilon must not be negative, got '-1/2'"),
         ({"omega": -1}, "omega must be a number that is not negative"),
         ({"divide_before_convolution": "no"}, "divide_before_convolution must be True or False"),
+        ({"train_scale": 1}, "train_scale must be True or False"),
     ],
 )
 def test_bad_arguments_are_named(change, message):

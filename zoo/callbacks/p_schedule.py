@@ -21,7 +21,8 @@ class PSchedule(keras.callbacks.Callback):
     goes on with the exponent of that epoch.
 
     ``fit`` of an ℓ∞-distance network adds this callback by itself, unless another schedule is among
-    its callbacks or a finite ``model.p`` was assigned.
+    its callbacks or a finite ``model.p`` was assigned. The first training of a network starts with
+    ``first=8``, as published; a network that has been trained before starts with the default.
 
     Args:
         first, last: exponents at the beginning and at the end of the growth, ``8 ≤ first ≤ last``.

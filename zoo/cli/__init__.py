@@ -13,11 +13,14 @@ as Keras, inside ``run``.
 """
 
 import argparse
+import contextlib
 import importlib
+import logging
 import os
 import pkgutil
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, cast
 
 from zoo import __version__
@@ -58,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if unknown:  # argparse itself would print the usage of `zoo` in place of the command's
             options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         try:
-            with repeating_lost_interruptions():
+            with repeating_lost_interruptions(), _warnings_without_code():
+                if getattr(options, "quiet", False):
+                    _silence_downloads()
                 _print(options, *options.run(options))
         except Unfinished as unfinished:
             _print(options, unfinished.result, unfinished.text)
@@ -111,6 +116,24 @@ def _parser() -> argparse.ArgumentParser:
         own.set_defaults(run=command.run, parser=own)
         command.add_arguments(own)
     return parser
+
+
+@contextlib.contextmanager
+def _warnings_without_code() -> Iterator[None]:
+    """A context in which a warning is one line, without the line of code that gave it."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _silence_downloads() -> None:
+    """Turn off the progress bars of tensorflow-datasets, and the lines about its repeated tries."""
+    os.environ["TQDM_DISABLE"] = "1"  # tqdm reads it when it is imported
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def _print(options: argparse.Namespace, result: Any, text: str) -> None:

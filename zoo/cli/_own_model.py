@@ -57,14 +57,15 @@ def load(name: str) -> Any:
     import keras
 
     import zoo.models  # noqa: F401  registers the classes
-    from zoo.hub import keras_file
+    from zoo.hub import keras_file, overriding
 
     if name.endswith(keras_file.SUFFIX):
         keras_file.require_archive(name)
     try:
         return keras.saving.load_model(name, compile=False, safe_mode=True)
     except Exception as error:  # Keras and h5py raise many types of errors
-        raise CheckpointError(f"{name} cannot be loaded as a Keras model: {error}") from error
+        reason = overriding.in_one_line(error)
+        raise CheckpointError(f"{name} cannot be loaded as a Keras model: {reason}") from error
 
 
 def image_shape(name: str, model: Any) -> ImageShape:

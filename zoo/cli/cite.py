@@ -4,13 +4,16 @@ import argparse
 from typing import Any
 
 from zoo.citation import cite
+from zoo.papers import PAPERS
 
 SUMMARY = "Print the BibTeX entries to cite for a model."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "name", nargs="?", help="model name, approach or loss (default: this package alone)"
+        "name",
+        nargs="?",
+        help=f"model name, approach or loss: {', '.join(PAPERS)} (default: this package alone)",
     )
 
 

@@ -54,6 +54,34 @@ class ImageSet:
             return iter(self.images)
         return zip(self.images, self.labels, strict=True)
 
+    def __getitem__(self, chosen: Any) -> Any:
+        """A part of the set, as in ``test[:100]`` or ``test[test.labels == 3]``.
+
+        Args:
+            chosen: what NumPy takes as an index of an array ``(n,)``: a slice, an array of indices
+                or of booleans; or one number.
+
+        Returns:
+            :class:`ImageSet`; for one number what iteration gives, a pair of an image and its
+            label, or the image alone if there are no labels.
+
+        Raises:
+            IndexError: if there is no such image, or the index is of another kind.
+        """
+        if isinstance(chosen, (int, np.integer)):
+            image = self.images[chosen]
+            return image if self.labels is None else (image, self.labels[chosen])
+        if not isinstance(chosen, slice):
+            chosen = np.arange(len(self))[chosen]
+            if chosen.ndim != 1:
+                raise IndexError("an image set has one axis: the number of the image")
+        return dataclasses.replace(
+            self,
+            images=self.images[chosen],
+            labels=None if self.labels is None else self.labels[chosen],
+            files=None if self.files is None else tuple(np.array(self.files, object)[chosen]),
+        )
+
     def __repr__(self) -> str:
         shape = " × ".join(map(str, self.images.shape[1:]))
         plural = "class" if self.num_classes == 1 else "classes"
@@ -106,17 +134,14 @@ class ImageSet:
             :class:`ImageSet`.
 
         Raises:
-            ValueError: if a number is negative.
+            TypeError, ValueError: if it is no whole number, or a negative one.
         """
-        if first < 0 or (last is not None and last < 0):
-            raise ValueError(f"take() needs numbers of at least 0, got {first} and {last}")
-        chosen = slice(first) if last is None else slice(first, last)
-        return dataclasses.replace(
-            self,
-            images=self.images[chosen],
-            labels=None if self.labels is None else self.labels[chosen],
-            files=None if self.files is None else self.files[chosen],
-        )
+        for number in (first, *([] if last is None else [last])):
+            if not isinstance(number, (int, np.integer)):
+                raise TypeError(f"take() needs whole numbers, got {number!r}")
+            if number < 0:
+                raise ValueError(f"take() needs numbers of at least 0, got {number}")
+        return self[:first] if last is None else self[first:last]
 
     def caption(self, index: int) -> str:
         """The label of an image as text: the name of its class if there is one."""

@@ -74,6 +74,11 @@ def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> Non
             "@keras.saving.register_keras_serializable()"
         )
     folder = pathlib.Path(folder).expanduser()
+    if folder.suffix in (".keras", ".h5", ".hdf5"):
+        raise ValueError(
+            f"zoo.save() writes a folder, and {folder.name} is the name of a file; "
+            f"model.save({folder.name!r}) writes a whole model into one .keras file"
+        )
     arguments = model.get_config()
     try:
         allowed_classes.require_allowed(arguments)

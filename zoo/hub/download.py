@@ -141,6 +141,8 @@ def check(name: Path) -> None:
             "a checkpoint's name must be text or a path: a catalog name, "
             f"'hf://org/repo[@revision]' or a folder, got {name!r}"
         )
+    if not text:
+        raise UnknownModelError("a checkpoint's name must not be empty")
     if hub_address(text):
         return
     if _HUB_BEGINNING.match(text):

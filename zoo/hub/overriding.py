@@ -1,6 +1,7 @@
 """Errors about the constructor arguments that replace those of a stored model."""
 
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,6 +54,12 @@ def written(arguments: Mapping[str, Any]) -> str:
 
 def in_one_line(error: BaseException) -> str:
     """What an error says, without the configuration that Keras prints along with it."""
+    if unknown := re.search(r"Could not locate (class|function) '([^']+)'", str(error)):
+        kind, name = unknown.groups()
+        return (
+            f"it uses the {kind} {name!r}, which is not registered here; in Python, import the "
+            "module that defines and registers it, and load the file then"
+        )
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # Keras puts the error that a constructor raised at the end.
     mark = "Error encountered during deserialization:"

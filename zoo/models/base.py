@@ -103,11 +103,10 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         require_backend()
         require_own_process()
         super().__init__(**kwargs)
-        sizes = tuple(checks.positive_integer(n, "image_shape") for n in image_shape)
+        given = image_shape if isinstance(image_shape, Iterable) else ()
+        sizes = tuple(checks.positive_integer(n, "image_shape") for n in given)
         if len(sizes) != 3:
-            raise ValueError(
-                f"image_shape must be (height, width, channels), got {tuple(image_shape)}"
-            )
+            raise ValueError(f"image_shape must be (height, width, channels), got {image_shape!r}")
         self.image_shape = sizes
         self.num_classes = checks.positive_integer(num_classes, "num_classes")
         if self.num_classes < 2:

@@ -13,7 +13,15 @@ def _convolutional(
     hidden: Sequence[int],
     image_shape: Sequence[int],
     num_classes: int,
+    *,
+    least: int,
 ) -> keras.Sequential:
+    height, width, _ = image_shape
+    if min(height, width) < least:
+        raise ValueError(
+            f"the network {name!r} takes images of at least {least} × {least} pixels, got "
+            f"{height} × {width}"
+        )
     names = LayerNames()
     layers = [keras.Input(tuple(image_shape), name="input_layer")]
     for filters, size, strides, padding in settings:
@@ -46,24 +54,31 @@ def model_a(image_shape: Sequence[int], num_classes: int) -> keras.Sequential:
     """Model A of the paper: three convolutions, 710,218 parameters for 28 × 28 images.
 
     Args:
-        image_shape: ``(height, width, channels)``.
+        image_shape: ``(height, width, channels)``; the images have at least 27 × 27 pixels.
         num_classes: number of logits.
 
     Returns:
         ``keras.Sequential``.
+
+    Raises:
+        ValueError: if the images are smaller.
     """
     settings = [(64, 8, 2, "same"), (128, 6, 2, "valid"), (128, 5, 1, "valid")]
-    return _convolutional("model_a", settings, (), image_shape, num_classes)
+    return _convolutional("model_a", settings, (), image_shape, num_classes, least=27)
 
 
 def model_b(image_shape: Sequence[int], num_classes: int) -> keras.Sequential:
     """Model B of the paper: two convolutions and a hidden dense layer, 1,460,938 parameters.
 
     Args:
-        image_shape, num_classes: as for :func:`model_a`.
+        image_shape: ``(height, width, channels)``; the images have at least 3 × 3 pixels.
+        num_classes: number of logits.
+
+    Raises:
+        ValueError: if the images are smaller.
     """
     settings = [(128, 3, 1, "same"), (64, 3, 2, "valid")]
-    return _convolutional("model_b", settings, (128,), image_shape, num_classes)
+    return _convolutional("model_b", settings, (128,), image_shape, num_classes, least=3)
 
 
 def model_c(
@@ -72,7 +87,8 @@ def model_c(
     """Model C of the paper: dense layers, 567,434 parameters.
 
     Args:
-        image_shape, num_classes: as for :func:`model_a`.
+        image_shape: ``(height, width, channels)``, of any size.
+        num_classes: number of logits.
         hidden: number of units of each hidden layer.
     """
     layers = [keras.Input(tuple(image_shape), name="input_layer")]

@@ -53,10 +53,14 @@ class L2NonexpansiveNet(CertifiedModel):
         loss: ``"confidence_gap"`` (:class:`zoo.losses.ConfidenceGap`, with trainable scales per
             class as well), ``"cross_entropy"`` (:class:`zoo.losses.WorstCaseCrossEntropy`) or
             ``"crm"`` (:class:`zoo.losses.CertifiedRadiusMaximization`).
-        scale: factor on the logits in the loss; ``"confidence_gap"`` trains its scales, the one of
-            all classes and those of each class, starting from this value. A smaller scale favours
-            large margins over accuracy. A larger one lets the loss distinguish logits that hardly
+        scale: factor on the logits in the loss; the scales of ``"confidence_gap"``, one for all
+            classes and one for each class, start from this value. A smaller scale favours large
+            margins over accuracy. A larger one lets the loss distinguish logits that hardly
             differ, such as those of a deep untrained network.
+        train_scale: whether ``"confidence_gap"`` trains the scale of all classes too; it always
+            trains those of each class. Where the logits can grow without limit, as with
+            ``parametrization="free"``, trained scales can shrink until the cross-entropies no
+            longer count and the third term alone is trained for. False prevents this.
         omega: weight of the third term of ``"confidence_gap"``.
         epsilon: L2 budget that ``"cross_entropy"`` trains for, and up to which ``"crm"`` enlarges
             radii.
@@ -94,6 +98,7 @@ class L2NonexpansiveNet(CertifiedModel):
         mean: ArrayLike = 0.0,
         loss: Literal["confidence_gap", "cross_entropy", "crm"] = "confidence_gap",
         scale: float = 1.0,
+        train_scale: bool = True,
         omega: float = 0.1,
         epsilon: Budget = 0.5,
         **kwargs: Any,
@@ -118,6 +123,7 @@ class L2NonexpansiveNet(CertifiedModel):
         self.mean = checks.per_channel(mean, self.image_shape[-1], "mean")
         self.loss_name = loss
         self.scale = checks.positive_number(scale, "scale")
+        self.train_scale = checks.true_or_false(train_scale, "train_scale")
         self.omega = checks.not_negative_number(omega, "omega")
         self.epsilon = epsilon
         settings = l2_networks.Settings(
@@ -134,7 +140,7 @@ class L2NonexpansiveNet(CertifiedModel):
             shape=(),
             initializer=keras.initializers.Constant(self.scale),
             # With the cross-entropy a trainable scale would grow instead of the margins.
-            trainable=loss == "confidence_gap",
+            trainable=self.train_scale and loss == "confidence_gap",
         )
         if loss == "confidence_gap":
             self._class_scales = self.add_weight(
@@ -322,6 +328,7 @@ class L2NonexpansiveNet(CertifiedModel):
             "mean": self.mean,
             "loss": self.loss_name,
             "scale": self.scale,
+            "train_scale": self.train_scale,
             "omega": self.omega,
             "epsilon": str(self.epsilon),
         }

@@ -39,7 +39,7 @@ class LinfDistNet(LinfDistFeatures):
     of the [0, 1] image, for any weights, so fine-tuning keeps the guarantee.
 
     Without an argument ``loss``, ``compile`` uses the loss that is chosen here, with ``epsilon`` as
-    its budget. A loss that contains a cross-entropy also gets a trainable scale of the logits.
+    its budget. A loss that contains a cross-entropy has a trainable scale of the logits.
 
     Args:
         image_shape: ``(height, width, channels)``.
@@ -82,7 +82,7 @@ class LinfDistNet(LinfDistFeatures):
         std: float = 1.0,
         epsilon: Budget = 0.1,
         loss: Literal["mixture", "hinge", "cross_entropy"] = "mixture",
-        cross_entropy_weight: float = 0.0,
+        cross_entropy_weight: float = 0.1,
         implementation: Implementation = "auto",
         **kwargs: Any,
     ) -> None:
@@ -108,7 +108,10 @@ class LinfDistNet(LinfDistFeatures):
         # The published recipe gives this scale a fifth of the other weights' learning rate. Adam
         # moves every weight by about the learning rate, so the loss uses a fifth of this weight.
         self._scale = self.add_weight(
-            name="logit_scale", shape=(), initializer=keras.initializers.Constant(5.0 / self.std)
+            name="logit_scale",
+            shape=(),
+            initializer=keras.initializers.Constant(5.0 / self.std),
+            trainable=loss != "hinge",
         )
         self.build((None, *self.image_shape))
 

@@ -22,6 +22,10 @@ from zoo.utils import checks
 #: trainings of whole networks begin with 0.05 to 0.1.
 NEW_HEAD_WEIGHT = 0.1
 
+#: Exponent with which the first training of a network begins, as published. A trained network
+#: begins with a larger one, for which it still classifies well.
+UNTRAINED_P = 8.0
+
 
 class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
     """Normalisation and hidden layers of ℓ∞-distance neurons, each followed by a mean shift.
@@ -42,6 +46,9 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
 
     fixed = ("image_shape", "num_classes", "hidden", "head", "mean", "std")
     _p_is_chosen = False  # whether the user has assigned a finite p, so that fit keeps it
+    # Whether the first training has begun and was not completed: a fit that resumes it, in the same
+    # process, must have the same schedule.
+    _in_first_training = False
 
     def __init__(
         self,
@@ -118,6 +125,8 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
         training was interrupted, or if a callback restored weights of its middle, ``p`` among them.
         """
         self.sync_jax_state()
+        if value == math.inf:
+            self._in_first_training = False
         for layer in self.distance_layers:
             layer.p = value
 
@@ -138,8 +147,16 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
 
     def default_callbacks(self, callbacks):
         """A schedule of p, unless one is there or the user has chosen a finite p."""
-        scheduled = any(isinstance(callback, PSchedule) for callback in callbacks)
-        return [] if scheduled or self._p_is_chosen else [PSchedule()]
+        if self._p_is_chosen or any(isinstance(callback, PSchedule) for callback in callbacks):
+            return []
+        self._in_first_training = self._in_first_training or not self._is_trained()
+        return [PSchedule(UNTRAINED_P) if self._in_first_training else PSchedule()]
+
+    def _is_trained(self) -> bool:
+        """Whether a training has moved a running mean, here or before the weights were loaded."""
+        self.sync_jax_state()
+        shifts = [layer for layer in self.hidden if isinstance(layer, MeanShift)]
+        return any(ops.convert_to_numpy(shift.mean).any() for shift in shifts)
 
     @property
     def paper(self) -> str:

@@ -1,6 +1,7 @@
 """The base class of models that wrap an ordinary Keras network."""
 
 import copy
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -235,9 +236,16 @@ def named_options(
         ValueError: naming the known names, or the argument that is missing or wrong.
     """
     options = {"name": network} if isinstance(network, str) else dict(network)
-    name = options.get("name")
+    name: Any = options.get("name")
     if name not in known:
-        raise ValueError(f"network.name must be one of {', '.join(known)}, got {name!r}")
+        raise ValueError(
+            f"network must be one of {', '.join(known)} or a Keras model, got {name!r}"
+        )
+    accepted = inspect.signature(known[name]).parameters
+    if unknown := [key for key in options if key not in ("name", *accepted)]:
+        raise ValueError(
+            f"the network {name!r} has no argument {unknown[0]!r}; it has {', '.join(accepted)}"
+        )
     size = _given(image_shape, num_classes)
     _require_equal(options, size)
     options = {**options, **size}
