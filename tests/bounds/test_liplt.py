@@ -41,7 +41,15 @@ def deep():
     return keras.Sequential([keras.Input(IMAGE), *parts])
 
 
-NETS = {"convolutional": convolutional(), "deep": deep()}
+def with_operators():
+    """Factors that stand in the network as operators, before and after activations."""
+    image = keras.Input(IMAGE)
+    z = layers.ReLU()(layers.Dense(7)(layers.Flatten()(image * 3.0)) * 10.0)
+    z = layers.Dense(5)(-(z / 0.2)) * np.linspace(-4, 4, 5, dtype="float32")
+    return keras.Model(image, layers.Dense(4)(layers.Activation("tanh")(z + 1.0)))
+
+
+NETS = {"convolutional": convolutional(), "deep": deep(), "with operators": with_operators()}
 
 
 def randomised(network, seed):
@@ -59,6 +67,26 @@ def constants(kind, network):
     bounds = analysis.bounds()
     gains = analysis.gains(bounds)
     return np.array(gains), analysis.steepness(bounds, gains)
+
+
+@pytest.mark.parametrize("constant", ["product", "liplt"])
+def test_the_factor_of_an_operator_counts(constant):
+    """The class changes at a distance of 0.4, where the first entry becomes 0.5."""
+    image = keras.Input((2, 2, 1))
+    identity, head = layers.Dense(4), layers.Dense(2)
+    z = layers.ReLU()(identity(layers.Flatten()(image)) * 10.0)
+    network = keras.Model(image, head(z))
+    identity.set_weights([np.eye(4), np.zeros(4)])
+    kernel = np.zeros((4, 2))
+    kernel[0, 1] = 1.0
+    head.set_weights([kernel, np.array([0.0, -5.0])])
+    model = LipschitzMarginNet(network, constant=constant)
+    assert 10 <= model.network_lipschitz() < 10.001
+    (factor,) = [c for name, c in model.lipschitz().items() if "multiply" in name]
+    assert factor == 10
+    x = np.full((1, 2, 2, 1), 0.5, "float32")
+    x[0, 0, 0, 0] = 0.9
+    assert 0.399 < model.certify(x).radius[0] < 0.4
 
 
 @settings(max_examples=8)

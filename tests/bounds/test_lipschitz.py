@@ -26,6 +26,8 @@ AFFINE = {
     "depthwise convolution": lambda: layers.DepthwiseConv2D(3, 1, "same", depth_multiplier=2),
     "transposed convolution": lambda: layers.Conv2DTranspose(3, 3, 2, "same"),
     "transposed valid convolution": lambda: layers.Conv2DTranspose(3, (2, 3), 2, "valid"),
+    "transposed convolution with gaps": lambda: layers.Conv2DTranspose(3, 1, 2, "same"),
+    "transposed valid convolution with gaps": lambda: layers.Conv2DTranspose(3, (1, 2), 3, "valid"),
     "average pooling": lambda: layers.AveragePooling2D(3, 2, padding="same"),
     "overlapping average pooling": lambda: layers.AveragePooling2D((3, 2), 1),
     "global average pooling": lambda: layers.GlobalAveragePooling2D(),

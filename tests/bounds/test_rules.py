@@ -207,6 +207,68 @@ def merged(merge):
     return keras.Model(image, layers.Dense(3)(layers.Flatten()(merge([first, second]))))
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu", None])
+@pytest.mark.parametrize("widths", [(1, 5), (5, 1), (2, 3, 1), (5, 3)], ids=str)
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_branches_of_unequal_widths_that_are_joined(activation, widths, norm):
+    random = np.random.default_rng(sum(widths))
+    image = keras.Input((3, 1, 1))
+    flat = layers.Flatten()(image)
+    branches = [layers.Dense(width, activation)(flat) for width in widths]
+    joined = layers.ReLU()(layers.Concatenate()(branches))
+    model = keras.Model(image, layers.Dense(3)(joined))
+    for weight in model.weights:
+        weight.assign(random.normal(size=weight.shape))
+    x = random.uniform(size=(4, 3, 1, 1)).astype("float32")
+    methods = ["interval", "crown-interval", "crown"]
+    if norm == "linf" and activation != "tanh":
+        methods.append("exact")
+    for method in methods:
+        assert_holds(model, x, norm, method)
+
+
+def test_a_join_of_unequal_widths_is_not_certified_beyond_a_flip():
+    """The class changes at a distance of about 0.2, where the second branch becomes positive."""
+    image = keras.Input((2,))
+    first, second = layers.Dense(1, "tanh"), layers.Dense(5, "tanh")
+    activated = layers.ReLU()(layers.Concatenate()([first(image), second(image)]))
+    head = layers.Dense(2)
+    model = keras.Model(image, head(activated))
+    first.set_weights([np.zeros((2, 1)), np.ones(1)])
+    kernel = np.zeros((2, 5))
+    kernel[0, 0] = 1.0
+    second.set_weights([kernel, np.array([-0.5, -2.0, -2.0, -2.0, -2.0])])
+    kernel = np.zeros((6, 2))
+    kernel[1, 1] = -10.0
+    head.set_weights([kernel, np.array([0.0, 1.0])])
+    x, flipped = np.array([[0.4, 0.5]], "float32"), np.array([[0.65, 0.5]], "float32")
+    logits = ops.convert_to_numpy(model(np.concatenate([x, flipped])))
+    assert logits.argmax(axis=1).tolist() == [1, 0]
+    for norm in ("linf", "l2"):
+        for method in ("interval", "crown-interval", "crown"):
+            assert 0.1 < zoo.certify(model, x, norm=norm, method=method).radius[0] < 0.25
+
+
+def test_feature_maps_of_unequal_widths_that_are_joined():
+    image = keras.Input(IMAGE)
+    branches = [layers.Conv2D(1, 1)(image), layers.Conv2D(5, 3, padding="same")(image)]
+    z = layers.ReLU()(layers.Concatenate()([*branches, image]))
+    model = keras.Model(image, layers.Dense(3)(layers.Flatten()(z)))
+    x = np.random.default_rng(0).uniform(size=(2, *IMAGE)).astype("float32")
+    shapes = [rule.output_shape for rule in zoo.bounds.rules_of(model)]
+    assert (*IMAGE[:2], 6 + IMAGE[2]) in shapes
+    for method in ("interval", "crown"):
+        assert_holds(model, x, "linf", method)
+
+
+def test_logits_of_unequal_branches_that_are_joined():
+    image = keras.Input((2, 2, 1))
+    flat = layers.Flatten()(image)
+    logits = layers.Concatenate()([layers.Dense(1)(flat), layers.Dense(3)(flat)])
+    model = zoo.models.LipschitzMarginNet(keras.Model(image, logits))
+    assert model.certify(np.full((1, 2, 2, 1), 0.5)).per_class.shape == (1, 4)
+
+
 MERGES = [
     layers.Subtract,
     layers.Average,
@@ -594,8 +656,11 @@ def test_settings_that_float32_or_a_rule_cannot_hold_are_refused(layer, complain
         zoo.bounds.rules_of(model)
 
 
-def test_a_dense_layer_is_not_bounded_at_more_pixels_than_it_was_built_for():
-    layer = zoo.layers.NonexpansiveDense(2)
+@pytest.mark.parametrize(
+    "layer", [lambda: zoo.layers.NonexpansiveDense(2), lambda: zoo.layers.NonexpansiveConv2D(2, 3)]
+)
+def test_a_layer_is_not_bounded_at_more_pixels_than_it_was_built_for(layer):
+    layer = layer()
     image = keras.Input((4, 4, 2))
     model = keras.Model(image, layer(layers.UpSampling2D(2)(layer(image))))
     with pytest.raises(zoo.UnsupportedLayerError, match=r"built for \(4, 4, 2\).*\(8, 8, 2\)"):
@@ -607,6 +672,15 @@ def test_batches_are_not_joined_by_a_negative_axis():
     joined = layers.Concatenate(axis=-2)([layers.Dense(3)(image), layers.Dense(3)(image)])
     with pytest.raises(zoo.UnsupportedLayerError, match="joins batches"):
         zoo.bounds.rules_of(keras.Model(image, joined))
+
+
+def test_an_effective_kernel_that_overflows_is_named():
+    layer = zoo.layers.NonexpansiveDense(3, name="second")
+    model = keras.Sequential([keras.Input((4, 4, 1)), layers.Flatten(), layer])
+    kernel = np.full(layer.kernel.shape, 1e38, "float32")
+    layer.kernel.assign(kernel)
+    with pytest.raises(ValueError, match="effective kernel of 'second' has NaN or infinite"):
+        zoo.models.LipschitzMarginNet(model).certify(np.zeros((1, 4, 4, 1)))
 
 
 def test_a_certificate_that_failed_once_is_computed_anew(small_images):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import zoo
 from zoo.certificates import Certificate
 
 
@@ -102,6 +103,15 @@ def test_parts_are_the_whole_again(cuts):
     parts = [whole[a:b] for a, b in zip(ends, ends[1:], strict=False)]
     again = Certificate.concatenate(parts)
     assert again.to_dict() == whole.to_dict()
+
+
+@pytest.mark.parametrize("name", ["lc-lmt-digits", "crt-digits", "linf-dist-digits"])
+def test_a_part_without_images_changes_nothing(digits, name):
+    model, x = zoo.load(name), digits.images[:3]
+    whole, nothing = model.certify(x), model.certify(x[:0])
+    for parts in ([nothing, whole], [whole[:1], nothing, whole[1:]]):
+        assert Certificate.concatenate(parts).to_dict() == whole.to_dict()
+    assert len(Certificate.concatenate([nothing, nothing])) == 0
 
 
 def test_parts_that_do_not_fit_are_refused():

@@ -277,7 +277,7 @@ def _entries_at_input(
     Returns:
         ``(rows, offset)``, as of :func:`_back_to_input`, with twice as many rows.
     """
-    rule, shape = rules[place - 1], rules[place - 1].output_shape
+    rule, shape = rules[place - 1], tuple(relaxations.boxes[place][0].shape[1:])
     rows = rule.rows_of(entries) if isinstance(rule, AffineRule) else None
     if rows is None or not isinstance(rule, AffineRule):
         one = np.zeros((*entries.shape, math.prod(shape)))

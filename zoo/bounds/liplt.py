@@ -142,7 +142,7 @@ class LipLTNetwork(LipschitzNetwork):
                         continue
                     if length == 1:
                         steps = self.groups[first]
-                        norm = math.prod(of_step[id(step)].lipschitz for step in steps)
+                        norm = math.prod(step.constant(of_step[id(step)]) for step in steps)
                     else:
                         norm = min(
                             norms[first, cut] * norms[cut + 1, last] for cut in range(first, last)

@@ -51,6 +51,15 @@ class Step:
             return self.rule.lipschitz(self.normalization)
         return self.rule.lipschitz()
 
+    def constant(self, bound: LipschitzBound) -> float:
+        """The step's own Lipschitz constant, from its :meth:`bound`.
+
+        The factor of an operation such as ``h * 10.0`` is not in the bound, but in ``merged``. A
+        step with several inputs has no constant that does not depend on theirs; this is then the
+        part of it that ``merged`` leaves.
+        """
+        return bound.lipschitz * (self.rule.merged([1.0]) if len(self.inputs) == 1 else 1.0)
+
     def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         """The output that the network computes at inference."""
         outputs = self.rule.compute(tensors)
@@ -164,7 +173,7 @@ class LipschitzNetwork:
         """Upper bounds of the layers' Lipschitz constants by name, in the order of the layers."""
         found = {}
         for step, bound in zip(self.steps, bounds, strict=True):
-            found[step.name] = found.get(step.name, 1.0) * bound.lipschitz
+            found[step.name] = found.get(step.name, 1.0) * step.constant(bound)
         return found
 
     def estimate(

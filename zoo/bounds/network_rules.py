@@ -28,6 +28,8 @@ class Builder:
 
     def add(self, rule: Rule) -> int:
         """Append a rule; returns the place of its output."""
+        if len(rule.inputs) > 1:
+            rule.input_shapes = tuple(map(self.shape_of, rule.inputs))
         self.rules.append(rule)
         return len(self.rules)
 

@@ -166,6 +166,8 @@ class Certificate:
                     f"certificates of one {name} can be concatenated, got {values[0]!r} and "
                     f"{values[1]!r}"
                 )
+        # The certificate of no images has only the arrays that do not depend on the method.
+        parts = [part for part in parts if len(part)] or parts[:1]
         for name in ("nearest", "labels", "per_class", "finished"):
             if len({getattr(part, name) is None for part in parts}) > 1:
                 raise ValueError(f"some of the certificates have {name}, and others have not")

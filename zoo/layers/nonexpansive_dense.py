@@ -155,6 +155,11 @@ class NonexpansiveKernel(keras.layers.Layer):
 
     def _compute_norms(self) -> Norms:
         kernel = ops.convert_to_numpy(self.effective_kernel()).astype(np.float64)
+        if not np.isfinite(kernel).all():
+            raise ValueError(
+                f"the effective kernel of {self.name!r} has NaN or infinite entries, so it has no "
+                "norm"
+            )
         absolute = np.abs(kernel)
         return Norms(self._norm(kernel), self._norm(absolute), float(absolute.max()))
 

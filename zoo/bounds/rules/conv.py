@@ -207,6 +207,14 @@ class Conv2DTransposeRule(KernelRule):
         return super().expand(builder, node, inputs)
 
     def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
+        # TensorFlow writes past the end of the gradient of a kernel that is smaller than its
+        # stride. Zeros at the end of the kernel change no output.
+        missing = [
+            (0, max(0, stride - side))
+            for side, stride in zip(kernel.shape, self.layer.strides, strict=False)
+        ]
+        if any(after for _, after in missing):
+            kernel = ops.pad(kernel, [*missing, (0, 0), (0, 0)])
         return ops.conv_transpose(
             tensor, kernel, self.layer.strides, self.layer.padding, data_format="channels_last"
         )

@@ -199,13 +199,13 @@ class ConcatenateRule(Rule):
             refuse(self.layer, "joins batches")
 
     def interval(self, boxes: Sequence[Box]) -> Box:
-        self.counts = [box[0].shape[self.layer.axis] for box in boxes]
         return tuple(self.layer.call([box[end] for box in boxes]) for end in (0, 1))
 
     def backward(self, rows: Tensor, relaxed: None) -> tuple[list[Tensor], Tensor]:
         # Rows have one axis more than the tensors: the second one, which counts the rows.
         axis = self.layer.axis + (1 if self.layer.axis > 0 else 0)
-        ends = np.cumsum(self.counts)[:-1].tolist()
+        along = self.layer.axis - (1 if self.layer.axis > 0 else 0)
+        ends = np.cumsum([shape[along] for shape in self.input_shapes])[:-1].tolist()
         return ops.split(rows, ends, axis=axis), 0.0
 
     def lipschitz(self) -> LipschitzBound:

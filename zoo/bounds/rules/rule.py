@@ -148,6 +148,7 @@ class Rule:
 
     Attributes:
         layer, inputs, input_shape: as given.
+        input_shapes: tuple of the shapes of all inputs without the batch.
         limits: text for error messages and the documentation that says which settings of the layer
             are supported; empty if all are.
         use: number of the layer's use in the network. If a layer is expanded into several rules,
@@ -184,6 +185,8 @@ class Rule:
         self, layer: keras.layers.Layer, inputs: tuple[int, ...], input_shape: Shape
     ) -> None:
         self.layer, self.inputs, self.input_shape = layer, inputs, input_shape
+        # A Builder, which knows the inputs, replaces this if there are several.
+        self.input_shapes: tuple[Shape, ...] = (input_shape,) * len(inputs)
         if getattr(layer, "quantization_mode", None):
             refuse(layer, "is quantised")
         self.check()
@@ -222,13 +225,13 @@ class Rule:
     @functools.cached_property
     def output_shape(self) -> Shape:
         """Shape of the output without the batch."""
-        zeros = [ops.zeros((1, *self.input_shape), "float32")] * len(self.inputs)
+        zeros = [ops.zeros((1, *shape), "float32") for shape in self.input_shapes]
         return tuple(self.compute(zeros).shape[1:])
 
     @property
     def width(self) -> int:
         """The number of entries of the largest tensor that :meth:`backward` makes of one row."""
-        return math.prod(self.input_shape)
+        return max(math.prod(shape) for shape in self.input_shapes)
 
     def window_of(self, window: Shape) -> Shape:
         """``(height, width)`` of the inputs' window that a window of the output depends on.

@@ -216,6 +216,12 @@ class NonexpansiveDenseRule(_EffectiveKernelRule):
 
 @register_rule(NonexpansiveConv2D)
 class NonexpansiveConv2DRule(_EffectiveKernelRule):
+    def check(self) -> None:
+        # The layer bounds its norm and its error for images of the size that it was built for.
+        if self.input_shape[:2] != self.layer.image_shape:
+            built = (*self.layer.image_shape, self.input_shape[-1])
+            refuse(self.layer, f"was built for {built}, but is applied to {self.input_shape}")
+
     def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         layer = self.layer
         return ops.conv(tensor, kernel, layer.strides, layer.padding, data_format="channels_last")
