@@ -52,8 +52,8 @@ class LinfDistNet(LinfDistFeatures):
         loss: ``"mixture"`` (:class:`zoo.losses.ClippedHingeMixture`), ``"hinge"``
             (:class:`zoo.losses.WorstCaseHinge`) or ``"cross_entropy"``
             (:class:`zoo.losses.WorstCaseCrossEntropy`).
-        cross_entropy_weight: initial weight λ of the cross-entropy in the mixture; it can be
-            assigned later.
+        cross_entropy_weight: initial weight λ of the cross-entropy in the mixture, without which an
+            untrained network hardly learns; it can be assigned later.
         implementation: implementation of the distance, see :func:`zoo.ops.lp_distance`.
 
     Raises:
