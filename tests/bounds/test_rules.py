@@ -261,6 +261,52 @@ def test_feature_maps_of_unequal_widths_that_are_joined():
         assert_holds(model, x, "linf", method)
 
 
+@pytest.mark.parametrize("inner", [(4, 1), (4,), (2, 2)], ids=str)
+def test_a_model_inside_the_model_must_see_the_shape_that_it_was_made_for(inner):
+    """Keras adds or drops an axis of one. A join along the last axis then orders entries anew."""
+    image = keras.Input(inner)
+    joined = layers.Flatten()(layers.Concatenate()([image, layers.ReLU()(image)]))
+    model = keras.Model(image, joined, name="inside")
+    outer = keras.Input({(4, 1): (4,), (4,): (4, 1), (2, 2): (2, 2, 1)}[inner])
+    network = keras.Model(outer, layers.Dense(2)(model(outer)))
+    for bound in ("interval", "crown", "lipschitz"):
+        with pytest.raises(zoo.UnsupportedLayerError, match="'inside'.*shapes must be equal"):
+            zoo.bounds.rules_of(network, bound)
+
+
+@pytest.mark.parametrize("bound", ["interval", "crown", "lipschitz"])
+@pytest.mark.parametrize("kind", ["PReLU", "Rescaling", "Normalization"])
+def test_a_layer_that_spreads_its_input_is_refused(kind, bound):
+    """Its output is larger than Keras states, and the next layer would be bounded for less."""
+    image = keras.Input((4, 1))
+    small = layers.Conv1D(1, 4)(image)
+    ones = np.ones((4, 1))
+    layer = {
+        "PReLU": lambda: layers.PReLU(),
+        "Rescaling": lambda: layers.Rescaling(ones),
+        "Normalization": lambda: layers.Normalization(axis=(1, 2), mean=ones, variance=ones),
+    }[kind]()
+    branches = [layer(image), layer(small)]
+    ends = [layers.Flatten()(layers.Conv1D(1, 1)(branch)) for branch in branches]
+    model = keras.Model(image, layers.Dense(2)(layers.Concatenate()(ends)))
+    message = rf"{kind}.* makes \(4, 1\) of its input, where Keras states \(1, 1\)"
+    with pytest.raises(zoo.UnsupportedLayerError, match=message):
+        zoo.bounds.rules_of(model, bound)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow alone does this")
+def test_a_convolution_that_tensorflow_computes_wrongly_is_refused():
+    def network(channels, strides):
+        parts = [layers.Conv2D(3, (2, 3), strides, "same"), layers.Flatten(), layers.Dense(2)]
+        return keras.Sequential([keras.Input((3, 3, channels)), *parts])
+
+    with pytest.raises(zoo.UnsupportedLayerError, match="computes wrongly on a CPU"):
+        zoo.bounds.rules_of(network(1, (1, 3)))
+    for channels, strides in ((2, (1, 3)), (1, (3, 3)), (1, (1, 2)), (1, (3, 1))):
+        x = np.random.default_rng(0).uniform(size=(2, 3, 3, channels)).astype("float32")
+        assert_holds(network(channels, strides), x, "linf", "interval")
+
+
 def test_logits_of_unequal_branches_that_are_joined():
     image = keras.Input((2, 2, 1))
     flat = layers.Flatten()(image)

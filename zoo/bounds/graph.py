@@ -39,6 +39,7 @@ class Node:
             output of node ``i``.
         input_shape: shape of the first input without the batch; None if the layer that computes
             this input cannot tell its output's shape.
+        output_shape: shape of the output that Keras states, likewise.
         operands: for an operation, one item for each argument: the argument's index in ``inputs``,
             or a :class:`Constant`. Empty for a layer.
     """
@@ -47,6 +48,7 @@ class Node:
     inputs: tuple[int, ...]
     input_shape: Any
     operands: tuple[Constant | int, ...] = ()
+    output_shape: Any = None
 
 
 def nodes_of(model: keras.Model) -> list[Node]:
@@ -145,6 +147,16 @@ class _Place:
 
 def _unfold(model: keras.Model, place: _Place, nodes: list[Node]) -> _Place:
     """Append the nodes of a model whose input is ``place``; return the place of its output."""
+    expected = tuple(model.inputs[0].shape[1:])
+    # Keras adds or drops an axis of one, so that the layers see another shape than the caller's.
+    if place.shape is not None and (
+        len(place.shape) != len(expected)
+        or any(side not in (None, own) for side, own in zip(expected, place.shape, strict=True))
+    ):
+        raise UnsupportedLayerError(
+            f"{model.name!r}, a model inside the model, takes inputs of shape {expected} but is "
+            f"called with {place.shape}; shapes must be equal"
+        )
     dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
     if dtype != "float32":
         raise UnsupportedLayerError(
@@ -192,8 +204,10 @@ def _call(layer: keras.Operation, nodes: list[Node], *args: Any, **kwargs: Any) 
         raise UnsupportedLayerError(
             f"{type(layer).__name__} {layer.name!r} merges {given}; shapes must be equal"
         )
-    nodes.append(Node(layer, tuple(place.index for place in places), places[0].shape))
-    return _Place(len(nodes), _output_shape(layer, places, isinstance(args[0], (list, tuple))))
+    shape = _output_shape(layer, places, isinstance(args[0], (list, tuple)))
+    inputs = tuple(place.index for place in places)
+    nodes.append(Node(layer, inputs, places[0].shape, output_shape=shape))
+    return _Place(len(nodes), shape)
 
 
 def _operate(
@@ -221,7 +235,7 @@ def _operate(
             f"{advice_on(operation)}"
         )
     inputs = tuple(place.index for place in places)
-    nodes.append(Node(operation, inputs, places[0].shape, tuple(operands)))
+    nodes.append(Node(operation, inputs, places[0].shape, tuple(operands), places[0].shape))
     return _Place(len(nodes), places[0].shape)
 
 

@@ -73,9 +73,23 @@ def rules_of(model: keras.Model, bound: Bound = "interval") -> list[Rule]:
         before = len(builder.rules)
         inputs = tuple(place_of[place] for place in node.inputs)
         place_of[index] = builder.expand(node, inputs)
+        _require_stated_shape(node, builder.shape_of(place_of[index]))
         for rule in builder.rules[before:]:
             rule.use = index
     return builder.rules
+
+
+def _require_stated_shape(node: Node, shape: Shape) -> None:
+    """Refuse a layer that computes another shape than it states, which the next rules rely on.
+
+    A factor or a slope for each entry spreads an input that is smaller than it, and Keras does not
+    state that. This happens where a layer is shared by tensors of different shapes.
+    """
+    if node.output_shape is not None and shape != tuple(node.output_shape):
+        refuse(
+            node.layer,
+            f"makes {shape} of its input, where Keras states {tuple(node.output_shape)}",
+        )
 
 
 def rules_of_layers(

@@ -37,6 +37,26 @@ class ConvRule(KernelRule):
         )
         if self.takes_windows:
             self.windows = Windows(image, layer.kernel_size, layer.strides, layer.padding)
+            self._require_right_sums()
+
+    def _require_right_sums(self) -> None:
+        """Refuse the convolutions for which TensorFlow on a CPU reads memory that is not theirs.
+
+        Its float32 results for these settings differ from its float64 results by up to 1e37.
+        """
+        rows, columns = self.windows.counts
+        down, right = self.windows.strides
+        if (
+            keras.backend.backend() == "tensorflow"
+            and self.input_shape[-1] == 1
+            and down == 1 < right
+            and columns == 1 < rows
+        ):
+            refuse(
+                self.layer,
+                "has one channel, strides along the width alone and outputs of one column, which "
+                "TensorFlow computes wrongly on a CPU",
+            )
 
     def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         # Each group is convolved by itself, because TensorFlow has no gradients of grouped
