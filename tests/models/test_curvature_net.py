@@ -200,7 +200,7 @@ def test_bounds_follow_the_weights():
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match=r"network\.name must be one of mlp, convnet"):
+    with pytest.raises(ValueError, match="network must be one of mlp, convnet"):
         CurvatureNet({**SMALL, "name": "transformer"})
     for weight in (-1.0, float("inf")):
         with pytest.raises(ValueError, match="penalty_weight"):
