@@ -120,10 +120,14 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def _warnings_without_code() -> Iterator[None]:
-    """A context in which a warning is one line, without the line of code that gave it."""
+    """A context in which a warning to users is one line, without the line of code that gave it."""
+    usual = warnings.showwarning
 
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+    def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        if issubclass(category, UserWarning):
+            print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+        else:  # for developers
+            usual(message, category, *where, **options)
 
     with warnings.catch_warnings():
         warnings.showwarning = show
