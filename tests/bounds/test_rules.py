@@ -296,12 +296,23 @@ def test_a_layer_that_spreads_its_input_is_refused(kind, bound):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow alone does this")
 def test_a_convolution_that_tensorflow_computes_wrongly_is_refused():
-    def network(channels, strides):
-        parts = [layers.Conv2D(3, (2, 3), strides, "same"), layers.Flatten(), layers.Dense(2)]
-        return keras.Sequential([keras.Input((3, 3, channels)), *parts])
+    def network(channels, strides, kind=layers.Conv2D, size=(2, 3), **settings):
+        conv = kind(4, size, strides=strides, padding="same", **settings)
+        return keras.Sequential(
+            [keras.Input((3, 3, channels)), conv, layers.Flatten(), layers.Dense(2)]
+        )
 
-    with pytest.raises(zoo.UnsupportedLayerError, match="computes wrongly on a CPU"):
-        zoo.bounds.rules_of(network(1, (1, 3)))
+    for refused in (
+        network(1, (1, 3)),
+        network(2, (1, 3), groups=2),
+        network(1, (1, 3), zoo.layers.Conv2D),
+        # A kernel of this size is summed up in blocks of one channel.
+        network(2, (1, 3), zoo.layers.Conv2D, size=9),
+        network(1, (1, 3), zoo.layers.NonexpansiveConv2D),
+    ):
+        with pytest.raises(zoo.UnsupportedLayerError, match="computes wrongly on a CPU"):
+            zoo.bounds.rules_of(refused)
+    assert_holds(network(4, (1, 3), groups=2), np.full((1, 3, 3, 4), 0.5), "linf", "interval")
     for channels, strides in ((2, (1, 3)), (1, (3, 3)), (1, (1, 2)), (1, (3, 1))):
         x = np.random.default_rng(0).uniform(size=(2, 3, 3, channels)).astype("float32")
         assert_holds(network(channels, strides), x, "linf", "interval")

@@ -37,5 +37,9 @@ class BlockedConvRule(_BlockedRule, ConvRule):
     def depth(self, kernel: Array) -> int:
         return channel_blocks(math.prod(kernel.shape[:2]), kernel.shape[2])[1] + 3
 
+    def _channels_at_once(self) -> int:
+        channels = super()._channels_at_once()
+        return channels // channel_blocks(math.prod(self.layer.kernel_size), channels)[0]
+
     def computed(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         return blocked_conv(tensor, kernel, self.layer.strides, self.layer.padding)

@@ -24,6 +24,30 @@ if TYPE_CHECKING:
     from zoo.bounds.network_rules import Builder
 
 
+def require_right_sums(layer: keras.layers.Layer, windows: Windows, channels: int) -> None:
+    """Refuse the convolutions for which TensorFlow on a CPU reads memory that is not theirs.
+
+    Its float32 results for these settings differ from its float64 results by up to 1e37.
+
+    Args:
+        layer: the layer.
+        windows: its windows.
+        channels: number of channels that are convolved at once.
+    """
+    (rows, columns), (down, right) = windows.counts, windows.strides
+    if (
+        keras.backend.backend() == "tensorflow"
+        and channels == 1
+        and down == 1 < right
+        and columns == 1 < rows
+    ):
+        refuse(
+            layer,
+            "convolves single channels, with strides along the width alone and outputs of one "
+            "column, which TensorFlow computes wrongly on a CPU",
+        )
+
+
 @register_rule(keras.layers.Conv1D, keras.layers.Conv2D)
 class ConvRule(KernelRule):
     limits = "without LoRA, quantisation and causal padding"
@@ -32,31 +56,15 @@ class ConvRule(KernelRule):
         if self.layer.padding == "causal":
             refuse(self.layer, "pads causally")
         layer, image = self.layer, self.input_shape[:-1]
-        self.takes_windows = (
-            len(image) == 2 and layer.groups == 1 and math.prod(layer.dilation_rate) == 1
-        )
-        if self.takes_windows:
+        has_windows = len(image) == 2 and math.prod(layer.dilation_rate) == 1
+        if has_windows:
             self.windows = Windows(image, layer.kernel_size, layer.strides, layer.padding)
-            self._require_right_sums()
+            require_right_sums(layer, self.windows, self._channels_at_once())
+        self.takes_windows = has_windows and layer.groups == 1
 
-    def _require_right_sums(self) -> None:
-        """Refuse the convolutions for which TensorFlow on a CPU reads memory that is not theirs.
-
-        Its float32 results for these settings differ from its float64 results by up to 1e37.
-        """
-        rows, columns = self.windows.counts
-        down, right = self.windows.strides
-        if (
-            keras.backend.backend() == "tensorflow"
-            and self.input_shape[-1] == 1
-            and down == 1 < right
-            and columns == 1 < rows
-        ):
-            refuse(
-                self.layer,
-                "has one channel, strides along the width alone and outputs of one column, which "
-                "TensorFlow computes wrongly on a CPU",
-            )
+    def _channels_at_once(self) -> int:
+        """The smallest number of channels that the backend is given to convolve at once."""
+        return self.input_shape[-1] // self.layer.groups
 
     def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         # Each group is convolved by itself, because TensorFlow has no gradients of grouped

@@ -12,6 +12,7 @@ from keras import ops
 from zoo.bounds.activations import Piecewise
 from zoo.bounds.graph import Node
 from zoo.bounds.rules.affine import KernelRule
+from zoo.bounds.rules.conv import require_right_sums
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.bounds.rules.merge import WeightedSumRule
 from zoo.bounds.rules.rows import float64, products, sizes
@@ -221,6 +222,9 @@ class NonexpansiveConv2DRule(_EffectiveKernelRule):
         if self.input_shape[:2] != self.layer.image_shape:
             built = (*self.layer.image_shape, self.input_shape[-1])
             refuse(self.layer, f"was built for {built}, but is applied to {self.input_shape}")
+        layer = self.layer
+        windows = Windows(layer.image_shape, layer.kernel_size, layer.strides, layer.padding)
+        require_right_sums(layer, windows, self.input_shape[-1])
 
     def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         layer = self.layer
