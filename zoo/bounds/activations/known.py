@@ -27,7 +27,7 @@ def _sigmoid_slope(x: Tensor) -> Tensor:
 
 
 def _tanh(x: Tensor) -> Tensor:
-    if keras.backend.standardize_dtype(x.dtype) != "float64":
+    if keras.backend.backend() != "jax" or keras.backend.standardize_dtype(x.dtype) != "float64":
         return ops.tanh(x)
     # On JAX, Keras's tanh of float64 is computed in float32, which no slack of these bounds covers.
     e = ops.expm1(-2.0 * ops.abs(x))

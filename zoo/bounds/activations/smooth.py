@@ -51,14 +51,17 @@ class Smooth:
         return self.value(lower), self.value(upper)
 
     def lines(self, lower: Tensor, upper: Tensor) -> tuple[Line, Line]:
-        above = self._chord(lower, upper) if self.convex else self._above(lower, upper, 1.0)
         if self.convex:
+            above = self._chord(lower, upper)
             middle = (lower + upper) / 2.0
             slope = self.derivative(middle)
             below = slope, self.value(middle) - slope * middle
         else:
+            above = _line_above(self.value, self.derivative, lower, upper)
             # g(x) = -value(-x) is S-shaped too, and a line above g gives a line below value.
-            slope, offset = self._above(-upper, -lower, -1.0)
+            slope, offset = _line_above(
+                lambda x: -self.value(-x), lambda x: self.derivative(-x), -upper, -lower
+            )
             below = slope, -offset
         narrow = upper - lower < NARROW
         zeros = ops.zeros_like(lower)
@@ -76,33 +79,32 @@ class Smooth:
         slope = (self.value(upper) - self.value(lower)) / width
         return slope, self.value(lower) - slope * lower
 
-    def _above(self, lower: Tensor, upper: Tensor, sign: float) -> Line:
-        """A line above ``sign · value(sign · x)``, which is S-shaped too."""
 
-        def value(x: Tensor) -> Tensor:
-            return sign * self.value(sign * x)
-
-        def derivative(x: Tensor) -> Tensor:
-            return self.derivative(sign * x)
-
-        width = ops.maximum(upper - lower, NARROW)
-        chord = (value(upper) - value(lower)) / width
-        # Bisection for the smallest point whose tangent is above the function at the lower end. The
-        # tangent at `right` always is, unless the chord is used below.
-        left = ops.maximum(lower, 0.0)
-        right = ops.maximum(upper, left)
-        for _ in range(_STEPS):
-            middle = (left + right) / 2.0
-            enough = value(middle) + derivative(middle) * (lower - middle) >= value(lower)
-            left, right = ops.where(enough, left, middle), ops.where(enough, middle, right)
-        # Every point from `right` to the upper end has a tangent above the function. The one in the
-        # middle leaves the least area, so it is taken where it is such a point.
-        middle = (lower + upper) / 2.0
-        point = ops.where(lower >= 0, middle, ops.maximum(right, middle))
-        tangent = derivative(point)
-        # The chord is above a convex function. It is also above one that becomes concave, if the
-        # slope at the upper end is at least the chord's.
-        by_chord = (upper <= 0) | ((lower < 0) & (derivative(upper) >= chord))
-        slope = ops.where(by_chord, chord, tangent)
-        offset = ops.where(by_chord, value(lower) - chord * lower, value(point) - tangent * point)
-        return slope, offset
+def _line_above(
+    value: Callable[[Tensor], Tensor],
+    derivative: Callable[[Tensor], Tensor],
+    lower: Tensor,
+    upper: Tensor,
+) -> Line:
+    """A line above an S-shaped function between ``lower`` and ``upper``."""
+    at_lower, width = value(lower), ops.maximum(upper - lower, NARROW)
+    chord = (value(upper) - at_lower) / width
+    # Bisection for the smallest point whose tangent is above the function at the lower end. The
+    # tangent at `right` always is, unless the chord is used below.
+    left = ops.maximum(lower, 0.0)
+    right = ops.maximum(upper, left)
+    for _ in range(_STEPS):
+        middle = (left + right) / 2.0
+        enough = value(middle) + derivative(middle) * (lower - middle) >= at_lower
+        left, right = ops.where(enough, left, middle), ops.where(enough, middle, right)
+    # Every point from `right` to the upper end has a tangent above the function. The one in the
+    # middle leaves the least area, so it is taken where it is such a point.
+    middle = (lower + upper) / 2.0
+    point = ops.where(lower >= 0, middle, ops.maximum(right, middle))
+    tangent = derivative(point)
+    # The chord is above a convex function. It is also above one that becomes concave, if the
+    # slope at the upper end is at least the chord's.
+    by_chord = (upper <= 0) | ((lower < 0) & (derivative(upper) >= chord))
+    slope = ops.where(by_chord, chord, tangent)
+    offset = ops.where(by_chord, at_lower - chord * lower, value(point) - tangent * point)
+    return slope, offset
