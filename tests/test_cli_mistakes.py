@@ -67,6 +67,7 @@ _MISTAKES = [
     (["evaluate", _DIGITS, "--plot", "a.xyz"], "the ending must be one of"),
     (["evaluate", _DIGITS, "--ray", "local", "--task-cpus", "-1"], "cpus must be a positive"),
     (["evaluate", _DIGITS, "--task-cpus", "1"], "are for --ray"),
+    (["evaluate", _DIGITS, "--ray", ""], "address is empty"),
     (["attack", _DIGITS, "--attack", "magic"], "got 'magic'"),
     (["attack", _DIGITS, "--steps", "many"], "--steps must be a positive integer"),
     (["attack", _DIGITS, "--step-size", "-1"], "--step-size must be a positive number"),

@@ -54,7 +54,13 @@ def check(recipe, *, data_file=None, weights=None):
     target = pathlib.Path(weights or catalog.WEIGHTS) / recipe["name"]
     require_writable(target / checkpoint.CONFIG, makes_folders=True)
     require_writable(catalog.MANIFEST)
-    test = data.load(data_file or recipe["data"]["name"], "test")
+    name = data_file or recipe["data"]["name"]
+    test = data.load(name, "test")
+    if data_file and np.array_equal(test.images, data.load(name, "train").images):
+        raise ValueError(
+            f"{data_file} has the same images for training and for the test; it needs the arrays "
+            "x_train, y_train, x_test and y_test"
+        )
     model = build(recipe)
     # With no images, certify and attack do nothing but check their arguments.
     _metrics(model, test.take(0), recipe)

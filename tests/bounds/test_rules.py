@@ -483,10 +483,11 @@ def test_channels_may_come_first(hidden, small_images):
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
-def test_a_bias_that_keras_adds_to_the_columns_is_refused(use_bias, small_images):
+@pytest.mark.parametrize("kind", [layers.Conv2D, layers.SeparableConv2D])
+def test_a_bias_that_keras_adds_to_the_columns_is_refused(kind, use_bias, small_images):
     """On TensorFlow, Keras takes the bias of four filters for one of the four columns."""
     x = np.repeat(small_images, 2, axis=-1).transpose(0, 3, 1, 2)
-    layer = layers.Conv2D(4, 1, data_format="channels_first", use_bias=use_bias)
+    layer = kind(4, 1, data_format="channels_first", use_bias=use_bias)
     model = keras.Sequential([keras.Input(x.shape[1:]), layer, layers.Flatten(), layers.Dense(3)])
     try:
         model(x)

@@ -188,6 +188,8 @@ def test_certified_accuracy_checks_its_arguments(small_model, small_images):
         zoo.callbacks.CertifiedAccuracy((np.zeros(3), np.zeros(3)), "much")
     with pytest.raises(ValueError, match="data must give labels too"):
         zoo.callbacks.CertifiedAccuracy(iter([small_images]), 0.1)
+    with pytest.raises(ValueError, match="data has no images"):
+        zoo.callbacks.CertifiedAccuracy((small_images[:0], np.zeros(0, int)), 0.1)
     # What the model does not take shows before the first epoch.
     small_model.compile()
     for data, options, message in [
@@ -199,6 +201,22 @@ def test_certified_accuracy_checks_its_arguments(small_model, small_images):
         certified.set_model(small_model)
         with pytest.raises(ValueError, match=message):
             certified.on_train_begin()
+
+
+def test_a_classifier_of_two_classes_with_one_output(small_images):
+    """Its last layer is one sigmoid, so it has more classes than outputs."""
+    layers = [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(1, "sigmoid")]
+    model = keras.Sequential(layers)
+    model.compile(keras.optimizers.SGD(0.0), "binary_crossentropy")
+    labels = np.arange(20) % 2
+    certified = zoo.callbacks.CertifiedAccuracy((small_images, labels), "1/255", norm="linf")
+    with pytest.warns(UserWarning, match="certificate is of the"):
+        history = model.fit(small_images, labels, verbose=0, callbacks=[certified]).history
+    with pytest.warns(UserWarning, match="certificate is of the"):
+        certificate = zoo.certify(model, small_images, norm="linf")
+    expected = certificate.accuracy(labels, "1/255")
+    assert history["val_certified_1/255"] == [expected]
+    assert expected > 0
 
 
 @pytest.mark.parametrize("ordinary", [False, True])

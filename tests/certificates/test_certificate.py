@@ -75,6 +75,12 @@ def test_bad_eps_is_named():
         make([0], [1]).certified(-1)
 
 
+def test_a_broken_radius_is_named_by_its_place_in_the_set():
+    certificate = make([3, 1], [0.5, 0.5])
+    with pytest.raises(zoo.SoundnessError, match="of image 257 is classified otherwise, whose"):
+        certificate.with_nearest([0.6, 0.4], first=256)
+
+
 def with_nearest(count):
     random = np.random.default_rng(0)
     radius = random.uniform(size=count).astype("float32")

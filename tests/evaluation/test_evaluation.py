@@ -260,3 +260,34 @@ def test_a_comparison(report):
             evaluation.Comparison({"own": report, "other": other})
     with pytest.raises(ValueError, match="no report"):
         evaluation.Comparison({})
+
+
+def test_a_comparison_ranks_by_the_largest_budget(report):
+    """In whatever order the budgets were given."""
+    small, large = report.rows[0], report.rows[-1]
+    better = [{**large, "certified": 0.5}, {**small, "certified": 0.6}]
+    worse = [{**large, "certified": 0.4}, {**small, "certified": 0.7}]
+    reports = {
+        name: dataclasses.replace(report, rows=rows)
+        for name, rows in (("worse", worse), ("better", better))
+    }
+    table = evaluation.Comparison(reports).table()
+    assert list(table.columns[0].values) == ["better", "worse"]
+
+
+def test_a_comparison_shows_what_any_of_the_models_has(report):
+    """The most robust one was not attacked, and the other one has no radii."""
+    certificate = dataclasses.replace(report.certificate, decided_at=("8/255", "0.1", "0.2"))
+    decided = [{**row, "certified": 0.0} for row in report.rows]
+    quiet = [{**row, "attacked": {}} for row in report.rows]
+    reports = {
+        "decided": dataclasses.replace(report, certificate=certificate, rows=decided),
+        "quiet": dataclasses.replace(report, rows=quiet),
+    }
+    columns = {c.name: c.values for c in evaluation.Comparison(reports).table().columns}
+    assert list(columns["model"]) == ["quiet", "decided"]
+    assert columns["median radius"][0] > 0
+    assert columns["median radius"][1] is None
+    attacked = columns["attacked 0.2"]
+    assert attacked[0] is None
+    assert attacked[1] == report.rows[-1]["attacked"]["all"]

@@ -591,6 +591,7 @@ def test_fractions_are_budgets_in_recipes_too(recipe, tmp_path):
         ("eps = [0.05", 'methods = ["magic"]\neps = [0.05', [], "method='magic'"),
         ("", "", ["--epochs", "2"], "--measure needs all 4 epochs"),
         ("", "", ["--data", "train.npz"], "train.npz lacks x_test"),
+        ("", "", ["--data", "one.npz"], "one.npz has the same images for training and for the te"),
         ("", "", [], "a-file is a file, not a folder"),
         ("", "", [], "'my_own' cannot be the name of a checkpoint"),
     ],
@@ -604,6 +605,7 @@ def test_what_prevents_the_measurement_is_noticed_before_the_training(
     monkeypatch.setattr("training.run.train", trained)
     monkeypatch.chdir(tmp_path)
     np.savez("train.npz", x_train=digits.images, y_train=digits.labels)
+    np.savez("one.npz", x=digits.images, y=digits.labels)
     file = "my_own.toml" if "my_own" in message else "my-own-0.1.toml"
     pathlib.Path(file).write_text(RECIPE.replace(old, new, 1), encoding="utf-8")
     if message.startswith("a-file"):

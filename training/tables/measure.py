@@ -159,7 +159,7 @@ def attacked_accuracy(
     x, y = subject.first(images)
     spared = 0.0
     if spare_certified:
-        certificate = subject.certificate(images)
+        certificate = subject.certificate(images, norm)
         robust = certificate.certified(eps) & (certificate.prediction == y)
         spared = float(robust.mean())
         x, y = x[~robust], y[~robust]

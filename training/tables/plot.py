@@ -13,19 +13,23 @@ A panel has a ``kind``:
   label is its name, alone or before a comma. The line ends in a star, which is the printed result.
 """
 
+import pathlib
+
 import numpy as np
 
 from training.tables.queue import shown
 from training.tables.results import read
 from training.tables.rows import above, tables
+from zoo.utils.whole_file import whole_file
 
 
 def draw(paper, path, results=None):
-    """Draw the results of a paper.
+    """Draw the results of a paper. A result without what a panel shows is left out of that panel.
 
     Args:
         paper: :class:`training.tables.papers.Paper`.
-        path: image file; the ending of its name chooses the format.
+        path: image file; the ending of its name chooses the format. It is written completely or
+            not at all.
         results: JSON file with the results; by default the paper's own.
 
     Raises:
@@ -58,11 +62,24 @@ def draw(paper, path, results=None):
             figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
         elif handles:
             axes.legend(fontsize="small")
-    figure.savefig(path, dpi=150)
+    kind = pathlib.Path(path).suffix.removeprefix(".").lower() or None
+    with whole_file(path) as file:
+        figure.savefig(file, dpi=150, format=kind)
+
+
+def _with(own, *measured):
+    """The networks with results that have all these measurements, and those results."""
+    found = {
+        name: [result for result in results if result.keys() >= {*measured}]
+        for name, results in own.items()
+    }
+    return {name: results for name, results in found.items() if results}
 
 
 def _bars(axes, panel, own):
-    places, bars = np.arange(len(own)), panel["bars"]
+    bars, note = panel["bars"], [panel["note"]] if "note" in panel else []
+    own = _with(own, *(entry["measured"] for entry in bars + note))
+    places = np.arange(len(own))
     for index, bar in enumerate(bars):
         heights = [100 * np.mean([result[bar["measured"]] for result in r]) for r in own.values()]
         shift = 0.27 * (index - (len(bars) - 1) / 2)
@@ -81,10 +98,8 @@ def _bars(axes, panel, own):
 
 
 def _epochs(axes, panel, own):
-    for line in panel["lines"]:
-        if line["run"] not in own:
-            continue
-        values = np.array([result[line["measured"]] for result in own[line["run"]]])
+    for line, results in _lines(panel, own):
+        values = np.array([result[line["measured"]] for result in results])
         epochs, mean, deviation = np.arange(1, values.shape[1] + 1), values.mean(0), values.std(0)
         (drawn,) = axes.plot(epochs, mean, label=line["label"], **_options(line))
         axes.fill_between(
@@ -95,12 +110,18 @@ def _epochs(axes, panel, own):
 
 def _shares(axes, panel, own):
     grid = np.linspace(0, panel.get("up_to", 1.0), 101)
-    for line in panel["lines"]:
-        if line["run"] not in own:
-            continue
-        curves = [[above(result[line["measured"]], x) for x in grid] for result in own[line["run"]]]
+    for line, results in _lines(panel, own):
+        curves = [[above(result[line["measured"]], x) for x in grid] for result in results]
         axes.plot(grid, 100 * np.mean(curves, axis=0), label=line["label"], **_options(line))
     axes.grid(alpha=0.3)
+
+
+def _lines(panel, own):
+    """The lines of a panel that have results, each with those."""
+    for line in panel["lines"]:
+        results = _with(own, line["measured"]).get(line["run"])
+        if results:
+            yield line, results
 
 
 def _options(line):

@@ -69,6 +69,8 @@ class CertifiedAccuracy(keras.callbacks.Callback):
         self.images, self.labels = inputs.read(*data) if pair else inputs.read(data)
         if self.labels is None:
             raise ValueError("data must give labels too, pairs (images, labels)")
+        if not len(self.images):
+            raise ValueError("data has no images")
         self.budgets = budgets_of(eps)
         self.norm = None if norm is None else norm_of(norm)
         self.method, self.prefix = method, prefix
@@ -78,8 +80,8 @@ class CertifiedAccuracy(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._seen = {}
         # Whatever is wrong shows now, and not after an epoch. One image is enough for that.
-        self._certify(self.images[:1])
-        checks.labels(self.labels, len(self.images), self.model.output_shape[-1])
+        certificate = self._certify(self.images[:1])
+        checks.labels(self.labels, len(self.images), certificate.num_classes)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         certificate = self._certify(self.images)

@@ -368,11 +368,12 @@ class Certificate:
             )
         return self.per_class
 
-    def with_nearest(self, distances: ArrayLike) -> "Certificate":
+    def with_nearest(self, distances: ArrayLike, *, first: int = 0) -> "Certificate":
         """The certificate with the distances of images that are classified otherwise.
 
         Args:
             distances: float array ``(n,)``; ``inf`` where none is known.
+            first: index of the first image in the whole set, if these images are a part of one.
 
         Returns:
             :class:`Certificate`.
@@ -386,9 +387,9 @@ class Certificate:
             index = int(broken[0])
             raise SoundnessError(
                 f"the certificate is wrong: an image at {self.norm} distance "
-                f"{distances[index]:.6g} of image {index} is classified otherwise, whose certified "
-                f"radius is {self.radius[index]:.6g} ({len(broken)} images in all). This is a bug "
-                "in zoo; please report it"
+                f"{distances[index]:.6g} of image {first + index} is classified otherwise, whose "
+                f"certified radius is {self.radius[index]:.6g} ({len(broken)} images in all). This "
+                "is a bug in zoo; please report it"
             )
         # Rounded up, as an upper bound.
         nearest = distances.astype(np.float32)

@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     after = np.argmax(model.logits(x_adv, batch_size=options.batch_size), axis=1)
     target = options.target
     # Towards a class, an image is fooled if it becomes that class, and not if it was one before.
-    fooled = after != labels if target is None else (after == target) & (labels != target)
+    fooled = after != labels if target is None else (after == target) & (before != target)
     known = images.labels is not None
     result = {
         "model": options.name,

@@ -113,7 +113,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
 
     from zoo.evaluation.plots import draw
 
-    reports = (_evaluate_on_ray if options.ray else _evaluate_here)(options, jobs)
+    reports = (_evaluate_here if options.ray is None else _evaluate_on_ray)(options, jobs)
     try:
         for (name, _, images, of_model), report in zip(jobs, reports, strict=True):
             results.append({"model": name, "data": images.name, **report.to_dict()})

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.epsilon import Epsilon
 from zoo.evaluation.plots import comparison, worst_attacked
 from zoo.evaluation.report import RobustnessReport
 from zoo.utils.table import Column, Table, floor_text, percent
@@ -77,7 +78,7 @@ class Comparison:
         ]
         for i, row in enumerate(reports[0].rows):
             rows = [report.rows[i] for report in reports]
-            if row["attacked"]:
+            if any(of_model["attacked"] for of_model in rows):
                 attacked = [worst_attacked(of_model) for of_model in rows]
                 columns.append(Column(f"attacked {row['eps']}", attacked, percent))
             certified = [of_model["certified"] for of_model in rows]
@@ -86,7 +87,8 @@ class Comparison:
 
     def _rank(self, name: str) -> Any:
         report = self.reports[name]
-        return [row["certified"] for row in report.rows[::-1]], _median(report) or 0.0
+        rows = sorted(report.rows, key=lambda row: float(Epsilon(row["eps"])), reverse=True)
+        return [row["certified"] for row in rows], _median(report) or 0.0
 
     def plot(self, ax: Any = None) -> Any:
         """Draw all certified-accuracy curves into one plot, and the attacks as points.
@@ -120,5 +122,8 @@ class Comparison:
 
 
 def _median(report: RobustnessReport) -> float | None:
-    radius = report.certificate.radius
-    return float(np.median(radius)) if len(radius) else None
+    certificate = report.certificate
+    # A certificate that was decided at given budgets has no radii.
+    if not len(certificate.radius) or certificate.decided_at is not None:
+        return None
+    return float(np.median(certificate.radius))

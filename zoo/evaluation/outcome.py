@@ -150,7 +150,7 @@ def outcome_of(
                 require_possible(certificate, predicted, budget, label, first)
                 advance()
             fooled.append((budget, by_attack))
-    certificate = certificate.with_nearest(distances) if nearest else certificate
+    certificate = certificate.with_nearest(distances, first=first) if nearest else certificate
     return Outcome(certificate, y, fooled, tuple(notes), nearest)
 
 

@@ -152,6 +152,8 @@ def check_cluster(address: str, *, cpus: float = 1, gpus: float = 0) -> None:
     """
     if not isinstance(address, str):
         raise TypeError(f"address must be text, such as 'auto' or 'host:port', got {address!r}")
+    if not address.strip():
+        raise ValueError("address is empty; give it as 'auto' or 'host:port'")
     for name, number in {"cpus": cpus, "gpus": gpus}.items():
         if number != 0:
             checks.positive_number(number, name)

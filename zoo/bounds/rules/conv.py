@@ -12,7 +12,7 @@ from zoo.bounds.graph import Node
 from zoo.bounds.model_state import require_float32_weight
 from zoo.bounds.rules.activations import ActivationRule, activation_of
 from zoo.bounds.rules.affine import KernelRule
-from zoo.bounds.rules.layout import PermutationRule
+from zoo.bounds.rules.layout import PermutationRule, require_right_bias
 from zoo.bounds.rules.rows import float64
 from zoo.bounds.rules.rule import refuse, register_rule
 from zoo.bounds.window_rows import WindowRows
@@ -200,6 +200,7 @@ class SeparableConv2DRule(KernelRule):
         place = builder.add(cls(layer, (place,), builder.shape_of(place)))
         if first:
             shape = builder.shape_of(place)
+            require_right_bias(layer, shape)
             place = builder.add(PermutationRule(layer, (place,), shape, [2, 0, 1]))
         kind = activation_of(layer)
         if kind is None:

@@ -23,6 +23,27 @@ def _sums_along_the_end() -> bool:
     return float(ops.convert_to_numpy(found)[0, 0, 1]) != 0.0
 
 
+def require_right_bias(layer: keras.layers.Layer, shape: Shape) -> None:
+    """Refuse a layer with channels first whose bias Keras adds to the wrong axis.
+
+    On TensorFlow, Keras's sum takes a vector that is as long as the last axis for a bias of that
+    axis, though the bias of these layers is one of the first axis.
+
+    Args:
+        layer: a layer with channels first, with or without a bias.
+        shape: shape of the layer's output with channels last, without the batch.
+
+    Raises:
+        zoo.UnsupportedLayerError: if the output has as many columns as channels.
+    """
+    if getattr(layer, "use_bias", False) and 1 < shape[-1] == shape[-2] and _sums_along_the_end():
+        refuse(
+            layer,
+            "has as many filters as its output is wide, so that Keras on TensorFlow adds the bias "
+            'to the columns; make it with data_format="channels_last" or use_bias=False',
+        )
+
+
 class PermutationRule(Rule):
     """Permutes the axes of a tensor. Nothing is computed, so nothing is rounded.
 
@@ -90,14 +111,7 @@ def in_channels_last(
     place = builder.add(PermutationRule(layer, inputs, shape, [*axes[1:], 0]))
     rule = rule_type(layer, (place,), (*shape[1:], shape[0]))
     place, shape = builder.add(rule), rule.output_shape
-    # Keras's sum on TensorFlow takes a vector that is as long as the last axis for a bias of that
-    # axis, though the bias of these layers is one of the first axis.
-    if getattr(layer, "use_bias", False) and 1 < shape[-1] == shape[-2] and _sums_along_the_end():
-        refuse(
-            layer,
-            "has as many filters as its output is wide, so that Keras on TensorFlow adds the bias "
-            'to the columns; make it with data_format="channels_last" or use_bias=False',
-        )
+    require_right_bias(layer, shape)
     if len(shape) < len(axes):
         return place  # a global pooling leaves only the channels, so there is nothing to permute
     return builder.add(PermutationRule(layer, (place,), shape, [axes[-1], *axes[:-1]]))
