@@ -51,7 +51,8 @@ def _accuracies(records, attacks):
     for record in records:
         metrics = record.metrics
         for best in metrics.best_certified():
-            tried = [result for result in metrics.attacked if result.eps == best.eps]
+            budget = best.norm, best.eps
+            tried = [result for result in metrics.attacked if (result.norm, result.eps) == budget]
             if attacks:
                 found = [[result for result in tried if result.attack == name] for name in attacks]
             else:

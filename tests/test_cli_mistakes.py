@@ -74,6 +74,14 @@ _MISTAKES = [
     (["attack", _DIGITS, "--attack", "fgsm", "--steps", "3"], "no parameter '--steps'"),
     (["attack", _DIGITS, "--target", "10"], "--target must lie in 0..9"),
     (["attack", _DIGITS, "--save", "a.npz", "--csv", "./a.npz"], "would both write a.npz"),
+    (
+        ["attack", _DIGITS, "--data", "labels.npz", "--save", "labels"],
+        "--save would overwrite labels.npz",
+    ),
+    (
+        ["certify", _DIGITS, "--data", "labels.npz", "--csv", "./labels.npz"],
+        "--csv would overwrite",
+    ),
     (["attack", _DIGITS, "--attack", "spsa", "--target", "1"], "takes no target"),
     (["attack", _DIGITS, "--save", "nowhere/a"], "no folder nowhere"),
     (["download", "nothing"], "no model 'nothing'"),

@@ -91,7 +91,8 @@ def main(arguments=None):
         if options.certify:
             from training.measure import measure_certificates
 
-            print(measure_certificates(recipe["name"], verbose=0 if options.quiet else 1))
+            verbose = 0 if options.quiet else 1
+            print(measure_certificates(recipe["name"], recipe, verbose=verbose))
             return 0
         if options.seeds is not None:
             from training.seeds import train_seeds
@@ -106,7 +107,7 @@ def main(arguments=None):
         if options.attacks:
             from training.measure import measure_attacks
 
-            print(measure_attacks(recipe["name"], verbose=0 if options.quiet else 1))
+            print(measure_attacks(recipe["name"], recipe, verbose=0 if options.quiet else 1))
             return 0
         from training.run import train
         from training.workers import Workers

@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import math
+import os
 import pathlib
 import shutil
+import tempfile
 
 import numpy as np
 
@@ -82,7 +84,10 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
 
     Raises:
         FileNotFoundError, ValueError: if the run has not finished.
-        zoo.SoundnessError: if an attack broke a certificate. Nothing has been written.
+        zoo.SoundnessError: if an attack broke a certificate.
+
+    After an error, the checkpoint that is there is as it was: its files are replaced when all new
+    ones are complete.
     """
     folder = pathlib.Path(folder)
     if not (folder / "run.json").is_file():
@@ -105,11 +110,9 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
     metrics, tightest = _metrics(model, test, recipe, verbose)
     metrics = dataclasses.replace(metrics, cost=measured)
     target = pathlib.Path(weights or catalog.WEIGHTS) / recipe["name"]
-    target.mkdir(parents=True, exist_ok=True)
     files = []
     for name in (checkpoint.CONFIG, checkpoint.WEIGHTS):
-        shutil.copyfile(folder / name, target / name)
-        size, sha256 = download.digest(target / name)
+        size, sha256 = download.digest(folder / name)
         files.append(File(path=name, size=size, sha256=sha256))
     record = Record(
         name=recipe["name"],
@@ -137,8 +140,14 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
         golden=golden.logits(model),
     )
     curve = _curve(record, tightest, test.take(metrics.n).required_labels())
-    curve.save(target / checkpoint.CURVE)
-    write_card(record, target)
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as complete:
+        for file in files:
+            shutil.copyfile(folder / file.path, pathlib.Path(complete, file.path))
+        curve.save(pathlib.Path(complete, checkpoint.CURVE))
+        write_card(record, pathlib.Path(complete))
+        for name in os.listdir(complete):
+            os.replace(pathlib.Path(complete, name), target / name)
     catalog.write(record)
     return record
 
@@ -162,11 +171,13 @@ def measure_cost(name) -> Cost:
     return measured
 
 
-def measure_attacks(name, verbose=1) -> Record:
+def measure_attacks(name, recipe=None, *, verbose=1) -> Record:
     """Attack a shipped checkpoint as its recipe says, and update the results of attacks.
 
     Args:
-        name: name of the checkpoint in the catalog, and of its recipe.
+        name: name of the checkpoint in the catalog.
+        recipe: recipe, as :func:`training.recipe.load` returns it; by default the shipped one by
+            which the checkpoint was trained.
         verbose: 1 shows progress bars.
 
     Returns:
@@ -177,7 +188,7 @@ def measure_attacks(name, verbose=1) -> Record:
         zoo.SoundnessError: if an attack broke a certificate. Nothing has been written.
     """
     record = catalog.info(name)
-    recipe = recipes.load(record.training.recipe)
+    recipe = recipes.load(record.training.recipe) if recipe is None else recipe
     model, test = loading.load(name), data.load(record.dataset, "test").take(record.metrics.n)
     attacked = _attacked(_report(model, test, recipe, verbose), recipe)
     nearest = _nearest(model, test, recipe, verbose)
@@ -190,11 +201,11 @@ def measure_attacks(name, verbose=1) -> Record:
     return record
 
 
-def measure_certificates(name, verbose=1) -> Record:
+def measure_certificates(name, recipe=None, *, verbose=1) -> Record:
     """Certify the test images of a shipped checkpoint anew, as its recipe says.
 
     Args:
-        name: name of the checkpoint in the catalog, and of its recipe.
+        name, recipe: as for :func:`measure_attacks`.
         verbose: 1 shows progress bars.
 
     Returns:
@@ -203,7 +214,7 @@ def measure_certificates(name, verbose=1) -> Record:
         renewed.
     """
     record = catalog.info(name)
-    recipe = recipes.load(record.training.recipe)
+    recipe = recipes.load(record.training.recipe) if recipe is None else recipe
     model, test = loading.load(name), data.load(record.dataset, "test")
     test = test.take(recipe["measure"].get("images", len(test)))
     certified, tightest = _certified(model, test, recipe, verbose)

@@ -20,6 +20,7 @@ from training.workers import Workers
 from zoo import data
 from zoo.hub import checkpoint
 from zoo.hub.download import digest
+from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.utils import checks
 from zoo.utils.json_text import json_text
 from zoo.utils.whole_file import write_whole
@@ -116,8 +117,9 @@ def train(
         epochs: number of epochs after which to stop; the schedules remain those of the whole
             recipe.
         minutes: train for this time, over all calls with this folder, with the schedules stretched
-            over the time, whatever the number of epochs. Only the training counts, which includes
-            compiling the first step; loading data, saving and validation take extra time.
+            over the time, whatever the number of epochs. The time from the first step to the last
+            one counts, which includes compiling it, saving states, and measurements after an epoch;
+            loading data before it and measuring the finished model take extra time.
         save_every: seconds between two saved states.
         workers: the :class:`training.workers.Workers` that train together; by default those of
             ``TF_CONFIG``. Each of them calls this function; only the chief reads and writes the
@@ -131,9 +133,9 @@ def train(
         KeyboardInterrupt: after Ctrl-C or a request to terminate; the state was saved first, unless
             the signal came twice. Its text says where the next call goes on.
         ValueError: if the folder holds a run of another recipe, of another data file, or with
-            another time limit; if several workers cannot share the recipe's batches; if several
-            workers are given a time limit or early stopping, on which each of them would decide for
-            itself.
+            another time limit, or a run that was interrupted after more than ``epochs``; if several
+            workers cannot share the recipe's batches; if several workers are given a time limit or
+            early stopping, on which each of them would decide for itself.
     """
     workers = Workers.from_environment() if workers is None else workers
     if workers.count > 1 and minutes is not None:
@@ -197,6 +199,11 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
     stopping = EarlyStopping(state, **recipe["stop"]) if "stop" in recipe else None
     if stopping and stopping.is_due:
         last = min(clock.epoch, last)
+    elif clock.batch and clock.epoch >= last:
+        raise ValueError(
+            f"the run in {folder} was interrupted in epoch {clock.epoch + 1}, so that its weights "
+            f"are no longer those after {last}; give --epochs {clock.epoch + 1} or more"
+        )
     if clock.epoch < last:
         (folder / "run.json").unlink(missing_ok=True)  # it describes a run with fewer epochs
     if verbose:
@@ -359,6 +366,8 @@ def _decay(settings, clock):
 def _schedules(recipe, model, clock):
     callbacks = []
     if "p_schedule" in recipe:
+        if not hasattr(model, "schedule_p"):
+            raise ValueError(f"p_schedule is for ℓ∞-distance networks, not a {_kind(model)}")
         schedule = dict(recipe["p_schedule"])
         last_weight = schedule.pop("cross_entropy_weight_last", None)
         if last_weight is not None:
@@ -368,6 +377,8 @@ def _schedules(recipe, model, clock):
             schedule["cross_entropy_weight"] = weights
         callbacks.append(PSchedule(**schedule, clock=clock))
     if "epsilon_schedule" in recipe:
+        if not isinstance(model, TrainingEpsilon):
+            raise ValueError(f"the loss of a {_kind(model)} has no budget for epsilon_schedule")
         epochs = recipe["epsilon_schedule"]["epochs"]
         callbacks.append(EpsilonSchedule(float(model.epsilon), epochs, clock))
     if clock.limit is not None:
@@ -376,6 +387,10 @@ def _schedules(recipe, model, clock):
             LearningRateSchedule(settings["learning_rate"], clock, settings.get("drops"))
         )
     return callbacks
+
+
+def _kind(model):
+    return type(model).__name__
 
 
 def _validate(model, images, budgets, verbose):

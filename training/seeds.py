@@ -47,7 +47,13 @@ def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Rec
     labels = test.required_labels()
     for seed in seeds[1:]:
         of_seed = folder.with_name(f"{folder.name}-seed-{seed}")
-        model = train(recipe | {"seed": seed}, of_seed, data_file=data_file, verbose=verbose)
+        model = train(
+            recipe | {"seed": seed},
+            of_seed,
+            data_file=data_file,
+            minutes=record.training.minutes,
+            verbose=verbose,
+        )
         certify = functools.cache(functools.partial(model.certify, test.images))
         certificates = [certify(norm=result.norm, method=result.method) for result in best]
         clean = float(np.mean(certificates[0].prediction == labels))

@@ -1,5 +1,6 @@
 """The model cards, as the Hub reads them."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -117,6 +118,20 @@ def test_a_card_without_a_curve_shows_none_and_removes_the_old_picture(tmp_path)
     assert text == card(record, tmp_path)
     assert "curve.png" not in text
     assert "By class" not in text
+
+
+def test_a_budget_without_an_attack_is_shown_without_one():
+    record = zoo.info("linf-dist-digits")
+    first, *others = record.metrics.certified
+    attacked = [r for r in record.metrics.attacked if r.eps != first.eps]
+    metrics = dataclasses.replace(record.metrics, attacked=attacked)
+    (row,) = (
+        line
+        for line in card(dataclasses.replace(record, metrics=metrics)).splitlines()
+        if line.startswith(f"| {first.eps} |")
+    )
+    assert row.startswith(f"| {first.eps} | – |")
+    assert f"{first.accuracy:.2%}" in row
 
 
 def test_a_run_with_a_time_limit_is_reproduced_with_it():

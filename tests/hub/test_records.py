@@ -83,5 +83,6 @@ def test_the_best_result_of_each_budget():
         CertifiedResult(eps=eps, norm="linf", method=method, accuracy=accuracy, n=500)
         for eps, method, accuracy in (("0.1", "a", 0.5), ("0.1", "b", 0.6), ("0.2", "a", 0.0))
     ]
+    results.append(CertifiedResult(eps="0.1", norm="l2", method="a", accuracy=0.9, n=500))
     metrics = dataclasses.replace(record.metrics, certified=results)
     assert metrics.best_certified() == results[1:]

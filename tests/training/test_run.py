@@ -246,13 +246,38 @@ def test_a_state_within_an_epoch_outlives_the_epoch(recipe, whole, tmp_path, mon
 
 
 def test_fewer_epochs_than_there_are_train_nothing(recipe, tmp_path, monkeypatch):
-    train_interrupted(monkeypatch, 15, recipe, tmp_path / "run", save_every=0)
+    train(recipe, tmp_path / "run", epochs=2, verbose=0)
     (state,) = (tmp_path / "run").glob("epoch-*.h5")
     train(recipe, tmp_path / "run", epochs=1, verbose=0)
     assert list((tmp_path / "run").glob("epoch-*.h5")) == [state]
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["epochs"] == 1
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["epochs"] == 2
     train_interrupted(monkeypatch, 1, recipe, tmp_path / "run")
     assert not (tmp_path / "run" / "run.json").exists()  # it is no longer true of the run
+
+
+def test_a_part_of_an_epoch_is_not_stored_as_the_epoch_before(recipe, tmp_path, monkeypatch):
+    train_interrupted(monkeypatch, 15, recipe, tmp_path / "run", save_every=0)
+    with pytest.raises(ValueError, match="interrupted in epoch 2,.*after 1; give --epochs 2"):
+        train(recipe, tmp_path / "run", epochs=1, verbose=0)
+    assert not (tmp_path / "run" / "run.json").exists()
+    train(recipe, tmp_path / "run", epochs=2, verbose=0)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ("p_schedule", "p_schedule is for ℓ∞-distance networks, not a L2NonexpansiveNet"),
+        ("epsilon_schedule", "L2NonexpansiveNet has no budget for epsilon_schedule"),
+    ],
+)
+def test_a_schedule_that_the_model_does_not_know_is_named(recipe, tmp_path, schedule, message):
+    model = {"class": "L2NonexpansiveNet", "network": "dense"}
+    shape = {key: recipe["model"][key] for key in ("image_shape", "num_classes")}
+    others = {key: recipe[key] for key in recipe if not key.endswith("_schedule")}
+    changed = {**others, "model": model | shape, schedule: recipe[schedule]}
+    with pytest.raises(ValueError, match=message):
+        train(changed, tmp_path / "run", verbose=0)
 
 
 def test_states_are_some_time_apart(recipe, tmp_path, monkeypatch):
@@ -452,6 +477,15 @@ def test_measure_ships_and_records(recipe, tmp_path, monkeypatch, empty_catalog)
     assert results[0].metric_value == record.metrics.clean
 
     shipped = tmp_path / "weights" / "tiny-digits"
+    # An error while the new files are made leaves those that are there.
+    files = {path.name: path.read_bytes() for path in shipped.iterdir()}
+    train({**recipe, "seed": 2}, tmp_path / "other", verbose=0)
+    with monkeypatch.context() as inner:
+        inner.setattr("training.measure.write_card", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            measure(recipe, tmp_path / "other", verbose=0)
+    assert {path.name: path.read_bytes() for path in shipped.iterdir()} == files
+    assert [path.name for path in shipped.parent.iterdir()] == ["tiny-digits"]
     assert record.curve.accuracy("8/255") == measured["8/255", "interval"]
     for eps in (0.001, 0.02, 0.0333, 0.11):
         assert record.curve.accuracy(eps) <= certificate.accuracy(test.labels, eps)

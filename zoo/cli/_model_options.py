@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,7 @@ def check(
     for name, source in sources.items():
         _check_name(options, name)
         data.check(source)
+    _require_new_outputs(options, names)
     if not (options.data and data.is_own(options.data)) or data.is_npz(options.data):
         for option in ("resize", "classes"):
             if getattr(options, option):
@@ -235,6 +237,15 @@ def _named(source: str) -> Iterator[None]:
 def add_csv(parser: argparse.ArgumentParser) -> None:
     """Add the option for a file with a row for each image to a command."""
     parser.add_argument("--csv", metavar="FILE", help="write a row for each image into this file")
+
+
+def _require_new_outputs(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Raise if a file that is to be written is one of those that are read."""
+    for option in ("save", "csv", "plot"):
+        output = getattr(options, option, None)
+        for given in (options.data, *names):
+            if output and given and os.path.realpath(output) == os.path.realpath(given):
+                raise ValueError(f"--{option} would overwrite {given}, which is read")
 
 
 def models_and_images(

@@ -121,7 +121,13 @@ def card(record: Record, folder: Path | None = None) -> str:
     attacked = {(r.eps, r.attack): r for r in metrics.attacked}
     curve = curve_of(record, folder)
     lines = [
-        [r.eps, *(f"{attacked[r.eps, attack].accuracy:.2%}" for attack in attacks)]
+        [
+            r.eps,
+            *(
+                f"{attacked[r.eps, attack].accuracy:.2%}" if (r.eps, attack) in attacked else "–"
+                for attack in attacks
+            ),
+        ]
         for r in certified
     ]
     rows = "\n".join(

@@ -204,11 +204,12 @@ class Measurement:
         return cls(**{**entry, **nested})
 
     def best_certified(self) -> list[CertifiedResult]:
-        """For each budget, the result of the method with the highest certified accuracy."""
-        best: dict[str, CertifiedResult] = {}
+        """For each norm and budget, the result of the method with the highest accuracy."""
+        best: dict[tuple[str, str], CertifiedResult] = {}
         for result in self.certified:
-            if result.eps not in best or result.accuracy > best[result.eps].accuracy:
-                best[result.eps] = result
+            key = result.norm, result.eps
+            if key not in best or result.accuracy > best[key].accuracy:
+                best[key] = result
         return list(best.values())
 
 
