@@ -22,7 +22,11 @@ class IntegrityError(ZooError):
 
 
 class SoundnessError(ZooError):
-    """An attack changed a prediction within its certified radius: the certificate has a bug."""
+    """A certificate is wrong: this is a bug.
+
+    An attack changed a prediction within its certified radius, or the logits of a network are
+    outside of their bounds. The bug may be in a rule of your own.
+    """
 
 
 class ClusterError(ZooError):

@@ -185,9 +185,14 @@ def _call(layer: keras.Operation, nodes: list[Node], *args: Any, **kwargs: Any) 
     places = keras.tree.flatten(args)
     # Keras records `training` even if the caller did not pass it: False, or the layer's own
     # default, which is True for layers of augmentation. `predict` passes on False instead.
-    default = inspect.signature(layer.call).parameters.get("training")
+    parameters = inspect.signature(layer.call).parameters
+    default = parameters.get("training")
     usual = (None, False) if default is None else (None, False, default.default)
-    options = {name: value for name, value in kwargs.items() if value not in (None, False)}
+    options = {
+        name: value
+        for name, value in kwargs.items()
+        if value is not (parameters[name].default if name in parameters else None)
+    }
     if options.get("training") in usual:
         options.pop("training", None)
     if options or not all(isinstance(place, _Place) for place in places):

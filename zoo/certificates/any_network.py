@@ -99,8 +99,9 @@ def certify(
         zoo.UnsupportedLayerError: naming the first layer without bounds.
         NotImplementedError: if Keras runs on a backend other than TensorFlow and JAX.
         RuntimeError: in a process that was forked after the backend had been used.
-        zoo.SoundnessError: with ``nearest=True``, if an input that is classified otherwise is
-            within a radius.
+        zoo.SoundnessError: if the network's logits are outside of the bounds that its layers' rules
+            give, as where a rule of your own is wrong; with ``nearest=True``, if an input that is
+            classified otherwise is within a radius.
 
     Examples:
         >>> import keras, numpy as np, zoo

@@ -27,7 +27,7 @@ from zoo.certificates.exact_margins import ExactMargins
 from zoo.certificates.lipschitz import margin
 from zoo.certificates.pairs import EXACT, METHODS
 from zoo.epsilon import Epsilon
-from zoo.errors import UnsupportedLayerError
+from zoo.errors import SoundnessError, UnsupportedLayerError
 from zoo.ops.float32 import FLUSHED_MARGIN, LARGEST
 from zoo.ops.precision import double_precision
 from zoo.typing import Array, Box, Norm, Shape
@@ -155,6 +155,7 @@ class NetworkBounds:
         with double_precision():
             parts = self._prepared_parts(len(x), method)
             for part in track_part(parts, "bounding", total=len(parts)):
+                self._require_own_logits(x[part], logits[part])
                 radii[part], finished[part] = self._radii(
                     x[part], logits[part], norm, method, bounds, least_margin, first, upper
                 )
@@ -194,6 +195,8 @@ class NetworkBounds:
         _, upper = _reach(norm, bounds, x.shape[1:])
         left, finished = np.flatnonzero(margin(logits) > least_margin), np.ones(len(x), bool)
         with double_precision():
+            for part in self._prepared_parts(len(x), method):
+                self._require_own_logits(x[part], logits[part])
             for eps in sorted(budget.beyond for budget in budgets):
                 found = [np.zeros(0, int)]
                 for part in self._prepared_parts(len(left), method) if eps <= upper else []:
@@ -268,6 +271,26 @@ class NetworkBounds:
             rows = max([math.prod(rule.input_shape) for rule in self._hidden()], default=1)
             step = min(step, max(1, _ROWS // (rows * widest)))
         return [slice(i, i + step) for i in range(0, count, step)]
+
+    def _require_own_logits(self, x: Array, logits: Array) -> None:
+        """Raise unless the bounds over balls of radius 0 hold the logits of the network.
+
+        The bounds hold whatever the layers compute in float32, if each rule describes its layer. A
+        rule does not if a setting of the layer was changed and the layer still uses the old one, or
+        if the rule is a wrong one of the user's own.
+        """
+        rows = padded_places(np.arange(len(x)))
+        _, found = self.relaxed(x[rows], np.zeros(len(rows)), "linf", "interval", None)
+        lower, upper = (ops.convert_to_numpy(end)[: len(x)] for end in found.boxes[-1])
+        outside = (logits < lower - FLUSHED_MARGIN) | (logits > upper + FLUSHED_MARGIN)
+        if outside.any():
+            i, j = np.argwhere(outside)[0]
+            raise SoundnessError(
+                f"the bounds of the layers of {self.model.name!r} do not hold its own logits: "
+                f"one is {logits[i, j]:.9g}, and its bounds are {lower[i, j]:.9g} and "
+                f"{upper[i, j]:.9g}. Was a setting of a layer changed after the layer was built, "
+                "or a rule of your own registered? If not, this is a bug in zoo; please report it"
+            )
 
     def _hidden(self) -> list[Rule]:
         return [rule for rule in self.rules if rule.wants_tight_inputs]

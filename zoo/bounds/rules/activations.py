@@ -149,6 +149,8 @@ class ReLURule(_KinkedRule):
         slope, largest = float(layer.negative_slope), getattr(layer, "max_value", None)
         if getattr(layer, "threshold", 0.0) != 0:
             refuse(layer, "has a threshold, where it jumps")
+        if largest is not None and largest < 0:
+            refuse(layer, "has a negative largest value, which backends understand differently")
         if largest is not None and slope < 0:
             refuse(layer, "has a largest value and a negative slope, which may exceed it")
         if largest is not None and slope == 0 and largest > 0:

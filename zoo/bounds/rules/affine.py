@@ -16,7 +16,7 @@ from zoo.bounds.rules.activations import ActivationRule, activation_of
 from zoo.bounds.rules.layout import in_channels_last
 from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flushing
 from zoo.bounds.rules.rows import float64, products, sizes, through_transposed
-from zoo.bounds.rules.rule import Rule
+from zoo.bounds.rules.rule import Rule, refuse
 from zoo.bounds.window_rows import WindowRows
 from zoo.ops.float32 import LARGEST, SECOND_ORDER, SMALLEST_NORMAL, sum_rounding
 from zoo.ops.precision import double_precision
@@ -185,6 +185,10 @@ class KernelRule(AffineRule):
 
     @classmethod
     def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
+        layer = node.layer
+        # Keras's Dense adds the bias that it was built with, whatever `use_bias` says by then.
+        if not getattr(layer, "use_bias", True) and getattr(layer, "bias", None) is not None:
+            refuse(layer, "was built with a bias, and use_bias was set to False afterwards")
         place = in_channels_last(cls, builder, node, inputs)
         kind = activation_of(node.layer)
         if kind is None:

@@ -8,7 +8,7 @@ from keras import ops
 from zoo.bounds.rules.affine import KernelRule
 from zoo.bounds.rules.conv import ConvRule
 from zoo.bounds.rules.dense import DenseRule
-from zoo.bounds.rules.rule import register_rule
+from zoo.bounds.rules.rule import refuse, register_rule
 from zoo.layers.conv import Conv2D
 from zoo.layers.dense import Dense
 from zoo.ops.blocked_conv import blocked_conv, channel_blocks
@@ -34,6 +34,11 @@ class BlockedDenseRule(_BlockedRule, DenseRule):
 
 @register_rule(Conv2D)
 class BlockedConvRule(_BlockedRule, ConvRule):
+    def check(self) -> None:
+        super().check()
+        if self.layer.groups != 1 or math.prod(self.layer.dilation_rate) != 1:
+            refuse(self.layer, "was given groups or dilation after it was built")
+
     def depth(self, kernel: Array) -> int:
         return channel_blocks(math.prod(kernel.shape[:2]), kernel.shape[2])[1] + 3
 

@@ -56,6 +56,9 @@ class ConvRule(KernelRule):
         if self.layer.padding == "causal":
             refuse(self.layer, "pads causally")
         layer, image = self.layer, self.input_shape[:-1]
+        expected = (*layer.kernel_size, self.input_shape[-1] // layer.groups, layer.filters)
+        if tuple(layer.kernel.shape) != expected:
+            refuse(layer, f"has a kernel {tuple(layer.kernel.shape)}, not {expected} as it says")
         has_windows = len(image) == 2 and math.prod(layer.dilation_rate) == 1
         if has_windows:
             self.windows = Windows(image, layer.kernel_size, layer.strides, layer.padding)

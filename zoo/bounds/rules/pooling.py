@@ -25,6 +25,7 @@ class _Pooling(Rule):
     """The base of the pooling rules. In a global pooling the only window is the whole image."""
 
     limits = "without keepdims"
+    mode: str
 
     @classmethod
     def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
@@ -34,6 +35,8 @@ class _Pooling(Rule):
 
     def check(self) -> None:
         layer = self.layer
+        if getattr(layer, "pool_mode", self.mode) != self.mode:
+            refuse(layer, f"was given another pool_mode than {self.mode!r}, which its class has")
         self.everything = not hasattr(layer, "pool_size")
         image = self.input_shape[:2]
         size, strides = (image, image) if self.everything else (layer.pool_size, layer.strides)
@@ -54,6 +57,8 @@ class _Pooling(Rule):
 
 @register_rule(keras.layers.AveragePooling2D, keras.layers.GlobalAveragePooling2D)
 class AveragePoolingRule(_Pooling, AffineRule):
+    mode = "average"
+
     def linear(self, tensor: Tensor) -> Tensor:
         return self.pooled(tensor, ops.average_pool, ops.mean)
 
@@ -75,6 +80,7 @@ class AveragePoolingRule(_Pooling, AffineRule):
 class MaxPoolingRule(_Pooling):
     """The largest entry of each window."""
 
+    mode = "max"
     compares_entries = True
 
     @property

@@ -130,8 +130,9 @@ class _ConstantScalingRule(ScalingRule):
         held = (np.abs(factor) < LARGEST).all() and (np.abs(offset) < LARGEST).all()
         if not (held and (np.abs(self.subtracted()) < LARGEST).all()):
             refuse(self.layer, "has a scale or an offset that float32 cannot hold")
-        if np.ndim(factor) > len(self.input_shape):
-            refuse(self.layer, f"has a scale of shape {np.shape(factor)} for {self.input_shape}")
+        for name, part in (("a scale", factor), ("an offset", offset)):
+            if np.ndim(part) > len(self.input_shape):
+                refuse(self.layer, f"has {name} of shape {np.shape(part)} for {self.input_shape}")
 
     def subtracted(self) -> Any:
         """What is subtracted before the scaling: it may overflow there."""
@@ -163,6 +164,11 @@ class RescalingRule(_ConstantScalingRule):
 @register_rule(keras.layers.Normalization)
 class NormalizationRule(_ConstantScalingRule):
     """The layer computes ``(x - mean) / max(√variance, epsilon)``, or the inverse of that."""
+
+    def check(self) -> None:
+        if self.layer.mean.shape[0] != 1:
+            refuse(self.layer, "has statistics of its own for each image of a batch")
+        super().check()
 
     def subtracted(self) -> Any:
         return float64(self.layer.mean)

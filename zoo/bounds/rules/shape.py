@@ -29,8 +29,9 @@ class MovedRule(AffineRule):
         return builder.add(cls(node.layer, inputs, node.input_shape))
 
     def check(self) -> None:
-        # If channels come first, Flatten moves them to the end before it flattens.
+        # If channels came first when it was made, Flatten moves them to the end before it flattens.
         first = getattr(self.layer, "data_format", "channels_last") == "channels_first"
+        first = first or getattr(self.layer, "_channels_first", False)
         kept = type(self.layer) in (keras.layers.Flatten, keras.layers.Reshape)
         self.keeps_order = kept and not first
 

@@ -328,6 +328,10 @@ class ConvexResidualRule(WeightedSumRule):
                 place = builder.expand(Node(layer, (place,), shape), (place,))
                 shape = builder.shape_of(place)
             places.append(place)
+        shapes = [builder.shape_of(place) for place in places]
+        if shapes[0] != shapes[1]:
+            ends = f"a shortcut {shapes[0]} and a branch {shapes[1]}"
+            refuse(node.layer, f"has {ends} for inputs {node.input_shape}")
         mixed = cls(node.layer, tuple(places), builder.shape_of(places[0]))
         return builder.add(mixed)
 
