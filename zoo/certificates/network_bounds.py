@@ -283,6 +283,8 @@ class NetworkBounds:
         _, found = self.relaxed(x[rows], np.zeros(len(rows)), "linf", "interval", None)
         lower, upper = (ops.convert_to_numpy(end)[: len(x)] for end in found.boxes[-1])
         outside = (logits < lower - FLUSHED_MARGIN) | (logits > upper + FLUSHED_MARGIN)
+        # Nothing is proved where a number may leave float32's range.
+        outside &= np.broadcast_to(_all_finite(found.boxes), len(rows))[: len(x), None]
         if outside.any():
             i, j = np.argwhere(outside)[0]
             raise SoundnessError(
