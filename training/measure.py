@@ -55,6 +55,7 @@ def check(recipe, *, data_file=None, weights=None):
     catalog.require_name(recipe["name"])
     target = pathlib.Path(weights or catalog.WEIGHTS) / recipe["name"]
     require_writable(target / checkpoint.CONFIG, makes_folders=True)
+    require_writable(target.parent / "file", makes_folders=True)
     require_writable(catalog.MANIFEST)
     name = data_file or recipe["data"]["name"]
     test = data.load(name, "test")
@@ -86,8 +87,8 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
         FileNotFoundError, ValueError: if the run has not finished.
         zoo.SoundnessError: if an attack broke a certificate.
 
-    After an error, the checkpoint that is there is as it was: its files are replaced when all new
-    ones are complete.
+    After an error in the measurement, the checkpoint that is there is as it was: its files are
+    replaced when all new ones are complete.
     """
     folder = pathlib.Path(folder)
     if not (folder / "run.json").is_file():

@@ -165,8 +165,6 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
         if epochs is not None:
             raise ValueError("give epochs or minutes, not both: each of them ends the training")
     training, validation = splits(recipe, data_file)
-    folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, recipe, data_file, minutes)
     settings = recipe["training"]
     batches = Batches(
         training.images,
@@ -185,6 +183,8 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
     checks.labels(training.required_labels(), len(training), model.num_classes)
     clock = Clock(settings["epochs"], batches.steps_per_epoch, minutes)
     schedules = _schedules(recipe, model, clock)
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, recipe, data_file, minutes)
     model.compile(
         optimizer=workers.averaging(_optimizer(settings, clock)),
         loss=_loss(settings),
@@ -199,7 +199,7 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
     stopping = EarlyStopping(state, **recipe["stop"]) if "stop" in recipe else None
     if stopping and stopping.is_due:
         last = min(clock.epoch, last)
-    elif clock.batch and clock.epoch >= last:
+    elif minutes is None and clock.batch and clock.epoch >= last:
         raise ValueError(
             f"the run in {folder} was interrupted in epoch {clock.epoch + 1}, so that its weights "
             f"are no longer those after {last}; give --epochs {clock.epoch + 1} or more"

@@ -90,6 +90,9 @@ def test_constants_of_each_image_of_a_batch_are_refused():
     model = keras.Sequential([keras.Input((8,)), shift, layers.Dense(3)])
     with pytest.raises(zoo.UnsupportedLayerError, match="has an offset of shape .4, 8."):
         zoo.bounds.rules_of(model)
+    same = layers.Rescaling(1.0, offset=rows[:1])
+    model = keras.Sequential([keras.Input((8,)), same, layers.Dense(3)])
+    assert zoo.certify(model, rows, norm="l2", valid_range=None).radius.max() > 0
 
 
 class Scaled(layers.Layer):

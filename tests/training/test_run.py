@@ -278,6 +278,7 @@ def test_a_schedule_that_the_model_does_not_know_is_named(recipe, tmp_path, sche
     changed = {**others, "model": model | shape, schedule: recipe[schedule]}
     with pytest.raises(ValueError, match=message):
         train(changed, tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
 
 
 def test_states_are_some_time_apart(recipe, tmp_path, monkeypatch):

@@ -195,8 +195,8 @@ class NetworkBounds:
         _, upper = _reach(norm, bounds, x.shape[1:])
         left, finished = np.flatnonzero(margin(logits) > least_margin), np.ones(len(x), bool)
         with double_precision():
-            for part in self._prepared_parts(len(x), method):
-                self._require_own_logits(x[part], logits[part])
+            for part in self._prepared_parts(len(left), method):
+                self._require_own_logits(x[left[part]], logits[left[part]])
             for eps in sorted(budget.beyond for budget in budgets):
                 found = [np.zeros(0, int)]
                 for part in self._prepared_parts(len(left), method) if eps <= upper else []:
@@ -279,6 +279,8 @@ class NetworkBounds:
         rule does not if a setting of the layer was changed and the layer still uses the old one, or
         if the rule is a wrong one of the user's own.
         """
+        if time_is_up():
+            return  # and nothing is proved of these images
         rows = padded_places(np.arange(len(x)))
         _, found = self.relaxed(x[rows], np.zeros(len(rows)), "linf", "interval", None)
         lower, upper = (ops.convert_to_numpy(end)[: len(x)] for end in found.boxes[-1])
@@ -291,7 +293,8 @@ class NetworkBounds:
                 f"the bounds of the layers of {self.model.name!r} do not hold its own logits: "
                 f"one is {logits[i, j]:.9g}, and its bounds are {lower[i, j]:.9g} and "
                 f"{upper[i, j]:.9g}. Was a setting of a layer changed after the layer was built, "
-                "or a rule of your own registered? If not, this is a bug in zoo; please report it"
+                "a rule of your own registered, or are products not those of float32? If not, this "
+                "is a bug in zoo; please report it"
             )
 
     def _hidden(self) -> list[Rule]:

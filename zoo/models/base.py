@@ -379,7 +379,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             zoo.UnsupportedLayerError: if a method that the certificate relies on was replaced.
             RuntimeError: in a process that was forked after the backend had been used.
             zoo.SoundnessError: with ``nearest=True``, if an image that is classified otherwise is
-                within a radius.
+                within a radius; as of :func:`zoo.certify` for a model that certifies by it.
 
         Examples:
             >>> import zoo

@@ -131,7 +131,8 @@ class _ConstantScalingRule(ScalingRule):
         if not (held and (np.abs(self.subtracted()) < LARGEST).all()):
             refuse(self.layer, "has a scale or an offset that float32 cannot hold")
         for name, part in (("a scale", factor), ("an offset", offset)):
-            if np.ndim(part) > len(self.input_shape):
+            batch = np.shape(part)[: -len(self.input_shape)]
+            if any(side != 1 for side in batch) or (batch and part is factor):
                 refuse(self.layer, f"has {name} of shape {np.shape(part)} for {self.input_shape}")
 
     def subtracted(self) -> Any:
