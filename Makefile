@@ -7,8 +7,8 @@ BOTH_BACKENDS := $(addprefix tests/,ops constraints layers losses metrics bounds
 # searches and bounds that the other tests use too. `make test-jax SLOW_ON_JAX=` runs these as well.
 SLOW_ON_JAX := $(addprefix --ignore=tests/,attacks/test_any_classifier.py attacks/test_compiling.py \
 	attacks/test_nearest.py attacks/test_own_attack.py attacks/test_program_state.py attacks/test_square.py \
-	attacks/test_surrogate.py attacks/test_targeted.py bounds/test_changed_settings.py bounds/test_exact.py bounds/test_liplt.py \
-	bounds/test_model_state.py bounds/test_network_bounds.py bounds/test_rules.py \
+	attacks/test_surrogate.py attacks/test_targeted.py bounds/test_changed_settings.py \
+	bounds/test_exact.py bounds/test_liplt.py bounds/test_model_state.py bounds/test_network_bounds.py bounds/test_rules.py \
 	bounds/test_window_rows.py certificates/test_budgets.py certificates/test_curvature.py \
 	certificates/test_exact.py certificates/test_local_curvature.py certificates/test_per_class.py \
 	certificates/test_timeout.py models/test_any_size.py models/test_curvature_net.py \

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import math
 import os
-import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -245,11 +244,10 @@ def _require_new_outputs(options: argparse.Namespace, names: Sequence[str]) -> N
     for option in ("save", "csv", "plot"):
         output = getattr(options, option, None)
         for given in (options.data, *names):
-            if not (output and given and os.path.exists(output) and os.path.exists(given)):
+            if not (output and given and os.path.isfile(given)):
                 continue
-            path, read = pathlib.Path(output).resolve(), pathlib.Path(given).resolve()
-            if path == read or read in path.parents:
-                raise ValueError(f"--{option} would overwrite {output}, which is read")
+            if os.path.realpath(output) == os.path.realpath(given):
+                raise ValueError(f"--{option} would overwrite {given}, which is read")
 
 
 def models_and_images(
