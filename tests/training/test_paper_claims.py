@@ -228,11 +228,10 @@ def test_double_backpropagation(load):
     heavy, heaviest = "c-eps0.3-summed-100", "c-eps0.3-summed-1000"
     says(
         "double_backprop",
-        f"The summed form falls from {slopes(plain, 'summed'):.0f} to "
-        f"{slopes(penalty, 'summed'):.1f}, while the full form falls only from "
-        f"{slopes(plain, 'full'):.0f} to {slopes(penalty, 'full'):.0f}. Ten or a hundred times the "
-        f"weight (λ 100 and 1000) reduces the full form to {slopes(heavy, 'full'):.0f} and "
-        f"{slopes(heaviest, 'full'):.0f}.",
+        "For model C at ε = 0.3, the penalty with λ = 10 lowers the summed form from "
+        f"{slopes(plain, 'summed'):.0f} to {slopes(penalty, 'summed'):.1f}, but the full form only "
+        f"from {slopes(plain, 'full'):.0f} to {slopes(penalty, 'full'):.0f}. With λ = 100 and 1000 "
+        f"the full form falls to {slopes(heavy, 'full'):.0f} and {slopes(heaviest, 'full'):.0f}.",
     )
     with_penalty = [n for n in adversarial if n.startswith("c-eps0.3") and n != plain]
 
@@ -290,8 +289,8 @@ def test_double_backpropagation(load):
     says(
         "double_backprop",
         f"It rises from {first:.1f} % (λ 0.1) to {up[1]:.1f} (λ 10), and is {last:.1f} with λ 50, "
-        f"where the paper has its highest. PGD leaves less the larger λ is, from {proof[0]:.1f} % "
-        f"(λ 1) to {proof[-1]:.1f} (λ 50).",
+        f"where the paper has its highest. From λ = 1 on, PGD leaves less the larger λ is: from "
+        f"{proof[0]:.1f} % (λ 1) to {proof[-1]:.1f} (λ 50).",
     )
 
 

@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         default="auto",
-        help="method of the certificate, such as crown; for a name that is unknown, the error "
-        "lists the model's methods (default: the first one)",
+        help="method of the certificate, such as crown or interval; for a method that the model "
+        "does not have, the error lists those that it has (default: the model's first one)",
     )
     parser.add_argument(
         "--timeout",

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--by-class",
         action="store_true",
         help="show the accuracies of each class, their mean over the classes (balanced accuracy), "
-        "and which classes the images may become",
+        "and, if the certificate has a radius for each class, which classes the images may become",
     )
     parser.add_argument(
         "--plot", metavar="FILE", help="draw the certified-accuracy curve into this file"

@@ -7,12 +7,12 @@ from zoo.cli._unfinished import Unfinished
 from zoo.errors import DownloadError, IntegrityError
 from zoo.hub import catalog
 
-SUMMARY = "Check the files of all models that are here, or of one, and load them."
+SUMMARY = "Check the files of all installed or downloaded models, or of one, and load them."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "name", nargs="?", help="name of a model in the catalog (default: all that are here)"
+        "name", nargs="?", help="name of a model in the catalog (default: all that are installed or downloaded)"
     )
 
 
