@@ -164,7 +164,54 @@ def test_an_attack_towards_a_class_counts_that_class_alone(capsys):
     assert found["target"] == 3
     assert found["fooled"] == fooled.tolist()
     assert 0 < fooled.sum() < (attacked != label).sum()
-    assert found["accuracy"] == np.mean(attacked == label)
+    assert found["accuracy"] == np.mean((before == label) & (attacked == label))
+
+
+def test_an_image_that_an_attack_turns_right_was_not_withstood(capsys, monkeypatch, digits):
+    """The attack makes an image that is classified rightly of every image."""
+    model = zoo.load("linf-dist-digits")
+    before = np.argmax(model.logits(digits.images[:100]), axis=1)
+    wrong = np.flatnonzero(before != digits.labels[:100])[0]
+    target = np.flatnonzero((before == digits.labels[:100]) & (before == digits.labels[wrong]))[0]
+    image = digits.images[target]
+    monkeypatch.setattr(
+        zoo.attacks.FGSM, "run", lambda self, victim, x, *_: np.broadcast_to(image, x.shape).copy()
+    )
+    found = result_of(
+        capsys, "attack", "linf-dist-digits", "--n", "100", "--attack", "fgsm", "--eps", "1"
+    )
+    right = before == digits.labels[:100]
+    assert found["attacked"][wrong] == found["label"][wrong]
+    assert found["accuracy"] == np.mean(right & (digits.labels[:100] == before[target]))
+
+
+def test_logits_that_are_nan_are_no_answer(capsys, folder, tmp_path, keras_model):
+    import keras
+
+    model = keras.models.clone_model(keras_model)
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    model.save(tmp_path / "broken.keras")
+    command = ("attack", tmp_path / "broken.keras", "--data", folder / "flat", "--norm", "l2")
+    code, out, err = run(capsys, *map(str, command), "--attack", "fgsm", "--eps", "0.1")
+    assert code == 0
+    assert "logits are NaN for 12 of 12 images" in err
+    assert "12 of 12 images classified otherwise" in out
+
+
+def test_folders_with_the_names_of_a_models_classes(capsys, tmp_path):
+    """Their alphabetical order would be another one."""
+    names = zoo.data.DATASETS["gtsrb"].class_names
+    for name in (names[14], names[13]):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (32, 32)).save(tmp_path / name / "sign.png")
+    command = ("certify", "lc-lmt-gtsrb", "--data", tmp_path)
+    found = result_of(capsys, *command)
+    expected = [names.index(pathlib.Path(file).parent.name) for file in found["file"]]
+    assert found["label"] == expected
+    assert sorted(expected) == [13, 14]
+    # The option has the last word.
+    classes = ",".join(reversed(names))
+    assert result_of(capsys, *command, "--classes", classes)["label"] == [42 - i for i in expected]
 
 
 def test_an_attack_in_a_norm_without_a_certificate(capsys):

@@ -1,5 +1,6 @@
 """Certificates that are decided at given budgets, without a search for radii."""
 
+import dataclasses
 import json
 import math
 from fractions import Fraction
@@ -261,3 +262,21 @@ def test_the_callback_certifies_as_certify_does(digits):
         f"val_certified_{eps}": whole.accuracy(labels, eps) for eps in ("0.05", "8/255")
     }
     assert not math.isnan(logs["val_certified_0.05"])
+
+
+def test_radii_of_an_own_method_are_rounded_down_and_nan_is_none():
+    """`certified_radius` of a subclass may return float64, and NaN where the logits are NaN."""
+
+    class Own(zoo.models.LinfDistNet):
+        def certified_radius(self, x, norm, method):
+            found = super().certified_radius(x, norm, method)
+            return dataclasses.replace(
+                found, radius=np.array([0.1 - 1e-12, np.nan]), per_class=None
+            )
+
+    model = Own((4, 4, 1), 3, width=4, depth=2)
+    images = np.full((2, 4, 4, 1), 0.5, "float32")
+    for found in (model.certify(images), model.certify(images, eps=0.05)):
+        np.testing.assert_array_equal(found.certified(0.05), [True, False])
+    assert model.certify(images).radius[0] < 0.1 - 1e-12
+    assert float(np.float32(0.1 - 1e-12)) > 0.1  # what rounding to nearest would give

@@ -353,3 +353,12 @@ def test_addresses_of_the_hub(monkeypatch, name, revision):
 def test_addresses_that_are_no_model_are_named(name):
     with pytest.raises(ValueError, match="a Hub name reads hf://org/repo, .*got"):
         download.fetch(name)
+
+
+def test_a_model_that_its_config_does_not_describe_is_not_saved(tmp_path):
+    model = zoo.models.L2NonexpansiveNet((4, 4, 1), 3, network="dense", width=0.01)
+    model.hidden[1].kernel.assign(5.0 * model.hidden[1].kernel)
+    model.hidden[1].parametrization = "free"
+    with pytest.raises(ValueError, match="L2NonexpansiveNet.get_config.* does not describe it"):
+        zoo.save(model, tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()

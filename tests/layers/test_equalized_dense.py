@@ -52,3 +52,12 @@ def test_interval_contains_and_is_attained(seed):
 def test_bad_arguments_are_named(change):
     with pytest.raises(ValueError, match=f"{next(iter(change))} must be a positive"):
         EqualizedDense(**{"units": 3, **change})
+
+
+def test_the_gain_is_fixed_once_it_is_built():
+    """The factor, which is computed from it, would not change."""
+    layer = EqualizedDense(3)
+    layer.gain = 2.0
+    layer(np.zeros((1, 4), "float32"))
+    with pytest.raises(AttributeError, match="gain of a EqualizedDense is fixed"):
+        layer.gain = 3.0

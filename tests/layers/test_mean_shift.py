@@ -56,3 +56,11 @@ def test_frozen_features_are_the_same_in_training_and_at_inference(digits):
 def test_bad_momentum_is_named():
     with pytest.raises(ValueError, match="momentum must be in"):
         MeanShift(momentum=1.0)
+
+
+def test_an_empty_batch_leaves_the_mean():
+    layer = MeanShift()
+    layer.build((None, 2))
+    layer.mean.assign([0.25, -1.0])
+    assert tuple(layer(np.zeros((0, 2), "float32"), training=True).shape) == (0, 2)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer.mean), [0.25, -1.0])

@@ -21,6 +21,7 @@ from zoo.layers import (
     TwoSidedReLU,
 )
 from zoo.losses import RowSumRegularizer
+from zoo.ops.float32 import ACTIVATION_ROUNDINGS, UNIT_ROUNDOFF
 from zoo.ops.parametrizations import PARAMETRIZATIONS
 from zoo.utils.once import computing_once
 
@@ -353,6 +354,22 @@ def test_residual(tmp_path):
     assert_survives_saving(model, x, tmp_path)
     block.mixing_logit.assign(100.0)
     assert block.lipschitz() <= 1 + 1e-4
+
+
+@pytest.mark.parametrize("logit", [0.0, -2.2])
+def test_the_share_of_a_residual_block_may_be_as_wrong_as_a_sigmoid(monkeypatch, logit):
+    """Shortcut and branch are opposites, so the error of the share counts twice."""
+    block = ConvexResidual([NonexpansiveDense(4, parametrization="free")])
+    x = np.random.default_rng(0).normal(size=(1, 4)).astype("float32")
+    block(x)
+    block.branch[0].kernel.assign(-np.eye(4))
+    block.mixing_logit.assign(logit)
+    exact = (1.0 - 2.0 * block.share()) * x.astype(np.float64)
+    allowed = ACTIVATION_ROUNDINGS * UNIT_ROUNDOFF * (1.0 + abs(logit))
+    monkeypatch.setattr(keras.ops, "sigmoid", lambda _: np.float32(block.share() + allowed))
+    error = np.linalg.norm(keras.ops.convert_to_numpy(block(x)) - exact)
+    assert error > 1.9 * allowed * np.linalg.norm(x)
+    assert error <= block.rounding(np.linalg.norm(x), 0.0)[1]
 
 
 def test_a_residual_block_starts_where_it_is_told():

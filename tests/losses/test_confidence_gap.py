@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.losses.test_worst_case import LABELS, LOGITS, cross_entropy, per_image
 from zoo.losses import ConfidenceGap, RowSumRegularizer
+from zoo.ops import input_gradient
 
 SCALES = st.floats(0.1, 3)
 
@@ -78,3 +79,12 @@ def test_lopsided_kernels_pay_for_their_smaller_gram_matrix(shape):
 def test_bad_arguments_are_named(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         ConfidenceGap(**change)
+
+
+def test_the_third_term_has_a_gradient_however_far_the_label_leads():
+    """Otherwise a network whose logits grow without limit would no longer be trained by it."""
+    loss = ConfidenceGap(np.ones(3, "float32"), 1.0)
+    logits = np.array([[1e12, 0.0, 1.0]], "float32")
+    gradient = input_gradient(lambda x: loss._log_others(np.array([0]), x), logits)
+    gradient = keras.ops.convert_to_numpy(gradient)[0]
+    np.testing.assert_allclose(gradient, [-1, 0.2689, 0.7311], atol=1e-3)

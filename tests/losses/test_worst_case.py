@@ -11,6 +11,8 @@ from hypothesis.extra.numpy import arrays
 
 from zoo.epsilon import Epsilon
 from zoo.losses import ClippedHinge, ClippedHingeMixture, WorstCaseCrossEntropy, WorstCaseHinge
+from zoo.losses.worst_case import largest_gap
+from zoo.ops import input_gradient
 
 LOGITS = arrays("float32", (6, 4), elements=st.floats(-5, 5, width=32))
 LABELS = arrays("int64", 6, elements=st.integers(0, 3))
@@ -100,3 +102,10 @@ def test_a_budget_that_is_not_positive_is_refused(epsilon):
 def test_bad_epsilon_is_named(kind):
     with pytest.raises(ValueError, match="epsilon must be positive, got -1"):
         kind(-1)
+
+
+def test_the_gap_has_a_gradient_however_far_the_label_leads():
+    logits = np.array([[1e12, 0.0, 1.0]], "float32")
+    labels = np.array([0])
+    gradient = input_gradient(lambda x: largest_gap(labels, x), logits)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(gradient), [[-1, 0, 1]])

@@ -155,6 +155,29 @@ def test_onednns_math_mode_is_found_out_where_it_matters():
         assert "ONEDNN_DEFAULT_FPMATH_MODE = BF16" in refused
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="errors of TensorFlow")
+def test_a_compiler_that_failed_once_is_tried_again(monkeypatch):
+    """As XLA, which cannot compile while TensorFlow checks every tensor for NaN."""
+    import tensorflow as tf
+
+    works = False
+
+    def by(function):
+        def run(*operands):
+            if not works:
+                raise tf.errors.UnimplementedError(None, None, "not now")
+            return [2.0 * result for result in function(*operands)]
+
+        return run
+
+    monkeypatch.setattr(arithmetic, "_checked", set())
+    monkeypatch.setattr(arithmetic, "_compilers", lambda: {"by a wrong compiler": by})
+    arithmetic.require_exact_arithmetic()
+    works = True
+    with pytest.raises(ValueError, match="executed by a wrong compiler is wrong"):
+        arithmetic.require_exact_arithmetic()
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="a switch of TensorFlow")
 def test_functions_that_run_eagerly_say_nothing_of_compiled_ones():
     import tensorflow as tf

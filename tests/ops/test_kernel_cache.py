@@ -38,6 +38,9 @@ import numpy as np
 from zoo.ops import lp_distance_numba as kernels
 x = np.random.default_rng(0).uniform(size=(64, 256)).astype("float32")
 
+# Otherwise the cache could give a kernel of an older version of the package.
+assert kernels._VERSION in kernels._interval.__qualname__
+
 def run(_):
     nearest, _ = kernels.interval(x, x, x)
     np.testing.assert_array_equal(nearest, kernels.forward(x, x, np.inf)[0])

@@ -52,3 +52,27 @@ def test_forms_agree_exactly():
     ends = [linf_interval(lower, upper, w, implementation=form) for form in FORMS]
     for a, b in zip(*ends, strict=True):
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (a, b)))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        ((4, 5), (1, 5), (3, 5)),
+        ((1, 8), (1, 8), (3, 5)),
+        ((1, 5), (1, 5), (1, 4)),
+        ((5,), (5,), (3, 5)),
+    ],
+)
+def test_shapes_that_do_not_fit(form, shapes):
+    with pytest.raises(ValueError, match="linf_interval expects lower and upper of one shape"):
+        linf_interval(*(np.zeros(shape, "float32") for shape in shapes), implementation=form)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_nan_is_not_hidden(form, sign):
+    """A NaN has a sign too."""
+    box = np.array([[np.copysign(np.nan, sign), 1.0]], "float32")
+    _, high = linf_interval(box, box, np.zeros((1, 2), "float32"), implementation=form)
+    assert np.isnan(keras.ops.convert_to_numpy(high)).all()

@@ -93,6 +93,16 @@ def test_no_scale_overflows(scale, p, seed, inputs):
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("p", [8.0, 50.0])
+def test_subnormal_distances_stay_finite(form, p):
+    """The reciprocal of such a number may be infinite."""
+    x, w = np.array([[1e-39, 0.0]], "float32"), np.zeros((1, 2), "float32")
+    u, gradients = value_and_gradients(lambda x, w: lp_distance(x, w, p, implementation=form), x, w)
+    assert 0 <= u[0, 0] < 2e-39
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("p", [2.0, 20.0, 1000.0, INF])
 def test_equal_rows_have_distance_and_gradient_zero(form, p):
     rows = np.random.default_rng(0).normal(size=(3, 70)).astype("float32")

@@ -12,11 +12,14 @@ def gap_of(logits, y, target=None):
         target: int64 array ``(n,)`` of the classes that are aimed at, or None.
 
     Returns:
-        float64 array ``(n,)``.
+        float64 array ``(n,)``. Logits that decide for no class, which are NaN or have two
+        infinities, are of no class, and so count as misclassified.
     """
     logits, rows = np.array(logits, np.float64), np.arange(len(logits))
     wanted = y if target is None else target
     own = logits[rows, wanted].copy()
     logits[rows, wanted] = -np.inf
-    lead = own - logits.max(axis=1)
+    with np.errstate(invalid="ignore"):
+        lead = own - logits.max(axis=1)
+    lead[np.isnan(lead)] = -np.inf
     return lead if target is None else -lead

@@ -66,12 +66,15 @@ def _tensorflow_gradient(victim):
 
 
 def _jax_step(victim, x, y, order, loss):
+    from zoo.ops.float32 import LARGEST
+
     classes = np.eye(victim.model.num_classes, dtype=np.float32)
     weights = classes[y]
     if loss == "margin":
         # cleverhans' loss for JAX is linear in the label that it is given. One label minus another
         # therefore makes the difference of their logits of it, which is the margin.
-        logits = victim.model.logits(x, batch_size=max(1, len(x))) - 1e9 * weights
+        logits = victim.model.logits(x, batch_size=max(1, len(x)))
+        logits = logits - LARGEST * weights
         weights = weights - classes[np.argmax(logits, axis=1)]
     step = victim.compiled(_jax_compiled_step, order)
     return step(variables_of(victim.model), x, weights)

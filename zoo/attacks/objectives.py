@@ -28,8 +28,10 @@ def margin(labels, logits):
     """
     from keras import ops
 
+    from zoo.ops.float32 import LARGEST
+
     own = ops.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    return ops.max(logits - own * 1e9, axis=-1) - ops.sum(own * logits, axis=-1)
+    return ops.max(logits - own * LARGEST, axis=-1) - ops.sum(own * logits, axis=-1)
 
 
 def dlr(labels, logits):

@@ -166,6 +166,13 @@ def certify(
     x = checks.images(x, shape, ends, integers="numbers")
     if limits is not None and ends is None:
         require_within(x, limits)
+    if ends is not None and ends[1] - ends[0] >= 255 and x.size and 0 <= x.min() <= x.max() <= 1:
+        warnings.warn(
+            f"all inputs lie in [0, 1], which is a small part of valid_range=({ends[0]:g}, "
+            f"{ends[1]:g}); if they are images, multiply them by {ends[1]:g}",
+            UserWarning,
+            stacklevel=2,
+        )
     batch_size = checks.positive_integer(batch_size, "batch_size")
     for program in ("test_function", "predict_function"):
         # Afterwards model.predict computes what is certified, even if a setting was changed.

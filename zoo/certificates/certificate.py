@@ -524,7 +524,8 @@ class Certificate:
                 continue
             kind = {"prediction": "i", "finished": "b"}.get(name, "f")
             shape = (len(self.prediction), *[self.num_classes] * (name == "per_class"))
-            if array.shape != shape or array.dtype.kind != kind:
+            rounded = name not in ("radius", "per_class") or array.dtype == np.float32
+            if array.shape != shape or array.dtype.kind != kind or not rounded:
                 raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}")
         if not (np.all(self.radius >= 0) and np.all(np.isfinite(self.radius))):
             raise ValueError("a radius is negative or not finite")
@@ -651,7 +652,7 @@ def at_budgets(radius: ArrayLike, budgets: Sequence[Epsilon]) -> Array:
     """Round radii down to what tells at which of some budgets they are certified.
 
     Args:
-        radius: float32 array ``(n,)``.
+        radius: float array ``(n,)``.
         budgets: list of :class:`zoo.epsilon.Epsilon`.
 
     Returns:
@@ -666,7 +667,7 @@ def at_budgets(radius: ArrayLike, budgets: Sequence[Epsilon]) -> Array:
         array([0.5, 0. ], dtype=float32)
     """
     steps = np.array([0.0, *sorted(budget.beyond for budget in budgets)], np.float32)
-    return steps[np.searchsorted(steps, np.asarray(radius, np.float32), side="right") - 1]
+    return steps[np.searchsorted(steps, round_down(radius), side="right") - 1]
 
 
 def _texts(array: Array | None) -> tuple[str, ...] | None:
@@ -732,10 +733,11 @@ def round_down(radius: ArrayLike) -> Array:
     """Round non-negative radii down to float32.
 
     Args:
-        radius: float64 array of any shape, or a number.
+        radius: float array of any shape, or a number.
 
     Returns:
         float32 array of the same shape: the largest float32 numbers that are not above the radii.
+        NaN proves nothing and becomes 0.
 
     Examples:
         >>> from zoo.certificates.certificate import round_down
@@ -743,6 +745,7 @@ def round_down(radius: ArrayLike) -> Array:
         True
     """
     radius = np.asarray(radius, np.float64)
+    radius = np.where(np.isnan(radius), 0.0, radius)
     nearest = radius.astype(np.float32)
     lower = np.nextafter(nearest, np.float32(0))
     return np.where(nearest > radius, lower, nearest)

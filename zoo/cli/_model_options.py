@@ -276,6 +276,7 @@ def models_and_images(
         if (source, shape) not in loaded:
             loaded[source, shape] = _images(options, source, shape)
         images = loaded[source, shape]
+        images = images if options.classes else _in_order_of(name, images)
         if images.images.shape[1:] != shape:
             raise ValueError(
                 f"{name} takes images {shape}, but {images.name} has others, "
@@ -334,6 +335,23 @@ def _unit_images(images: "ImageSet", low: float, high: float) -> "ImageSet":
         )
     scaled = (x.astype(np.float64) - low) / (high - low)
     return dataclasses.replace(images, images=scaled.astype(np.float32))
+
+
+def _in_order_of(name: str, images: "ImageSet") -> "ImageSet":
+    """The images with class numbers of the catalog's model, if their folders have its names."""
+    import numpy as np
+
+    from zoo import data
+
+    if is_own(name) or images.class_names is None or images.labels is None:
+        return images
+    names = data.DATASETS[catalog.info(name).dataset].class_names or ()
+    if images.class_names == names or not set(images.class_names) <= set(names):
+        return images
+    order = np.array([names.index(folder) for folder in images.class_names], np.int64)
+    return dataclasses.replace(
+        images, labels=order[images.labels], class_names=names, num_classes=len(names)
+    )
 
 
 def _require_classes(name: str, model: "CertifiedModel", images: "ImageSet") -> None:

@@ -62,10 +62,14 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     )
     import numpy as np
 
+    from zoo.certificates.nan_logits import classes_of, warn_of_nan
+
     ((model, images),) = models_and_images(options, [options.name])
     x = checks.images(images.images, model.image_shape)
     # Without labels, the attack changes the model's own predictions.
-    before = np.argmax(model.logits(x, batch_size=options.batch_size), axis=1)
+    logits = model.logits(x, batch_size=options.batch_size)
+    warn_of_nan(np.any(np.isnan(logits), axis=1))
+    before = np.argmax(logits, axis=1)
     labels = before if images.labels is None else images.labels
     x_adv = model.attack(
         x,
@@ -77,18 +81,21 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         batch_size=options.batch_size,
         verbose=not options.quiet,
     )
-    after = np.argmax(model.logits(x_adv, batch_size=options.batch_size), axis=1)
+    logits = model.logits(x_adv, batch_size=options.batch_size)
+    after, decided = np.argmax(logits, axis=1), classes_of(logits)
     target = options.target
     # Towards a class, an image is fooled if it becomes that class, and not if it was one before.
-    fooled = after != labels if target is None else (after == target) & (before != target)
+    fooled = decided != labels if target is None else (decided == target) & (before != target)
     known = images.labels is not None
+    # An attack may turn an image right that was wrong before: the model did not withstand there.
+    withstood = (before == labels) & (decided == labels)
     result = {
         "model": options.name,
         "data": images.name,
         "attack": options.attack,
         "eps": str(eps),
         "n": len(images),
-        "accuracy": float((after == labels).mean()) if known and len(images) else None,
+        "accuracy": float(withstood.mean()) if known and len(images) else None,
         "fooled": fooled.tolist(),
         "prediction": before.tolist(),
         "attacked": after.tolist(),
@@ -113,7 +120,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         f"{options.name} on {images.name}: {fooled.sum()} of {len(images)} images "
         f"{what} under {options.attack} at eps {eps}"
     )
-    if wrong := int((before != labels).sum()) if target is None else 0:
+    if wrong := int((fooled & (before != labels)).sum()) if target is None else 0:
         text += f", {wrong} of them without an attack too"
     text += f"\n\n{_images_table.text(table)}"
     try:

@@ -12,7 +12,9 @@ SUMMARY = "Check the files of all installed or downloaded models, or of one, and
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "name", nargs="?", help="name of a model in the catalog (default: all that are installed or downloaded)"
+        "name",
+        nargs="?",
+        help="name of a model in the catalog (default: all that are installed or downloaded)",
     )
 
 

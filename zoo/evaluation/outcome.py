@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.certificates.certificate import Certificate
+from zoo.certificates.nan_logits import classes_of
 from zoo.epsilon import Epsilon, budgets_of
 from zoo.errors import SoundnessError
 from zoo.typing import Array, ArrayLike, Budget, NormLike
@@ -141,7 +142,7 @@ def outcome_of(
                     first=first,
                     verbose=verbose,
                 )
-                predicted = np.argmax(model.logits(x_adv, batch_size=batch_size), axis=1)
+                predicted = classes_of(model.logits(x_adv, batch_size=batch_size))
                 by_attack[label] = predicted != y
                 far = size(x_adv.astype(np.float64) - x, certificate.norm)
                 far = np.where(predicted != certificate.prediction, far, np.inf)
@@ -219,13 +220,13 @@ def require_possible(
 
     Args:
         certificate: the :class:`zoo.certificates.Certificate`.
-        predicted: int array ``(n,)``, the classes of the attacked images.
+        predicted: int array ``(n,)``, the classes of the attacked images, or -1 for none.
         budget, attack, first: as for :func:`require_sound`.
     """
     if certificate.per_class is None:
         return
     rows = np.arange(len(predicted))
-    broken = np.flatnonzero(~certificate.possible(budget)[rows, predicted])
+    broken = np.flatnonzero(~certificate.possible(budget)[rows, predicted] & (predicted >= 0))
     if len(broken):
         index = int(broken[0])
         radius = certificate.per_class[index, predicted[index]]

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import CheckpointError
-from zoo.hub import overriding, weights_file
+from zoo.hub import golden, overriding, weights_file
 from zoo.typing import Path, Shape
 from zoo.utils.whole_file import new_folder
 
@@ -92,6 +92,13 @@ def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> Non
     }
     bare = type(model).from_config(arguments)
     bare.set_weights(model.get_weights())
+    if golden.difference(bare, golden.logits(model)) > golden.TOLERANCE:
+        raise ValueError(
+            f"the model could not be loaded from a checkpoint: {type(model).__name__}.get_config() "
+            "does not describe it, because a model that is made from it with the same weights has "
+            "other logits. Perhaps a setting of one of its layers was changed, or a layer of your "
+            "own leaves an argument out of its get_config()"
+        )
     with (
         new_folder(folder),
         tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial,

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from zoo.ops.float32 import flushing, sum_rounding
+from zoo.ops.float32 import ACTIVATION_ROUNDINGS, flushing, sum_rounding
 from zoo.typing import BatchShape, Numbers, Tensor
 
 
@@ -103,17 +103,30 @@ class ConvexResidual(keras.layers.Layer):
             branch = layer.condensed(branch)
         for layer in self.shortcut:
             shortcut = layer.condensed(shortcut)
-        return shortcut + self._t() * (branch - shortcut)
+        return shortcut + self.share() * (branch - shortcut)
 
-    def _t(self) -> float:
-        return float(ops.convert_to_numpy(ops.sigmoid(self.mixing_logit)))
+    def share(self) -> float:
+        """``t``, computed in float64."""
+        return 1.0 / (1.0 + math.exp(-self._logit()))
+
+    def roundings(self) -> int:
+        """How many roundings the output has, each relative to ``|F| + 2 |S|``.
+
+        At most 8 are those of the difference, the product and the sum, and of ``t`` where it is
+        stored as a float32 constant. The others are what float32's sigmoid may be wrong by.
+        """
+        return 8 + math.ceil(ACTIVATION_ROUNDINGS * (1.0 + abs(self._logit())))
+
+    def _logit(self) -> float:
+        # A larger number overflows in `share`, and changes neither of the two.
+        return max(float(ops.convert_to_numpy(self.mixing_logit)), -700.0)
 
     def lipschitz(self) -> float:
         """Upper bound of the L2 Lipschitz constant: ``t · L(F) + (1 − t) · L(S)``, in float64."""
         branch, shortcut = (
             math.prod(layer.lipschitz() for layer in path) for path in (self.branch, self.shortcut)
         )
-        return self._t() * branch + (1.0 - self._t()) * shortcut
+        return self.share() * branch + (1.0 - self.share()) * shortcut
 
     def rounding(self, size: Numbers, error: Numbers) -> tuple[Numbers, Numbers]:
         """As :meth:`zoo.layers.NonexpansiveDense.rounding`."""
@@ -121,9 +134,8 @@ class ConvexResidual(keras.layers.Layer):
             functools.reduce(lambda bounds, layer: layer.rounding(*bounds), path, (size, error))
             for path in (self.branch, self.shortcut)
         )
-        # 8 bounds the roundings of t (a few), of the difference, of the product and of the sum.
-        t = self._t()
-        local = sum_rounding(8) * (size_f + error_f + 2.0 * (size_s + error_s))
+        t = self.share()
+        local = sum_rounding(self.roundings()) * (size_f + error_f + 2.0 * (size_s + error_s))
         per_size, offset = flushing(8, self._entries)
         local = local + per_size * (size_f + error_f + size_s + error_s) + offset
         error = t * error_f + (1.0 - t) * error_s + local

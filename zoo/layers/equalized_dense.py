@@ -8,10 +8,11 @@ from keras import ops
 
 from zoo.typing import BatchShape, Tensor
 from zoo.utils import checks
+from zoo.utils.fixed_settings import FixedSettings
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class EqualizedDense(keras.layers.Layer):
+class EqualizedDense(FixedSettings, keras.layers.Layer):
     """Dense layer ``inputs @ (kernel · gain / √inputs) + bias`` with a kernel of unit scale.
 
     A step of Adam changes a weight by about the learning rate, whatever the size of the weight.
@@ -44,6 +45,8 @@ class EqualizedDense(keras.layers.Layer):
         Karras et al.: Progressive Growing of GANs, ICLR 2018, section 4.1 (equalized learning
         rate).
     """
+
+    fixed = ("units", "gain", "use_bias")
 
     def __init__(
         self, units: int, *, gain: float = 1.0, use_bias: bool = True, **kwargs: Any

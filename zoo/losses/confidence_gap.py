@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from zoo.losses.worst_case import as_number, own_class
+from zoo.ops.float32 import LARGEST
 from zoo.typing import Scalar, Tensor
 
 
@@ -74,7 +75,7 @@ class ConfidenceGap(keras.losses.Loss):
     def _log_others(self, labels: Tensor, y_pred: Tensor) -> Tensor:
         """``log(1 − softmax(z y)_label) / z``, which is finite even if the softmax rounds to 1."""
         logits = y_pred * self.z
-        others = ops.logsumexp(logits - 1e9 * own_class(labels, logits), axis=-1)
+        others = ops.logsumexp(logits - LARGEST * own_class(labels, logits), axis=-1)
         return (others - ops.logsumexp(logits, axis=-1)) / self.z
 
     def get_config(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from keras import ops
 
 from zoo.losses.lipschitz_loss import LipschitzLoss
 from zoo.losses.worst_case import own_class
+from zoo.ops.float32 import LARGEST
 from zoo.ops.norm_estimate import NormEstimate
 from zoo.typing import Scalar, Tensor
 
@@ -75,9 +76,8 @@ class LipschitzMargin(LipschitzLoss):
         others = y_pred + (1.0 - own) * steepness * self.epsilon
         if self.variant == "lmt":
             return others
-        # 1e9 is subtracted from the label's own logit, so that it is never taken for the largest of
-        # the others.
-        rival = ops.argmax(others - own * 1e9, axis=-1)
+        # The label's own logit is lowered, so that it is never taken for the largest of the others.
+        rival = ops.argmax(others - own * LARGEST, axis=-1)
         rival = ops.one_hot(rival, y_pred.shape[-1], dtype=y_pred.dtype)
         return y_pred + rival * (others - y_pred)
 

@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from zoo.epsilon import Epsilon, positive_epsilon
+from zoo.ops.float32 import LARGEST
 from zoo.typing import Scalar, Tensor
 
 
@@ -43,9 +44,8 @@ def own_class(y_true: Tensor, y_pred: Tensor) -> Tensor:
 def largest_gap(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """``max_j f_j − f_y`` over the classes ``j ≠ y``: ``(batch,)``, negative where correct."""
     own = own_class(y_true, y_pred)
-    # 1e9 is subtracted from the label's own logit, so that it is never taken for the largest of the
-    # others.
-    return ops.max(y_pred - own * 1e9, axis=-1) - ops.sum(own * y_pred, axis=-1)
+    # The label's own logit is lowered, so that it is never taken for the largest of the others.
+    return ops.max(y_pred - own * LARGEST, axis=-1) - ops.sum(own * y_pred, axis=-1)
 
 
 def checked_epsilon(epsilon: Scalar) -> Scalar:

@@ -14,7 +14,7 @@ from keras import ops
 
 from zoo.bounds.model_state import parts_of, require_own_methods, state_of
 from zoo.callbacks.inherited_budget import InheritedBudget, some_images
-from zoo.certificates import Certificate, CertifiedBatch, LogitCertificate
+from zoo.certificates import Certificate, CertifiedBatch, LogitCertificate, round_down
 from zoo.certificates.certificate import at_budgets, budgets_to_decide, per_class_of
 from zoo.certificates.finished import warn_of_unfinished
 from zoo.certificates.lipschitz import margin
@@ -408,7 +408,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
                     found = self._decide()(batch, norm, method, budgets)
                 lost.append(np.isnan(found.logits).any(axis=1))
                 predictions.append(np.argmax(found.logits, axis=1))
-                radii.append(found.radius)
+                radii.append(round_down(found.radius))
                 margins.append(margin(found.logits))
                 done = found.done
                 of_method += [] if found.nearest is None else [found.nearest]

@@ -23,6 +23,7 @@ from zoo.models.base import of_this_model
 from zoo.models.curvature_networks import NETWORKS
 from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.models.wrapped_model import WrappedModel
+from zoo.ops.float32 import LARGEST
 from zoo.ops.gradients import input_gradient
 from zoo.papers import PAPERS
 from zoo.typing import Array, ArrayLike, Budget, Norm, Tensor
@@ -242,7 +243,7 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
     ) -> tuple[Tensor, Tensor]:
         """``(points, exact)`` of :meth:`worst_points`, for tensors of images and their logits."""
         own = own_class(y, logits)
-        rival = ops.one_hot(ops.argmax(logits - own * 1e9, axis=-1), self.num_classes)
+        rival = ops.one_hot(ops.argmax(logits - own * LARGEST, axis=-1), self.num_classes)
         heads = own - rival
         # The Hessian of f_y − f_j has eigenvalues from −least to most: its smallest eigenvalue is
         # the negative of the largest one for f_j − f_y.

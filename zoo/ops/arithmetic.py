@@ -22,7 +22,7 @@ from zoo.typing import Tensor
 
 # Number of terms in each sum of the matrix product that is probed.
 _SIZE = 64
-# The settings of the backend under which compiled programs have already passed the probes.
+# The compilers, with the settings of the backend, whose programs have already passed the probes.
 _checked = set()
 
 
@@ -39,19 +39,19 @@ def require_exact_arithmetic() -> None:
     functions = [function for function, *_ in probes.values()]
     _require(probes, [f(*x) for f, x in zip(functions, _operands(), strict=True)], "eagerly")
     settings = _settings()
-    if settings in _checked:
-        return
 
     def together(*operands: Any) -> list[Any]:
         return [function(*x) for function, x in zip(functions, operands, strict=True)]
 
     for how, compiled in _compilers().items():
+        if (how, settings) in _checked:
+            continue
         # One program for all probes takes a fraction of the time that one for each of them takes.
         # A compiler that fails here cannot compile a model either, so it needs no check. For
         # example, XLA fails while TensorFlow checks every tensor for NaN and infinity.
         with contextlib.suppress(*_errors_of_compilation()):
             _require(probes, compiled(together)(*_operands()), how)
-    _checked.add(settings)
+            _checked.add((how, settings))
 
 
 def _operands() -> list[list[Tensor]]:

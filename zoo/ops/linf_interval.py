@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from keras import ops
 
@@ -30,6 +30,10 @@ def linf_interval(
         ``(low, high)``, tensors of shape ``(batch, units)``. Only the portable implementation has a
         gradient.
 
+    Raises:
+        ValueError: if the shapes do not fit, or the implementation is unknown or does not work on
+            this backend.
+
     Examples:
         >>> import numpy as np
         >>> from zoo.ops import linf_interval
@@ -41,6 +45,13 @@ def linf_interval(
         Interval bounds of the ℓ∞-distance neuron; Zhang et al., ICML 2021.
     """
     lower, upper, w = (ops.convert_to_tensor(a, "float32") for a in (lower, upper, w))
+    shapes = [tuple(a.shape) for a in (lower, upper, w)]
+    if {len(shape) for shape in shapes} != {2} or len({inputs for _, inputs in shapes}) != 1:
+        _refuse(shapes)
+    if None not in (shapes[0][0], shapes[1][0]) and shapes[0][0] != shapes[1][0]:
+        _refuse(shapes)
+    # Reshaping makes a tensor of a variable, for which the portable form would be traced again.
+    lower, upper, w = (ops.reshape(a, (-1, a.shape[1])) for a in (lower, upper, w))
     implementation = chosen_implementation(implementation)
     if implementation == "numba":
         from zoo.ops import lp_distance_numba as kernels
@@ -72,3 +83,10 @@ def _largest_difference(a: Tensor, w: Tensor) -> Tensor:
         return ops.max(a - row, axis=-1, initial=0.0)
 
     return ops.transpose(ops.map(unit, w))
+
+
+def _refuse(shapes: list[Any]) -> NoReturn:
+    raise ValueError(
+        "linf_interval expects lower and upper of one shape (batch, inputs) and w of shape (units, "
+        "inputs), got {}, {} and {}".format(*shapes)
+    )

@@ -145,8 +145,7 @@ def _distance(
         p = math.inf if exact else exponent[0]
         u, residual = forward(x, w, p)
 
-        def gradient(*args: Any, upstream: Any = None) -> Any:
-            upstream = args[0] if upstream is None else upstream
+        def gradient(upstream: Tensor) -> Any:
             return (*backward(x, w, p, u, residual, upstream), *map(ops.zeros_like, exponent))
 
         return u, gradient

@@ -106,8 +106,7 @@ def _distance(form: _Form, geometry: "Geometry", exact: bool) -> Callable[..., A
         p = math.inf if exact else exponent[0]
         u, residual = forward(geometry, x, w, p)
 
-        def gradient(*args: Any, upstream: Any = None) -> Any:
-            upstream = args[0] if upstream is None else upstream
+        def gradient(upstream: Tensor) -> Any:
             gradients = backward(geometry, x, w, p, u, residual, upstream)
             return (*gradients, *map(ops.zeros_like, exponent))
 
@@ -354,9 +353,8 @@ def _portable_conv_backward(
         return ops.concatenate(dx, -1), ops.concatenate(dw, -1)
 
     size = _images_at_once(geometry, x)
-    # The images that pad a block have the upstream gradient g = 0. Their total is 1 in place of 0,
-    # because g is divided by it.
-    arrays = (_blocks(x, size), _blocks(u, size), _blocks(total, size, 1.0), _blocks(g, size))
+    # The images that pad a block have the upstream gradient g = 0.
+    arrays = tuple(_blocks(images, size) for images in (x, u, total, g))
     # This holds one gradient of the kernel per tile, which takes less memory than u unless a patch
     # has thousands of entries.
     dx, dw = ops.map(block, arrays)
@@ -432,13 +430,13 @@ def _images_at_once(geometry: Geometry, x: Tensor) -> int:
     return min(batch, geometry.tile()[0])
 
 
-def _blocks(images: Tensor, size: int, fill: float = 0.0) -> Tensor:
+def _blocks(images: Tensor, size: int) -> Tensor:
     """Reshape images to ``(blocks, size, …)``, padded at the end, with at least one block."""
     count = ops.shape(images)[0]
     # An empty batch is padded to one block, because a map over nothing has no output shape.
     missing = 0 if size == 1 else -count % size
     missing = size if images.shape[0] == 0 else missing
-    filled = ops.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)), constant_values=fill)
+    filled = ops.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
     return ops.reshape(filled, (-1, size, *images.shape[1:]))
 
 

@@ -17,9 +17,12 @@ What makes them fast:
 """
 
 import functools
+import hashlib
 import math
+import pathlib
 import threading
 
+import llvmlite.binding
 import numba
 import numpy as np
 from numba import float32, int32
@@ -42,6 +45,8 @@ _MAGNITUDE = int32(0x7FFFFFFF)
 # The bits of infinity. Larger ones are the bits of NaN. They are compared as integers, because
 # fastmath assumes that there is no NaN among floats.
 _INFINITY = int32(0x7F800000)
+# The bits of the smallest normal number. The reciprocals of many smaller numbers are infinite.
+_NORMAL = int32(0x00800000)
 # Number of rows of x for which a row of w is read once.
 _ROWS = 16
 
@@ -51,8 +56,27 @@ _inline = numba.njit(fastmath=True, inline="always", error_model="numpy")
 _RUNNING = threading.Lock()
 
 
+def _version():
+    """A short text that changes with this file, numba and the processor."""
+    parts = (
+        pathlib.Path(__file__).read_text(encoding="utf-8"),
+        numba.__version__,
+        llvmlite.binding.get_host_cpu_name(),
+        llvmlite.binding.get_host_cpu_features().flatten(),
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+_VERSION = _version()
+
+
 def _jit(function):
     """Compile a kernel that runs on all cores, and that threads may call at the same time."""
+    # numba's cache finds a kernel by its name. It first records that a kernel is up to date, and
+    # then writes the kernel to a file that may hold an older version of it. If the process ends in
+    # between or the disk is full, the older version would be loaded from then on. So the
+    # versions need different names.
+    function.__qualname__ += f"_{_VERSION}"
     options = {"fastmath": True, "parallel": True, "error_model": "numpy"}
     try:
         kernel = numba.njit(**options, cache=True)(function)
@@ -173,9 +197,15 @@ def _raised_less_one(s, q, m, j):
 
 
 @_inline
+def _magnitude(a):
+    """The bits of ``|a|``. They are ordered like the floats, and integer maxima vectorise."""
+    return int32(_as_int(a) & _MAGNITUDE)
+
+
+@_inline
 def _bits(a, b):
-    """The bits of ``|a - b|``. They are ordered like the floats, and integer maxima vectorise."""
-    return int32(_as_int(a - b) & _MAGNITUDE)
+    """The bits of ``|a - b|``."""
+    return _magnitude(a - b)
 
 
 @_inline
@@ -230,7 +260,7 @@ def _kernels(m, j):
             for o in range(units):
                 for b in range(first, last):
                     r = out[b, o]
-                    if not int32(0) < _as_int(r) < _INFINITY:
+                    if not _NORMAL <= _as_int(r) < _INFINITY:
                         continue
                     inverse = float32(1.0) / r
                     s = float32(0.0)
@@ -256,7 +286,7 @@ def _kernels(m, j):
             for o in range(units):
                 for b in range(first, last):
                     r = out[b, o]
-                    if not int32(0) < _as_int(r) < _INFINITY:
+                    if not _NORMAL <= _as_int(r) < _INFINITY:
                         continue
                     inverse = float32(1.0) / r
                     floor = _as_int(r * cut)
@@ -285,7 +315,9 @@ def _kernels(m, j):
                 for o in range(units):
                     for b in range(first, min(batch, first + _ROWS)):
                         scale = g[b, o]
-                        if counted[b, o, word] & bit == 0 or scale == 0 or u[b, o] == 0:
+                        if counted[b, o, word] & bit == 0 or scale == 0:
+                            continue
+                        if _as_int(u[b, o]) < _NORMAL:
                             continue
                         inverse = float32(1.0) / u[b, o]
                         for i in range(_CHUNK):
@@ -446,15 +478,16 @@ def _interval(lower, upper, w):
             for b in range(first, last, 2):
                 b1 = min(b + 1, last - 1)
                 # The bits are compared. Those of a negative float are a negative integer, which is
-                # below the initial value 0.
+                # below the initial value 0. A NaN may have that sign too, but has the largest
+                # magnitude, so that `high` becomes NaN.
                 near0, near1, far0, far1 = int32(0), int32(0), int32(0), int32(0)
                 for i in range(inputs):
                     above0, below0 = lower[b, i] - w[o, i], w[o, i] - upper[b, i]
                     above1, below1 = lower[b1, i] - w[o, i], w[o, i] - upper[b1, i]
                     near0 = max(near0, max(_as_int(above0), _as_int(below0)))
                     near1 = max(near1, max(_as_int(above1), _as_int(below1)))
-                    far0 = max(far0, max(_as_int(-above0), _as_int(-below0)))
-                    far1 = max(far1, max(_as_int(-above1), _as_int(-below1)))
+                    far0 = max(far0, _magnitude(above0), _magnitude(below0))
+                    far1 = max(far1, _magnitude(above1), _magnitude(below1))
                 low[b, o], low[b1, o] = _as_float(near0), _as_float(near1)
                 high[b, o], high[b1, o] = _as_float(far0), _as_float(far1)
     return low, high

@@ -53,6 +53,7 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from zoo.ops.float32 import SMALLEST_NORMAL
 from zoo.typing import Tensor
 
 # A tile has the shape (R, C, *_THREADS). Each of the 8 x 16 threads (four warps) computes R * C
@@ -124,7 +125,7 @@ def backward(x: Tensor, w: Tensor, p: Tensor, u: Tensor, g: Tensor) -> tuple[Ten
     At ``p = inf`` the gradient goes to the largest difference, in equal shares among ties.
     """
     g = jnp.where(u == 0, 0.0, g) / _ties(x, w, p, u)
-    scale = jnp.where(p < jnp.inf, jnp.where(u == 0, 0.0, 1 / u), u)
+    scale = jnp.where(p < jnp.inf, jnp.where(u < SMALLEST_NORMAL, 0.0, 1 / u), u)
     return _gradient(x, w, p, scale.T, g.T), _gradient(w, x, p, scale, g)
 
 
@@ -191,13 +192,15 @@ def _distance_kernel(x, w, p, u, *, native):
 
     def finite():
         # The largest term is 1, so no power overflows, and one that underflows is negligible.
-        inverse = jnp.where(r == 0, 0.0, 1 / r)
+        # The reciprocals of many subnormal numbers are infinite.
+        tiny = r < SMALLEST_NORMAL
+        inverse = jnp.where(tiny, 0.0, 1 / r)
 
         def add(k, total):
             return total + _power(native, _outer(x[k], w[k]) * inverse, p)
 
         total = _loop(steps, add, zero)
-        return jnp.where(r == 0, 0.0, r * native.exp2(native.log2_magnitude(total) / p))
+        return jnp.where(tiny, r, r * native.exp2(native.log2_magnitude(total) / p))
 
     u[...] = lax.cond(p < jnp.inf, finite, lambda: r)
 

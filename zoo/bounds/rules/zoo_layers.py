@@ -336,12 +336,11 @@ class ConvexResidualRule(WeightedSumRule):
         return builder.add(mixed)
 
     def factors(self) -> list[float]:
-        t = float(ops.convert_to_numpy(ops.sigmoid(self.layer.mixing_logit)))
+        t = self.layer.share()
         return [1.0 - t, t]
 
     def prepare(self) -> None:
-        # At most 8 roundings: a few of t, and those of the difference, the product and the sum.
-        self.roundings = 8
+        self.roundings = self.layer.roundings()
 
     def error_sizes(self, values: Sequence[Any]) -> Any:
         # As for `term_sizes`.
