@@ -161,7 +161,7 @@ def kill_at_first_result(monkeypatch):
 
 
 def test_a_worker_killed_half_way_changes_nothing(cluster, digits, monkeypatch):
-    submitted, local = jobs(digits, 60)
+    submitted, local = jobs(digits, 24)
     killed = kill_at_first_result(monkeypatch)
     reports = scale_out.evaluate(submitted, cluster.address)
     assert len(killed) == 1
@@ -175,7 +175,7 @@ def test_a_worker_killed_half_way_changes_nothing(cluster, digits, monkeypatch):
 
 
 def test_a_chunk_that_fails_for_good_is_one_error(connected, digits, monkeypatch):
-    x, y = digits.images[:60], digits.labels[:60]
+    x, y = digits.images[:40], digits.labels[:40]
     job = scale_out.Job("one", zoo.load(NAMES[0]), x, y, SETTINGS)
     kill_at_first_result(monkeypatch)
     with pytest.raises(zoo.ClusterError, match=r"one, images from \d+ on, could not be .* died"):

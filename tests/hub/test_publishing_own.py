@@ -154,10 +154,13 @@ def test_a_model_that_is_not_what_was_stored_is_refused(server, token, here, mod
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_model_without_finite_logits_is_refused(model, tmp_path, value):
+def test_a_model_without_finite_logits_is_refused(model, tmp_path, value, request):
     model.head_layer.set_weights([np.full_like(w, value) for w in model.head_layer.get_weights()])
     zoo.save(model, tmp_path / "mine")
     for source in (model, tmp_path / "mine"):
+        # One fresh process is enough to see that NaN gets through.
+        if np.isinf(value) or source is not model:
+            request.getfixturevalue("here")
         with pytest.raises(zoo.AuditError, match="the model's logits are not finite"):
             zoo.publish(source, REPO, dry_run=True)
 

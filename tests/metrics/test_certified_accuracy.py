@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.models.test_checked_calls import IMAGE, make_models
+from tests.models.test_checked_calls import IMAGE, MAKERS
 
 LOGITS_SUFFICE = ["linf", "l2", "lmt"]
 
 
 def make(name, classes=3):
     keras.utils.set_random_seed(1)
-    model = make_models()[name]
+    model = MAKERS[name]()
     assert model.num_classes == classes
     return model
 

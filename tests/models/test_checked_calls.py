@@ -11,26 +11,25 @@ IMAGE = (4, 4, 1)
 LABELS = np.arange(8) % 3
 
 
-def make_models():
-    return {
-        "linf": zoo.models.LinfDistNet(IMAGE, 3, width=8, depth=2),
-        "mlp": zoo.models.LinfDistMLP(IMAGE, 3, width=8, depth=1, hidden_units=4),
-        "l2": zoo.models.L2NonexpansiveNet(IMAGE, 3, network="dense", width=0.01),
-        "lmt": zoo.models.LipschitzMarginNet(
-            {"name": "mlp", "image_shape": IMAGE, "num_classes": 3, "hidden": [8]}
-        ),
-        "crt": zoo.models.CurvatureNet(
-            {"name": "mlp", "image_shape": IMAGE, "num_classes": 3, "hidden": [8]}
-        ),
-        "db": zoo.models.DoubleBackpropNet(
-            {"name": "c", "image_shape": IMAGE, "num_classes": 3, "hidden": [8]}
-        ),
-    }
+MAKERS = {
+    "linf": lambda: zoo.models.LinfDistNet(IMAGE, 3, width=8, depth=2),
+    "mlp": lambda: zoo.models.LinfDistMLP(IMAGE, 3, width=8, depth=1, hidden_units=4),
+    "l2": lambda: zoo.models.L2NonexpansiveNet(IMAGE, 3, network="dense", width=0.01),
+    "lmt": lambda: zoo.models.LipschitzMarginNet(
+        {"name": "mlp", "image_shape": IMAGE, "num_classes": 3, "hidden": [8]}
+    ),
+    "crt": lambda: zoo.models.CurvatureNet(
+        {"name": "mlp", "image_shape": IMAGE, "num_classes": 3, "hidden": [8]}
+    ),
+    "db": lambda: zoo.models.DoubleBackpropNet(
+        {"name": "c", "image_shape": IMAGE, "num_classes": 3, "hidden": [8]}
+    ),
+}
 
 
 @pytest.fixture(scope="module")
 def models():
-    found = make_models()
+    found = {name: make() for name, make in MAKERS.items()}
     for model in found.values():
         model.compile(keras.optimizers.SGD(0.0))
     return found
@@ -61,7 +60,7 @@ def test_integers_other_than_uint8_are_refused_everywhere(models, dtype):
             call(x)
 
 
-@pytest.mark.parametrize("name", make_models())
+@pytest.mark.parametrize("name", MAKERS)
 def test_tensors_of_integers_are_refused_by_every_model(models, name):
     with pytest.raises((TypeError, ValueError), match="uint8, got dtype int32"):
         models[name](keras.ops.ones((8, *IMAGE), "int32"))
@@ -82,7 +81,7 @@ def test_floats_outside_0_1_are_refused_everywhere(models, x, message):
             call(x)
 
 
-@pytest.mark.parametrize("name", make_models())
+@pytest.mark.parametrize("name", MAKERS)
 def test_bytes_are_the_same_images_at_every_door(models, name):
     model = models[name]
     pixels = np.random.default_rng(0).integers(0, 256, size=(8, *IMAGE)).astype("uint8")
@@ -157,7 +156,7 @@ def batches_of(images, labels):
 )
 def test_every_batch_of_python_code_is_checked(bright, labels, message):
     """The mistake is in the second batch, which Keras reads while it trains."""
-    model, images = make_models()["lmt"], np.full((8, *IMAGE), 0.5, "float32")
+    model, images = MAKERS["lmt"](), np.full((8, *IMAGE), 0.5, "float32")
     images[4:] = bright
     model.compile(keras.optimizers.SGD(0.0))
     before = model.get_weights()
@@ -176,7 +175,7 @@ def test_a_wrapped_py_dataset_remains_the_users_own():
         def on_epoch_end(self):
             told.append(self)
 
-    model, data = make_models()["lmt"], Mine(np.full((8, *IMAGE), 0.5, "float32"), LABELS)
+    model, data = MAKERS["lmt"](), Mine(np.full((8, *IMAGE), 0.5, "float32"), LABELS)
     data.workers = 2
     model.compile(keras.optimizers.SGD(0.0))
     model.fit(data, epochs=2, verbose=0)
@@ -209,7 +208,7 @@ def test_data_sets_are_checked(models):
             model.fit(data, verbose=0)
 
 
-@pytest.mark.parametrize("name", make_models())
+@pytest.mark.parametrize("name", MAKERS)
 def test_labels_without_a_class_are_refused(models, name):
     model, x = models[name], np.full((8, *IMAGE), 0.5, "float32")
     for call in (
@@ -227,7 +226,7 @@ def test_labels_without_a_class_are_refused(models, name):
 
 @pytest.mark.parametrize("loss", [None, "zoo"])
 def test_one_hot_labels_are_labels_for_every_loss_of_the_zoo(loss):
-    model = make_models()["linf"]
+    model = MAKERS["linf"]()
     x = np.random.default_rng(0).uniform(size=(8, *IMAGE)).astype("float32")
     model.compile(keras.optimizers.SGD(0.0), loss and zoo.losses.WorstCaseHinge(0.1))
     found = []
@@ -239,7 +238,7 @@ def test_one_hot_labels_are_labels_for_every_loss_of_the_zoo(loss):
 
 
 def test_labels_of_shape_batch_by_one_are_labels():
-    model, x, found = make_models()["lmt"], np.full((8, *IMAGE), 0.5, "float32"), []
+    model, x, found = MAKERS["lmt"](), np.full((8, *IMAGE), 0.5, "float32"), []
     for labels in (LABELS, LABELS[:, None]):
         model.compile(keras.optimizers.SGD(0.0))
         found.append(model.test_on_batch(x, labels))
@@ -247,7 +246,7 @@ def test_labels_of_shape_batch_by_one_are_labels():
 
 
 def test_a_loss_of_ones_own_may_take_other_labels():
-    model, x = make_models()["lmt"], np.full((8, *IMAGE), 0.5, "float32")
+    model, x = MAKERS["lmt"](), np.full((8, *IMAGE), 0.5, "float32")
     model.compile(keras.optimizers.SGD(0.0), keras.losses.CategoricalCrossentropy(from_logits=True))
     model.fit(x, np.eye(3)[LABELS], verbose=0)
 
@@ -256,7 +255,7 @@ def test_a_loss_of_ones_own_may_take_other_labels():
 def test_other_dtype_policies_are_refused_with_what_is_needed(policy):
     keras.config.set_dtype_policy(policy)
     try:
-        models = make_models()
+        models = {name: make() for name, make in MAKERS.items()}
     finally:
         keras.config.set_dtype_policy("float32")
     x = np.full((8, *IMAGE), 0.5, "float32")
@@ -294,10 +293,10 @@ def test_logits_are_of_images_in_every_form():
         np.testing.assert_array_equal(model.logits(x), expected)
 
 
-@pytest.mark.parametrize("name", make_models())
+@pytest.mark.parametrize("name", MAKERS)
 def test_a_model_of_nan_is_reported(name):
     """NumPy reads class 0 from NaN, so that the accuracy would look like a measurement."""
-    model, x = make_models()[name], np.zeros((8, *IMAGE))
+    model, x = MAKERS[name](), np.zeros((8, *IMAGE))
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
     if name in ("l2", "crt"):  # their constants do not exist
         with pytest.raises(ValueError, match="NaN"):

@@ -8,6 +8,9 @@ import pytest
 
 pytestmark = pytest.mark.integration
 
+# The kernels are called without a backend, and JAX is imported faster than TensorFlow.
+ENVIRONMENT = {**os.environ, "KERAS_BACKEND": "jax"}
+
 _PROGRAM = """
 import sys
 import numpy as np
@@ -26,7 +29,7 @@ for p in map(float, sys.argv[1:]):
 @pytest.mark.timeout(600)
 def test_processes_do_not_take_each_others_kernels(tmp_path):
     """Numbered from one in each process, kernels of one name would be taken for one another."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment = {**ENVIRONMENT, "NUMBA_CACHE_DIR": str(tmp_path)}
     for exponents in (["8"], ["20"], ["12"], ["8", "20", "12"]):
         subprocess.run([sys.executable, "-c", _PROGRAM, *exponents], env=environment, check=True)
 
@@ -53,7 +56,7 @@ with concurrent.futures.ThreadPoolExecutor(4) as pool:
 def test_without_openmp_and_without_a_folder_for_the_cache():
     """A small machine: numba's own threads serve one kernel at a time, and nothing is cached."""
     environment = {
-        **os.environ,
+        **ENVIRONMENT,
         "NUMBA_THREADING_LAYER": "workqueue",
         # What numba does where neither the package's folder nor the user's can be written.
         "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator",
@@ -80,5 +83,5 @@ assert kernels.forward(x, -x, np.inf)[0] == 2
 
 def test_a_cache_that_cannot_be_written_later(tmp_path):
     """As on a full disk."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    environment = {**ENVIRONMENT, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     subprocess.run([sys.executable, "-c", _FULL], env=environment, check=True)

@@ -89,9 +89,11 @@ def empty_catalog(tmp_path, monkeypatch):
     manifest.write_text('{"models": []}')
     monkeypatch.setattr(catalog, "MANIFEST", manifest)
     monkeypatch.setattr(catalog, "WEIGHTS", tmp_path / "weights")
-    # No test here is about the nearest flips that a search finds, which takes most of the time.
+    # No test here is about the nearest flips that a search finds or about timings, which take
+    # most of the time.
     monkeypatch.setattr("training.measure.NEAREST", 8)
     monkeypatch.setitem(zoo.attacks.nearest.__kwdefaults__, "steps", 5)
+    monkeypatch.setattr("training.cost._MOST", 8)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+import zoo
 from training import recipe as recipes
 from training.early_stopping import EarlyStopping
 from training.measure import measure
@@ -108,6 +109,12 @@ def test_a_run_stops_early_and_is_finished(tmp_path, monkeypatch):
     manifest.write_text('{"models": []}', encoding="utf-8")
     monkeypatch.setattr(catalog, "MANIFEST", manifest)
     monkeypatch.setattr(catalog, "WEIGHTS", tmp_path / "weights")
+    # The attacks and the timings are not what this is about, and take most of the time.
+    monkeypatch.setattr("training.measure.NEAREST", 8)
+    monkeypatch.setattr("training.cost._MOST", 8)
+    monkeypatch.setitem(zoo.attacks.nearest.__kwdefaults__, "steps", 5)
+    quick = [zoo.attacks.APGDCE(steps=2)]
+    monkeypatch.setattr(zoo.attacks.AutoAttack, "members", lambda self, model: quick)
     assert measure(recipe, tmp_path / "run", verbose=0).training.epochs == 3
 
 

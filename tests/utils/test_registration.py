@@ -22,7 +22,6 @@ for path in sys.argv[1:]:
         keras.models.load_model(path)
 """
 ORDERS = {
-    "zoo first": "import zoo" + LOAD,
     "keras first": "import keras, zoo" + LOAD,
     "a part of zoo first": "import zoo; zoo.certificates" + LOAD,
     "a question between": "import zoo, importlib.util as i; i.find_spec('keras')" + LOAD,

@@ -50,9 +50,11 @@ def difference(model: "CertifiedModel", expected: list[list[float]]) -> float:
         expected: logits as :func:`logits` returned them earlier.
 
     Returns:
-        A number; if it is above :data:`TOLERANCE`, the model has changed.
+        A number; if it is above :data:`TOLERANCE`, the model has changed. NaN if logits are not
+        finite.
     """
     found, wanted = np.array(logits(model)), np.array(expected)
     if found.shape != wanted.shape:
         return float("inf")
-    return float(np.abs(found - wanted).max() / max(1e-3, np.abs(wanted).max()))
+    with np.errstate(invalid="ignore"):
+        return float(np.abs(found - wanted).max() / max(1e-3, np.abs(wanted).max()))
