@@ -206,7 +206,7 @@ def test_networks_that_begin_by_dividing_take_bytes(scale):
     with pytest.raises(ValueError, match="takes pixels of 0 to 255.*Leave that out"):
         zoo.models.LipschitzMarginNet(network)
     assert len(zoo.certify(network, 255 * x, norm="linf", valid_range=(0, 255))) == 1
-    with pytest.warns(UserWarning, match=r"all inputs lie in \[0, 1\].*multiply them by 255"):
+    with pytest.warns(UserWarning, match=r"all inputs lie in \[0, 1\].*multiply images"):
         zoo.certify(network, x, norm="linf", valid_range=(0, 255))
 
 

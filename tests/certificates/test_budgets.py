@@ -270,13 +270,18 @@ def test_radii_of_an_own_method_are_rounded_down_and_nan_is_none():
     class Own(zoo.models.LinfDistNet):
         def certified_radius(self, x, norm, method):
             found = super().certified_radius(x, norm, method)
+            per_class = np.full((2, 3), 0.1 - 1e-12)
+            per_class[1, 0] = np.nan
             return dataclasses.replace(
-                found, radius=np.array([0.1 - 1e-12, np.nan]), per_class=None
+                found, radius=np.array([0.1 - 1e-12, np.nan]), per_class=per_class
             )
 
     model = Own((4, 4, 1), 3, width=4, depth=2)
     images = np.full((2, 4, 4, 1), 0.5, "float32")
     for found in (model.certify(images), model.certify(images, eps=0.05)):
         np.testing.assert_array_equal(found.certified(0.05), [True, False])
-    assert model.certify(images).radius[0] < 0.1 - 1e-12
+    certificate = model.certify(images)
+    assert certificate.radius[0] < 0.1 - 1e-12
+    assert (certificate.per_class.min(axis=1) == certificate.radius).all()
+    assert (certificate.per_class[np.isfinite(certificate.per_class)] < 0.1 - 1e-12).all()
     assert float(np.float32(0.1 - 1e-12)) > 0.1  # what rounding to nearest would give

@@ -41,7 +41,9 @@ _MEASURED = {}
 
 def _measured(request):
     folder = pathlib.Path(request["folder"])
+    data = pathlib.Path(request["data"] or "")
     files = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CONFIG, WEIGHTS)]
+    files += [hashlib.sha256(data.read_bytes()).hexdigest()] if data.is_file() else []
     key = json.dumps([files, {**request, "folder": None}])
     if key not in _MEASURED:
         _MEASURED[key] = json.dumps(zoo.hub.audit.measure(request))

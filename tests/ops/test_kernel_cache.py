@@ -32,6 +32,9 @@ def test_processes_do_not_take_each_others_kernels(tmp_path):
     environment = {**ENVIRONMENT, "NUMBA_CACHE_DIR": str(tmp_path)}
     for exponents in (["8"], ["20"], ["12"], ["8", "20", "12"]):
         subprocess.run([sys.executable, "-c", _PROGRAM, *exponents], env=environment, check=True)
+    from zoo.ops.lp_distance_numba import _VERSION
+
+    assert all(_VERSION in file.name for file in tmp_path.rglob("*.nbi"))
 
 
 # Two kernels are enough: each takes seconds to compile where none is cached.

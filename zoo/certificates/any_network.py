@@ -166,10 +166,10 @@ def certify(
     x = checks.images(x, shape, ends, integers="numbers")
     if limits is not None and ends is None:
         require_within(x, limits)
-    if ends is not None and ends[1] - ends[0] >= 255 and x.size and 0 <= x.min() <= x.max() <= 1:
+    if ends == (0.0, 255.0) and 0.0 < x.max(initial=0.0) <= 1.0:
         warnings.warn(
-            f"all inputs lie in [0, 1], which is a small part of valid_range=({ends[0]:g}, "
-            f"{ends[1]:g}); if they are images, multiply them by {ends[1]:g}",
+            "all inputs lie in [0, 1], which is a small part of valid_range=(0, 255); multiply "
+            "images in [0, 1] by 255",
             UserWarning,
             stacklevel=2,
         )

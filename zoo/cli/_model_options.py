@@ -43,7 +43,7 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
         "--classes",
         metavar="NAME,NAME,…",
         help="names of the folders of the classes, in the order of the model's classes (default: "
-        "numbers, or else alphabetical order)",
+        "numbers, the names of the classes of a model of the catalog, or else alphabetical order)",
     )
     parser.add_argument(
         "--valid-range",
@@ -345,7 +345,8 @@ def _in_order_of(name: str, images: "ImageSet") -> "ImageSet":
 
     if is_own(name) or images.class_names is None or images.labels is None:
         return images
-    names = data.DATASETS[catalog.info(name).dataset].class_names or ()
+    known = data.DATASETS.get(catalog.info(name).dataset)
+    names = (known and known.class_names) or ()
     if images.class_names == names or not set(images.class_names) <= set(names):
         return images
     order = np.array([names.index(folder) for folder in images.class_names], np.int64)

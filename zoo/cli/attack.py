@@ -68,8 +68,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     x = checks.images(images.images, model.image_shape)
     # Without labels, the attack changes the model's own predictions.
     logits = model.logits(x, batch_size=options.batch_size)
-    warn_of_nan(np.any(np.isnan(logits), axis=1))
-    before = np.argmax(logits, axis=1)
+    before, decided_before = np.argmax(logits, axis=1), classes_of(logits)
     labels = before if images.labels is None else images.labels
     x_adv = model.attack(
         x,
@@ -81,14 +80,18 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         batch_size=options.batch_size,
         verbose=not options.quiet,
     )
-    logits = model.logits(x_adv, batch_size=options.batch_size)
-    after, decided = np.argmax(logits, axis=1), classes_of(logits)
+    logits_after = model.logits(x_adv, batch_size=options.batch_size)
+    warn_of_nan(np.any(np.isnan(logits) | np.isnan(logits_after), axis=1))
+    after, decided = np.argmax(logits_after, axis=1), classes_of(logits_after)
     target = options.target
     # Towards a class, an image is fooled if it becomes that class, and not if it was one before.
-    fooled = decided != labels if target is None else (decided == target) & (before != target)
+    if target is None:
+        fooled = decided != labels
+    else:
+        fooled = (decided == target) & (decided_before != target)
     known = images.labels is not None
     # An attack may turn an image right that was wrong before: the model did not withstand there.
-    withstood = (before == labels) & (decided == labels)
+    withstood = (decided_before == labels) & (decided == labels)
     result = {
         "model": options.name,
         "data": images.name,
@@ -120,7 +123,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         f"{options.name} on {images.name}: {fooled.sum()} of {len(images)} images "
         f"{what} under {options.attack} at eps {eps}"
     )
-    if wrong := int((fooled & (before != labels)).sum()) if target is None else 0:
+    if wrong := int((fooled & (decided_before != labels)).sum()) if target is None else 0:
         text += f", {wrong} of them without an attack too"
     text += f"\n\n{_images_table.text(table)}"
     try:

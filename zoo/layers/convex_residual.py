@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 from keras import ops
+from scipy.special import expit
 
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, flushing, sum_rounding
 from zoo.typing import BatchShape, Numbers, Tensor
@@ -107,19 +108,19 @@ class ConvexResidual(keras.layers.Layer):
 
     def share(self) -> float:
         """``t``, computed in float64."""
-        return 1.0 / (1.0 + math.exp(-self._logit()))
+        return float(expit(self._logit()))
 
     def roundings(self) -> int:
         """How many roundings the output has, each relative to ``|F| + 2 |S|``.
 
         At most 8 are those of the difference, the product and the sum, and of ``t`` where it is
-        stored as a float32 constant. The others are what float32's sigmoid may be wrong by.
+        stored as a float32 constant. The others are what float32's sigmoid may be wrong by. Beyond
+        100 a sigmoid is 0 or 1, up to numbers that float32 may flush to zero.
         """
-        return 8 + math.ceil(ACTIVATION_ROUNDINGS * (1.0 + abs(self._logit())))
+        return 8 + math.ceil(ACTIVATION_ROUNDINGS * (1.0 + min(100.0, abs(self._logit()))))
 
     def _logit(self) -> float:
-        # A larger number overflows in `share`, and changes neither of the two.
-        return max(float(ops.convert_to_numpy(self.mixing_logit)), -700.0)
+        return float(ops.convert_to_numpy(self.mixing_logit))
 
     def lipschitz(self) -> float:
         """Upper bound of the L2 Lipschitz constant: ``t · L(F) + (1 − t) · L(S)``, in float64."""

@@ -406,17 +406,21 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
                     found = self.certified_radius(batch, norm, method)
                 else:
                     found = self._decide()(batch, norm, method, budgets)
+                # A subclass may return float64, and NaN where its logits are NaN.
+                found = dataclasses.replace(found, radius=round_down(found.radius))
+                classes = np.argmax(found.logits, axis=1)
                 lost.append(np.isnan(found.logits).any(axis=1))
-                predictions.append(np.argmax(found.logits, axis=1))
-                radii.append(round_down(found.radius))
+                predictions.append(classes)
+                radii.append(found.radius)
                 margins.append(margin(found.logits))
                 done = found.done
                 of_method += [] if found.nearest is None else [found.nearest]
-                if per_class and found.per_class is None:
-                    of_classes.append(self.per_class_radius(batch, norm, method, found))
+                of_batch = found.per_class
+                if per_class and of_batch is None:
+                    of_batch = self.per_class_radius(batch, norm, method, found)
                     done = done & (not time_is_up())
-                elif found.per_class is not None:
-                    of_classes.append(found.per_class)
+                if of_batch is not None:
+                    of_classes.append(per_class_of(of_batch, found.radius, classes))
                 finished.append(done)
         if per_class and not of_classes:
             of_classes.append(np.zeros((0, self.num_classes)))

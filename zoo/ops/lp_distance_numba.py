@@ -26,6 +26,7 @@ import llvmlite.binding
 import numba
 import numpy as np
 from numba import float32, int32
+from numba.core.codegen import get_host_cpu_features
 
 from zoo.ops.lp_distance import FAST_EXPONENTS
 from zoo.typing import Array
@@ -62,7 +63,7 @@ def _version():
         pathlib.Path(__file__).read_text(encoding="utf-8"),
         numba.__version__,
         llvmlite.binding.get_host_cpu_name(),
-        llvmlite.binding.get_host_cpu_features().flatten(),
+        get_host_cpu_features(),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
