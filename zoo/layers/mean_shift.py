@@ -61,7 +61,8 @@ class MeanShift(keras.layers.Layer):
             return inputs - self.mean
         mean = ops.mean(inputs, axis=tuple(range(len(inputs.shape) - 1)))
         # A distribution strategy gives an empty batch to a device for which no images are left.
-        mean = ops.where(ops.shape(inputs)[0] > 0, mean, self.mean)
+        kept = ops.convert_to_tensor(self.mean)
+        mean = ops.where(ops.shape(inputs)[0] > 0, mean, kept)
         self.mean.assign(self.momentum * self.mean + (1.0 - self.momentum) * mean)
         return inputs - mean
 
