@@ -67,7 +67,7 @@ test-lowest: .venv-lowest/installed
 	$(LOWEST)/python -m pytest -n 2 --dist worksteal -m 'not slow and not scale' $(PUBLIC)
 
 test-scale: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m scale $$(grep -rl 'mark\.scale' tests)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m scale $$(grep -rl --include='*.py' 'mark\.scale' tests)
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow --timeout=3600
