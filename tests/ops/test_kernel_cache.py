@@ -34,7 +34,9 @@ def test_processes_do_not_take_each_others_kernels(tmp_path):
         subprocess.run([sys.executable, "-c", _PROGRAM, *exponents], env=environment, check=True)
     from zoo.ops.lp_distance_numba import _VERSION
 
-    assert all(_VERSION in file.name for file in tmp_path.rglob("*.nbi"))
+    files = list(tmp_path.rglob("*.nbi"))
+    assert files
+    assert all(_VERSION in file.name for file in files)
 
 
 # Two kernels are enough: each takes seconds to compile where none is cached.
