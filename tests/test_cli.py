@@ -65,6 +65,7 @@ def test_evaluate_by_default_at_the_measured_budgets(capsys):
     assert [line.split()[0] for line in out.splitlines()[3:]] == list(measured)
 
 
+@pytest.mark.integration
 def test_evaluate_several(capsys):
     names = ["linf-dist-digits", "lc-lmt-digits"]
     options = ["--n", "10", "--eps", "0.1", "--attacks", "fgsm", "--quiet"]
@@ -92,6 +93,7 @@ def test_certify(capsys):
     assert len(out.splitlines()[out.splitlines().index("") :]) == 7  # a line, a header, the images
 
 
+@pytest.mark.integration
 def test_certify_with_a_timeout(capsys):
     options = ["certify", "double-backprop-digits", "--n", "2", "--norm", "linf", "--quiet"]
     exact = [*options, "--method", "exact", "--timeout", "0.001"]
@@ -310,6 +312,7 @@ def test_no_image_is_certified_for_arguments_that_do_not_fit(capsys, monkeypatch
     assert "no certificate for norm='linf'" in err or "got 'pdg'" in err
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("failure", [RuntimeError("out of memory"), KeyboardInterrupt()])
 def test_what_was_measured_is_printed_when_a_later_model_fails(capsys, monkeypatch, failure):
     command = ["--n", "2", "--eps", "0.1", "--attacks", "fgsm", "--quiet"]

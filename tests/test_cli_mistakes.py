@@ -116,6 +116,7 @@ _MISTAKES = [
 ]
 
 
+@pytest.mark.integration
 def test_no_backend_is_imported_for_a_wrong_command(tmp_path, digits):
     def save(name, images, labels):
         np.savez(tmp_path / name, x_test=images, y_test=labels)
@@ -154,6 +155,7 @@ def _paths():
     return [catalog.MANIFEST.parent, *filter(None, [os.environ.get("PYTHONPATH")])]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["linf-dist-digits", "l2nnn-digits", "lc-lmt-digits"])
 @pytest.mark.parametrize("folder", [False, True], ids=["by name", "by folder"])
 def test_an_outline_is_what_the_model_is(name, folder):

@@ -84,6 +84,7 @@ def test_bad_files_are_named(tmp_path):
         zoo.data.load(tmp_path / "shapes.npz")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
 def test_tfds_sets(name):
     test = datasets.load(name)

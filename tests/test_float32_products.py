@@ -57,6 +57,7 @@ def test_the_library_leaves_the_setting_alone(digits_model, certified_in_float32
     assert not any(certified_in_float32)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("command", ["certify", "evaluate"])
 def test_the_commands_certify_in_float32(certified_in_float32, capsys, command):
     assert main([command, "linf-dist-digits", "--n", "2", "--quiet"]) == 0, capsys.readouterr().err

@@ -104,6 +104,7 @@ def test_the_features_are_those_of_prepared_copies(archives, tmp_path):
     )
 
 
+@pytest.mark.integration
 def test_every_split_of_the_real_set_has_every_sign():
     splits = {split: datasets.load("gtsrb", split) for split in ("train", "validation", "test")}
     assert {name: len(split) for name, split in splits.items()} == {

@@ -11,6 +11,7 @@ def images():
     return zoo.data.load("digits").take(24)
 
 
+@pytest.mark.integration
 def test_functions_take_a_set_with_its_labels(images):
     model = zoo.load("lc-lmt-digits", epsilon=0.3)
     certificate = model.certify(images)

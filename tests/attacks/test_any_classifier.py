@@ -58,6 +58,7 @@ def images(digits):
     return digits.images[:16], digits.labels[:16]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("make", [sequential, functional])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_last_softmax_changes_nothing(images, make, ending):
@@ -116,6 +117,7 @@ def test_a_class_of_the_users_own_takes_images_of_several_sizes():
         assert zoo.attacks.attack(model, x, None, "fgsm", eps=0.1, norm="linf").shape == x.shape
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", [name for name in HERE if name != "surrogate"])
 def test_every_attack(images, name):
     x, y = images
@@ -153,6 +155,7 @@ def test_training_goes_on_as_before(images):
     model.fit(x, y, verbose=0)
 
 
+@pytest.mark.integration
 def test_distances_of_a_users_own_network(images):
     """Layers of the zoo in an ordinary model have a surrogate too."""
     x, y = images
@@ -205,6 +208,7 @@ def test_what_is_no_classifier_of_images_is_named(make, x, error, message):
         zoo.attacks.attack(make(), x, [0, 1], "fgsm", eps=0.1, norm="linf")
 
 
+@pytest.mark.integration
 def test_one_sigmoid_is_two_classes(images):
     x, _ = images
     model = sequential()

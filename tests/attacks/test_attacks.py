@@ -44,6 +44,7 @@ def accuracy(model, x, y):
     return np.mean(np.argmax(model.logits(x), axis=1) == y)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("name", HERE)
 def test_in_the_ball_and_harmful(digits_model, images, name, norm):
@@ -63,6 +64,7 @@ def test_in_the_ball_and_harmful(digits_model, images, name, norm):
         assert accuracy(digits_model, x_adv, y) < accuracy(digits_model, x, y)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", HERE)
 def test_the_seed_decides(digits_model, images, name):
     x, y = images[0][:4], images[1][:4]
@@ -72,6 +74,7 @@ def test_the_seed_decides(digits_model, images, name):
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", HERE)
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_part_is_attacked_as_within_the_set(digits_model, images, name, norm):
@@ -92,6 +95,7 @@ def test_a_part_is_attacked_as_within_the_set(digits_model, images, name, norm):
         np.testing.assert_array_equal(attacked(chosen, first=first), whole[chosen])
 
 
+@pytest.mark.integration
 def test_no_labels_means_the_predictions(digits_model, images):
     x, _ = images
     predicted = np.argmax(digits_model.logits(x), axis=1)
@@ -218,6 +222,7 @@ def test_plain_attacks_overshoot(digits_model, images):
     assert np.abs(ours.astype("float64") - x).max() <= eps
 
 
+@pytest.mark.integration
 @tensorflow_only
 def test_plain_carlini_wagner_fails(digits_model, images):
     import tensorflow as tf
@@ -295,6 +300,7 @@ def test_plain_basic_iterative_method_ignores_small_budgets(digits_model, images
     assert np.mean(np.isclose(np.abs(ours - x), 0.01)) < 0.1
 
 
+@pytest.mark.integration
 @tensorflow_only
 def test_carlini_wagner_treats_images_by_themselves(digits_model, images):
     x, y = images

@@ -22,6 +22,7 @@ def test_members(digits_model):
     assert [member.name for member in lipschitz] == NAMES[:-1]
 
 
+@pytest.mark.integration
 def test_each_member_attacks_what_is_left(digits, digits_model, monkeypatch):
     x, y = digits.images[:24], digits.labels[:24]
     seen = []
@@ -48,6 +49,7 @@ def test_each_member_attacks_what_is_left(digits, digits_model, monkeypatch):
     assert left.sum() <= sum(len(members[-1][1]) for members in batches)
 
 
+@pytest.mark.integration
 def test_it_leaves_no_more_than_any_member(digits, digits_model):
     x, y = digits.images[:16], digits.labels[:16]
 
@@ -82,6 +84,7 @@ def test_a_fault_of_one_member_is_made_up_for(digits, digits_model, monkeypatch)
     assert accuracy[0] == accuracy[1]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_colour_images(norm):
     model = zoo.models.LinfDistNet((6, 6, 3), 4, width=12, depth=2)

@@ -65,6 +65,7 @@ def traces(model):
 
 
 # auto runs others of these, as many as it takes until all images are fooled.
+@pytest.mark.integration
 @pytest.mark.parametrize("name", [name for name in HERE if name != "auto"])
 def test_compiled_once(name, digits, jax_traces):
     def count():
@@ -92,6 +93,7 @@ def test_not_for_every_number_of_images(name, digits):
     assert traces(model) <= 2 * losses
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", HERE)
 def test_a_model_that_was_attacked_is_let_go(name, digits):
     # In a function of its own: AutoGraph looks at the frames below it, which then keep their names.
@@ -105,6 +107,7 @@ def test_a_model_that_was_attacked_is_let_go(name, digits):
     assert gone() is None
 
 
+@pytest.mark.integration
 @tensorflow_only
 def test_few_compiled_functions_are_kept(digits):
     model = zoo.load("linf-dist-digits")

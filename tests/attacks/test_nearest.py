@@ -11,6 +11,7 @@ from zoo.attacks.ball import size
 from zoo.errors import SoundnessError
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_linear_network_has_known_distances(norm):
     keras.utils.set_random_seed(0)
@@ -35,6 +36,7 @@ def test_a_linear_network_has_known_distances(norm):
     assert (certificate.nearest >= certificate.radius).all()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["linf-dist-digits", "lc-lmt-digits", "crt-digits"])
 def test_every_approach_has_an_interval(name, digits):
     model, x = zoo.load(name), digits.images[:12]
@@ -48,6 +50,7 @@ def test_every_approach_has_an_interval(name, digits):
     assert name == "crt-digits" or plain.nearest is None
 
 
+@pytest.mark.integration
 def test_the_attack_returns_what_it_found(digits_model, digits):
     x = digits.images[:12]
     y = np.argmax(digits_model.logits(x), axis=1)
@@ -83,6 +86,7 @@ def test_none_is_known_of_a_constant_model():
     report.to_json()
 
 
+@pytest.mark.integration
 def test_a_report_has_the_median(digits_model, digits):
     x, y = digits.images[:12], digits.labels[:12]
     options = {"eps": 0.2, "norm": "linf", "attacks": "pgd", "params": {"pgd": {"steps": 3}}}

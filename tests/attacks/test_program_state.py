@@ -58,6 +58,7 @@ def drawn():
     return values
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", MODELS)
 def test_settings_and_random_states_stay(name, digits):
     model = zoo.load(MODELS[name])
@@ -71,6 +72,7 @@ def test_settings_and_random_states_stay(name, digits):
     np.testing.assert_array_equal(drawn(), expected)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", MODELS)
 def test_the_result_follows_from_the_seed_alone(name, digits):
     """Whatever the program's own seeds are, and however often the model was attacked before."""

@@ -23,6 +23,7 @@ def left(model, x, y):
     return np.mean(np.argmax(model.logits(x), axis=1) == y)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("name", "norm", "eps"), CASES)
 def test_pgd_at_equal_steps(digits, name, norm, eps):
     """Of equal length, without a random start, on the cross-entropy."""
@@ -41,6 +42,7 @@ def test_pgd_at_equal_steps(digits, name, norm, eps):
         assert left(model, ours, y) <= left(model, plain, y)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("name", "norm", "eps"), CASES[1:4])
 def test_the_ensemble_is_no_weaker_than_pgd(digits, name, norm, eps):
     model, x, y = zoo.load(name), digits.images[:40], digits.labels[:40]

@@ -88,6 +88,7 @@ def test_other_models_are_refused():
         model.attack(np.full((1, 4, 4, 1), 0.5), [0], "surrogate", eps=0.1, norm="l2")
 
 
+@pytest.mark.integration
 def test_threads_take_turns_with_the_copy(small_model, small_images):
     def attacked(seed):
         return small_model.attack(small_images, y, "surrogate", eps=0.1, steps=3, seed=seed)

@@ -28,6 +28,7 @@ def test_which_there_are():
     assert not {"auto", "spsa", "second_order"} & there_are
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", TARGETED)
 def test_towards_the_runner_up(digits_model, images, name):
     x, y = images

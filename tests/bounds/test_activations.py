@@ -46,6 +46,7 @@ def test_lines_lie_on_their_side_and_touch(name, lower, width):
         assert c >= 0
 
 
+@pytest.mark.integration
 @given(
     st.sampled_from(["tanh", "sigmoid", "softsign", "selu", "elu with a large alpha"]),
     st.floats(-8, 8),
@@ -73,6 +74,7 @@ def test_no_tangent_of_an_s_shaped_function_leaves_less_area(name, lower, width)
             assert sign * (line[0] * middle + line[1]) <= areas.min(initial=np.inf) + 1e-6
 
 
+@pytest.mark.integration
 @given(st.sampled_from(sorted(EXTRA)), ENDS, st.floats(0, 30))
 def test_values_lie_in_the_interval_and_slopes_below_the_constant(name, lower, width):
     kind, upper = EXTRA[name], lower + width
@@ -94,6 +96,7 @@ def test_values_lie_in_the_interval_and_slopes_below_the_constant(name, lower, w
         assert slopes.max() <= kind.lipschitz * (1 + 1e-6) + 1e-9
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("function", KINDS, ids=lambda f: f.__name__)
 def test_float32_is_within_its_bound(function):
     """Of Keras's own function, compiled and not."""

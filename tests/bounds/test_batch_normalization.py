@@ -45,6 +45,7 @@ def network(gamma, beta, mean, variance, epsilon):
     return model
 
 
+@pytest.mark.integration
 @given(
     *[st.builds(lambda s, e: s * 2.0**e, signs, exponents) for _ in range(3)],
     st.builds(lambda e: 2.0**e, exponents),

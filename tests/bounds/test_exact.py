@@ -95,6 +95,7 @@ def least(network, x, own, other, eps, threshold=0.0):
         return program.least(row, threshold), program
 
 
+@pytest.mark.integration
 @settings(max_examples=EXAMPLES)
 @given(
     seed=st.integers(0, 10_000),
@@ -116,6 +117,7 @@ def test_the_bound_has_the_sign_of_the_least_margin_and_is_never_above_it(seed, 
             assert found.bound > truth + shift
 
 
+@pytest.mark.integration
 @settings(max_examples=EXAMPLES)
 @given(
     seed=st.integers(0, 10_000),
@@ -136,6 +138,7 @@ def test_layers_of_any_size(seed, scales, eps):
     assert found.bound > below or not program.unstable
 
 
+@pytest.mark.integration
 def test_a_wrong_solution_of_the_program_proves_nothing():
     """HiGHS 1.12 misses the least value here by a twentieth of what the objective can move by."""
     random = np.random.default_rng(697117366)

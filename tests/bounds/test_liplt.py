@@ -89,6 +89,7 @@ def test_the_factor_of_an_operator_counts(constant):
     assert 0.399 < model.certify(x).radius[0] < 0.4
 
 
+@pytest.mark.integration
 @settings(max_examples=8)
 @given(seed=st.integers(0, 100_000), name=st.sampled_from(sorted(NETS)))
 def test_bounds_are_between_the_measured_slopes_and_the_product(seed, name):
@@ -178,6 +179,7 @@ def test_norms_hold_where_squares_leave_the_range_of_float64(scales):
         assert exact <= norm <= exact * (1 + 1e-6)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("name", "margin"), [("convolutional", "pairwise"), ("deep", "global")])
 def test_estimates_approach_the_bounds_from_below(name, margin):
     randomised(NETS[name], 5)
@@ -191,6 +193,7 @@ def test_estimates_approach_the_bounds_from_below(name, margin):
     assert (found[apart] >= np.asarray(upper)[apart] * 0.8).all()
 
 
+@pytest.mark.integration
 def test_training_with_it_certifies_more_than_the_product_and_holds():
     train, test = zoo.data.load("digits", "train"), zoo.data.load("digits", "test")
     network = {"name": "convnet", "image_shape": (8, 8, 1), "num_classes": 10, "filters": [8]}
@@ -211,6 +214,7 @@ def test_training_with_it_certifies_more_than_the_product_and_holds():
     np.testing.assert_allclose(exported, certificate.radius, atol=1e-2)
 
 
+@pytest.mark.integration
 def test_it_survives_saving(tmp_path):
     options = {"variant": "calibrated", "margin": "pairwise", "loss_options": {"penalty": 0.01}}
     model = LipschitzMarginNet(NETS["deep"], "1/3", constant="liplt", **options)

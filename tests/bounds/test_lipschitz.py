@@ -266,6 +266,7 @@ def test_what_is_no_such_model_is_refused(model, error):
         nodes_of(model())
 
 
+@pytest.mark.integration
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(KINDS))
 def test_an_image_nearby_bounds_the_sums_that_rounding_is_relative_to(seed, kind):

@@ -78,6 +78,7 @@ def test_an_activation_of_the_same_name_is_another_function(kind, small_images):
         model.certify(small_images[:2])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", WRAPPERS)
 def test_a_method_replaced_on_an_instance_is_refused(kind, small_images):
     for victim in (lambda m: m.network.layers[1], lambda m: m.network, lambda m: m):
@@ -166,6 +167,7 @@ def test_a_parametrization_changed_after_certify(digits):
         assert_unbroken(model, certificate, x, points)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("setting", [("negative_slope", 0.5), ("max_value", 0.1)])
 def test_keras_programs_follow_the_settings_of_layers(setting, small_images):
     model = zoo.models.LipschitzMarginNet(sequential(layers.Dense(8), layers.ReLU()))
@@ -185,6 +187,7 @@ def test_keras_programs_follow_the_settings_of_layers(setting, small_images):
         assert measured == pytest.approx(accuracy)
 
 
+@pytest.mark.integration
 def test_predict_of_an_ordinary_model_agrees_with_its_certificate(small_images):
     model = sequential(layers.Dense(8), layers.ReLU())
     model.predict(small_images, verbose=0)
@@ -196,6 +199,7 @@ def test_predict_of_an_ordinary_model_agrees_with_its_certificate(small_images):
     assert model.predict_function is program
 
 
+@pytest.mark.integration
 def test_programs_are_kept_while_nothing_changes(small_images):
     model = zoo.models.LipschitzMarginNet(sequential(layers.Dense(8, "relu")))
     model.compile("adam")
@@ -223,6 +227,7 @@ def quantised():
     return model
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("make", [with_lora, quantised])
 @pytest.mark.parametrize(
     "certify",

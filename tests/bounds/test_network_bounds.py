@@ -103,6 +103,7 @@ def exact_margin(model, x, own, eps):
     return least
 
 
+@pytest.mark.integration
 @settings(max_examples=10)
 @given(seed=st.integers(0, 10_000), shape=st.sampled_from([(3, 5, 3), (2, 3, 3, 3)]))
 def test_bounds_are_below_the_exact_margin_and_in_order(seed, shape):
@@ -120,6 +121,7 @@ def test_bounds_are_below_the_exact_margin_and_in_order(seed, shape):
             assert found[0] >= exact - 0.3
 
 
+@pytest.mark.integration
 @settings(max_examples=5)
 @given(seed=st.integers(0, 10_000), activation=st.sampled_from(ACTIVATIONS))
 def test_two_pixels_against_brute_force(seed, activation):
@@ -139,6 +141,7 @@ def test_two_pixels_against_brute_force(seed, activation):
         assert margins(model, x, own, eps, "l2", "crown")[0] >= least - 20 * eps
 
 
+@pytest.mark.integration
 @settings(max_examples=2 if BACKEND == "tensorflow" else 1)
 @given(seed=st.integers(0, 10_000), activation=st.sampled_from(ACTIVATIONS))
 def test_no_perturbation_breaks_a_radius(seed, activation):
@@ -158,6 +161,7 @@ def test_no_perturbation_breaks_a_radius(seed, activation):
         assert tested > 0
 
 
+@pytest.mark.integration
 @settings(max_examples=10)
 @given(
     seed=st.integers(0, 10_000),
@@ -224,6 +228,7 @@ def test_interval_margins_of_an_affine_network_are_exact():
         np.testing.assert_allclose(found, exact, rtol=1e-9)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_what_cancels_before_the_first_kernel_is_counted(norm):
     """A rescaling whose result is all rounding, under a kernel that asks for its sign."""
@@ -345,6 +350,7 @@ def test_bounds_of_an_affine_network_are_exact():
         np.testing.assert_allclose(found, at_center - 0.1 * dual, atol=1e-4)
 
 
+@pytest.mark.integration
 @slow_to_compile
 def test_interval_bounds_fall_with_eps_and_tighter_methods_give_larger_radii():
     random = np.random.default_rng(1)
@@ -427,6 +433,7 @@ def test_windows_are_those_of_the_layer(padding):
     np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (found, expected)))
 
 
+@pytest.mark.integration
 @slow_to_compile
 def test_blocks_change_nothing(monkeypatch):
     random = np.random.default_rng(2)
@@ -440,6 +447,7 @@ def test_blocks_change_nothing(monkeypatch):
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
 
 
+@pytest.mark.integration
 def test_inputs_of_any_range_and_rank():
     random = np.random.default_rng(3)
     model = wild(dense_network((4, 8, 3)), random)
@@ -459,6 +467,7 @@ def test_inputs_of_any_range_and_rank():
     assert (zoo.certify(model, x, norm="l2").radius >= whole - 1e-6).all()
 
 
+@pytest.mark.integration
 def test_a_model_of_bytes_is_certified_in_units_of_bytes():
     random = np.random.default_rng(7)
     inner = wild(dense_network((4, 8, 3)), random)

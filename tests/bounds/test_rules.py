@@ -188,6 +188,7 @@ NETWORKS = {
 }  # fmt: skip
 
 
+@pytest.mark.integration
 @with_a_norm("name", NETWORKS)
 def test_layers_of_the_zoo_in_an_ordinary_model(name, norm, small_images):
     x = np.repeat(small_images, 2, axis=-1)
@@ -207,6 +208,7 @@ def merged(merge):
     return keras.Model(image, layers.Dense(3)(layers.Flatten()(merge([first, second]))))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("activation", ["tanh", "relu", None])
 @pytest.mark.parametrize("widths", [(1, 5), (5, 1), (2, 3, 1), (5, 3)], ids=str)
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -227,6 +229,7 @@ def test_branches_of_unequal_widths_that_are_joined(activation, widths, norm):
         assert_holds(model, x, norm, method)
 
 
+@pytest.mark.integration
 def test_a_join_of_unequal_widths_is_not_certified_beyond_a_flip():
     """The class changes at a distance of about 0.2, where the second branch becomes positive."""
     image = keras.Input((2,))
@@ -249,6 +252,7 @@ def test_a_join_of_unequal_widths_is_not_certified_beyond_a_flip():
             assert 0.1 < zoo.certify(model, x, norm=norm, method=method).radius[0] < 0.25
 
 
+@pytest.mark.integration
 def test_feature_maps_of_unequal_widths_that_are_joined():
     image = keras.Input(IMAGE)
     branches = [layers.Conv2D(1, 1)(image), layers.Conv2D(5, 3, padding="same")(image)]
@@ -294,6 +298,7 @@ def test_a_layer_that_spreads_its_input_is_refused(kind, bound):
         zoo.bounds.rules_of(model, bound)
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow alone does this")
 def test_a_convolution_that_tensorflow_computes_wrongly_is_refused():
     def network(channels, strides, kind=layers.Conv2D, size=(2, 3), **settings):
@@ -338,6 +343,7 @@ MERGES = [
 ]
 
 
+@pytest.mark.integration
 @with_a_norm("merge", MERGES)
 def test_branches_that_meet(merge, norm, small_images):
     x = np.repeat(small_images, 2, axis=-1)
@@ -347,6 +353,7 @@ def test_branches_that_meet(merge, norm, small_images):
     assert np.median(found[2].radius) > np.median(found[0].radius)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "hidden",
     [
@@ -451,6 +458,7 @@ def test_layers_with_interval_bounds_alone(hidden, norm, small_images):
     assert assert_holds(model, x, norm, "auto").method == "interval"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "hidden",
     [
@@ -553,6 +561,7 @@ def assert_model_holds(model, x):
     return certificate
 
 
+@pytest.mark.integration
 def test_models_accept_a_layer_of_ones_own(small_images):
     """An affine rule gives bounds for every pass, so both models around a network accept it."""
     zoo.bounds.register_rule(Halve)(HalveRule)
@@ -571,6 +580,7 @@ def test_models_accept_a_layer_of_ones_own(small_images):
         assert_model_holds(model, small_images)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "hidden",
     [
@@ -600,6 +610,7 @@ def test_new_layers_in_a_lipschitz_margin_network(hidden, small_images):
         model.fit(small_images, np.arange(20) % 3, epochs=1, verbose=0)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("method", ["interval", "crown-interval", "crown"])
 @pytest.mark.parametrize(
     "operator",
@@ -612,6 +623,7 @@ def test_numbers_that_are_added_count_in_linear_relaxation_too(operator, method,
     assert_holds(model, small_images, "linf", method)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("method", ["interval", "crown"])
 @pytest.mark.parametrize(
     "shape", [(1, 1, 2), (1, 1, 1, 2), (4, 4, 1), (4, 1, 2), (1,), (1, 1, 1), (4, 4, 2)]

@@ -29,6 +29,7 @@ def fit(model, images, **options):
     return noted.seen
 
 
+@pytest.mark.integration
 def test_a_plain_fit_raises_the_exponent_to_infinity(small_model, small_images):
     small_model.compile()
     seen = fit(small_model, small_images, epochs=5)
@@ -49,6 +50,7 @@ def test_a_loaded_model_starts_with_an_exponent_for_which_it_classifies(small_im
     assert [schedule.first for schedule in model.default_callbacks([])] == [64]
 
 
+@pytest.mark.integration
 def test_an_interrupted_first_training_keeps_its_schedule(small_model, small_images, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -67,6 +69,7 @@ def test_an_interrupted_first_training_keeps_its_schedule(small_model, small_ima
     assert [schedule.first for schedule in small_model.default_callbacks([])] == [64]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("seed", [0, 1])
 def test_an_untrained_network_learns_without_settings(digits, seed):
     train = zoo.data.load("digits", "train")
@@ -88,6 +91,7 @@ def test_every_trainable_weight_has_a_gradient(small_images, loss):
         fit(model, small_images, epochs=1)
 
 
+@pytest.mark.integration
 def test_a_fit_that_is_resumed_from_a_backup_goes_on_with_the_exponent(
     small_model, small_images, tmp_path
 ):
@@ -113,6 +117,7 @@ def test_a_schedule_or_an_exponent_of_the_users_own_is_kept(small_model, small_i
     assert set(fit(small_model, small_images, epochs=1)) == {24}
 
 
+@pytest.mark.integration
 def test_callbacks_may_be_given_by_position(small_model, small_images):
     noted = Exponents()
     small_model.compile()
@@ -145,6 +150,7 @@ def test_a_schedule_out_of_range_is_refused(arguments):
         zoo.callbacks.PSchedule(**arguments)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "eps", "clean", "certified"),
     [("linf-dist-digits", "0.1", 0.75, 0.6), ("lc-lmt-digits", "0.3", 0.85, 0.6)],
@@ -203,6 +209,7 @@ def test_certified_accuracy_checks_its_arguments(small_model, small_images):
             certified.on_train_begin()
 
 
+@pytest.mark.integration
 def test_a_classifier_of_two_classes_with_one_output(small_images):
     """Its last layer is one sigmoid, so it has more classes than outputs."""
     layers = [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(1, "sigmoid")]
@@ -285,6 +292,7 @@ def inheriting(epsilon):
     return model
 
 
+@pytest.mark.integration
 def test_a_budget_that_cannot_be_met_is_warned_of(small_images):
     import tensorflow as tf
 
@@ -320,6 +328,7 @@ def test_the_chosen_budget_is_that_of_the_loss(name):
     assert model.training_budget == zoo.epsilon.Epsilon("1/8")
 
 
+@pytest.mark.integration
 def test_a_training_that_restores_weights_leaves_no_finite_exponent(small_model, small_images):
     small_model.compile(metrics=["accuracy"])
     restore = keras.callbacks.EarlyStopping("accuracy", patience=9, restore_best_weights=True)
@@ -334,6 +343,7 @@ class Interrupted(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.integration
 def test_a_training_after_an_interrupted_one_raises_the_exponent(small_model, small_images):
     small_model.compile()
     with pytest.raises(KeyboardInterrupt):

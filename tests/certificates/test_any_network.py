@@ -49,6 +49,7 @@ def require_radii(network, x, certificate, points, inside):
         assert (predicted[near] == certificate.prediction[i]).all()
 
 
+@pytest.mark.integration
 @slow_to_compile
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_box_with_ends_of_their_own(norm):
@@ -72,6 +73,7 @@ def test_a_box_with_ends_of_their_own(norm):
     assert certificate.radius.max() <= furthest * (1 + 1e-6)
 
 
+@pytest.mark.integration
 @slow_to_compile
 def test_channels_after_a_normalisation_are_those_of_the_normalising_network():
     """A scalar std scales radii: the same function, certified before and after it."""
@@ -93,6 +95,7 @@ def test_channels_after_a_normalisation_are_those_of_the_normalising_network():
         np.testing.assert_allclose(found.radius * std, expected.radius, rtol=0.05, atol=1e-6)
 
 
+@pytest.mark.integration
 def test_a_range_that_float32_rounds_has_every_valid_input():
     """0.1 is rounded up in float32, beyond the float64 end."""
     network = two_inputs(keras.layers.Dense(3))
@@ -129,6 +132,7 @@ ENDINGS = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_probabilities_at_the_end(ending):
     network = two_inputs(*ENDINGS[ending]())

@@ -57,6 +57,7 @@ def test_accuracy_and_curve_compare_a_radius_with_the_exact_budget(radius, budge
         assert decided.certified(eps).tolist() == certificate.certified(eps).tolist()
 
 
+@pytest.mark.integration
 @given(
     true=arrays("float64", 6, elements=st.floats(0, 1.1)),
     fraction=arrays("float64", 6, elements=st.floats(0, 1)),
@@ -83,6 +84,7 @@ def around(radius):
     return [float(np.quantile(radius, 0.2)), str(round(middle, 3)), 1.5 * middle, 1e4]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "method"),
     [
@@ -112,6 +114,7 @@ def test_every_approach_decides_as_its_radius_does(digits, name, method):
     np.testing.assert_array_equal(one.certified(budgets[0]), whole.certified(budgets[0]))
 
 
+@pytest.mark.integration
 @settings(max_examples=12)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_hybrid_decides_as_its_radius_does(seed):
@@ -143,6 +146,7 @@ def test_intervals_pass_once_for_each_budget(digits, monkeypatch):
     assert min(passed) < 50
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_bounds_of_any_network_are_computed_at_the_budget(digits, norm):
     model = zoo.load("double-backprop-digits")
@@ -238,6 +242,7 @@ def test_what_was_decided_stays_with_the_certificate(digits, tmp_path):
     assert "median radius" not in shown
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["linf-dist-digits", "crt-digits"])
 def test_an_evaluation_without_radii_has_the_same_numbers(digits, name):
     model = zoo.load(name)

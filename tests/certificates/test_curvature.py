@@ -68,6 +68,7 @@ def hessian(smooth, x, own, other, step=1e-5):
     return (found + found.T) / 2
 
 
+@pytest.mark.integration
 @settings(max_examples=15)
 @given(
     seed=st.integers(0, 10_000),
@@ -211,6 +212,7 @@ def test_a_convolution_is_its_matrix():
         assert eigenvalues[-1] <= bounds.upper[0, 1] + 1e-3
 
 
+@pytest.mark.integration
 @settings(max_examples=10)
 @given(
     seed=st.integers(0, 10_000),
@@ -287,6 +289,7 @@ def test_a_quadratic_has_its_closed_form(bend):
         np.testing.assert_allclose(at_once, expected, rtol=1e-9)
 
 
+@pytest.mark.integration
 @given(seed=st.integers(0, 10_000))
 def test_what_is_proved_grows_with_the_iterations_and_stays_below_the_truth(seed):
     random = np.random.default_rng(seed)
@@ -313,6 +316,7 @@ def test_what_is_proved_grows_with_the_iterations_and_stays_below_the_truth(seed
         assert proved[-1][i] <= least + 1e-9
 
 
+@pytest.mark.integration
 @given(
     seed=st.integers(0, 10_000),
     activation=st.sampled_from(ACTIVATIONS),
@@ -399,6 +403,7 @@ def test_affine_layers_before_the_first_activation_are_one_matrix(parts):
     assert zoo.models.CurvatureNet(model).certify(x).radius.max() > 0
 
 
+@pytest.mark.integration
 def test_quantised_layers_are_refused():
     parts = [layers.Dense(4, "softplus"), layers.Dense(3)]
     model = keras.Sequential([keras.Input((5,)), *parts])

@@ -18,6 +18,7 @@ from zoo.certificates import exact_margins
 from zoo.certificates.pairs import METHODS
 
 
+@pytest.mark.integration
 @settings(max_examples=4 if BACKEND == "tensorflow" else 2)
 @given(seed=st.integers(0, 10_000), slopes=st.sampled_from([(0.0,), (0.0, 0.2, 1.5)]))
 def test_radii_are_those_of_enumeration(seed, slopes):
@@ -75,6 +76,7 @@ def logits_of(model, x):
     return keras.ops.convert_to_numpy(model(x, training=False))
 
 
+@pytest.mark.integration
 def test_nothing_inside_a_radius_is_flipped_and_something_just_outside_is(certified):
     """Attacked by steps along the gradient, and by corners of the ball."""
     model, x, found, _ = certified
@@ -105,6 +107,7 @@ def test_nothing_inside_a_radius_is_flipped_and_something_just_outside_is(certif
     assert outside > 0  # the attack is strong enough to find what is just outside
 
 
+@pytest.mark.integration
 def test_an_image_with_another_class_is_just_outside_of_each_radius(certified):
     """The solver's own points, as float32 computes their classes."""
     _, _, found, flips = certified
@@ -112,6 +115,7 @@ def test_an_image_with_another_class_is_just_outside_of_each_radius(certified):
     assert (flips <= 1.02 * found.radius).all()
 
 
+@pytest.mark.integration
 def test_a_solver_that_loses_the_least_value_is_not_believed(certified, monkeypatch):
     model, x, truth, _ = certified
     solve = scipy.optimize.milp
@@ -126,6 +130,7 @@ def test_a_solver_that_loses_the_least_value_is_not_believed(certified, monkeypa
     assert (found <= 1.02 * truth.radius).all()
 
 
+@pytest.mark.integration
 def test_float32_is_counted_where_the_numbers_cancel():
     """A rescaling whose result is mostly rounding, before two neurons that ask for its sign."""
     random, flips = np.random.default_rng(0), 0
@@ -146,6 +151,7 @@ def test_float32_is_counted_where_the_numbers_cancel():
     assert flips > 0
 
 
+@pytest.mark.integration
 def test_each_class_has_a_radius_of_its_own():
     random = np.random.default_rng(5)
     network = Network((2, 4, 3), random)
@@ -159,6 +165,7 @@ def test_each_class_has_a_radius_of_its_own():
             assert network.least(x[0], own, j, radius * 1.1 + 1e-4) < 0
 
 
+@pytest.mark.integration
 def test_a_sigmoid_at_the_end_is_left_off():
     network = Network((2, 5, 1), np.random.default_rng(1))
     model = network.model()
@@ -192,6 +199,7 @@ def test_what_it_is_not_for_is_named():
         zoo.certify(distances, np.zeros((1, 4, 4, 1)), norm="linf", method="exact")
 
 
+@pytest.mark.integration
 def test_models_of_the_zoo_have_it_where_it_is_possible():
     """It is never chosen by itself, since it may take hours."""
     small = zoo.models.DoubleBackpropNet(
@@ -214,6 +222,7 @@ def test_models_of_the_zoo_have_it_where_it_is_possible():
     assert ("linf", "exact") not in large.certificates
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("first", [keras.layers.ReLU, keras.layers.PReLU])
 def test_an_activation_of_the_input_itself(first):
     keras.utils.set_random_seed(0)

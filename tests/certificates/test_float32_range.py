@@ -25,6 +25,7 @@ def assert_not_certified(model, x, z, **options):
     assert not decided.certified(2.0 * distance).any()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("method", ["interval", "crown", "exact"])
 @pytest.mark.parametrize("last", [layers.ReLU, layers.Flatten])
 def test_logits_that_are_flushed(last, method):

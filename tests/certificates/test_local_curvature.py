@@ -51,6 +51,7 @@ def test_derivatives_are_those_of_the_value(activation):
     np.testing.assert_allclose(value(tensor), activation.exact(z), atol=1e-5)
 
 
+@pytest.mark.integration
 @settings(max_examples=8)
 @given(
     seed=st.integers(0, 10_000),
@@ -79,6 +80,7 @@ def test_no_hessian_in_the_ball_exceeds_its_bounds(seed, hidden, activation, bal
         assert eigenvalues[-1] <= high + 1e-4
 
 
+@pytest.mark.integration
 @settings(max_examples=5)
 @given(
     seed=st.integers(0, 10_000),
@@ -102,6 +104,7 @@ def test_two_pixels_against_brute_force(seed, hidden, activation):
         assert (distance[classes != predicted[i]] > more.radius[i].min()).all()
 
 
+@pytest.mark.integration
 def test_a_strongly_bent_network_gains():
     """Where the bound everywhere is of bends that no nearby image meets."""
     random = np.random.default_rng(3)

@@ -83,6 +83,7 @@ def most_adverse(model, x, classes, targets, radii, norm, steps=12):
     return points
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("name", "norm", "method"), PAIRS)
 def test_no_attack_on_one_class_gets_within_its_radius(name, norm, method):
     model, x = MODELS[name](), images()
@@ -105,6 +106,7 @@ def test_no_attack_on_one_class_gets_within_its_radius(name, norm, method):
     assert (logits[np.arange(len(rows)), targets] < logits.max(axis=1)).all()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_radii_of_a_linear_network_are_exact(norm):
     model = linear()
@@ -128,6 +130,7 @@ def test_radii_of_a_linear_network_are_exact(norm):
         assert (ratio > 0.97).all()
 
 
+@pytest.mark.integration
 def test_a_softmax_is_left_off():
     model = linear()
     with_softmax = keras.Sequential([keras.Input(SHAPE), *model.layers, keras.layers.Softmax()])

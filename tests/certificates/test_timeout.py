@@ -30,6 +30,7 @@ def images(count=4):
     return np.random.default_rng(1).uniform(size=(count, 3)).astype("float32")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("method", [*METHODS, EXACT])
 def test_radii_grow_with_the_time_up_to_those_without_a_limit(method, clock, monkeypatch):
     model, x = network(), images()
@@ -57,6 +58,7 @@ def test_radii_grow_with_the_time_up_to_those_without_a_limit(method, clock, mon
     assert len(set(counts)) > 2
 
 
+@pytest.mark.integration
 def test_an_image_whose_search_has_ended_is_finished(clock):
     """Images that are bounded together need different numbers of steps."""
     model, x = network(), images(8)
@@ -70,6 +72,7 @@ def test_an_image_whose_search_has_ended_is_finished(clock):
     assert left - {0, 8}
 
 
+@pytest.mark.integration
 def test_crown_comes_first_for_all_images_of_the_exact_method(clock):
     """Images that no program had time for have the radius of CROWN."""
     model, x = network(), images()
@@ -81,6 +84,7 @@ def test_crown_comes_first_for_all_images_of_the_exact_method(clock):
     np.testing.assert_array_equal(found.radius[-1], crown[-1])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("method", ["crown", "exact"])
 def test_budgets_and_classes_that_are_not_reached_are_not_certified(method, clock):
     model, x = network(), images()

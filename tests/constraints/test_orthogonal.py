@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ def singular_values(kernel):
     return np.linalg.svd(matrix, compute_uv=False)
 
 
+@pytest.mark.integration
 @given(
     seed=st.integers(0, 100_000),
     shape=st.sampled_from([(1, 1), (3, 8), (8, 3), (6, 6), (3, 3, 2, 5)]),

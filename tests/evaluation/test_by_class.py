@@ -129,6 +129,7 @@ def test_an_attack_that_reaches_an_excluded_class_is_a_bug():
         require_possible(certificate, np.array([0, 1, 0, 0, 0]), Epsilon("1/4"), "pgd", 10)
 
 
+@pytest.mark.integration
 def test_the_confusion_of_attacks_is_within_the_certified_one(digits_model, digits, monkeypatch):
     x, y = digits.images[:40], digits.labels[:40]
     report = zoo.evaluate(digits_model, x, y, eps=[0.2], attacks="pgd")

@@ -173,6 +173,7 @@ def test_what_is_no_keras_model_is_refused(digits):
             call(lambda x: x, digits.images[:2], digits.labels[:2], eps=0.1)
 
 
+@pytest.mark.integration
 def test_another_keras_model_is_measured(digits):
     layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
     model = keras.Sequential([*layers, keras.layers.Softmax()])

@@ -118,6 +118,7 @@ def test_what_a_checkpoint_may_not_use_is_not_saved(tmp_path):
     assert not (tmp_path / "odd").exists()
 
 
+@pytest.mark.integration
 def test_networks_of_the_users_own_are_loaded(tmp_path):
     inputs = keras.Input((4, 4, 1))
     z = keras.layers.Flatten()(inputs)

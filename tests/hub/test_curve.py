@@ -55,6 +55,7 @@ def test_it_is_never_above_what_was_measured_and_equals_it_where_it_was(found, e
     assert Curve.from_dict(json.loads(json.dumps(curve.to_dict()))) == curve
 
 
+@pytest.mark.integration
 def test_it_is_close_to_what_was_measured():
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, 5000)

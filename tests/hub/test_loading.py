@@ -54,6 +54,7 @@ def test_what_could_not_be_loaded_is_not_saved(small_model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.integration
 def test_the_optimizer_is_left_out(small_model, small_images, tmp_path):
     checkpoint.save(small_model, tmp_path / "before")
     small_model.compile()
@@ -95,6 +96,7 @@ def test_a_folder_does_not_shadow_a_catalog_name(small_model, tmp_path, monkeypa
     assert zoo.load("./linf-dist-digits").image_shape == (4, 4, 1)
 
 
+@pytest.mark.integration
 def test_new_head_keeps_the_features(folder, small_model, small_images):
     model = zoo.load(folder, num_classes=7)
     assert model.num_classes == 7
@@ -169,6 +171,7 @@ OWN_LOSSES = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", OWN_LOSSES)
 def test_a_model_compiled_with_its_own_loss_is_loaded_and_copied(name, digits, tmp_path):
     x, y = digits.images[:64], digits.labels[:64]
@@ -186,6 +189,7 @@ def test_a_model_compiled_with_its_own_loss_is_loaded_and_copied(name, digits, t
         again.certify(x[:2])
 
 
+@pytest.mark.integration
 def test_a_lipschitz_margin_takes_the_estimate_of_the_model_it_compiles(digits):
     x, y = digits.images[:64], digits.labels[:64]
     loss = zoo.losses.LipschitzMargin(None, 0.5)
@@ -219,6 +223,7 @@ def test_ordinary_models_are_not_saved_as_checkpoints(tmp_path):
     assert not (tmp_path / "folder").exists()
 
 
+@pytest.mark.integration
 @slow_to_compile
 def test_the_zoos_networks_have_their_channels_last_whatever_the_setting_is():
     shape, ten = (8, 8, 3), {"image_shape": (8, 8, 3), "num_classes": 10}

@@ -19,6 +19,7 @@ WITH_DATA = [
 TOLERANCE = 0.0005
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("record", RECORDS)
 def test_what_needs_no_data(record):
     """Files, golden logits, parameters and card; and certified ≤ attacked ≤ clean."""
@@ -52,6 +53,7 @@ def test_a_card_names_the_source_and_the_licence_of_the_images(name):
         assert part not in card(record)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("record", WITH_DATA)
 def test_clean_and_certified(record):
     test = datasets.load(record.dataset).take(record.metrics.n)

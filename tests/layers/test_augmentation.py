@@ -70,6 +70,7 @@ def test_a_network_with_keras_layers_is_certified_as_predict_computes_it(x, styl
     np.testing.assert_array_equal(found.prediction, network.predict(x, verbose=0).argmax(axis=1))
 
 
+@pytest.mark.integration
 def test_inside_the_layer_anything_is_the_identity_but_in_training(x):
     class Own(keras.layers.Layer):
         def call(self, inputs, training=True):
@@ -104,6 +105,7 @@ MODELS = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", MODELS)
 def test_augmentation_of_a_model_acts_in_training_alone(x, name, tmp_path):
     black = keras.layers.RandomBrightness((-1.0, -1.0), value_range=(0, 1))

@@ -12,6 +12,7 @@ from zoo.layers import LinfDistance, NearIdentity
 INF = float("inf")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("implementation", ["numba", "portable"])
 @pytest.mark.parametrize(
     ("config", "input_shape", "output_shape", "trainable"),

@@ -179,6 +179,7 @@ def wild(random, shape):
     return np.full(shape, 3.0) if random.random() < 0.2 else kernel
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("parametrization", TRAINED)
 def test_training_cannot_stretch_them(parametrization):
     x = np.random.default_rng(0).normal(size=(64, 6, 6, 2)).astype("float32")
@@ -220,6 +221,7 @@ def test_the_distance_between_two_effective_kernels_is_bounded(seed, parametriza
     assert difference <= layer._kernel_rounding() * norm
 
 
+@pytest.mark.integration
 def test_free_kernels_tell_how_much_they_stretch():
     x = np.random.default_rng(0).normal(size=(64, 6, 6, 2)).astype("float32")
     for divided in (True, False):
@@ -269,6 +271,7 @@ def test_orthogonal_patches_keep_every_length():
     np.testing.assert_allclose(singular_values, 1, atol=1e-4)
 
 
+@pytest.mark.integration
 def test_the_regularizer_brings_the_norm_down():
     layer = NonexpansiveDense(
         6,
@@ -341,6 +344,7 @@ def residual_block():
     )
 
 
+@pytest.mark.integration
 def test_residual(tmp_path):
     block = residual_block()
     x = np.random.default_rng(0).normal(size=(64, 6, 6, 2)).astype("float32")

@@ -29,6 +29,7 @@ def by_differences(function, x, step=1e-3):
     return np.stack(columns, axis=-1)
 
 
+@pytest.mark.integration
 @settings(max_examples=10)
 @given(st.integers(0, 1000), st.sampled_from(["logits", "probabilities"]))
 def test_the_full_norm_against_finite_differences(seed, outputs):

@@ -48,6 +48,7 @@ def test_it_is_the_certificate_of_the_logits(name, images):
     assert f"certified_{eps}" in on_batch
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", LOGITS_SUFFICE)
 def test_required_gaps_agree_with_radii(name, images):
     """On both sides of every radius: 1e-4 nearer the metric certifies, at the radius never."""
@@ -73,6 +74,7 @@ def test_budgets_beyond_the_box_and_broken_weights_certify_nothing(images):
     assert float(metric.result()) == 0
 
 
+@pytest.mark.integration
 def test_it_follows_the_weights_while_training(images):
     """After each epoch it is the certified accuracy of the weights that the epoch ended with."""
     model = make("lmt")
@@ -152,6 +154,7 @@ def test_one_metric_for_one_number_of_classes():
         zoo.metrics.CertifiedAccuracy("much")
 
 
+@pytest.mark.integration
 def test_callbacks_of_keras_read_it_and_a_loaded_model_has_it(images, tmp_path):
     model = make("linf")
     y = predicted(model, images)

@@ -31,6 +31,7 @@ MODELS = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", MODELS)
 def test_of_black_images_no_first_kernel_learns(name, small_images):
     """Only changes of the attacks' own size are left."""

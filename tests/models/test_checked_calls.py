@@ -81,6 +81,7 @@ def test_floats_outside_0_1_are_refused_everywhere(models, x, message):
             call(x)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", MAKERS)
 def test_bytes_are_the_same_images_at_every_door(models, name):
     model = models[name]
@@ -224,6 +225,7 @@ def test_labels_without_a_class_are_refused(models, name):
                 call(np.zeros((8, 4)), count)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("loss", [None, "zoo"])
 def test_one_hot_labels_are_labels_for_every_loss_of_the_zoo(loss):
     model = MAKERS["linf"]()
@@ -237,6 +239,7 @@ def test_one_hot_labels_are_labels_for_every_loss_of_the_zoo(loss):
         np.testing.assert_allclose(one, found[0], rtol=1e-5)
 
 
+@pytest.mark.integration
 def test_labels_of_shape_batch_by_one_are_labels():
     model, x, found = MAKERS["lmt"](), np.full((8, *IMAGE), 0.5, "float32"), []
     for labels in (LABELS, LABELS[:, None]):

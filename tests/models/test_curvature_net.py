@@ -32,6 +32,7 @@ def trained(epsilon, penalty_weight, network="mlp", epochs=12):
     return model
 
 
+@pytest.mark.integration
 def test_training_enlarges_radii(digits):
     plain, robust = (trained(epsilon, 0.0) for epsilon in (None, 0.5))
     x, y = digits.images[:100], digits.labels[:100]
@@ -40,12 +41,14 @@ def test_training_enlarges_radii(digits):
     assert certificates[1].accuracy(y, 0.3) > 0.6
 
 
+@pytest.mark.integration
 def test_the_penalty_lowers_the_curvature(digits):
     without, flat = (trained(None, weight) for weight in (0.0, 0.1))
     assert flat.curvature().upper.mean() < 0.6 * without.curvature().upper.mean()
     assert (np.argmax(flat.logits(digits.images), axis=1) == digits.labels).mean() > 0.85
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["mlp", "convnet"])
 def test_attacks_and_perturbations_do_not_break_it(digits, name):
     model = trained(0.5, 0.01, name)
@@ -59,6 +62,7 @@ def test_attacks_and_perturbations_do_not_break_it(digits, name):
         assert_unbroken(model, certificate, x, x_adv)
 
 
+@pytest.mark.integration
 def test_estimates_approach_the_published_bounds_from_below():
     for hidden in ([24], [16, 12]):
         model = CurvatureNet({**SMALL, "hidden": hidden})
@@ -115,6 +119,7 @@ def test_certifying_says_how_loose_it_is_and_warns_of_nothing(digits):
     assert (certificate.nearest[proved] < 2 * certificate.radius[proved]).all()
 
 
+@pytest.mark.integration
 def test_worst_points_lie_in_the_ball_and_exact_ones_are_the_worst(digits):
     model = trained(0.5, 0.1)
     x, y = digits.images[:40], digits.labels[:40]
@@ -141,6 +146,7 @@ def test_worst_points_lie_in_the_ball_and_exact_ones_are_the_worst(digits):
         assert (lead(x + change)[exact] >= reached[exact] - 0.01).all()
 
 
+@pytest.mark.integration
 def test_the_attack_problem_is_an_attack(digits):
     model = trained(0.5, 0.01)
     x, y = digits.images[:50], digits.labels[:50]
@@ -155,6 +161,7 @@ def test_the_attack_problem_is_an_attack(digits):
         zoo.load("l2nnn-digits").attack(x, y, "second_order", eps=0.1)
 
 
+@pytest.mark.integration
 def test_save_and_load(tmp_path):
     model = CurvatureNet({**SMALL, "activation": "tanh"}, "1/3", penalty_weight=0.5)
     zoo.save(model, tmp_path / "net")
@@ -170,6 +177,7 @@ def test_save_and_load(tmp_path):
     assert zoo.load(tmp_path / "plain").get_config()["epsilon"] is None
 
 
+@pytest.mark.integration
 def test_an_assigned_budget_begins_the_search_for_worst_points():
     model = CurvatureNet(SMALL, None, penalty_weight=0.0)
     model.compile(keras.optimizers.SGD(0.0))
@@ -264,6 +272,7 @@ def test_a_convolution_with_channels_first_is_the_same_network():
     assert (radii[0] > 0).all()
 
 
+@pytest.mark.integration
 def test_more_steps_of_the_search_do_not_enlarge_the_training_step(monkeypatch):
     """With a copy of the network for each step, large images take XLA minutes to compile."""
     calls = []

@@ -36,6 +36,7 @@ def digits_train():
     return zoo.data.load("digits", "train")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("epsilon", "outputs"), [(None, "logits"), (0.1, "probabilities")])
 def test_the_penalty_flattens(digits, digits_train, epsilon, outputs):
     def slope(model):
@@ -50,11 +51,13 @@ def test_the_penalty_flattens(digits, digits_train, epsilon, outputs):
     assert (np.argmax(flat.logits(x), axis=1) == y).mean() > 0.75
 
 
+@pytest.mark.integration
 def test_the_published_weight_on_the_sum_leaves_a_constant(digits, digits_train):
     flat = trained(10.0, digits_train)
     assert (np.argmax(flat.logits(digits.images), axis=1) == digits.labels).mean() < 0.3
 
 
+@pytest.mark.integration
 def test_adversarial_images_make_it_withstand_them(digits, digits_train):
     def left(model):
         x_adv = model.attack(digits.images, digits.labels, "fgsm", eps=0.15, norm="linf")
@@ -64,6 +67,7 @@ def test_adversarial_images_make_it_withstand_them(digits, digits_train):
     assert left(robust) > left(plain) + 0.1
 
 
+@pytest.mark.integration
 def test_every_kth_image_estimates_the_same_penalty(digits_train):
     x, y = digits_train.images[:64], digits_train.labels[:64]
     losses = {}
@@ -80,6 +84,7 @@ def test_every_kth_image_estimates_the_same_penalty(digits_train):
     assert losses[1] == pytest.approx(losses[4], rel=0.2)
 
 
+@pytest.mark.integration
 def test_attacks_do_not_break_its_certificates(digits, digits_train):
     model = trained(0.01, digits_train, epsilon=0.1)
     for norm in ("linf", "l2") if BACKEND == "tensorflow" else ("linf",):
@@ -92,6 +97,7 @@ def test_attacks_do_not_break_its_certificates(digits, digits_train):
     ]
 
 
+@pytest.mark.integration
 def test_save_and_load(tmp_path):
     model = DoubleBackpropNet(SMALL, 0.5, outputs="probabilities", epsilon="1/8", penalty_every=2)
     zoo.save(model, tmp_path / "net")
@@ -109,6 +115,7 @@ def test_save_and_load(tmp_path):
     )
 
 
+@pytest.mark.integration
 def test_layers_changed_afterwards_are_certified_as_they_are():
     model = DoubleBackpropNet(SMALL)
     x = np.random.default_rng(0).uniform(size=(2, 8, 8, 1))
@@ -120,6 +127,7 @@ def test_layers_changed_afterwards_are_certified_as_they_are():
         model.certify(x)
 
 
+@pytest.mark.integration
 @slow_to_compile
 def test_your_own_network_with_large_layers_is_certified_in_a_practical_way(monkeypatch):
     monkeypatch.setattr(network_bounds, "_LARGE", 1000)
@@ -141,6 +149,7 @@ def test_your_own_network_with_large_layers_is_certified_in_a_practical_way(monk
     assert tighter.radius >= 0.99 * certificate.radius - 1e-6
 
 
+@pytest.mark.integration
 def test_an_assigned_budget_is_checked_and_trained_for():
     model = DoubleBackpropNet(SMALL, 0.0, epsilon=0)
     assert model.epsilon is None

@@ -48,6 +48,7 @@ SIZES = [(28, 28, 1), (32, 32, 3), (8, 8, 1)]
 QUICK = [("convnet", (32, 32, 3)), ("resnet20", (28, 28, 1)), ("dense", (32, 32, 3))]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("network", "image_shape"),
     [
@@ -66,6 +67,7 @@ def test_config_round_trip(tmp_path, network, image_shape):
     assert zoo.load(tmp_path / "net", num_classes=7).logits(x).shape == (3, 7)
 
 
+@pytest.mark.integration
 def test_published_sizes():
     """Filters and units of the published ConvNet, doubled where both signs are kept."""
     model = L2NonexpansiveNet((28, 28, 1), 10)
@@ -112,6 +114,7 @@ def test_pixels_on_both_sides_of_a_windows_edge_come_together():
     assert len(rows) == 4
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("parametrization", "learning_rate"), [("almost_orthogonal", 0.01), ("free", 0.01)]
 )
@@ -136,6 +139,7 @@ def test_plain_compile_and_fit_train(parametrization, learning_rate):
         assert all(bound <= 1 + 1e-4 for bound in model.lipschitz().values())
 
 
+@pytest.mark.integration
 def test_the_scale_of_all_classes_can_be_kept(digits):
     model = L2NonexpansiveNet((8, 8, 1), 10, width=0.1, scale=2.0, train_scale=False)
     model = type(model).from_config(model.get_config())
@@ -161,6 +165,7 @@ def test_a_regularised_resnet_leaves_chance():
     assert history["accuracy"][-1] > 0.2
 
 
+@pytest.mark.integration
 @settings(max_examples=12)
 @given(
     seed=st.integers(0, 100_000),
@@ -176,6 +181,7 @@ def test_random_networks_hold_against_perturbations(seed, network, parametrizati
         assert_unbroken(model, certificate, x, x_adv)
 
 
+@pytest.mark.integration
 def test_attacks_do_not_break_a_trained_network(digits):
     model = trained_on_digits()
     x, labels = digits.images[:100], digits.labels[:100]
@@ -206,6 +212,7 @@ def trained_on_digits():
     return model
 
 
+@pytest.mark.integration
 def test_every_bound_of_the_network_holds_end_to_end():
     """No pair of images is moved apart by more than the product of the bounds."""
     random = np.random.default_rng(0)
@@ -218,6 +225,7 @@ def test_every_bound_of_the_network_holds_end_to_end():
         assert (moved <= bound * distance * (1 + 1e-4)).all()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("network", NETWORKS)
 def test_rounding_is_covered(network):
     """float32's logits, against the same network in float64."""
@@ -250,6 +258,7 @@ def in_float64(model):
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
 def test_condensed_is_the_same_network(network, parametrization):
@@ -318,6 +327,7 @@ def test_bad_arguments_are_named(change, message):
         L2NonexpansiveNet((8, 8, 1), 3, **{**SETTINGS, **change})
 
 
+@pytest.mark.integration
 def test_the_radius_maximising_loss_enlarges_the_certified_radii(digits):
     """Its constants are those of the certificate, so radii grow where it alone trains."""
     options = {"network": "dense", "width": 0.03, "parametrization": "almost_orthogonal"}

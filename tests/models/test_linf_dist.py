@@ -20,6 +20,7 @@ def test_depth_counts_all_layers():
     assert kernels == [(16, 784), (16, 16), (16, 16), (16, 16), (10, 16)]
 
 
+@pytest.mark.integration
 def test_plain_compile_and_fit_train(digits):
     train = zoo.data.load("digits", "train")
     model = LinfDistNet((8, 8, 1), 10, width=64, depth=2, mean=0.3, std=0.37, epsilon=0.2)
@@ -54,6 +55,7 @@ def test_user_loss_replaces_the_default(small_model, small_images):
     small_model.fit(small_images, np.zeros(20, int), verbose=0)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("loss", [None, "sparse_categorical_crossentropy"])
 def test_a_whole_keras_file_goes_on_training(small_model, small_images, tmp_path, loss):
     small_model.compile("adam", loss=loss)
@@ -68,6 +70,7 @@ def test_a_whole_keras_file_goes_on_training(small_model, small_images, tmp_path
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.mark.integration
 def test_predict_and_evaluate(small_model, small_images):
     small_model.compile()
     logits = small_model.predict(small_images, verbose=0)

@@ -52,6 +52,7 @@ def test_config_round_trip(hybrid, tmp_path):
     assert zoo.load(tmp_path / "net", num_classes=7).logits(x).shape == (5, 7)
 
 
+@pytest.mark.integration
 def test_plain_compile_and_fit_train(digits):
     train = zoo.data.load("digits", "train")
     model = LinfDistMLP(
@@ -74,6 +75,7 @@ def test_plain_compile_and_fit_train(digits):
     assert 0 < logs["loss"] < 20
 
 
+@pytest.mark.integration
 def test_the_loss_is_the_worst_within_the_budget():
     """At p = inf: no image in the ball has a larger cross-entropy than the loss says."""
     random = np.random.default_rng(1)
@@ -113,6 +115,7 @@ def test_margins_are_those_of_the_logits_at_a_point():
     np.testing.assert_allclose(margins, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.integration
 @given(seed=st.integers(0, 100_000), depth=st.integers(1, 3))
 def test_small_networks_against_brute_force(seed, depth):
     random = np.random.default_rng(seed)
@@ -120,6 +123,7 @@ def test_small_networks_against_brute_force(seed, depth):
     assert_no_point_flips(random_hybrid(random, depth=depth), random)
 
 
+@pytest.mark.integration
 def test_radii_of_random_networks_are_not_all_zero_and_hold_against_corners():
     random, tested, radii = np.random.default_rng(0), 0, []
     for seed in range(20):
@@ -133,6 +137,7 @@ def test_radii_of_random_networks_are_not_all_zero_and_hold_against_corners():
     assert tested > 1000
 
 
+@pytest.mark.integration
 @given(st.integers(0, 10_000))
 def test_interval_is_never_worse_than_lipschitz(seed):
     model = random_hybrid(np.random.default_rng(seed))

@@ -62,6 +62,7 @@ def random_network(random, name):
     return model
 
 
+@pytest.mark.integration
 @settings(max_examples=25)
 @given(seed=st.integers(0, 100_000), name=st.sampled_from(sorted(NETS)))
 def test_random_networks_hold_against_perturbations(seed, name):
@@ -104,6 +105,7 @@ def test_radii_are_the_margin_over_the_bound_but_for_rounding():
     np.testing.assert_allclose(certificate.radius, expected, atol=1e-3)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", NETS)
 def test_estimate_is_below_the_bound_and_close_after_some_steps(name):
     model = LipschitzMarginNet(NETS[name]())
@@ -113,6 +115,7 @@ def test_estimate_is_below_the_bound_and_close_after_some_steps(name):
     assert 0.5 * upper <= float(estimate.value) <= upper * (1 + 1e-5)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", NETS)
 def test_save_and_load(tmp_path, name):
     model = LipschitzMarginNet(NETS[name](), "1/3", "lmt", margin="pairwise")
@@ -150,6 +153,7 @@ def test_a_new_head_keeps_the_features():
         LipschitzMarginNet(headless_network()).with_new_head(5)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("variant", ["lmt", "lc-lmt", "calibrated"])
 @pytest.mark.parametrize("margin", ["global", "pairwise"])
 def test_plain_compile_and_fit_train_for_a_margin(variant, margin):
@@ -166,6 +170,7 @@ def test_plain_compile_and_fit_train_for_a_margin(variant, margin):
         assert float(model.estimate().value) > 0.7 * upper
 
 
+@pytest.mark.integration
 def test_evaluation_leaves_the_model_as_it_is():
     """Power iteration goes on in training only, so validation does not change the training."""
     model = LipschitzMarginNet(dense_network(), 0.3)
@@ -183,6 +188,7 @@ def test_evaluation_leaves_the_model_as_it_is():
     assert any(changed)
 
 
+@pytest.mark.integration
 def test_attacks_do_not_break_a_trained_network(digits):
     network = {"name": "convnet", "image_shape": (8, 8, 1), "num_classes": 10, "filters": [8]}
     model = LipschitzMarginNet({**network, "hidden": [32]}, 0.3)

@@ -89,6 +89,7 @@ def sums_nothing(model):
     return hasattr(model, "distance_layers")
 
 
+@pytest.mark.integration
 @thorough_or_not
 @each(RECORDS)
 def test_random_perturbations(record, thorough):
@@ -105,6 +106,7 @@ def test_random_perturbations(record, thorough):
         assert (certificate.radius > 0).any()
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="most attacks are for TensorFlow")
 @thorough_or_not
 @each(RECORDS)
@@ -160,6 +162,7 @@ def test_attacks_at_the_radius(record, thorough):
 
 
 # Of the code more than of the weights.
+@pytest.mark.integration
 @each(RECORDS, group=lambda record: record.approach)
 def test_radii_do_not_depend_on_the_batch_size(record):
     model, x = shipped(record.name), images_of(record, 7)
@@ -234,6 +237,7 @@ def assert_no_point_flips(model, random):
     return tested
 
 
+@pytest.mark.integration
 @settings(max_examples=EXAMPLES)
 @given(
     seed=st.integers(0, 100_000),
@@ -245,6 +249,7 @@ def test_small_networks_against_brute_force(seed, depth, width):
     assert assert_no_point_flips(random_network(random, depth, width), random) > 0
 
 
+@pytest.mark.integration
 @settings(max_examples=EXAMPLES)
 @given(seed=st.integers(0, 100_000), depth=st.integers(1, 3))
 def test_the_radius_ends_before_the_nearest_flip(seed, depth):
@@ -310,6 +315,7 @@ def test_half_precision_is_refused(small_images):
         model.certify(small_images)
 
 
+@pytest.mark.integration
 def test_large_radii_do_not_depend_on_the_batch_either():
     """Starts of the bisection anywhere in [0, 1] and beyond, in one batch."""
     random = np.random.default_rng(0)

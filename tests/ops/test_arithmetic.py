@@ -136,6 +136,7 @@ print(json.dumps([error, refused]))
 """
 
 
+@pytest.mark.integration
 def test_onednns_math_mode_is_found_out_where_it_matters():
     done = subprocess.run(
         [sys.executable, "-c", CHECK],

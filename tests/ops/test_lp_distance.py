@@ -52,6 +52,7 @@ def test_agrees_with_float64(form, p, shape):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("p", [8.0, 12.0, 24.0, 32.0, 192.0, 1024.0])
 def test_fast_exponents_agree_with_float64(p):
     """More than 32 chunks of inputs, so that their record takes two words, and odd sizes."""

@@ -121,6 +121,7 @@ def test_gradient_is_the_slope(strides, padding, groups):
             assert (gradient * direction).sum() == pytest.approx(slope, rel=1e-3, abs=1e-3)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("p", [64.0, INF])
 @pytest.mark.parametrize("tile", [1, 14_000])  # bytes: a row of an image, two images
 def test_tiles_and_forms_agree(p, tile, monkeypatch):
@@ -171,6 +172,7 @@ def test_an_empty_batch(form):
     np.testing.assert_array_equal(dw, np.zeros(w.shape))
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX knows the batch size")
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("p", [8.0, INF])

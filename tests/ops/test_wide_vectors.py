@@ -2,6 +2,7 @@
 
 import numba
 import numpy as np
+import pytest
 
 from zoo.ops import lp_distance_numba as kernels
 
@@ -16,11 +17,13 @@ def compiled(function):
     return "".join(kernel.inspect_llvm().values())
 
 
+@pytest.mark.integration
 def test_the_loops_of_a_kernel_prefer_the_widest_registers():
     """Without the attribute LLVM uses half of each register on many processors with AVX-512."""
     assert ATTRIBUTE in compiled(kernels._forward_max.__wrapped__)
 
 
+@pytest.mark.integration
 def test_other_functions_of_the_process_are_compiled_as_before():
     def other(x, w):
         out = np.empty(len(x), np.float32)

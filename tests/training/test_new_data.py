@@ -62,6 +62,7 @@ def test_a_recipe_runs_to_a_checkpoint(name, tmp_path, capsys):
     assert certificate.per_class.shape == (8, dataset.num_classes)
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(BACKEND == "jax", reason="nothing of it depends on the backend")
 def test_tiny_imagenet_runs_to_a_checkpoint_from_a_file(tmp_path, capsys):
     """Made images of its shape, one of each of its 200 classes; the recipe but for the width."""

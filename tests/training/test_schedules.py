@@ -98,6 +98,7 @@ class Now:
         return self.seconds
 
 
+@pytest.mark.integration
 def test_schedules_reach_the_compiled_step(small_images):
     """Assigned between two batches, on either backend."""
     model = zoo.models.LinfDistNet((4, 4, 1), 3, width=4, depth=2, cross_entropy_weight=0.5)
@@ -142,6 +143,7 @@ def test_the_learning_rate_reaches_the_compiled_step(small_images, rate):
     assert any((a != b).any() for a, b in zip(before, after, strict=True)) == bool(rate)
 
 
+@pytest.mark.integration
 def test_p_changes_within_an_epoch():
     model = zoo.models.LinfDistNet((4, 4, 1), 3, width=4, depth=1)
     losses = []

@@ -190,6 +190,7 @@ def test_the_posters_rows_are_the_recipes_that_their_names_say():
         assert model["parametrization"] == "free"
 
 
+@pytest.mark.integration
 def test_recipes_of_runs_build():
     """One run for each recipe and set of overridden entries."""
 

@@ -66,6 +66,7 @@ def data_sets(images, labels):
     yield lambda: one_by_one.batch(7)
 
 
+@pytest.mark.integration
 def test_arrays_of_every_library_are_images(small_model, small_images):
     expected = small_model.certify(small_images)
     for x in forms(small_images):
@@ -77,6 +78,7 @@ def test_arrays_of_every_library_are_images(small_model, small_images):
         np.testing.assert_array_equal(predicted.argmax(axis=1), expected.prediction)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("one_hot", [False, True])
 def test_data_sets_are_images_with_labels(small_model, small_images, one_hot):
     labels = np.eye(3, dtype="float32")[LABELS] if one_hot else LABELS
@@ -104,6 +106,7 @@ def test_a_data_set_that_shuffles_is_read_once(small_model, small_images):
     np.testing.assert_array_equal(certificate.labels, certificate.prediction)
 
 
+@pytest.mark.integration
 def test_images_without_labels(small_model, small_images):
     data = small_images[:8], small_images[8:]
     certificate = small_model.certify(iter(data))
@@ -128,6 +131,7 @@ def test_images_without_labels(small_model, small_images):
     assert len(small_model.certify(image for image in small_images)) == 20
 
 
+@pytest.mark.integration
 def test_images_of_pil(digits_model):
     grey = np.random.default_rng(0).integers(0, 256, (3, 8, 8), dtype=np.uint8)
     expected = digits_model.certify(grey[..., None])

@@ -42,6 +42,7 @@ def test_every_certified_number_has_its_row():
     assert sorted(tuple(row[key] for key in keys) for row in rows(EVERYTHING)) == expected
 
 
+@pytest.mark.integration
 def test_rows_are_what_the_manifest_says():
     for row in rows(EVERYTHING):
         record = zoo.info(row["model"])
@@ -161,12 +162,14 @@ def test_every_row_leads_to_pages_that_exist():
     assert {row["docs"] for row in rows([changed(approach="mine")])} == {DOCUMENTATION}
 
 
+@pytest.mark.integration
 def test_the_intervals_of_a_row():
     for row in rows(EVERYTHING):
         for key, n in (("certified", row["n"]), ("clean", zoo.info(row["model"]).metrics.n)):
             assert (row[f"{key}_low"], row[f"{key}_high"]) == wilson(row[key], n)
 
 
+@pytest.mark.integration
 def test_the_best_row_of_each_budget():
     found = best_rows(rows(EVERYTHING))
     assert len(found) == len({(r["model"], r["norm"], r["budget"]) for r in rows(EVERYTHING)})
