@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.ops.blocked_conv import blocked_conv, channel_blocks
-from zoo.ops.float32 import sum_rounding
+from zoo.ops.float32 import UNIT_ROUNDOFF, sum_rounding
 from zoo.ops.precision import double_precision
 
 
@@ -18,6 +18,21 @@ def test_no_block_is_empty_and_a_product_is_rounded_at_most_as_often_as_in_one_s
     blocks, roundings = channel_blocks(window, channels)
     assert 1 <= blocks <= channels
     assert roundings <= window * channels
+
+
+def test_graph_optimizers_add_the_blocks_in_pairs():
+    """Added one by one to the first block, each of the others would be lost in rounding."""
+    channels = 4096
+    blocks, _ = channel_blocks(1, channels)
+    x = np.zeros((1, 1, 1, channels), "float32")
+    x[..., [channels * block // blocks for block in range(blocks)]] = 0.5626 * 2.0**-23
+    x[..., 0] = 1.0
+    images = keras.Input(x.shape[1:])
+    layer = Convolution(np.ones((1, 1, channels, 1), "float32"), "valid")
+    model = keras.Model(images, layer(images))
+    model.compile(jit_compile=False)
+    found = model.predict(x, verbose=0)
+    assert abs(found.item() - x.sum(dtype="float64")) < 3.0 * UNIT_ROUNDOFF
 
 
 class Convolution(keras.layers.Layer):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from keras import ops
 
+from zoo.ops.pairwise_sum import pairwise_sum
 from zoo.typing import Padding, Tensor
 
 # Largest number of products that are summed in one block. A smaller number gives smaller error
@@ -50,14 +51,10 @@ def blocked_conv(
     blocks, _ = channel_blocks(height * width, channels)
     cuts = [channels * index // blocks for index in range(blocks + 1)]
 
-    # The recursion is depth first, so that few partial sums exist at a time.
-    def total(first: int, last: int) -> Tensor:
-        if last - first > 1:
-            middle = (first + last) // 2
-            return total(first, middle) + total(middle, last)
-        part = slice(cuts[first], cuts[last])
+    def of_block(block: int) -> Tensor:
+        part = slice(cuts[block], cuts[block + 1])
         return ops.conv(
             inputs[..., part], kernel[:, :, part], strides, padding, data_format="channels_last"
         )
 
-    return total(0, blocks)
+    return pairwise_sum(of_block, blocks)

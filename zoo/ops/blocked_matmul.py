@@ -4,6 +4,7 @@ import math
 
 from keras import ops
 
+from zoo.ops.pairwise_sum import pairwise_sum
 from zoo.typing import Tensor
 
 # Largest number of products that are summed in one block.
@@ -48,15 +49,7 @@ def blocked_matmul(inputs: Tensor, kernel: Tensor) -> Tensor:
         return ops.matmul(inputs, kernel)
     cuts = [size * index // blocks for index in range(1, blocks)]
     inputs, kernel = ops.split(inputs, cuts, axis=-1), ops.split(kernel, cuts, axis=0)
-
-    # The recursion is depth first, so that few partial sums exist at a time and stay in the cache.
-    def total(first: int, last: int) -> Tensor:
-        if last - first == 1:
-            return ops.matmul(inputs[first], kernel[first])
-        middle = (first + last) // 2
-        return total(first, middle) + total(middle, last)
-
-    return total(0, blocks)
+    return pairwise_sum(lambda block: ops.matmul(inputs[block], kernel[block]), blocks)
 
 
 def blocked_inputs(inputs: Tensor) -> Tensor:
