@@ -10,8 +10,11 @@ import pytest
 from keras import layers, ops
 
 import zoo
+from tests.backend import BACKEND
 from tests.models.perturbations import perturbations, sizes
 from zoo.bounds.rules import rule as rule_module
+from zoo.bounds.rules.merge import WeightedSumRule
+from zoo.ops.precision import double_precision
 
 IMAGE = (4, 4, 2)
 NORMS = ("linf", "l2")
@@ -198,6 +201,58 @@ def test_layers_of_the_zoo_in_an_ordinary_model(name, norm, small_images):
             layer.mean.assign(np.linspace(-1, 1, 8))
     interval, crown = (assert_holds(model, x, norm, m).radius for m in ("interval", "crown"))
     assert np.median(crown) > np.median(interval)
+
+
+def test_a_sum_of_sums_counts_all_of_their_terms():
+    """TensorFlow adds them in an order of its own, in which the first one is rounded each time."""
+    image = keras.Input((2,))
+    branches = [layers.Dense(2)(image) for _ in range(6)]
+    total = branches[0]
+    for branch in branches[1:-1]:
+        total = layers.Add()([branch, layers.Dropout(0.5)(total)])
+    alone = layers.ReLU()(total + branches[-1])
+    model = keras.Model(image, layers.Dense(2)(layers.Add()([alone, image])))
+    rules = zoo.bounds.rules_of(model)
+    for rule in rules:
+        rule.prepare()
+    *inner, last = (rule for rule in rules if isinstance(rule, WeightedSumRule))
+    assert last.all_roundings < 10
+    assert len(inner) == 5
+    assert all(rule.all_roundings >= 10 for rule in inner)
+
+
+def test_doubling_again_and_again_does_not_count_too_much():
+    image = keras.Input((2,))
+    z = image
+    for _ in range(30):
+        z = z + z * 0.5
+    rules = zoo.bounds.rules_of(keras.Model(image, layers.Dense(2)(z)))
+    assert max(r.merged_roundings for r in rules if isinstance(r, WeightedSumRule)) < 300
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow's XLA computes it like this")
+def test_a_sum_that_xla_computes_with_a_product():
+    """It starts the sum of 512 small products with the other term, which it rounds each time."""
+    image = keras.Input((512,))
+    first, second = (layers.Dense(4, use_bias=False) for _ in range(2))
+    model = keras.Model(image, layers.Add()([first(image), second(image)]))
+    kernel = np.zeros((512, 4))
+    kernel[0] = 1.0
+    first.set_weights([kernel])
+    second.set_weights([0.99 * 2.0**-24 * (1.0 - kernel)])
+    model.compile(jit_compile=True)
+    x = np.ones((1, 512), "float32")
+    exact = 1.0 + 511 * 0.99 * 2.0**-24
+    error = np.abs(model.predict(x, verbose=0) - exact).max()
+    boxes = [(keras.ops.convert_to_tensor(x, "float64"),) * 2]
+    with double_precision():
+        for rule in zoo.bounds.rules_of(model):
+            rule.prepare()
+            boxes.append(rule.interval([boxes[place] for place in rule.inputs]))
+        lower, upper = map(keras.ops.convert_to_numpy, boxes[-1])
+    assert error > 100 * 2.0**-24
+    assert (lower <= exact - error).all()
+    assert (upper >= exact + error).all()
 
 
 def merged(merge):

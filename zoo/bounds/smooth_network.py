@@ -36,6 +36,8 @@ class AffineMap:
         stretch: the product over the layers of ``max(1, s)``, where s is the largest sum of the
             absolute factors of one of the layer's outputs.
         peak: the largest sum of sizes of offsets at any of the layers.
+        within: the largest sum of the absolute factors of an output of any layer but the last one,
+            with respect to the inputs of the first one; 0 if there is one layer.
     """
 
     kernel: Array
@@ -46,6 +48,7 @@ class AffineMap:
     terms: float
     stretch: float
     peak: float
+    within: float = 0.0
 
 
 class SmoothNetwork:
@@ -235,8 +238,10 @@ def _matrix(group: Sequence[AffineRule]) -> AffineMap:
     impulses = ops.convert_to_tensor(np.eye(inputs).reshape(-1, *shape), "float64")
     zero = ops.zeros((1, *shape), "float64")
     kernel, bias, sizes, bias_sizes = impulses, zero, impulses, zero
-    roundings, terms, stretch, peak = 0, 0, 1.0, 0.0
+    roundings, terms, stretch, peak, within = 0, 0, 1.0, 0.0, 0.0
     for rule in group:
+        if rule is not group[0]:
+            within = max(within, float(ops.max(ops.sum(sizes, axis=0))))
         rule.prepare()
         kernel, bias = rule.linear(kernel), rule.linear(bias) + rule.offset
         sizes, bias_sizes = rule.absolute(sizes), rule.absolute(bias_sizes) + abs(rule.offset)
@@ -250,7 +255,7 @@ def _matrix(group: Sequence[AffineRule]) -> AffineMap:
         np.broadcast_to(ops.convert_to_numpy(part).reshape(-1), kernel.shape[1:])
         for part in (bias, bias_sizes)
     )
-    return AffineMap(kernel, bias, sizes, bias_sizes, roundings, terms, stretch, peak)
+    return AffineMap(kernel, bias, sizes, bias_sizes, roundings, terms, stretch, peak, within)
 
 
 def _matrix_of_dense(rule: DenseRule) -> AffineMap:

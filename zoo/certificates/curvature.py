@@ -383,7 +383,8 @@ def _rounding_errors(
         # The layers after one that flushes a number to zero may enlarge the error.
         flushed = 1.0 + _length(a) + moved + error + sizes.max() + part.peak
         flushed = part.terms * SMALLEST_NORMAL * part.stretch**2 * flushed
-        return count * sums, sum_rounding(count) * sums + flushed
+        between = part.within * (_length(a) + moved + error) + part.peak
+        return count * np.maximum(sums, between), sum_rounding(count) * sums + flushed
 
     parts = zip(network.maps[:-1], network.kinds, network.norms(), strict=True)
     for part, kind, norm in parts:

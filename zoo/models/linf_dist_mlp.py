@@ -238,6 +238,10 @@ class _Head:
             )
             for layer in model.head_layers
         )
+        # Float32 cannot hold larger entries, and flushes smaller factors to zero.
+        held = [1e-30 < abs(layer.factor) < 1e30 for layer in model.head_layers]
+        held += [bool((np.abs(kernel) < LARGEST).all()) for kernel in (self.w1, self.w2)]
+        self.held = all(held)
         # A float32 sum of n products, in any order. The 4 extra roundings cover the bias, the
         # products and their factors.
         self.rounding1, self.rounding2 = (sum_rounding(len(w) + 4) for w in (self.w1, self.w2))
@@ -284,7 +288,7 @@ class _Head:
         lower, upper = np.tanh(centre - reach), np.tanh(centre + reach)
         centre, reach = (lower + upper) / 2.0, (upper - lower) / 2.0 + TANH_ERROR
         # A sum that may overflow in float32 has no bounded error, so it certifies nothing.
-        held = (size < LARGEST).all(axis=1) & (self.logit_size < LARGEST).all()
+        held = (size < LARGEST).all(axis=1) & (self.logit_size < LARGEST).all() & self.held
         margins = np.full((len(lower), len(self.b2)), np.inf)
         for c in np.unique(predicted):
             rows = predicted == c

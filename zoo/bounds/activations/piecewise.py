@@ -30,11 +30,12 @@ class Piecewise:
         return ops.where(x >= 0, x, ops.cast(self.slope, x.dtype) * x)
 
     def rounding(self, size: Tensor) -> Tensor:
-        # Only the product is rounded, and a product with 0 or 1 is exact. The input and the product
-        # may be flushed to zero.
-        flushed = SMALLEST_NORMAL * (1.0 + np.abs(self.slope))
-        flushed = flushed * (1.0 - np.isin(self.slope, (0.0, 1.0)))
-        return UNIT_ROUNDOFF * np.abs(self.slope) * size + flushed
+        # Only the product is rounded, and a product with 0 or 1 is exact. The input, the product
+        # and a subnormal slope may be flushed to zero.
+        steepness = np.abs(self.slope)
+        flushed = SMALLEST_NORMAL * (1.0 + steepness) * (1.0 - np.isin(self.slope, (0.0, 1.0)))
+        subnormal = np.where(steepness < SMALLEST_NORMAL, steepness, 0.0)
+        return (UNIT_ROUNDOFF * steepness + subnormal) * size + flushed
 
     def interval(self, lower: Tensor, upper: Tensor) -> Box:
         low, high = self.value(lower), self.value(upper)

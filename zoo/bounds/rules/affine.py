@@ -45,12 +45,20 @@ class AffineRule(Rule):
         roundings: upper bound of the number of roundings that one product goes through on its way
             into an output; 0 if the layer rounds nothing.
         largest: the largest absolute value of a factor.
+        merged_roundings: how many more roundings it may be if a compiler computes the layer in one
+            with sums around it.
     """
 
     offset: Tensor = 0.0
     keeps_order: bool = False
     roundings: int = 0
     largest: float = 1.0
+    merged_roundings: int = 0
+
+    @property
+    def all_roundings(self) -> int:
+        """:attr:`roundings` and :attr:`merged_roundings`; 0 if the layer rounds nothing."""
+        return self.roundings + self.merged_roundings if self.roundings else 0
 
     @property
     def terms(self) -> float:
@@ -102,8 +110,8 @@ class AffineRule(Rule):
         inputs = ops.reshape(inputs, (-1, *[1] * (len(size.shape) - 1)))
         # Float32 may flush subnormal inputs, factors and results to zero.
         flushed = self.terms * SMALLEST_NORMAL * (1.0 + self.largest + inputs)
-        error = SECOND_ORDER * sum_rounding(self.roundings) * size + flushed
-        return ops.where(self.roundings * size < LARGEST, error, _UNKNOWN)
+        error = SECOND_ORDER * sum_rounding(self.all_roundings) * size + flushed
+        return ops.where(self.all_roundings * size < LARGEST, error, _UNKNOWN)
 
     def relax(self, boxes: Sequence[Box]) -> Tensor:
         return self.rounding(boxes)
@@ -155,7 +163,7 @@ class AffineRule(Rule):
         offset = float(np.linalg.norm(np.broadcast_to(offset, (1, *self.output_shape))))
         if not np.isfinite([norm, absolute, offset]).all():
             return UNKNOWN
-        rounding = SECOND_ORDER * sum_rounding(self.roundings)
+        rounding = SECOND_ORDER * sum_rounding(self.all_roundings)
         return with_flushing(
             norm,
             rounding * absolute,
@@ -214,6 +222,11 @@ class KernelRule(AffineRule):
     @property
     def terms(self) -> float:
         return self._terms
+
+    @property
+    def products(self) -> int:
+        """An upper bound of the number of products in an output, from the kernel's shape alone."""
+        return math.prod(self.layer.kernel.shape) // min(self.layer.kernel.shape[-2:])
 
     def count(self, kernel: Array) -> int:
         """The number of products in an output, and 3 for bias and activation."""

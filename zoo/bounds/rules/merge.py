@@ -25,6 +25,8 @@ class WeightedSumRule(AffineRule):
     """``Σ factor · input + offset``, entry by entry."""
 
     limits = "of equal shapes"
+    #: Whether compilers may compute it in one with its terms, or with a sum that it is a term of.
+    may_be_merged = True
     # Curvature bounds exist for chains of layers only, so a rule with several inputs gives none.
     second_order = Rule.second_order
 
@@ -63,12 +65,12 @@ class WeightedSumRule(AffineRule):
         self.prepare()
         offset = np.asarray(ops.convert_to_numpy(self.offset))
         offset = np.broadcast_to(offset, (1, *self.input_shape))
-        rounding, entries = sum_rounding(self.roundings), math.prod(self.input_shape)
+        rounding, entries = sum_rounding(self.all_roundings), math.prod(self.input_shape)
         return with_flushing(
             1.0,
             rounding,
             rounding * float(np.linalg.norm(offset)),
-            terms=self.roundings,
+            terms=self.all_roundings,
             entries=entries,
         )
 

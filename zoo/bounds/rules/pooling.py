@@ -60,7 +60,11 @@ class AveragePoolingRule(_Pooling, AffineRule):
     mode = "average"
 
     def linear(self, tensor: Tensor) -> Tensor:
-        return self.pooled(tensor, ops.average_pool, ops.mean)
+        # On JAX, `ops.mean` of Keras computes in float32.
+        count = math.prod(self.windows.size)
+        return self.pooled(
+            tensor, ops.average_pool, lambda image, axis: ops.sum(image, axis=axis) / count
+        )
 
     def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         return self.linear(tensors[0])
@@ -107,9 +111,12 @@ class MaxPoolingRule(_Pooling):
         if no other one can be larger, and otherwise the constant largest upper bound.
         """
         lower, upper = (self._entries(end, outside=-1e300) for end in boxes[0])
+        # On JAX, `ops.argmax` of Keras compares in float32, so that the chosen entry's lower bound
+        # may be a little less than the largest. The lines hold for any entry of
+        # the image.
         chosen = ops.one_hot(ops.argmax(lower, axis=-1), lower.shape[-1], dtype="float64")
         others = ops.max(ops.where(chosen > 0, -1e300, upper), axis=-1)
-        alone = ops.cast(others <= ops.max(lower, axis=-1), "float64")
+        alone = ops.cast(others <= ops.sum(chosen * lower, axis=-1), "float64")
         return chosen, alone, ops.max(upper, axis=-1)
 
     def backward(

@@ -335,6 +335,9 @@ class ConvexResidualRule(WeightedSumRule):
         mixed = cls(node.layer, tuple(places), builder.shape_of(places[0]))
         return builder.add(mixed)
 
+    # Its terms are products of differences, and the shortcut is used twice.
+    may_be_merged = False
+
     def factors(self) -> list[float]:
         t = self.layer.share()
         return [1.0 - t, t]
