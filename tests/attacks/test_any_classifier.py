@@ -53,6 +53,23 @@ class Own(keras.Model):
         return keras.ops.softmax(logits) if self.softmax else logits
 
 
+def test_a_setting_that_changes_and_changes_back(images):
+    """Each time, the layer before the softmax is made anew, and the last one has the weights."""
+    x, y = images
+    model = sequential("softmax activation")
+    assert as_classifier(model, x).logits(x).shape == (16, 10)
+    usual = keras.config.epsilon()
+    try:
+        keras.config.set_epsilon(1e-6)
+        zoo.certify(model, x[:1], norm="linf", method="interval")
+    finally:
+        keras.config.set_epsilon(usual)
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([-kernel, bias + 1.0])
+    logits = keras.ops.softmax(as_classifier(model, x).logits(x))
+    np.testing.assert_allclose(logits, model(x), atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def images(digits):
     return digits.images[:16], digits.labels[:16]

@@ -214,6 +214,23 @@ def test_programs_are_kept_while_nothing_changes(small_images):
     assert (model.predict_function, model.test_function) == programs
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles anew by itself")
+def test_a_setting_of_the_backend_changes_a_program(small_images):
+    """XLA compiles into a program whether products may use TF32."""
+    import tensorflow as tf
+
+    model = zoo.models.LipschitzMarginNet(sequential(layers.Dense(8, "relu")))
+    model.predict(small_images, verbose=0)
+    program = model.predict_function
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    try:
+        tf.config.experimental.enable_tensor_float_32_execution(not before)
+        model.predict(small_images, verbose=0)
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
+    assert model.predict_function is not program
+
+
 def with_lora():
     dense = layers.Dense(8, "relu")
     model = sequential(dense)

@@ -20,6 +20,15 @@ def test_depth_counts_all_layers():
     assert kernels == [(16, 784), (16, 16), (16, 16), (16, 16), (10, 16)]
 
 
+@pytest.mark.parametrize("name", ["kernel", "bias"])
+def test_a_weight_that_was_replaced_is_refused(name):
+    """Keras keeps the old one among the layer's weights, but the layer computes with the new."""
+    model = LinfDistNet((1, 1, 1), 2, width=1, depth=1)
+    setattr(model.head, name, keras.ops.full(getattr(model.head, name).shape, 2.0**23))
+    with pytest.raises(zoo.UnsupportedLayerError, match=f"the {name} of LinfDistance"):
+        model.certify(np.full((1, 1, 1, 1), 0.4, np.float32))
+
+
 @pytest.mark.integration
 def test_plain_compile_and_fit_train(digits):
     train = zoo.data.load("digits", "train")

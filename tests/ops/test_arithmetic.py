@@ -183,10 +183,10 @@ def test_a_compiler_that_failed_once_is_tried_again(monkeypatch):
 def test_functions_that_run_eagerly_say_nothing_of_compiled_ones():
     import tensorflow as tf
 
-    before = arithmetic._settings()
+    before = arithmetic.settings_of_backend()
     tf.config.run_functions_eagerly(True)
     try:
-        assert arithmetic._settings() != before
+        assert arithmetic.settings_of_backend() != before
     finally:
         tf.config.run_functions_eagerly(False)
-    assert arithmetic._settings() == before
+    assert arithmetic.settings_of_backend() == before

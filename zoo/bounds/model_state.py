@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from zoo.errors import UnsupportedLayerError
+from zoo.ops.arithmetic import settings_of_backend
 
 # Methods that Keras itself replaces on instances, and an attribute of models that has the name of
 # a method.
@@ -104,7 +105,8 @@ def drop_outdated_program(model: keras.Model, name: str) -> None:
     """Make Keras compile a program anew if a setting has changed since it was compiled.
 
     Keras keeps the compiled functions of ``fit``, ``evaluate`` and ``predict``. If a setting is
-    changed afterwards, ``model(x)`` and the certificate follow, but those functions do not.
+    changed afterwards, ``model(x)`` and the certificate follow, but those functions do not. The
+    backend's settings count as well: XLA compiles the precision of products into a program.
 
     Args:
         model: any Keras model.
@@ -112,7 +114,7 @@ def drop_outdated_program(model: keras.Model, name: str) -> None:
     """
     # This goes past Keras's attribute tracking, which would track the layers in the list again.
     compiled_with = vars(model).setdefault("_zoo_settings", {})
-    settings = settings_of(model)
+    settings = settings_of(model), settings_of_backend()
     if compiled_with.get(name) != settings:
         setattr(model, name, None)
         compiled_with[name] = settings

@@ -155,7 +155,14 @@ def as_classifier(model: Any, x: Any = None) -> CertifiedModel:
         and not _is_functional(model)
         and tuple(x.shape[1:]) != known.classifier.image_shape
     )
-    if known is None or settings is None or known.settings != settings or other_size:
+    if (
+        known is None
+        or settings is None
+        or known.settings != settings
+        # It is made anew whenever a setting changes, even if the setting then changes back.
+        or known.classifier.network is not found.network
+        or other_size
+    ):
         classifier = _classifier(model, found, x)
         known = types.SimpleNamespace(settings=settings_of(model), classifier=classifier)
         # The classifier holds the model, which must not become its own part. So it is set past

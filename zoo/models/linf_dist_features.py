@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.bounds.model_state import require_float32_weight
 from zoo.callbacks import PSchedule
 from zoo.layers import LinfDistance, MeanShift
 from zoo.models.base import CertifiedModel
@@ -236,10 +237,10 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
         layers: Iterable[keras.layers.Layer], error: float, size: float
     ) -> tuple[float, float]:
         for layer in layers:
-            for weight in layer.weights:
-                values = ops.convert_to_numpy(weight)
-                if values.ndim:
-                    size += float(np.abs(values).max())
+            for name in ("kernel", "bias", "mean"):
+                if getattr(layer, name, None) is not None:
+                    require_float32_weight(layer, name)
+                    size += float(np.abs(ops.convert_to_numpy(getattr(layer, name))).max())
                     error += 2.0 * UNIT_ROUNDOFF * size
         return error, size
 

@@ -38,7 +38,7 @@ def require_exact_arithmetic() -> None:
     probes = _probes()
     functions = [function for function, *_ in probes.values()]
     _require(probes, [f(*x) for f, x in zip(functions, _operands(), strict=True)], "eagerly")
-    settings = _settings()
+    settings = settings_of_backend()
 
     def together(*operands: Any) -> list[Any]:
         return [function(*x) for function, x in zip(functions, operands, strict=True)]
@@ -154,7 +154,7 @@ def _errors_of_compilation() -> tuple[type[Exception], ...]:
     return (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 
 
-def _settings() -> Hashable:
+def settings_of_backend() -> Hashable:
     """The backend's settings, as something that can be compared."""
     if keras.backend.backend() == "jax":
         import jax
