@@ -1,7 +1,6 @@
 """Turn a trained model into a shipped checkpoint with a measured manifest entry."""
 
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -10,9 +9,10 @@ import tempfile
 
 import numpy as np
 
+from training import json_file
 from training import recipe as recipes
 from training.cost import cost
-from training.run import build
+from training.run import build, require_valid
 from zoo import data
 from zoo.attacks import ATTACKS, Attack, check_settings
 from zoo.certificates import Certificate
@@ -32,7 +32,8 @@ from zoo.hub.records import (
     Record,
     TrainingRun,
 )
-from zoo.utils.whole_file import require_writable
+from zoo.utils.paths import expanded
+from zoo.utils.whole_file import replace, require_writable
 
 #: The attack that tries all others; it takes so long that it spares the certified images.
 ENSEMBLE = "auto"
@@ -53,7 +54,7 @@ def check(recipe, *, data_file=None, weights=None):
         OSError: if the checkpoint or the manifest cannot be written.
     """
     catalog.require_name(recipe["name"])
-    target = pathlib.Path(weights or catalog.WEIGHTS) / recipe["name"]
+    target = expanded(weights or catalog.WEIGHTS) / recipe["name"]
     require_writable(target / checkpoint.CONFIG, makes_folders=True)
     require_writable(target.parent / "file", makes_folders=True)
     require_writable(catalog.MANIFEST)
@@ -65,6 +66,7 @@ def check(recipe, *, data_file=None, weights=None):
             "x_train, y_train, x_test and y_test"
         )
     model = build(recipe)
+    require_valid(test.take(recipe["measure"].get("images", len(test))), model)
     # With no images, certify and attack do nothing but check their arguments.
     _metrics(model, test.take(0), recipe)
 
@@ -90,10 +92,10 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
     After an error in the measurement, the checkpoint that is there is as it was: its files are
     replaced when all new ones are complete.
     """
-    folder = pathlib.Path(folder)
+    folder = expanded(folder)
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} holds no finished run; train it first")
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    run = json_file.read(folder / "run.json")
     if "minutes" in run:  # a run with a time limit is finished after any number of epochs
         if run["epochs"] < 1:
             raise ValueError(
@@ -110,7 +112,7 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
     measured = cost(model, test.images)
     metrics, tightest = _metrics(model, test, recipe, verbose)
     metrics = dataclasses.replace(metrics, cost=measured)
-    target = pathlib.Path(weights or catalog.WEIGHTS) / recipe["name"]
+    target = expanded(weights or catalog.WEIGHTS) / recipe["name"]
     files = []
     for name in (checkpoint.CONFIG, checkpoint.WEIGHTS):
         size, sha256 = download.digest(folder / name)
@@ -148,7 +150,7 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
         curve.save(pathlib.Path(complete, checkpoint.CURVE))
         write_card(record, pathlib.Path(complete))
         for name in os.listdir(complete):
-            os.replace(pathlib.Path(complete, name), target / name)
+            replace(pathlib.Path(complete, name), target / name)
     catalog.write(record)
     return record
 

@@ -5,6 +5,7 @@ import pathlib
 from training import toml_file
 from training.toml_file import table
 from zoo.epsilon import Epsilon
+from zoo.utils.paths import expanded
 
 RECIPES = pathlib.Path(__file__).parent / "recipes"
 
@@ -50,7 +51,7 @@ _SCHEMA = table(
         ),
         "measure": table(
             {
-                "eps": {"type": "array", "items": {"type": ["number", "string"]}},
+                "eps": {"type": "array", "items": {"type": ["number", "string"]}, "minItems": 1},
                 "attack_steps": _COUNT,
                 "attack_restarts": _COUNT,
             },
@@ -117,7 +118,8 @@ def load(name, overrides=None):
         FileNotFoundError: if there is no such recipe.
         ValueError: naming the file and the entry that is wrong.
     """
-    path = pathlib.Path(name) if str(name).endswith(".toml") else RECIPES / f"{name}.toml"
+    is_file = str(name).endswith(".toml")
+    path = expanded(name) if is_file else RECIPES / f"{name}.toml"
     if not path.is_file():
         raise FileNotFoundError(f"no recipe {name!r}; there are: {', '.join(names())}")
     recipe = toml_file.merged(toml_file.read(path), overrides or {})

@@ -3,12 +3,12 @@
 import contextlib
 import importlib
 import json
-import pathlib
 import sys
 
 import keras
 
 import zoo
+from training import json_file
 from training.batches import Batches
 from training.clock import Clock
 from training.early_stopping import EarlyStopping
@@ -23,6 +23,7 @@ from zoo.hub.download import digest
 from zoo.models.training_epsilon import TrainingEpsilon
 from zoo.utils import checks
 from zoo.utils.json_text import json_text
+from zoo.utils.paths import expanded
 from zoo.utils.whole_file import write_whole
 
 
@@ -175,12 +176,8 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
         **recipe.get("augment", {}),
     )
     model = build(recipe)
-    if training.images.shape[1:] != model.image_shape:
-        raise ValueError(
-            f"{training.name} has images {training.images.shape[1:]}, the recipe "
-            f"{model.image_shape}"
-        )
-    checks.labels(training.required_labels(), len(training), model.num_classes)
+    for images in (training, validation):
+        require_valid(images, model)
     clock = Clock(settings["epochs"], batches.steps_per_epoch, minutes)
     schedules = _schedules(recipe, model, clock)
     folder.mkdir(parents=True, exist_ok=True)
@@ -262,6 +259,23 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
     return model
 
 
+def require_valid(images, model):
+    """Raise unless a model can be trained or measured on these images and labels.
+
+    Args:
+        images: :class:`zoo.data.ImageSet`.
+        model: :class:`zoo.models.CertifiedModel`.
+
+    Raises:
+        ValueError: naming the set, and what is wrong with its images or labels.
+    """
+    try:
+        checks.require_images(images.images, model.image_shape)
+        checks.labels(images.required_labels(), len(images), model.num_classes)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{images.name}: {error}") from error
+
+
 def affects_training(recipe):
     """A recipe without the entries that a run may change on the way: they do not affect training.
 
@@ -284,7 +298,7 @@ def _claim(folder, recipe, data_file, minutes):
         recipe = {**recipe, "minutes": minutes}
     recipe = {**recipe, "data_file": None if data_file is None else _content(data_file)}
     if path.exists():
-        other = json.loads(path.read_text(encoding="utf-8"))
+        other = json_file.read(path)
         advice = "delete it, or choose another folder with --out"
         if affects_training(other) != affects_training(recipe):
             raise ValueError(
@@ -301,8 +315,8 @@ def _claim(folder, recipe, data_file, minutes):
 
 def _content(data_file):
     """What tells data apart: the digest of a file; of a folder or an image set, its name."""
-    path = pathlib.Path(data_file).expanduser()
-    return digest(path)[1] if path.is_file() else str(data_file)
+    path = expanded(data_file)
+    return digest(path)[1] if path.is_file() else str(path)
 
 
 def _optimizer(settings, clock):

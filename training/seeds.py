@@ -6,12 +6,13 @@ import pathlib
 
 import numpy as np
 
-from training.run import train
+from training.run import build, require_valid, train
 from zoo import data
 from zoo.hub import catalog
 from zoo.hub.card import write_card
 from zoo.hub.records import Record, Seeds, Spread
 from zoo.utils import checks
+from zoo.utils.paths import expanded
 
 
 def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Record:
@@ -38,12 +39,13 @@ def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Rec
     if checks.positive_integer(count, "seeds") < 2:
         raise ValueError(f"seeds must be at least 2, got {count}")
     record = catalog.info(recipe["name"])
-    folder = pathlib.Path("runs") / recipe["name"] if folder is None else pathlib.Path(folder)
+    folder = expanded(folder or pathlib.Path("runs") / recipe["name"])
     best = record.metrics.best_certified()
     rows = [[record.metrics.clean, *(result.accuracy for result in best)]]
     own = recipe["seed"]
     seeds = [own, *(seed for seed in range(count) if seed != own)][:count]
     test = data.load(data_file or recipe["data"]["name"], "test").take(record.metrics.n)
+    require_valid(test, build(recipe))
     labels = test.required_labels()
     for seed in seeds[1:]:
         of_seed = folder.with_name(f"{folder.name}-seed-{seed}")

@@ -1,9 +1,7 @@
 """The state of a run on disk, from which an interrupted run can be resumed."""
 
 import contextlib
-import json
 import math
-import os
 import pathlib
 import re
 import signal
@@ -14,9 +12,10 @@ import h5py
 import keras
 import numpy as np
 
+from training import json_file
 from training.hardware import hardware
 from zoo.utils.json_text import json_text
-from zoo.utils.whole_file import write_whole
+from zoo.utils.whole_file import replace, write_whole
 
 _NAME = re.compile(r"epoch-(\d+)(?:-batch-(\d+))?\.weights\.h5")
 # The group of a state's file that holds the states of random numbers, which Keras does not save.
@@ -119,27 +118,40 @@ class RunState(keras.callbacks.Callback):
         return [*self.history, *self._parts[-1:]]
 
     def restore(self, model):
-        """Load the newest state, if there is one, into a compiled model, and set the clock."""
+        """Load the newest state, if there is one, into a compiled model, and set the clock.
+
+        Raises:
+            ValueError: naming the files, if one of them cannot be loaded.
+        """
         self._lost = 0
         (epoch, batch), path = max(self._states(), default=((0, 0), None))
         if path is not None:
-            model.optimizer.build(model.trainable_variables)
-            model.load_weights(path)
-            with h5py.File(path) as file:
-                # A state of an older version has none of them.
-                for number, state in enumerate(_random_states(model) if _RANDOM in file else ()):
-                    state.assign(np.array(file[f"{_RANDOM}/{number}"]))
-            record = json.loads((self.folder / "history.json").read_text(encoding="utf-8"))
-            self.history = record["epochs"][:epoch]
-            # The history may go on after the state, if the run was killed.
-            self._lost = len(record["epochs"]) if len(record["epochs"]) > epoch else 0
-            if batch:
-                place = {"epoch": epoch + 1, "batches": batch}
-                self._begun = next(p for p in record["parts"] if place.items() <= p.items())
-                self._parts = [self._begun]
+            try:
+                self._load(model, path, epoch, batch)
+            except (OSError, ValueError, TypeError, LookupError, RuntimeError) as error:
+                raise ValueError(
+                    f"the run cannot go on from {path} and history.json: {error}; if one of them "
+                    "is damaged, delete the folder, and the same command trains from the beginning"
+                ) from error
             self._saved = epoch, batch
         self.clock.resume(epoch, batch, sum(record["seconds"] for record in self.records))
         self._saved_at = self.clock.seconds
+
+    def _load(self, model, path, epoch, batch):
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(path)
+        with h5py.File(path) as file:
+            # A state of an older version has none of them.
+            for number, state in enumerate(_random_states(model) if _RANDOM in file else ()):
+                state.assign(np.array(file[f"{_RANDOM}/{number}"]))
+        record = json_file.read(self.folder / "history.json")
+        self.history = record["epochs"][:epoch]
+        # The history may go on after the state, if the run was killed.
+        self._lost = len(record["epochs"]) if len(record["epochs"]) > epoch else 0
+        if batch:
+            place = {"epoch": epoch + 1, "batches": batch}
+            (self._begun,) = (p for p in record["parts"] if place.items() <= p.items())
+            self._parts = [self._begun]
 
     def on_train_batch_end(self, batch, logs=None):
         self._logs = logs or {}
@@ -186,7 +198,7 @@ class RunState(keras.callbacks.Callback):
         with h5py.File(partial, "a") as file:
             for number, state in enumerate(_random_states(self.model)):
                 file[f"{_RANDOM}/{number}"] = keras.ops.convert_to_numpy(state)
-        os.replace(partial, path)
+        replace(partial, path)
         for _, older in self._states():
             if older != path:
                 older.unlink()

@@ -3,12 +3,13 @@
 import contextlib
 import json
 import os
-import pathlib
 import tempfile
 from typing import Any
 
 import keras
 import numpy as np
+
+from zoo.utils.paths import expanded
 
 
 class Workers:
@@ -159,7 +160,7 @@ class Workers:
             if not self.is_chief:
                 path = stack.enter_context(tempfile.TemporaryDirectory())
             try:
-                yield pathlib.Path(path)
+                yield expanded(path)
             except self._lost as error:
                 raise RuntimeError(
                     "another worker was lost; start all workers again, and they go on from the "

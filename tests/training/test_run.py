@@ -454,6 +454,31 @@ def test_another_recipe_in_the_folder_is_refused(recipe, tmp_path):
     train({**recipe, "notes": "new", "measure": other_measure}, tmp_path / "run", verbose=0)
 
 
+def test_a_run_in_the_users_folder_and_a_damaged_state(recipe_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    # A shell leaves this ~ as it is.
+    command = [str(recipe_file), "--out=~/run", "--epochs", "1", "--quiet"]
+    assert main(command) == 0
+    folder = tmp_path / "home" / "run"
+    assert (folder / "run.json").is_file()
+    assert not (tmp_path / "~").exists()
+    for name in ("history.json", "epoch-0001.weights.h5", "recipe.json"):
+        (folder / name).write_bytes(b"")
+        capsys.readouterr()
+        assert main(command) == 1
+        assert str(folder / name) in capsys.readouterr().err
+
+
+def test_validation_images_are_checked_before_the_training(recipe, tmp_path, digits):
+    images = digits.images.copy()
+    images[-1] = np.nan
+    np.savez(tmp_path / "data.npz", x_train=images, y_train=digits.labels)
+    with pytest.raises(ValueError, match="x must be finite"):
+        train(recipe, tmp_path / "run", data_file=tmp_path / "data.npz", verbose=0)
+    assert not (tmp_path / "run").exists()
+
+
 def test_measure_ships_and_records(recipe, tmp_path, monkeypatch, empty_catalog):
     with pytest.raises(FileNotFoundError, match="no finished run"):
         measure(recipe, tmp_path / "run", verbose=0)
@@ -570,8 +595,9 @@ def test_the_spread_over_seeds_is_recorded(recipe, tmp_path, empty_catalog):
         ('class = "LinfDistNet"', "", "'class' is a required property"),
         ("cross_entropy_weight = 0.05", "", "positive first and last"),
         ("validation = 100", "validation = 1400", "holds out 1400 of only 1297"),
-        ("image_shape = [8, 8, 1]", "image_shape = [9, 9, 1]", "has images"),
+        ("image_shape = [8, 8, 1]", "image_shape = [9, 9, 1]", "digits/train: x must"),
         ("num_classes = 10", "num_classes = 9", r"y must lie in 0\.\.8"),
+        ('eps = [0.05, "8/255"]', "eps = []", r"measure\.eps.*non-empty"),
     ],
 )
 def test_a_recipe_that_cannot_run_is_one_error(tmp_path, capsys, old, new, message):
@@ -629,6 +655,8 @@ def test_fractions_are_budgets_in_recipes_too(recipe, tmp_path):
         ("", "", ["--epochs", "2"], "--measure needs all 4 epochs"),
         ("", "", ["--data", "train.npz"], "train.npz lacks x_test"),
         ("", "", ["--data", "one.npz"], "one.npz has the same images for training and for the te"),
+        ("", "", ["--data", "nan.npz"], "nan/test: x must be finite"),
+        ("", "", ["--data", "labels.npz"], r"labels/test: y must lie in 0\.\.9"),
         ("", "", [], "a-file is a file, not a folder"),
         ("", "", [], "'my_own' cannot be the name of a checkpoint"),
     ],
@@ -643,6 +671,9 @@ def test_what_prevents_the_measurement_is_noticed_before_the_training(
     monkeypatch.chdir(tmp_path)
     np.savez("train.npz", x_train=digits.images, y_train=digits.labels)
     np.savez("one.npz", x=digits.images, y=digits.labels)
+    good = {"x_train": digits.images, "y_train": digits.labels}
+    np.savez("nan.npz", x_test=digits.images * np.nan, y_test=digits.labels, **good)
+    np.savez("labels.npz", x_test=digits.images / 2, y_test=digits.labels + 1, **good)
     file = "my_own.toml" if "my_own" in message else "my-own-0.1.toml"
     pathlib.Path(file).write_text(RECIPE.replace(old, new, 1), encoding="utf-8")
     if message.startswith("a-file"):

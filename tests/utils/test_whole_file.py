@@ -10,7 +10,7 @@ import pytest
 
 import zoo
 from zoo.evaluation.plots import draw
-from zoo.utils.whole_file import write_whole
+from zoo.utils.whole_file import require_writable, write_whole
 
 ROOT = pathlib.Path(zoo.__file__).parent.parent
 SOURCES = sorted(
@@ -48,6 +48,17 @@ path.read_text(encoding="utf-8")
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_text_file_names_its_encoding(path):
     assert list(without_encoding(path.read_text(encoding="utf-8"))) == []
+
+
+def test_the_users_folder_and_a_name_that_is_not_utf8(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    name = os.fsdecode(b"bild_\xfc.png")
+    require_writable("~/table.csv")
+    write_whole("~/table.csv", name)
+    monkeypatch.chdir(tmp_path)
+    write_whole("~backup.csv", "there is no user of this name")
+    assert (tmp_path / "~backup.csv").is_file()
+    assert (tmp_path / "table.csv").read_bytes() == b"bild_\xfc.png"
 
 
 def test_what_a_link_leads_to_is_replaced(tmp_path):

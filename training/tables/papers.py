@@ -34,6 +34,7 @@ from training import recipe as recipes
 from training import toml_file
 from training.tables import manifest, measure
 from training.toml_file import table
+from zoo.utils.paths import expanded
 
 PAPERS = pathlib.Path(__file__).parents[1] / "papers"
 #: Keys that a result has in addition to the measurements.
@@ -198,7 +199,8 @@ def load(name):
         FileNotFoundError: if there is no such file.
         ValueError: naming the file and the entry that is wrong.
     """
-    path = pathlib.Path(name) if str(name).endswith(".toml") else PAPERS / f"{name}.toml"
+    is_file = str(name).endswith(".toml")
+    path = expanded(name) if is_file else PAPERS / f"{name}.toml"
     if not path.is_file():
         raise FileNotFoundError(f"no paper {name!r}; there are: {', '.join(names())}")
     content = toml_file.read(path)

@@ -4,22 +4,22 @@ A result of a training says how it was made: ``recipe`` has the recipe's entries
 training, and ``measurements`` the settings of the measurements.
 """
 
-import json
-import pathlib
 import traceback
 
-from training.run import affects_training, train
+from training import json_file
+from training.run import affects_training, build, require_valid, train
 from training.tables import queue
 from training.tables.measure import Subject, measure
 from zoo import data
 from zoo.hub import catalog, loading
 from zoo.utils.json_text import json_text
+from zoo.utils.paths import expanded
 from zoo.utils.whole_file import write_whole
 
 
 def read(path):
     """The results in a file, a dictionary by the keys of runs; empty if there is no file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return json_file.read(path) if path.exists() else {}
 
 
 def add(path, key, result):
@@ -53,7 +53,7 @@ def fill(paper, folder, *, only=None, results=None, data_file=None, overrides=No
         RuntimeError: at the end, naming the networks whose training or measurement failed. The
             others have been trained and measured.
     """
-    path = pathlib.Path(results or paper.results)
+    path = expanded(results or paper.results)
     failed = {}
     for job in queue.waiting(paper, read(path), only=only, overrides=overrides):
         if verbose:
@@ -62,7 +62,7 @@ def fill(paper, folder, *, only=None, results=None, data_file=None, overrides=No
             if job.recipe is None:
                 result = _of_checkpoint(job.run, data_file)
             else:
-                own = pathlib.Path(folder) / paper.name / job.folder
+                own = expanded(folder) / paper.name / job.folder
                 result = _of_training(job.run, job.recipe, own, data_file, verbose)
         except Exception as error:
             # The others are worth training even if one cannot be. TensorFlow's errors have no class
@@ -76,10 +76,11 @@ def fill(paper, folder, *, only=None, results=None, data_file=None, overrides=No
 
 
 def _of_training(run, recipe, folder, data_file, verbose):
-    model = train(recipe, folder, data_file=data_file, verbose=verbose)
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    history = json.loads((folder / "history.json").read_text(encoding="utf-8"))["epochs"]
     training, test = _images(data_file or recipe["data"]["name"])
+    require_valid(test, build(recipe))  # before a training whose test would fail
+    model = train(recipe, folder, data_file=data_file, verbose=verbose)
+    record = json_file.read(folder / "run.json")
+    history = json_file.read(folder / "history.json")["epochs"]
     subject = Subject(model, training, test, history)
     return {
         "epochs": record["epochs"],

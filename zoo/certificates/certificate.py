@@ -1,8 +1,6 @@
 """The results of ``certify``."""
 
 import dataclasses
-import os
-import pathlib
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,6 +12,7 @@ from zoo.errors import SoundnessError
 from zoo.typing import Array, ArrayLike, Budget, Path
 from zoo.utils import checks
 from zoo.utils.axes import axes_or_new, finish, symbol
+from zoo.utils.paths import expanded
 from zoo.utils.table import Column, Table, floor_text, percent, yes_or_no
 from zoo.utils.whole_file import whole_file
 
@@ -488,7 +487,7 @@ class Certificate:
             FileNotFoundError: if there is no such file.
             ValueError: naming the file, if it holds no such certificate.
         """
-        path = pathlib.Path(os.fspath(path))
+        path = expanded(path)
         if not path.is_file():
             raise FileNotFoundError(f"no such file: {path}")
         try:

@@ -18,6 +18,7 @@ from zoo.epsilon import Epsilon
 from zoo.typing import Array, ArrayLike, Budget, Numbers, Path
 from zoo.utils import checks
 from zoo.utils.norms import norm_of
+from zoo.utils.paths import expanded
 from zoo.utils.whole_file import whole_file
 
 
@@ -193,7 +194,7 @@ class LogitCertificate:
             ValueError: naming the file, if it holds no such certificate.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(expanded(path), allow_pickle=False) as file:
                 found = dict(file)
             kernel = found.get("kernel")
             return cls(

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import CheckpointError
 from zoo.hub import golden, overriding, weights_file
 from zoo.typing import Path, Shape
-from zoo.utils.whole_file import new_folder
+from zoo.utils.paths import expanded
+from zoo.utils.whole_file import new_folder, replace
 
 if TYPE_CHECKING:
     from zoo.models import CertifiedModel
@@ -74,7 +75,7 @@ def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> Non
             f"{type(model).__name__} is not registered; decorate it with "
             "@keras.saving.register_keras_serializable()"
         )
-    folder = pathlib.Path(folder).expanduser()
+    folder = expanded(folder)
     if folder.suffix in (".keras", ".h5", ".hdf5"):
         raise ValueError(
             f"zoo.save() writes a folder, and {folder.name} is the name of a file; "
@@ -109,7 +110,7 @@ def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> Non
         _compress(partial / "plain.weights.h5", partial / WEIGHTS, float16)
         (partial / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         for name in (WEIGHTS, CONFIG):
-            os.replace(partial / name, folder / name)
+            replace(partial / name, folder / name)
 
 
 def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedModel":

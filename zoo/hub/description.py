@@ -12,6 +12,7 @@ from zoo.hub import download
 from zoo.hub.checkpoint import CARD, CONFIG, WEIGHTS, read_config
 from zoo.hub.outline import outline_of
 from zoo.typing import Norm, Path
+from zoo.utils.paths import expanded
 from zoo.utils.terminal import printable
 
 _COMMIT = re.compile("[0-9a-f]{40}")
@@ -112,7 +113,7 @@ def describe(
             address = f"hf://{repo}@{folder.name}"
         size = _size_on_hub(repo, folder, local_files_only)
     else:
-        folder = pathlib.Path(name).expanduser()
+        folder = expanded(name)
         with contextlib.suppress(OSError):
             size = (folder / WEIGHTS).stat().st_size
     stored = read_config(folder)
@@ -158,7 +159,7 @@ def card_of(
         repo, asked = hub
         path = download.download_file(repo, CARD, revision or asked, cache_dir, local_files_only)
     else:
-        path = pathlib.Path(name, CARD).expanduser()
+        path = expanded(name) / CARD
         if not path.is_file():
             raise CheckpointError(f"{os.fspath(name)} has no {CARD}")
     return path.read_text(encoding="utf-8", errors="replace")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import CheckpointError
 from zoo.hub import checkpoint, golden
 from zoo.typing import Path
+from zoo.utils.paths import expanded
 
 if TYPE_CHECKING:
     from zoo.models import CertifiedModel
@@ -37,7 +38,7 @@ def check(source: "Path | CertifiedModel") -> None:
                 f"got {type(source).__name__}"
             )
         return
-    path = pathlib.Path(source).expanduser()
+    path = expanded(source)
     if is_keras_file(path):
         if not path.is_file():
             raise CheckpointError(f"no such file: {path}")
@@ -74,7 +75,7 @@ def stage(source: "Path | CertifiedModel", folder: pathlib.Path) -> list[list[fl
     """
     if isinstance(source, (str, os.PathLike)) and not is_keras_file(source):
         for file in (checkpoint.CONFIG, checkpoint.WEIGHTS):
-            shutil.copyfile(pathlib.Path(source, file).expanduser(), folder / file)
+            shutil.copyfile(expanded(source) / file, folder / file)
         return None
     model = _load(source) if isinstance(source, (str, os.PathLike)) else source
     model.require_certifiable()  # logits in TF32 would differ from those that the audit computes
@@ -91,7 +92,7 @@ def _load(path: Path) -> Any:
     import zoo.models  # registers the classes
 
     try:
-        model = keras.saving.load_model(pathlib.Path(path).expanduser())
+        model = keras.saving.load_model(expanded(path))
     except Exception as error:  # Keras raises many types of errors for a file that it cannot load
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(f"{path} cannot be loaded: {first}") from error

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from zoo.typing import Path
+from zoo.utils.paths import expanded
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -29,7 +30,8 @@ def write_whole(path: Path, text: str) -> None:
         'all of it'
     """
     with whole_file(path) as file:
-        file.write(text.encode("utf-8"))
+        # A name of a file that is not UTF-8 is written as the file system has it.
+        file.write(text.encode("utf-8", "surrogateescape"))
 
 
 @contextlib.contextmanager
@@ -37,15 +39,15 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A context with a binary file that gets its name once it is complete.
 
     Args:
-        path: path of the file; an existing file is replaced. Missing folders are created. Of a
-            symbolic link, the file that it leads to is replaced. A device or a pipe, such as
-            ``/dev/stdout``, is written to as it is.
+        path: path of the file, where ``~`` is the user's folder; an existing file is replaced.
+            Missing folders are created. Of a symbolic link, the file that it leads to is replaced.
+            A device or a pipe, such as ``/dev/stdout``, is written to as it is.
 
     Raises:
         OSError: as :func:`write_whole`. After any exception in the context, too, no partial file or
             new folder is left behind, and an existing file is unchanged.
     """
-    path = pathlib.Path(path)
+    path = expanded(path)
     target = pathlib.Path(os.path.realpath(path))
     # A rename would put a file in the place of a device or a pipe.
     in_place = target.exists() and not (target.is_file() or target.is_dir())
@@ -56,13 +58,26 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
                 with open(target if in_place else partial, "wb") as file:
                     yield file
                 if not in_place:
-                    partial.replace(target)
+                    replace(partial, target)
             except BaseException:
                 with contextlib.suppress(OSError):
                     partial.unlink(missing_ok=True)
                 raise
     except OSError as error:
         raise OSError(f"cannot write {path}: {_reason(path, error)}") from error
+
+
+def replace(complete: pathlib.Path, target: pathlib.Path) -> None:
+    """Give a complete file its name; a file that has the name already is replaced.
+
+    Args:
+        complete: path of the file under its temporary name.
+        target: path with its name, on the same file system.
+    """
+    # Without this, a power cut could leave an empty file under the new name.
+    with open(complete, "rb+") as file:
+        os.fsync(file.fileno())
+    complete.replace(target)
 
 
 @contextlib.contextmanager
@@ -93,7 +108,7 @@ def require_writable(path: Path, *, makes_folders: bool = False) -> None:
     Raises:
         OSError: naming the path and the reason.
     """
-    path = pathlib.Path(path)
+    path = expanded(path)
     folder = path.parent
     while makes_folders and not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
