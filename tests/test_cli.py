@@ -194,6 +194,14 @@ def test_a_damaged_model_does_not_hide_the_others(capsys, monkeypatch, tmp_path)
     assert err == "error: damaged: crt-digits\n"
 
 
+def test_without_a_backend_no_model_is_called_damaged(capsys, monkeypatch):
+    def absent():
+        raise ImportError("Keras cannot be imported")
+
+    monkeypatch.setattr("zoo.utils.backend.require_backend", absent)
+    assert run(capsys, "verify") == (1, "", "error: Keras cannot be imported\n")
+
+
 def test_what_is_not_here_is_said(capsys, monkeypatch, tmp_path):
     """Of an installation with one checkpoint, none of them on the Hub."""
     name = "linf-dist-digits"

@@ -26,9 +26,9 @@ class HubServer:
         url: for ``HF_ENDPOINT``.
         requests: list of ``(method, path, Range header or None)`` so far.
         faults: ``{file: fault}``, where a fault is ``"html"``, ``"truncated"``, ``"flipped"``,
-            ``"cut"`` (every time), ``"cut once"``, ``"slow"`` or a status code. The name of a step
-            of an upload (``"create"``, ``"preupload"``, ``"batch"``, ``"object"``, ``"commit"``)
-            with a status code refuses that step.
+            ``"cut"`` (every time), ``"cut once"``, ``"slow"``, ``"gated"`` or a status code. The
+            name of a step of an upload (``"create"``, ``"preupload"``, ``"batch"``, ``"object"``,
+            ``"commit"``) with a status code refuses that step.
         private: names of the repositories that were created as private.
         token: what may write, and read what is private.
     """
@@ -210,6 +210,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         fault = self.hub.faults.get(file)
         if isinstance(fault, int):
             return self._refuse(fault, None)
+        if fault == "gated":
+            return self._refuse(403, "GatedRepo")
         if fault == "html":
             content = b"<!DOCTYPE html><html><body>Sign in to continue</body></html>"
         if fault == "flipped":

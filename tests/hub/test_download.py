@@ -113,6 +113,7 @@ def test_cut_connection_is_resumed(published, server, cache, small_model, monkey
         ("flipped", zoo.IntegrityError, "sha256"),
         ("cut", zoo.DownloadError, WEIGHTS),
         (404, zoo.DownloadError, WEIGHTS),
+        ("gated", zoo.DownloadError, "request access on its page"),
         (500, zoo.DownloadError, WEIGHTS),
     ],
 )
@@ -147,6 +148,34 @@ def test_a_cached_file_that_rots_is_replaced(published, server, cache, small_mod
     with pytest.raises(zoo.IntegrityError, match=r"expected .* found"):
         zoo.load("small-net", cache_dir=cache)
     assert_same(zoo.load("small-net", cache_dir=cache), small_model)
+
+
+@pytest.fixture
+def shared_blob(published, cache):
+    """The weights of a cached repository as the client keeps those that repositories share."""
+    zoo.load(f"hf://{REPO}", cache_dir=cache)
+    (blob,) = [path.resolve() for path in cache.rglob(f"snapshots/*/{WEIGHTS}")]
+    name = "ab" * 32  # another hash than sha256, of the same length
+    shared = cache / "blobs" / name[:2] / name
+    shared.parent.mkdir(parents=True)
+    blob.rename(shared)
+    blob.symlink_to(os.path.relpath(shared, blob.parent))
+    return shared
+
+
+def test_a_blob_that_repositories_share(shared_blob, cache, small_model):
+    assert_same(zoo.load(f"hf://{REPO}", cache_dir=cache), small_model)
+    assert shared_blob.is_file()
+
+
+def test_a_shared_blob_that_rots_is_replaced(shared_blob, cache, small_model):
+    content = bytearray(shared_blob.read_bytes())
+    sha256 = hashlib.sha256(content).hexdigest()
+    content[100] ^= 1
+    shared_blob.write_bytes(content)
+    with pytest.raises(zoo.IntegrityError, match=f"expected .*{sha256}; found"):
+        zoo.load(f"hf://{REPO}", cache_dir=cache)
+    assert_same(zoo.load(f"hf://{REPO}", cache_dir=cache), small_model)
 
 
 def test_cache_folder_that_cannot_be_written(published, tmp_path):

@@ -248,6 +248,12 @@ def test_the_audit_refuses_other_files(stage):
         audit(stage, record)
 
 
+def test_a_request_may_be_longer_than_a_command_line(tmp_path):
+    request = {"folder": str(tmp_path), "golden": [0.0] * 50_000}
+    with pytest.raises(zoo.AuditError, match="could not be measured in a fresh process"):
+        zoo.hub.audit._in_a_fresh_process(request)
+
+
 def test_what_the_fresh_process_says_is_passed_on(stage):
     with pytest.raises(zoo.AuditError, match=r"fresh process.*nowhere\.npz"):
         audit(stage, catalog.info(NAME), data="nowhere.npz")

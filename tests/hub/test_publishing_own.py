@@ -109,7 +109,7 @@ def test_what_is_in_the_cache_is_described_without_a_network(server, token, here
 
 def test_a_card_of_ones_own_is_kept(server, token, here, model, tmp_path, monkeypatch):
     zoo.save(model, tmp_path / "mine")
-    own = "---\nlicense: mit\n---\n# Mine\n\nMy words.\n"
+    own = f"---\nlicense: mit\n---\n# Mine\n\nA larger one is hf://{REPO}-large.\n"
     (tmp_path / "mine" / "README.md").write_text(own)
     zoo.publish(tmp_path / "mine", "someone")
     sent = server.head(REPO)["README.md"].decode()
@@ -121,6 +121,9 @@ def test_a_card_of_ones_own_is_kept(server, token, here, model, tmp_path, monkey
     assert server.head(REPO)["README.md"].decode() == sent
     with pytest.raises(ValueError, match="license is for a new card, but .*mine has a README.md"):
         zoo.publish("~/mine", "someone", license="mit")
+    (tmp_path / "mine" / "README.md").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"mine/README\.md is not text in UTF-8"):
+        zoo.publish("~/mine", "someone")
 
 
 def test_malformed_metadata_of_a_card_is_no_obstacle(model, tmp_path):

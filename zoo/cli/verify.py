@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
     from zoo.hub import download, loading
+    from zoo.utils.backend import require_backend
 
     if options.name and download.is_outside_catalog(options.name):
         raise ValueError(
@@ -27,6 +28,11 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
             "folder or a model on the Hub"
         )
     records = [catalog.info(options.name)] if options.name else catalog.list_models()
+    # Without a backend, or with another float type, no model can be loaded.
+    require_backend()
+    from zoo.ops.precision import require_float32_arrays
+
+    require_float32_arrays()
     names: list[str] = []
     missing: dict[str, str] = {}
     failures: dict[str, Exception] = {}

@@ -1,6 +1,5 @@
 """Audit a checkpoint folder, in a process of its own, before it is published."""
 
-import argparse
 import json
 import math
 import os
@@ -148,7 +147,8 @@ def _in_a_fresh_process(request: dict[str, Any]) -> dict[str, Any]:
     package = str(pathlib.Path(__file__).resolve().parents[2])
     path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [sys.executable, "-m", "zoo.hub.audit", json.dumps(request)],
+        [sys.executable, "-m", "zoo.hub.audit"],
+        input=json.dumps(request),
         capture_output=True,
         encoding="utf-8",
         errors="replace",
@@ -247,7 +247,8 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Used by zoo.hub.audit.audit only.")
-    parser.add_argument("request")
+    # Used by `audit` and `audit_own` alone. A command line would be too short for the golden logits
+    # of a model with many classes.
+    request = json.load(sys.stdin)
     # Unlike standard JSON, this keeps NaN and infinity, which the checks have to see.
-    print(json.dumps(measure(json.loads(parser.parse_args().request))))
+    print(json.dumps(measure(request)))

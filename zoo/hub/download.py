@@ -14,6 +14,7 @@ from zoo.hub.checkpoint import CONFIG, WEIGHTS
 from zoo.hub.keras_file import SUFFIX
 from zoo.hub.records import File
 from zoo.typing import Path
+from zoo.utils.paths import expanded
 
 _HUB_NAME = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^@]+))?")
 # The address of a repository in a browser, perhaps of a revision or of a file in it.
@@ -78,7 +79,7 @@ def fetch(
     if explicit and revision is not None:
         raise ValueError(f"revision is for models on the Hub; {name} is on this machine")
     if explicit:
-        return pathlib.Path(name).expanduser()
+        return expanded(name)
     record = catalog.info(name)
     shipped = catalog.WEIGHTS / name
     if revision is None and shipped.is_dir():
@@ -150,7 +151,7 @@ def check(name: Path) -> None:
             "a Hub name reads hf://org/repo, hf://org/repo@revision or "
             f"https://huggingface.co/org/repo, got {name!r}"
         )
-    path = pathlib.Path(os.path.expanduser(text))  # an unknown ~user stays as it is
+    path = expanded(text)
     if not is_outside_catalog(name):
         try:
             catalog.info(text)
@@ -256,6 +257,11 @@ def download_file(
         raise DownloadError(f"{what}: there is no such revision") from error
     except errors.EntryNotFoundError as error:
         raise DownloadError(f"{what}: the repository has no such file") from error
+    except errors.GatedRepoError as error:
+        raise DownloadError(
+            f"{what}: the repository is gated; request access on its page on the Hub, and log in "
+            "here with that account (hf auth login)"
+        ) from error
     except errors.RepositoryNotFoundError as error:
         raise DownloadError(f"{what}: there is no such repository, or it is private") from error
     except Exception as error:  # the client, its HTTP library and the file system raise many types
@@ -263,7 +269,9 @@ def download_file(
 
 
 def _verify_download(path: pathlib.Path, file: File | None) -> None:
-    blob = path.resolve()
+    # The path is a link to the repository's own blob. That may be a link, too, to a file that all
+    # repositories share, whose name is not a sha256 but looks like one.
+    blob = path.parent / os.readlink(path) if path.is_symlink() else path
     if file is not None:
         size, sha256 = file.size, file.sha256
     elif _SHA256.fullmatch(blob.name):
@@ -274,9 +282,10 @@ def _verify_download(path: pathlib.Path, file: File | None) -> None:
     try:
         check_file(path, size, sha256)
     except IntegrityError:
-        with contextlib.suppress(OSError):  # nothing can be removed from a read-only cache
-            path.unlink(missing_ok=True)
-            blob.unlink(missing_ok=True)
+        # The client would link a shared file again, so that it must be removed as well.
+        for part in (path.resolve(), blob, path):
+            with contextlib.suppress(OSError):  # nothing can be removed from a read-only cache
+                part.unlink(missing_ok=True)
         raise
 
 

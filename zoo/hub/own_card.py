@@ -1,5 +1,6 @@
 """The card of a published model that is not in the catalog."""
 
+import re
 from typing import Any
 
 from zoo.hub.card import LIMITS
@@ -96,7 +97,8 @@ def with_address(text: str, repo: str, measured: dict[str, Any]) -> str:
         text: content of the ``README.md``; it is returned unchanged if it has the address.
         repo, measured: as for :func:`own_card`.
     """
-    if f"hf://{repo}" in text:
+    # The address of `you/net` is not in a text that names `you/net-large`.
+    if re.search(rf"hf://{re.escape(repo)}(?![\w.-]*\w)", text):
         return text
     return f"{text.rstrip()}\n\n## Load\n{_load_text(repo, measured['model'])}"
 

@@ -123,6 +123,8 @@ def publish(
         text = own_card.own_card(repo, measured, license)
         if own_text is not None:
             text = own_card.with_address(own_text, repo, measured)
+        # The name of a data file may be no text in UTF-8; the card has to be.
+        text = text.encode("utf-8", "replace").decode()
         (stage / CARD).write_text(text, encoding="utf-8", newline="\n")
         revision = None if dry_run else _upload(stage, repo, private, token)
         return _result(repo.partition("/")[2], repo, revision, stage, measured)
@@ -284,10 +286,18 @@ def _is_catalog_name(model: object) -> bool:
 
 
 def _card_of_folder(model: object) -> str | None:
-    """The text of the card that a model's folder has already; None if there is none."""
+    """The text of the card that a model's folder has already; None if there is none.
+
+    Raises:
+        ValueError: naming the card, if it is not text in UTF-8.
+    """
     if not isinstance(model, (str, os.PathLike)) or not pathlib.Path(model, CARD).is_file():
         return None
-    return pathlib.Path(model, CARD).read_text(encoding="utf-8")
+    path = pathlib.Path(model, CARD)
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8: {error}") from error
 
 
 def _name_of(model: object) -> str | None:
