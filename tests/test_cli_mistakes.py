@@ -94,6 +94,7 @@ _MISTAKES = [
     (["info", "labels.keras"], "its name is './labels.keras'"),
     (["card", "labels.keras"], "its name is './labels.keras'"),
     (["card", "nothing"], "no model 'nothing'"),
+    (["certify", _DIGITS, "--data", "labels.npz", "--csv=~/labels.npz"], "--csv would overwrite"),
     (["leaderboard"], "nothing to write"),
     (["publish", "nothing", "--to", "someone"], "no model 'nothing'"),
     (["publish", _DIGITS, "--to", "some one"], "to must be"),
@@ -138,6 +139,7 @@ def test_no_backend_is_imported_for_a_wrong_command(tmp_path, digits):
         env={
             **{name: value for name, value in os.environ.items() if name != "HF_TOKEN"},
             "HF_HOME": str(tmp_path / "no-token"),
+            "HOME": str(tmp_path),
             "PYTHONPATH": os.pathsep.join(map(str, _paths())),
         },
         capture_output=True,

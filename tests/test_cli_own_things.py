@@ -214,6 +214,22 @@ def test_folders_with_the_names_of_a_models_classes(capsys, tmp_path):
     assert result_of(capsys, *command, "--classes", classes)["label"] == [42 - i for i in expected]
 
 
+def test_models_that_number_classes_differently_are_not_compared(capsys, tmp_path):
+    names = zoo.data.DATASETS["gtsrb"].class_names
+    for name in (names[14], names[13]):
+        (tmp_path / "signs" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(tmp_path / "signs" / name / "sign.png")
+    import keras
+
+    layers = [keras.layers.Flatten(), keras.layers.Dense(2)]
+    own = tmp_path / "own.keras"
+    keras.Sequential([keras.Input((32, 32, 3)), *layers]).save(own)
+    command = ["compare", str(own), "lc-lmt-gtsrb", "--data", str(tmp_path / "signs")]
+    code, out, error = run(capsys, *command, "--eps", "0.1", "--norm", "l2", "--quiet")
+    assert (code, out, error.count("\n")) == (1, "", 1)
+    assert f"lc-lmt-gtsrb and {own} number the classes of" in error
+
+
 def test_an_attack_in_a_norm_without_a_certificate(capsys):
     command = ["attack", "linf-dist-digits", "--n", "20", "--norm", "l2", "--attack", "pgd"]
     found = result_of(capsys, *command, "--eps", "2.0")

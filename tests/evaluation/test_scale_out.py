@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 
+import keras
 import numpy as np
 import psutil
 import pytest
@@ -18,6 +19,7 @@ import zoo
 from zoo import evaluation
 from zoo.cli import main
 from zoo.evaluation import scale_out
+from zoo.models.any_classifier import AnyClassifier
 
 pytestmark = pytest.mark.scale
 
@@ -100,6 +102,28 @@ def test_wrong_arguments_are_noticed_before_a_cluster_is_asked(
     for jobs in (None, 3, ["one"]):
         with pytest.raises(TypeError, match="jobs must be a list"):
             scale_out.evaluate(jobs)
+
+
+def test_a_generator_of_attacks_is_read_once(digits_model, digits):
+    names = ["fgsm", "pgd"]
+    settings = {"eps": 0.1, "attacks": iter(names), "spare_certified": iter(["pgd"])}
+    job = scale_out.Job("one", digits_model, digits.images[:2], digits.labels[:2], settings)
+    (checked,) = scale_out._checked([job])
+    assert [attack.name for attack in checked.settings["attacks"]] == names
+    assert checked.settings["spare_certified"] == ("pgd",)
+
+
+def test_another_keras_model_is_refused_before_a_cluster_is_asked(digits):
+    model = AnyClassifier(
+        keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]),
+        (8, 8, 1),
+        10,
+    )
+    job = scale_out.Job("mine", model, digits.images[:2], digits.labels[:2], {"eps": 0.1})
+    with pytest.raises(
+        TypeError, match="mine: model must be a model of the zoo, .* got Sequential"
+    ):
+        scale_out.evaluate(job)
 
 
 @pytest.fixture(scope="module")

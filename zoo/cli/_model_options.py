@@ -29,10 +29,12 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
         many: whether the command takes several models.
     """
     model = "model name, hf://org/repo[@revision], folder, or .keras file of any Keras model"
-    parser.add_argument("name", nargs="+" if many else None, help=model)
+    # A shell leaves ~ as it is in --data=~/images, and in an argument in quotes.
+    parser.add_argument("name", nargs="+" if many else None, type=os.path.expanduser, help=model)
     parser.add_argument(
         "--data",
         metavar="IMAGES",
+        type=os.path.expanduser,
         help="image set, image file, folder of images, folder with one folder for each class, or "
         ".npz file (default: the model's test set)",
     )
@@ -236,7 +238,12 @@ def _named(source: str) -> Iterator[None]:
 
 def add_csv(parser: argparse.ArgumentParser) -> None:
     """Add the option for a file with a row for each image to a command."""
-    parser.add_argument("--csv", metavar="FILE", help="write a row for each image into this file")
+    parser.add_argument(
+        "--csv",
+        metavar="FILE",
+        type=os.path.expanduser,
+        help="write a row for each image into this file",
+    )
 
 
 def _require_new_outputs(options: argparse.Namespace, names: Sequence[str]) -> None:

@@ -28,7 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_images(parser)
     add_eps(parser, default="the smallest one that the model was measured at")
     parser.add_argument(
-        "--save", metavar="FILE", help="write the attacked images to this .npz file"
+        "--save",
+        metavar="FILE",
+        type=os.path.expanduser,
+        help="write the attacked images to this .npz file",
     )
     parser.add_argument(
         "--target",

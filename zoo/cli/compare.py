@@ -1,6 +1,7 @@
 """``zoo compare``."""
 
 import argparse
+import os
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli._model_options import (
@@ -17,7 +18,9 @@ from zoo.cli._unfinished import Unfinished
 from zoo.hub import catalog
 
 if TYPE_CHECKING:
+    from zoo.data import ImageSet
     from zoo.models import CertifiedModel
+    from zoo.typing import Array
 
 SUMMARY = "Measure several models on the same images, side by side."
 
@@ -27,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_eps(parser, many=True, default="all that any of the models was measured at")
     add_attacks(parser, "none")
     parser.add_argument(
-        "--plot", metavar="FILE", help="draw the certified-accuracy curves into this file"
+        "--plot",
+        metavar="FILE",
+        type=os.path.expanduser,
+        help="draw the certified-accuracy curves into this file",
     )
 
 
@@ -46,8 +52,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
 
     check(options, names, attacks=attacks_of(attacks), budgets=dict.fromkeys(names, budgets))
     loaded = models_and_images(options, names)
-    _, images = loaded[0]
-    labels = images.required_labels()
+    labels = _common_labels(names, [images for _, images in loaded])
     norm = options.norm or _common_norm(names, [model for model, _ in loaded])
     budgets = budgets or sorted({e for n in names for e in certified_eps(n, norm)}, key=float)
     if not budgets:
@@ -90,6 +95,24 @@ def _require_one_data_set(names: list[str]) -> None:
     if len(set(sets.values())) > 1:
         found = ", ".join(f"{name} is of {dataset}" for name, dataset in sets.items())
         raise ValueError(f"models of one data set can be compared, but {found}; or give --data")
+
+
+def _common_labels(names: list[str], images: list["ImageSet"]) -> "Array":
+    """The labels of the images, which are those of all models.
+
+    Raises:
+        ValueError: if a model numbers the classes in another order than the first one.
+    """
+    import numpy as np
+
+    labels = images[0].required_labels()
+    for name, own in zip(names, images, strict=True):
+        if not np.array_equal(own.required_labels(), labels):
+            raise ValueError(
+                f"{name} and {names[0]} number the classes of {own.name} differently, so that they "
+                "cannot be compared on it; if both have the same order, give it with --classes"
+            )
+    return labels
 
 
 def _common_norm(names: list[str], models: list["CertifiedModel"]) -> str:

@@ -1,6 +1,7 @@
 """``zoo evaluate``."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "and, if the certificate has a radius for each class, which classes the images may become",
     )
     parser.add_argument(
-        "--plot", metavar="FILE", help="draw the certified-accuracy curve into this file"
+        "--plot",
+        metavar="FILE",
+        type=os.path.expanduser,
+        help="draw the certified-accuracy curve into this file",
     )
     add_csv(parser)
     parser.add_argument(

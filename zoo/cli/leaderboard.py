@@ -11,8 +11,15 @@ SUMMARY = "Write all models' numbers as a page."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", metavar="FOLDER", help="write index.html into this folder")
-    parser.add_argument("--models", metavar="FILE", help="write Markdown tables to this file")
+    parser.add_argument(
+        "--out", metavar="FOLDER", type=os.path.expanduser, help="write index.html into this folder"
+    )
+    parser.add_argument(
+        "--models",
+        metavar="FILE",
+        type=os.path.expanduser,
+        help="write Markdown tables to this file",
+    )
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:

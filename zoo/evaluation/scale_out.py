@@ -175,18 +175,28 @@ def _checked(jobs: Any) -> list[Job]:
             raise TypeError(f"{job.name}: settings must be a dictionary with eps at least")
         _require_model(job)
         x, y = inputs.read(job.x, job.y)
-        jobs[place] = dataclasses.replace(job, x=x, y=y)
-        evaluation.check(job.model, x, y, **job.settings)
+        settings = {**job.settings}
+        if "attacks" in settings:
+            # Objects, because a worker may not know the name of a user's attack.
+            settings["attacks"] = attacks_of(settings["attacks"], settings.pop("params", None))
+        if not isinstance(spared := settings.get("spare_certified", ()), str):
+            settings["spare_certified"] = tuple(spared)
+        jobs[place] = job = dataclasses.replace(job, x=x, y=y, settings=settings)
+        evaluation.check(job.model, x, y, **settings)
     return jobs
 
 
 def _require_model(job: Job) -> None:
     from zoo.models import CertifiedModel
+    from zoo.models.any_classifier import AnyClassifier
 
-    if not isinstance(job.model, CertifiedModel):
+    # An AnyClassifier is a wrapper around an ordinary Keras model, which no checkpoint can hold.
+    model = job.model.network if isinstance(job.model, AnyClassifier) else job.model
+    if not isinstance(model, CertifiedModel):
         raise TypeError(
             f"{job.name}: model must be a model of the zoo, a zoo.models.CertifiedModel, got "
-            f"{type(job.model).__name__}; zoo.evaluate measures other Keras models on this machine"
+            f"{type(model).__name__}; without a cluster, zoo.evaluate measures other Keras models "
+            "too"
         )
 
 
@@ -257,9 +267,6 @@ def _submit(ray: Any, task: Any, job: Job) -> dict[int, Any]:
     """
     settings = {**job.settings}
     settings.pop("verbose", None)
-    if "attacks" in settings:
-        # We send the attack objects, because a worker may not know the name of a user's attack.
-        settings["attacks"] = attacks_of(settings["attacks"], settings.pop("params", None))
     size = checks.positive_integer(settings.get("batch_size", 256), "batch_size")
     # Images are sent as they are: uint8 is a quarter of the size of float32.
     x = job.x
