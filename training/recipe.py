@@ -118,8 +118,7 @@ def load(name, overrides=None):
         FileNotFoundError: if there is no such recipe.
         ValueError: naming the file and the entry that is wrong.
     """
-    is_file = str(name).endswith(".toml")
-    path = expanded(name) if is_file else RECIPES / f"{name}.toml"
+    path = expanded(name) if str(name).endswith(".toml") else RECIPES / f"{name}.toml"
     if not path.is_file():
         raise FileNotFoundError(f"no recipe {name!r}; there are: {', '.join(names())}")
     recipe = toml_file.merged(toml_file.read(path), overrides or {})

@@ -199,8 +199,7 @@ def load(name):
         FileNotFoundError: if there is no such file.
         ValueError: naming the file and the entry that is wrong.
     """
-    is_file = str(name).endswith(".toml")
-    path = expanded(name) if is_file else PAPERS / f"{name}.toml"
+    path = expanded(name) if str(name).endswith(".toml") else PAPERS / f"{name}.toml"
     if not path.is_file():
         raise FileNotFoundError(f"no paper {name!r}; there are: {', '.join(names())}")
     content = toml_file.read(path)

@@ -159,7 +159,7 @@ def as_classifier(model: Any, x: Any = None) -> CertifiedModel:
         known is None
         or settings is None
         or known.settings != settings
-        # It is made anew whenever a setting changes, even if the setting then changes back.
+        # The network is made anew whenever a setting changes, even if it then changes back.
         or known.classifier.network is not found.network
         or other_size
     ):
