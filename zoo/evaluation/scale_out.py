@@ -179,7 +179,8 @@ def _checked(jobs: Any) -> list[Job]:
         if "attacks" in settings:
             # Objects, because a worker may not know the name of a user's attack.
             settings["attacks"] = attacks_of(settings["attacks"], settings.pop("params", None))
-        if not isinstance(spared := settings.get("spare_certified", ()), str):
+        spared = settings.get("spare_certified", ())
+        if isinstance(spared, Iterable) and not isinstance(spared, str):
             settings["spare_certified"] = tuple(spared)
         jobs[place] = job = dataclasses.replace(job, x=x, y=y, settings=settings)
         evaluation.check(job.model, x, y, **settings)

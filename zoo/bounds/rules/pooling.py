@@ -112,8 +112,7 @@ class MaxPoolingRule(_Pooling):
         """
         lower, upper = (self._entries(end, outside=-1e300) for end in boxes[0])
         # On JAX, `ops.argmax` of Keras compares in float32, so that the chosen entry's lower bound
-        # may be a little less than the largest. The lines hold for any entry of
-        # the image.
+        # may be a little less than the largest. The lines hold for any entry of the image.
         chosen = ops.one_hot(ops.argmax(lower, axis=-1), lower.shape[-1], dtype="float64")
         others = ops.max(ops.where(chosen > 0, -1e300, upper), axis=-1)
         alone = ops.cast(others <= ops.sum(chosen * lower, axis=-1), "float64")
