@@ -291,7 +291,7 @@ def test_states_are_some_time_apart(recipe, tmp_path, monkeypatch):
         os.rename(source, target)
 
     monkeypatch.setattr("training.run.Clock", ticking())
-    monkeypatch.setattr("training.state.os.replace", replace)
+    monkeypatch.setattr("training.state.replace", replace)
     train(recipe, tmp_path / "run", save_every=8, epochs=2, verbose=0)
     names = ("epoch-0000-batch-00008", "epoch-0001-batch-00005", "epoch-0002")
     states = [name for name in written if name.startswith("epoch-")]
