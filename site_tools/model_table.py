@@ -16,12 +16,14 @@ def model_table():
     for record in catalog.list_models():
         if record.dataset == "digits":
             continue
-        middle = budgets(record)[(len(budgets(record)) - 1) // 2]
+        found = list(accuracies(record).values())
+        middle = found[(len(found) - 1) // 2]
         key = (record.dataset, record.norm, record.approach)
-        best[key] = max(best.get(key, (-1.0, None)), (accuracy(record, middle), record.name))
+        best[key] = max(best.get(key, (-1.0, None)), (middle, record.name))
     for _, name in best.values():
         record = catalog.info(name)
-        shown = "<br>".join(f"{accuracy(record, eps):.1%} at {eps}" for eps in budgets(record))
+        found = accuracies(record)
+        shown = "<br>".join(f"{accuracy:.1%} at {eps}" for eps, accuracy in found.items())
         cost, seconds = record.metrics.cost, record.training.seconds
         rows.append(
             [
@@ -43,16 +45,10 @@ def shown_cost(cost):
     return further if cost.first_seconds is None else f"{cost.first_seconds:.1f} s, then {further}"
 
 
-def certified(record):
-    """What is certified in the norm that the model is made for."""
-    return [entry for entry in record.metrics.certified if entry.norm == record.norm]
-
-
-def budgets(record):
-    """The budgets at which a record has a certified accuracy, from small to large."""
-    return sorted({entry.eps for entry in certified(record)}, key=lambda eps: float(Epsilon(eps)))
-
-
-def accuracy(record, eps):
-    """The highest certified accuracy of a record at a budget."""
-    return max(entry.accuracy for entry in certified(record) if entry.eps == eps)
+def accuracies(record):
+    """The certified accuracy at each budget, from the smallest, in the norm of the model."""
+    results = [result for result in record.metrics.best_certified() if result.norm == record.norm]
+    return {
+        result.eps: result.accuracy
+        for result in sorted(results, key=lambda result: float(Epsilon(result.eps)))
+    }

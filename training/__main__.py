@@ -78,6 +78,7 @@ def main(arguments=None):
     print_any_character()
     options = parser.parse_args(arguments)
     _refuse_ignored(parser, options)
+    verbose = 0 if options.quiet else 1
     try:
         use_float32_products()
         recipe = recipes.load(options.recipe)
@@ -91,13 +92,11 @@ def main(arguments=None):
         if options.certify:
             from training.measure import measure_certificates
 
-            verbose = 0 if options.quiet else 1
             print(measure_certificates(recipe["name"], recipe, verbose=verbose))
             return 0
         if options.seeds is not None:
             from training.seeds import train_seeds
 
-            verbose = 0 if options.quiet else 1
             print(
                 train_seeds(
                     recipe, options.seeds, options.out, data_file=options.data, verbose=verbose
@@ -107,7 +106,7 @@ def main(arguments=None):
         if options.attacks:
             from training.measure import measure_attacks
 
-            print(measure_attacks(recipe["name"], recipe, verbose=0 if options.quiet else 1))
+            print(measure_attacks(recipe["name"], recipe, verbose=verbose))
             return 0
         from training.run import train
         from training.workers import Workers
@@ -125,7 +124,6 @@ def main(arguments=None):
                 raise ValueError(f"--measure needs all {whole} epochs; leave out --epochs")
             if workers.is_chief:
                 check(recipe, data_file=options.data)
-        verbose = 0 if options.quiet else 1
         folder = options.out or pathlib.Path("runs") / recipe["name"]
         train(
             recipe,
@@ -155,16 +153,16 @@ def main(arguments=None):
 
 def _refuse_ignored(parser, options):
     """End with an error if an option was given that another one makes meaningless."""
-    accepted = {"cost": (), "attacks": (), "certify": (), "seeds": ("data", "out")}
 
     def given(option):
         value = getattr(options, option)
         return value is not None and value is not False
 
     of_training = ("data", "out", "epochs", "minutes", "measure", "data_parallel")
-    for mode, kept in accepted.items():
+    for mode in ("cost", "attacks", "certify", "seeds"):
         if not given(mode):
             continue
+        kept = ("data", "out") if mode == "seeds" else ()
         for option in of_training:
             if option not in kept and given(option):
                 parser.error(f"--{option.replace('_', '-')} has no effect with --{mode}")

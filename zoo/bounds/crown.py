@@ -47,7 +47,6 @@ def lower_bounds(
     perturbed: PerturbationSet,
     rows: Tensor,
     relaxations: Relaxations,
-    iterations: int = 4,
 ) -> Tensor:
     """Lower bounds of linear functions of a network's output, over the perturbed inputs.
 
@@ -62,7 +61,6 @@ def lower_bounds(
         rows: float64 tensor ``(batch, rows, *output_shape)``. Each row holds the coefficients of
             one linear function of the output (a linear specification).
         relaxations: :class:`Relaxations`.
-        iterations: as for :meth:`zoo.bounds.perturbation.PerturbationSet.minimum`.
 
     Returns:
         Tensor ``(batch, rows)``.
@@ -72,7 +70,7 @@ def lower_bounds(
         General Activation Functions, NeurIPS 2018, theorem 3.2.
     """
     at_input, offset = _back_to_input(rules, {len(rules): rows}, relaxations)
-    return perturbed.minimum(at_input, iterations) + offset
+    return perturbed.minimum(at_input) + offset
 
 
 def _back_to_input(

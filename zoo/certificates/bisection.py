@@ -237,8 +237,6 @@ def largest_by_flips(
     *,
     first: float,
     upper: float,
-    precision: float = 0.01,
-    steps: int = 30,
 ) -> float:
     """Largest budget of one input, by decisions that take seconds each and are nearly exact.
 
@@ -253,12 +251,11 @@ def largest_by_flips(
         start: a budget that is proved, or 0.
         first: budget to begin with if ``start`` is 0.
         upper: budget beyond which there is nothing to prove.
-        precision: the search ends if the bracket's ends differ by this share.
-        steps: the largest number of decisions. The search also ends when the time of
-            :func:`zoo.utils.deadline.time_limit` is up.
 
     Returns:
-        The largest budget that was proved, or the start.
+        The largest budget that was proved, or the start. The search ends if the ends of the bracket
+        differ by a hundredth, after 30 decisions, or when the time of
+        :func:`zoo.utils.deadline.time_limit` is up.
 
     Examples:
         >>> from zoo.certificates.bisection import largest_by_flips
@@ -268,18 +265,19 @@ def largest_by_flips(
         >>> 0.297 < found < 0.3
         True
     """
+    just_below = 0.99
     low, high, closed = min(start, upper), upper, False
     trial = min(1.25 * low if low > 0 else first, upper)
-    for _ in range(steps):
-        if time_is_up() or low >= high * (1.0 - precision):
+    for _ in range(30):
+        if time_is_up() or low >= just_below * high:
             break
         proved, flip = decide(trial)
         low = trial if proved else low
-        nearer = flip < min(high, trial * (1.0 - precision))
+        nearer = flip < min(high, just_below * trial)
         high = min(high, flip, math.inf if proved else trial)
         closed = closed or not proved or nearer
         if nearer:
-            trial = low + (high - low) * (1.0 - precision)
+            trial = low + just_below * (high - low)
         else:
             trial = (low + high) / 2.0 if closed else min(1.5 * trial, upper)
     return low

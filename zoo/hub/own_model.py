@@ -5,10 +5,10 @@ import pathlib
 import shutil
 import sys
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zoo.errors import CheckpointError
-from zoo.hub import checkpoint, golden
+from zoo.hub import checkpoint, golden, keras_file
 from zoo.typing import Path
 from zoo.utils.paths import expanded
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def is_keras_file(name: object) -> bool:
     """Whether a name is that of a ``.keras`` file."""
-    return isinstance(name, (str, os.PathLike)) and os.fspath(name).endswith(".keras")
+    return isinstance(name, (str, os.PathLike)) and os.fspath(name).endswith(keras_file.SUFFIX)
 
 
 def check(source: "Path | CertifiedModel") -> None:
@@ -77,28 +77,11 @@ def stage(source: "Path | CertifiedModel", folder: pathlib.Path) -> list[list[fl
         for file in (checkpoint.CONFIG, checkpoint.WEIGHTS):
             shutil.copyfile(expanded(source) / file, folder / file)
         return None
-    model = _load(source) if isinstance(source, (str, os.PathLike)) else source
-    model.require_certifiable()  # logits in TF32 would differ from those that the audit computes
-    checkpoint.save(model, folder)
-    return golden.logits(model)
-
-
-def _load(path: Path) -> Any:
     from zoo.utils.backend import use_float32_products
 
     use_float32_products()  # the audit computes the logits again in float32
-    import keras
-
-    import zoo.models  # registers the classes
-
-    try:
-        model = keras.saving.load_model(expanded(path))
-    except Exception as error:  # Keras raises many types of errors for a file that it cannot load
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise CheckpointError(f"{path} cannot be loaded: {first}") from error
-    if not isinstance(model, zoo.models.CertifiedModel):
-        raise CheckpointError(
-            f"{path} holds a {type(model).__name__}, which is no model of the zoo; a model of "
-            "zoo.models can wrap an ordinary network"
-        )
-    return model
+    is_path = isinstance(source, (str, os.PathLike))
+    model = keras_file.load(expanded(source)) if is_path else source
+    model.require_certifiable()  # logits in TF32 would differ from those that the audit computes
+    checkpoint.save(model, folder)
+    return golden.logits(model)

@@ -30,7 +30,7 @@ class APGDCE(Attack):
     restarts: int = parameter(1, "number of starts", checks.positive_integer)
 
     def run(self, victim, x, y, eps, norm, random, target=None):
-        objective = cross_entropy if target is None else towards_by_cross_entropy
+        objective = self._objective(victim.model, targeted=target is not None)
 
         def run(rows, x_start):
             goal = None if target is None else target[rows]
@@ -40,3 +40,6 @@ class APGDCE(Attack):
             )
 
         return from_starts(run, victim, x, y, eps, norm, random, self.restarts, target)
+
+    def _objective(self, model, *, targeted):
+        return towards_by_cross_entropy if targeted else cross_entropy

@@ -36,24 +36,10 @@ class FMN(Attack):
     )
 
     def run(self, victim, x, y, eps, norm, random, target=None):
-        return self.minimal(victim, x, y, norm, target)[0]
-
-    def minimal(self, victim, x, y, norm, target=None):
-        """The nearest misclassified points, in a ball of any size.
-
-        Args:
-            victim, x, y, norm, target: as for :meth:`zoo.attacks.Attack.run`.
-
-        Returns:
-            ``(points, distances)``: float32 array of the shape of ``x``, and float64 array
-            ``(n,)``. Where nothing was found, they are the image and ``inf``.
-        """
-        points, distances = x.copy(), np.full(len(x), np.inf)
-        wrong = victim.gap(x, y, target) < 0
-        distances[wrong] = 0.0
-        rows = np.flatnonzero(~wrong)
+        points = x.copy()
+        rows = np.flatnonzero(~(victim.gap(x, y, target) < 0))
         if not len(rows):
-            return points, distances
+            return points
         goal = None if target is None else target[rows]
         given = (x[rows], y[rows], norm)
         found = nearest_points(victim, victim, *given, self.steps, self.step_size, goal)
@@ -66,5 +52,5 @@ class FMN(Attack):
                     found = nearest_points(
                         victim, copy, *given, self.steps, self.step_size, goal, found
                     )
-        points[rows], distances[rows] = found
-        return points, distances
+        points[rows], _ = found
+        return points
