@@ -209,6 +209,10 @@ def test_networks_that_begin_by_dividing_take_bytes(scale):
         zoo.certify(network, x, norm="linf")
     with pytest.raises(ValueError, match="takes pixels of 0 to 255.*Leave that out"):
         zoo.models.LipschitzMarginNet(network)
+    with pytest.raises(ValueError, match=r"takes pixels of 0 to 255.*Rescaling\(255\), model"):
+        zoo.attacks.attack(network, x, [0], "fgsm", eps=0.1, norm="linf")
+    of_images = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Rescaling(255), network])
+    assert len(zoo.attacks.attack(of_images, x, [0], "fgsm", eps=0.1, norm="linf")) == 1
     assert len(zoo.certify(network, 255 * x, norm="linf", valid_range=(0, 255))) == 1
     with pytest.warns(UserWarning, match=r"all inputs lie in \[0, 1\].*multiply images"):
         zoo.certify(network, x, norm="linf", valid_range=(0, 255))

@@ -175,8 +175,12 @@ def _classifier(model, found, x):
     if isinstance(model, keras.Sequential) and not model.built:
         raise ValueError("the model is not built: let it begin with a keras.Input")
     if _is_functional(model):
-        require_images_to_logits(model)
         shape = model.input_shape[1:]
+        require_images_to_logits(
+            model,
+            f"give images in [0, 1] to keras.Sequential([keras.Input({shape}), "
+            "keras.layers.Rescaling(255), model]) instead",
+        )
     else:
         shape = _shape_when_built(model) if x is None else x.shape[1:]
     if len(shape) != 3 or None in shape:

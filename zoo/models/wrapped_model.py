@@ -124,7 +124,8 @@ class WrappedModel(CertifiedModel):
 
     @property
     def feature_layers(self) -> list[keras.layers.Layer]:
-        return layers_under(self.head_layer, self.network)
+        last = _require_head(self.head_layer)
+        return [layer for layer in _layers_within(self.network) if layer is not last]
 
     def with_new_head(self, num_classes: int) -> "WrappedModel":
         """A copy of the model with an untrained last layer, to be fine-tuned.
@@ -138,16 +139,24 @@ class WrappedModel(CertifiedModel):
         Raises:
             ValueError: if the last layer is not a dense one without activation.
         """
+        last = _require_head(self.head_layer)
         config = self.get_config()
-        last, network = self.head_layer, config["network"]
+        network = config["network"]
         if is_by_name(network) and "num_classes" in network:
-            _require_head(last)
             model = type(self).from_config(
                 {**config, "network": {**network, "num_classes": num_classes}}
             )
             copy_weights(self.network, model.network, last)
             return model
-        network = with_new_last_layer(self.network, last, num_classes)
+
+        def resized(layer: keras.layers.Layer) -> keras.layers.Layer:
+            of_layer = layer.get_config()
+            if layer is last:
+                of_layer["units"] = num_classes
+            return type(layer).from_config(of_layer)
+
+        network = keras.models.clone_model(self.network, clone_function=resized, recursive=True)
+        copy_weights(self.network, network, last)
         return type(self).from_config({**config, "network": network})
 
     def get_config(self) -> dict[str, Any]:
@@ -281,8 +290,18 @@ def _require_equal(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
             )
 
 
-def require_images_to_logits(network: keras.Model) -> None:
+_BYTES_IN_THE_ZOO = (
+    "inside a model of the zoo it is given images in [0, 1]. Leave that out: the model divides "
+    "uint8 images by 255 itself"
+)
+
+
+def require_images_to_logits(network: keras.Model, advice: str = _BYTES_IN_THE_ZOO) -> None:
     """Raise unless a built model takes images in [0, 1] to logits.
+
+    Args:
+        network: a Sequential or functional model.
+        advice: what to do about a network that takes pixels of 0 to 255.
 
     Raises:
         ValueError: naming the shapes, or a first layer that is meant for pixels in 0..255.
@@ -292,37 +311,7 @@ def require_images_to_logits(network: keras.Model) -> None:
             "the network must take images (batch, height, width, channels) to logits (batch, "
             f"classes), but takes {network.input_shape} to {network.output_shape}"
         )
-    refuse_byte_inputs(
-        network,
-        "inside a model of the zoo it is given images in [0, 1]. Leave that out: the model divides "
-        "uint8 images by 255 itself",
-    )
-
-
-def with_new_last_layer(
-    network: keras.Model, last: keras.layers.Dense | None, num_classes: int
-) -> keras.Model:
-    """A copy of a network with its weights, except for the last layer, which is new and untrained.
-
-    Args:
-        network: a Sequential or functional model.
-        last: its last dense layer; None raises the error below.
-        num_classes: number of units of the new layer.
-
-    Raises:
-        ValueError: if ``last`` is None.
-    """
-    _require_head(last)
-
-    def resized(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = layer.get_config()
-        return type(layer).from_config(
-            {**config, "units": num_classes} if layer is last else config
-        )
-
-    resized_copy = keras.models.clone_model(network, clone_function=resized, recursive=True)
-    copy_weights(network, resized_copy, last)
-    return resized_copy
+    refuse_byte_inputs(network, advice)
 
 
 def copy_weights(
@@ -334,40 +323,25 @@ def copy_weights(
         source, target: the two networks.
         last: a layer of ``source`` whose weights are not copied.
     """
-    networks = [
-        network._flatten_layers(include_self=False, recursive=True) for network in (source, target)
-    ]
-    for old, new in zip(*networks, strict=True):
-        if old is not last and not isinstance(old, (keras.Sequential, keras.Model)):
+    for old, new in zip(_layers_within(source), _layers_within(target), strict=True):
+        if old is not last:
             new.set_weights(old.get_weights())
 
 
-def layers_under(last: keras.layers.Dense | None, network: keras.Model) -> list[keras.layers.Layer]:
-    """All layers of a network except the last one, including the layers of nested models.
-
-    Args:
-        last: its last dense layer; None raises the error below.
-        network: a Sequential or functional model.
-
-    Raises:
-        ValueError: if ``last`` is None.
-    """
-    _require_head(last)
+def _layers_within(network: keras.Model) -> list[keras.layers.Layer]:
+    """All layers of a network, with those of nested models in their place."""
     layers = network._flatten_layers(include_self=False, recursive=True)
-    return [
-        layer
-        for layer in layers
-        if layer is not last and not isinstance(layer, (keras.Sequential, keras.Model))
-    ]
+    return [layer for layer in layers if not isinstance(layer, keras.Model)]
 
 
 def _is_idle(layer: keras.layers.Layer) -> bool:
     return rule_for(layer) is UnchangedRule
 
 
-def _require_head(last: keras.layers.Dense | None) -> None:
+def _require_head(last: keras.layers.Dense | None) -> keras.layers.Dense:
     if last is None:
         raise ValueError(
             "the network has no dense layer without activation at its end that a new head could "
             "replace"
         )
+    return last
