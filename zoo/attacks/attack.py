@@ -36,7 +36,7 @@ def attack(
         model: a :class:`zoo.models.CertifiedModel`; or another Keras model that takes images in
             [0, 1] to logits or probabilities: a ``keras.Sequential``, a functional model, or one of
             your own class that can be called with images. A last softmax or sigmoid is left out.
-            Where outputs are probabilities in another way, their logarithms stand for the logits.
+            If a model returns probabilities in another way, their logarithms are used as logits.
         x: images as :meth:`zoo.models.CertifiedModel.certify` takes them: an array, or a data set,
             which may give the labels too. Models of the zoo take uint8 as well; for another Keras
             model, images must be floats in [0, 1].

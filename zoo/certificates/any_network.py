@@ -64,10 +64,10 @@ def certify(
             :meth:`zoo.models.CertifiedModel.certify`.
         norm: norm of the perturbation, ``"linf"`` or ``"l2"``; ``np.inf``, ``2`` and any case are
             accepted too.
-        method: one of :data:`zoo.certificates.pairs.METHODS`; ``"exact"``, for small networks of
-            ReLUs in ℓ∞; or ``"auto"``, which takes ``"crown"``; ``"crown-interval"`` where the
-            sizes of the layers say that ``"crown"`` would take more than about six seconds of a
-            processor for an image; and ``"interval"`` if a layer has interval bounds only.
+        method: ``"crown"``, ``"crown-interval"``, ``"interval"``, or ``"exact"``, which is for
+            small networks of ReLUs in ℓ∞. ``"auto"`` chooses ``"crown"``; ``"crown-interval"`` if
+            ``"crown"`` would take more than about six seconds of a processor for an image; or
+            ``"interval"`` if a layer has interval bounds only.
         valid_range: ``(low, high)``, the range of valid inputs, perturbed ones included: numbers,
             such as ``(0, 255)`` for a model that takes bytes, or arrays that broadcast to an input,
             such as the ends of each channel's range after a normalisation. Radii are in the units

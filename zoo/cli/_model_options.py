@@ -45,7 +45,8 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
         "--classes",
         metavar="NAME,NAME,…",
         help="names of the folders of the classes, in the order of the model's classes (default: "
-        "numbers, the names of the classes of a model of the catalog, or else alphabetical order)",
+        "the order of the numbers if the folders are named by numbers, that of a model of the "
+        "catalog whose classes have these names, or else the alphabetical order)",
     )
     parser.add_argument(
         "--valid-range",
@@ -82,7 +83,7 @@ def budget(text: str) -> Epsilon:
     try:
         return Epsilon(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}; names stand before --eps") from error
+        raise argparse.ArgumentTypeError(f"{error}; write names before --eps") from error
 
 
 def add_eps(
@@ -102,8 +103,8 @@ def add_eps(
         "--eps",
         type=budget,
         nargs="+" if many else None,
-        help=f"perturbation budget, such as 0.1 or 8/255{', after the name' if many else ''} "
-        f"(default: {default})",
+        help="perturbation budget, such as 0.1 or 8/255"
+        f"{'; write names before it' if many else ''} (default: {default})",
     )
 
 

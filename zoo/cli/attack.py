@@ -21,7 +21,7 @@ from zoo.utils import checks
 from zoo.utils.table import Column, Table, yes_or_no
 from zoo.utils.whole_file import require_writable, whole_file, write_whole
 
-SUMMARY = "Attack each image."
+SUMMARY = "Search near each image for one that the model misclassifies."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

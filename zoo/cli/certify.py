@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from zoo.certificates import Certificate
     from zoo.data import ImageSet
 
-SUMMARY = "Prove a radius for each image."
+SUMMARY = "Prove for each image how far it may change without changing the prediction."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_images(parser)
-    add_eps(parser, many=True, default="those the model was measured at, in the summary")
+    add_eps(parser, many=True, default="the summary uses those that the model was measured at")
     parser.add_argument(
         "--method",
         default="auto",

@@ -119,8 +119,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     def input(self) -> Any:
         """The symbolic tensor of images in [0, 1], from which :attr:`output` is computed.
 
-        With it, features are those of a functional model:
-        ``keras.Model(model.input, model.head_layer.input)``.
+        A model of the features is ``keras.Model(model.input, model.head_layer.input)``.
         """
         return self._symbolic()[0]
 
@@ -651,8 +650,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
 
         Args:
             filepath: folder of a SavedModel, or file of another format.
-            format: ``"tf_saved_model"``, ``"onnx"`` (needs ``pip install certified-zoo[onnx]``) or
-                another format that Keras supports.
+            format: ``"tf_saved_model"``, ``"onnx"`` (needs ``pip install
+                'certified-zoo[onnx]'``) or another format that Keras supports.
             verbose: whether Keras prints what it wrote.
             input_signature: replaces the default signature, float32 images ``(None, height, width,
                 channels)``; a list of a ``keras.InputSpec`` or ``tf.TensorSpec`` of dtype float32.

@@ -24,8 +24,9 @@ _OVERSHOOT, _LARGEST_BIAS, _BACKWARD = 1.05, 0.1, 0.9
 class FABT(Attack):
     """The smallest perturbation found by steps onto linearised decision boundaries.
 
-    One class after the other is taken for the one across the boundary, those with the largest
-    logits at the image. The first start is the image itself, the further ones are random.
+    The attack steps towards the boundaries of several other classes, one after the other, beginning
+    with the largest logit at the image. The first start is the image itself, the further ones are
+    random.
 
     Reference:
         Croce, Hein: Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack,
