@@ -33,9 +33,12 @@ def _require(builder):
 
 
 def made_up(path, image_shape, count):
-    """Write an ``.npz`` file of random images that are training and test set at once."""
+    """Write an ``.npz`` file of random images, which are the training and the test set at once.
+
+    The two have opposite orders, since a training set that equals the test set is refused.
+    """
     random = np.random.default_rng(0)
     images = random.integers(0, 256, size=(count, *image_shape), dtype=np.uint8)
     labels = np.arange(count) % 10
-    np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    np.savez(path, x_train=images, y_train=labels, x_test=images[::-1], y_test=labels[::-1])
     return path

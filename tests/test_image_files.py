@@ -81,6 +81,18 @@ def test_parts_of_a_set_are_no_classes(tmp_path):
         zoo.data.load(tmp_path, "validation")
 
 
+def test_each_split_numbers_the_classes_alike(tmp_path):
+    for i, name in enumerate(["train/cat", "train/dog", "train/fox", "val/dog", "test/fox"]):
+        write(tmp_path / name / "a.png", pixels(i))
+    for split, labels in {"train": [0, 1, 2], "validation": [1], "val": [1], "test": [2]}.items():
+        found = zoo.data.load(tmp_path, split)
+        assert found.labels.tolist() == labels
+        assert (found.class_names, found.num_classes) == (("cat", "dog", "fox"), 3)
+    assert zoo.data.load(tmp_path, "test", class_names=["fox", "dog"]).labels.tolist() == [0]
+    assert zoo.data.has_split(tmp_path, "validation")
+    assert not zoo.data.has_split(tmp_path / "train", "validation")
+
+
 def test_channels(tmp_path):
     write(tmp_path / "gray.png", pixels(0, 1))
     write(tmp_path / "colour.png", pixels(1))

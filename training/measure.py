@@ -12,7 +12,7 @@ import numpy as np
 from training import json_file
 from training import recipe as recipes
 from training.cost import cost
-from training.run import build, require_valid
+from training.run import build, require_separate, require_valid
 from zoo import data
 from zoo.attacks import ATTACKS, Attack, check_settings
 from zoo.certificates import Certificate
@@ -60,11 +60,8 @@ def check(recipe, *, data_file=None, weights=None):
     require_writable(catalog.MANIFEST)
     name = data_file or recipe["data"]["name"]
     test = data.load(name, "test")
-    if data_file and np.array_equal(test.images, data.load(name, "train").images):
-        raise ValueError(
-            f"{data_file} has the same images for training and for the test; it needs the arrays "
-            "x_train, y_train, x_test and y_test"
-        )
+    if data.is_own(name):
+        require_separate(data.load(name, "train"), test)
     model = build(recipe)
     require_valid(test.take(recipe["measure"].get("images", len(test))), model)
     # With no images, certify and attack do nothing but check their arguments.
@@ -143,6 +140,7 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
         golden=golden.logits(model),
     )
     curve = _curve(record, tightest, test.take(metrics.n).required_labels())
+    catalog.check(record)
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as complete:
         for file in files:
@@ -153,6 +151,24 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
             replace(pathlib.Path(complete, name), target / name)
     catalog.write(record)
     return record
+
+
+def current(record) -> Record:
+    """The catalog's entry of a checkpoint as it is now, after a measurement that took a while.
+
+    Args:
+        record: :class:`zoo.hub.records.Record` from before the measurement.
+
+    Raises:
+        RuntimeError: if the entry is of other files by now, of which nothing was measured.
+    """
+    now = catalog.info(record.name)
+    if now.files != record.files:
+        raise RuntimeError(
+            f"the weights of {record.name} were replaced during the measurement, which is "
+            "therefore not written; measure again"
+        )
+    return now
 
 
 def measure_cost(name) -> Cost:
@@ -167,8 +183,7 @@ def measure_cost(name) -> Cost:
     record = catalog.info(name)
     model, test = loading.load(name), data.load(record.dataset, "test")
     measured = cost(model, test.images)
-    # A measurement takes a while, in which the manifest may have changed.
-    record = catalog.info(name)
+    record = current(record)
     metrics = dataclasses.replace(record.metrics, cost=measured)
     catalog.write(dataclasses.replace(record, metrics=metrics, golden=golden.logits(model)))
     return measured
@@ -195,8 +210,7 @@ def measure_attacks(name, recipe=None, *, verbose=1) -> Record:
     model, test = loading.load(name), data.load(record.dataset, "test").take(record.metrics.n)
     attacked = _attacked(_report(model, test, recipe, verbose), recipe)
     nearest = _nearest(model, test, recipe, verbose)
-    # A measurement takes a while, in which the manifest may have changed.
-    record = catalog.info(name)
+    record = current(record)
     metrics = dataclasses.replace(record.metrics, attacked=attacked, nearest=nearest)
     record = dataclasses.replace(record, metrics=metrics, golden=golden.logits(model))
     write_card(record, catalog.WEIGHTS / name)
@@ -223,8 +237,7 @@ def measure_certificates(name, recipe=None, *, verbose=1) -> Record:
     certified, tightest = _certified(model, test, recipe, verbose)
     clean = float(np.mean(tightest.prediction == test.required_labels()))
     nearest = _nearest(model, test, recipe, verbose)
-    # A measurement takes a while, in which the manifest may have changed.
-    record = catalog.info(name)
+    record = current(record)
     metrics = dataclasses.replace(
         record.metrics, n=len(test), clean=clean, certified=certified, nearest=nearest
     )

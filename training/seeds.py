@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 
+from training.measure import current
 from training.run import build, require_valid, train
 from zoo import data
 from zoo.hub import catalog
@@ -33,7 +34,8 @@ def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Rec
         :class:`zoo.hub.records.Record` as it was written.
 
     Raises:
-        ValueError: if ``count`` is below 2.
+        ValueError: if ``count`` is below 2, or the checkpoint has another seed than the recipe.
+        RuntimeError: if the checkpoint was replaced meanwhile.
         zoo.UnknownModelError: if the recipe's checkpoint is not in the catalog.
     """
     if checks.positive_integer(count, "seeds") < 2:
@@ -43,6 +45,11 @@ def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Rec
     best = record.metrics.best_certified()
     rows = [[record.metrics.clean, *(result.accuracy for result in best)]]
     own = recipe["seed"]
+    if record.training.seed != own:
+        raise ValueError(
+            f"the checkpoint {record.name} was trained with seed {record.training.seed}, and its "
+            f"recipe has seed {own} now; train and measure the recipe first"
+        )
     seeds = [own, *(seed for seed in range(count) if seed != own)][:count]
     test = data.load(data_file or recipe["data"]["name"], "test").take(record.metrics.n)
     require_valid(test, build(recipe))
@@ -66,7 +73,7 @@ def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Rec
         Spread(eps=eps, mean=float(np.mean(column)), sd=float(np.std(column, ddof=1)))
         for eps, column in zip(budgets, zip(*rows, strict=True), strict=True)
     ]
-    record = catalog.info(recipe["name"])
+    record = current(record)
     metrics = dataclasses.replace(record.metrics, seeds=Seeds(seeds=seeds, accuracies=spreads))
     record = dataclasses.replace(record, metrics=metrics)
     write_card(record, catalog.WEIGHTS / record.name)

@@ -103,8 +103,9 @@ def test_write_replaces_one_entry_or_nothing(tmp_path, monkeypatch):
     assert len(zoo.list_models()) == before
     assert zoo.info("linf-dist-digits").notes == "again"
     untouched = manifest.read_text()
-    with pytest.raises(jsonschema.ValidationError):
-        catalog.write(dataclasses.replace(record, norm="l7"))
+    for function in (catalog.check, catalog.write):
+        with pytest.raises(ValueError, match="linf-dist-digits does not fit.*'l7'"):
+            function(dataclasses.replace(record, norm="l7"))
     assert manifest.read_text() == untouched
 
 

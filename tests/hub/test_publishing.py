@@ -248,6 +248,27 @@ def test_the_audit_refuses_other_files(stage):
         audit(stage, record)
 
 
+@pytest.mark.parametrize(("of", "n"), [(None, 50), (50, 50), (40, 40)])
+def test_a_sample_is_spread_over_the_set(of, n, stage, tmp_path, monkeypatch, digits):
+    """Also where a file is sorted by class; a sample has no more images than were measured."""
+    order = np.argsort(digits.labels, kind="stable")
+    path = tmp_path / "sorted.npz"
+    np.savez(path, x_test=digits.images[order], y_test=digits.labels[order])
+    request = {"folder": str(stage), "data": str(path), "sample": 50, "of": of, "golden": None}
+    request |= {"norm": None, "method": None, "eps": []}
+    seen = []
+
+    def evaluate(model, images, labels, **_):
+        seen.extend(labels)
+        raise InterruptedError
+
+    monkeypatch.setattr("zoo.evaluation.evaluate", evaluate)
+    with pytest.raises(InterruptedError):
+        zoo.hub.audit.measure(request)
+    assert len(seen) == n
+    assert set(seen) == set(digits.labels[order][:of])
+
+
 def test_a_request_may_be_longer_than_a_command_line(tmp_path):
     request = {"folder": str(tmp_path), "golden": [0.0] * 50_000}
     with pytest.raises(zoo.AuditError, match="could not be measured in a fresh process"):

@@ -82,3 +82,21 @@ def test_validation_images_come_from_the_own_split_of_a_set(black, tmp_path):
     np.savez(tmp_path / "short.npz", **kept)
     with pytest.raises(ValueError, match="short.npz lacks x_validation"):
         splits({"data": {"name": black, "validation": 2}}, tmp_path / "short.npz")
+    # A file of its own, under no name of a set, has the split too.
+    own = {"name": str(tmp_path / "black.npz"), "validation": 2}
+    training, validation = splits({"data": own})
+    assert (len(training), validation.images.max()) == (5, 3)
+
+
+def test_images_that_are_sorted_by_class_are_held_out_from_all_classes(tmp_path):
+    labels = np.repeat([0, 1, 2], 100)
+    images = np.broadcast_to(labels[:, None, None, None], (300, 2, 2, 1)).astype(np.uint8)
+    np.savez(tmp_path / "sorted.npz", x_train=images, y_train=labels)
+    own = {"name": str(tmp_path / "sorted.npz"), "validation": 50}
+    for limit in ({}, {"images": 150}):
+        parts = splits({"data": own | limit})
+        for part, again in zip(parts, splits({"data": own | limit}), strict=True):
+            assert set(part.labels) == {0, 1, 2}
+            np.testing.assert_array_equal(part.images[:, 0, 0, 0], part.labels)
+            np.testing.assert_array_equal(part.labels, again.labels)
+        assert sum(map(len, parts)) == limit.get("images", 300)

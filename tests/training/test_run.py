@@ -22,7 +22,7 @@ from training import recipe as recipes
 from training import run
 from training.__main__ import main
 from training.clock import Clock
-from training.measure import measure, measure_attacks, measure_certificates
+from training.measure import measure, measure_attacks, measure_certificates, measure_cost
 from training.run import build, splits, train
 from training.schedules import PSchedule
 from training.seeds import train_seeds
@@ -528,6 +528,10 @@ def test_measure_ships_and_records(recipe, tmp_path, monkeypatch, empty_catalog)
     monkeypatch.setattr(recipes, "RECIPES", tmp_path)
     assert measure_certificates("tiny-digits", verbose=0) == record
     assert {path.name: path.read_bytes() for path in shipped.iterdir()} == before
+    # An entry that the manifest cannot have is refused before the files are replaced.
+    with pytest.raises(ValueError, match="does not fit the manifest's schema"):
+        measure(recipe | {"approach": 3}, tmp_path / "other", verbose=0)
+    assert {path.name: path.read_bytes() for path in shipped.iterdir()} == before
 
 
 def test_a_shipped_checkpoint_is_attacked_anew(recipe_file, tmp_path, monkeypatch, empty_catalog):
@@ -552,6 +556,26 @@ def test_a_shipped_checkpoint_is_attacked_anew(recipe_file, tmp_path, monkeypatc
     assert "queries 5000; it left out the images that are certified" in card
 
 
+def test_a_measurement_of_weights_that_were_replaced_meanwhile_is_not_written(
+    tmp_path, monkeypatch
+):
+    manifest = tmp_path / "manifest.json"
+    manifest.write_bytes(catalog.MANIFEST.read_bytes())
+    monkeypatch.setattr(catalog, "MANIFEST", manifest)
+    record = zoo.info("linf-dist-digits")
+    files = [dataclasses.replace(file, sha256="0" * 64) for file in record.files]
+    replaced = dataclasses.replace(record, files=files)
+
+    def cost(model, images):
+        catalog.write(replaced)
+        return dataclasses.replace(record.metrics.cost, milliseconds=123.0)
+
+    monkeypatch.setattr("training.measure.cost", cost)
+    with pytest.raises(RuntimeError, match="weights of linf-dist-digits were replaced"):
+        measure_cost("linf-dist-digits")
+    assert zoo.info("linf-dist-digits") == replaced
+
+
 def test_the_spread_over_seeds_is_recorded(recipe, tmp_path, empty_catalog):
     recipe["training"]["epochs"] = recipe["p_schedule"]["end_epoch"] = 1
     recipe["epsilon_schedule"]["epochs"] = 1
@@ -564,6 +588,8 @@ def test_the_spread_over_seeds_is_recorded(recipe, tmp_path, empty_catalog):
     metrics = dataclasses.replace(before.metrics, certified=other)
     catalog.write(dataclasses.replace(before, metrics=metrics))
     before = catalog.info("tiny-digits")
+    with pytest.raises(ValueError, match="trained with seed 1, and its recipe has seed 5 now"):
+        train_seeds(recipe | {"seed": 5}, 3, tmp_path / "run", verbose=0)
     with pytest.raises(ValueError, match="seeds must be at least 2, got 1"):
         train_seeds(recipe, 1, tmp_path / "run", verbose=0)
     record = train_seeds(recipe, 3, tmp_path / "run", verbose=0)
@@ -654,7 +680,8 @@ def test_fractions_are_budgets_in_recipes_too(recipe, tmp_path):
         ("eps = [0.05", 'methods = ["magic"]\neps = [0.05', [], "method='magic'"),
         ("", "", ["--epochs", "2"], "--measure needs all 4 epochs"),
         ("", "", ["--data", "train.npz"], "train.npz lacks x_test"),
-        ("", "", ["--data", "one.npz"], "one.npz has the same images for training and for the te"),
+        ("", "", ["--data", "one.npz"], "one/test has the same images as one/train"),
+        ('name = "digits"', 'name = "one.npz"', [], "one/test has the same images as one/train"),
         ("", "", ["--data", "nan.npz"], "nan/test: x must be finite"),
         ("", "", ["--data", "labels.npz"], r"labels/test: y must lie in 0\.\.9"),
         ("", "", [], "a-file is a file, not a folder"),

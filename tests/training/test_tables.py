@@ -4,14 +4,16 @@ import json
 import pathlib
 import re
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import zoo
 from site_tools import tables as site_tables
 from training import recipe as recipes
 from training.run import build
 from training.tables import __main__ as command
-from training.tables import manifest, papers, results
+from training.tables import manifest, papers, plot, results
 from training.tables.rows import tables
 from zoo.hub import catalog
 
@@ -318,3 +320,13 @@ def test_options_that_do_not_fit(arguments, message, capsys):
     with pytest.raises(SystemExit):
         command.main(arguments)
     assert message in capsys.readouterr().err
+
+
+def test_the_band_of_a_plot_is_the_deviation_in_the_table():
+    axes = Figure().subplots()
+    panel = {"lines": [{"run": "a", "measured": "loss", "label": "a"}]}
+    plot._epochs(axes, panel, {"a": [{"loss": [1.0, 4.0]}, {"loss": [2.0, 8.0]}]})
+    (band,) = axes.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert heights.max() == pytest.approx(6 + np.sqrt(8))
+    assert heights.min() == pytest.approx(1.5 - np.sqrt(0.5))

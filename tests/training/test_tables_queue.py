@@ -151,6 +151,21 @@ def test_a_row_never_mixes_recipes(paper, tmp_path):
     assert row["trained"].startswith(f"1 seed, {wanted} epochs (stopped early), ")
 
 
+def test_a_row_never_mixes_ways_to_measure(paper, tmp_path):
+    slow = paper.runs["slow"]
+    path = tmp_path / "results.json"
+    earlier = {"measurements": {"clean": {"quantity": "accuracy", "part": "train"}}}
+    for seed in (0, 1):
+        results.add(path, slow.key(seed), result(slow, seed, clean=0.5 + 0.1 * seed, **earlier))
+    row = tables(paper, path)[0]["rows"][0]
+    assert row["our clean"] == "55.00 ± 7.07"
+    assert ", measured in an earlier way, " in row["trained"]
+    results.add(path, slow.key(0), result(slow, 0, clean=0.9))
+    row = tables(paper, path)[0]["rows"][0]
+    assert row["our clean"] == 90.0
+    assert "earlier" not in row["trained"]
+
+
 def fill(paper, tmp_path, **options):
     data = datasets.made_up(tmp_path / "data.npz", (8, 8, 1), 40)
     path = tmp_path / "results.json"

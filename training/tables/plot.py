@@ -100,7 +100,8 @@ def _bars(axes, panel, own):
 def _epochs(axes, panel, own):
     for line, results in _lines(panel, own):
         values = np.array([result[line["measured"]] for result in results])
-        epochs, mean, deviation = np.arange(1, values.shape[1] + 1), values.mean(0), values.std(0)
+        epochs, mean = np.arange(1, values.shape[1] + 1), values.mean(0)
+        deviation = values.std(0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
         (drawn,) = axes.plot(epochs, mean, label=line["label"], **_options(line))
         axes.fill_between(
             epochs, mean - deviation, mean + deviation, color=drawn.get_color(), alpha=0.2

@@ -78,7 +78,7 @@ def waiting(paper, found, *, only=None, overrides=None):
         if run.checkpoint:
             key = run.key(None)
             record = records.get(run.checkpoint)
-            if record and not _of_checkpoint(found.get(key, {}), run, record):
+            if record and not is_of_checkpoint(found.get(key, {}), run, record):
                 jobs.append((0, Job(key, run, None, 0.0)))
             continue
         for place, seed in enumerate(run.seeds):
@@ -112,7 +112,11 @@ def is_of(result, recipe):
 
 
 def shown(run, found):
-    """The results that a row shows: those of the present recipe, or if there are none, the older.
+    """The results that a row shows.
+
+    These are the results of the present recipe and measurements; if there are none, those of the
+    present recipe, and if there are none of these either, the older ones. So numbers that were
+    measured in two ways are not averaged while a run is measured again.
 
     Args:
         run: :class:`training.tables.papers.Run`.
@@ -122,7 +126,8 @@ def shown(run, found):
         return [found[key] for key in [run.key(None)] if key in found]
     own = {seed: found[run.key(seed)] for seed in run.seeds if run.key(seed) in found}
     present = [result for seed, result in own.items() if is_of(result, of_seed(run, seed))]
-    return present or list(own.values())
+    current = [result for result in present if result.get("measurements") == run.measurements]
+    return current or present or list(own.values())
 
 
 def estimate(paper, found, run, recipe):
@@ -163,7 +168,8 @@ def weights(record):
     return found
 
 
-def _of_checkpoint(result, run, record):
+def is_of_checkpoint(result, run, record):
+    """Whether a result is of a checkpoint's weights and of the run's present measurements."""
     return (result.get("measurements"), result.get("weights")) == (
         run.measurements,
         weights(record),

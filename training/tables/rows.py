@@ -4,7 +4,7 @@ import numpy as np
 
 from training.tables import manifest
 from training.tables.papers import path_of
-from training.tables.queue import is_of, of_seed, shown, weights
+from training.tables.queue import is_of, is_of_checkpoint, of_seed, shown
 from training.tables.results import read
 from zoo.hub import catalog
 
@@ -63,8 +63,9 @@ def _trained(paper, run, own, records):
         return f"not trained: python -m {command}"
     if run.checkpoint:
         record = records[run.checkpoint]
-        if own[0].get("weights") != weights(record):
-            return f"earlier weights: python -m training.tables {paper.name} --train measures anew"
+        if not is_of_checkpoint(own[0], run, record):
+            command = f"python -m training.tables {paper.name} --train"
+            return f"earlier weights or measurements: {command} measures anew"
         return f"a checkpoint, {_of_record(record)}"
     epochs = _range(result["epochs"] for result in own)
     recipe = of_seed(run, own[0]["recipe"]["seed"])
@@ -74,6 +75,8 @@ def _trained(paper, run, own, records):
         wanted = _range([recipe["training"]["epochs"]])
         older = f"{_counted(epochs, 'epoch')} of an older recipe"
         depth = older if epochs == wanted else f"{epochs} of {wanted} epochs"
+    if is_of(own[0], recipe) and own[0].get("measurements") != run.measurements:
+        depth += ", measured in an earlier way"
     if any(result.get("stopped") for result in own):
         depth += " (stopped early)"
     images = f"{_range(result['images'] for result in own)} images"

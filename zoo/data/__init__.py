@@ -42,7 +42,8 @@ def load(
     Image files can be one image, a folder of images, or a folder with one folder for each class.
     If all folders of the classes are called by numbers, these are the labels. Otherwise the labels
     count the folders in alphabetical order, as Keras does. Where a folder has folders such as
-    ``train`` and ``test``, ``split`` names the one to read. If ``image_shape`` has one channel,
+    ``train`` and ``test``, ``split`` names the one to read, and the classes are those of all of
+    these folders. If ``image_shape`` has one channel,
     colour images become gray; if it has three, gray images get three equal channels.
 
     Args:
@@ -149,6 +150,25 @@ def check(name: str | os.PathLike[str]) -> None:
 def is_own(name: str | os.PathLike[str]) -> bool:
     """Whether a name is the path of files, not the name of a registered set."""
     return is_npz(name) or _is_image_path(name)
+
+
+def has_split(name: str | os.PathLike[str], split: str) -> bool:
+    """Whether an image set has a split of its own under this name; no image is loaded.
+
+    Args:
+        name: as for :func:`load`.
+        split: name of the split.
+
+    Raises:
+        TypeError, ValueError, FileNotFoundError: as :func:`check`.
+    """
+    check(name)
+    name = os.path.expanduser(name)
+    if is_npz(name):
+        return npz.has_split(pathlib.Path(name), split)
+    if _is_image_path(name):
+        return image_files.folder_of(pathlib.Path(name), split) is not None
+    return split in DATASETS[name].splits
 
 
 def is_npz(name: str | os.PathLike[str]) -> bool:

@@ -13,8 +13,9 @@ from zoo.data.image_set import ImageSet
 #: Endings of the names of image files.
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 
-# Folders of these names hold parts of a set, not classes.
-_SPLITS = ("train", "training", "validation", "val", "test")
+# Folders of these names hold the splits of a set, not classes.
+_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val"), "test": ("test",)}
+_SPLITS = {name for names in _FOLDERS.values() for name in names}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +40,24 @@ def is_image_file(path: pathlib.Path) -> bool:
     return path.suffix.lower() in ENDINGS
 
 
+def folder_of(path: pathlib.Path, split: str) -> pathlib.Path | None:
+    """The folder of a split within the folder of a set, or None.
+
+    Args:
+        path: path of the set.
+        split: ``"train"``, ``"validation"``, ``"test"``, or another name that the folder may have.
+    """
+    folders = (path / name for name in _FOLDERS.get(split, (split,)) if name in _SPLITS)
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
 def load(path: pathlib.Path, split: str, form: Form) -> ImageSet:
     """Read an image file or a folder of image files.
 
     Args:
         path: path of the file or folder.
-        split: name of a folder to be read within the folder, if it is there.
+        split: the split to be read, if the folder has a folder for each split. The classes are then
+            those of all splits, so that each split numbers them alike.
         form: :class:`Form`.
 
     Returns:
@@ -58,16 +71,18 @@ def load(path: pathlib.Path, split: str, form: Form) -> ImageSet:
         _require_no_class_names(path, form)
         return ImageSet(path.name, _arrays([path], form), None, 0, files=(path.name,))
     name = path.name or path.resolve().name
-    parts = {folder.name for folder in _folders(path)} & set(_SPLITS)
+    parts = [folder for folder in _folders(path) if folder.name in _SPLITS]
     if parts:
-        if split not in parts:
-            raise ValueError(f"{path} has no folder {split!r}, but {', '.join(sorted(parts))}")
-        if mixed := {folder.name for folder in _folders(path)} - set(_SPLITS):
+        part = folder_of(path, split)
+        if part is None:
+            found = ", ".join(folder.name for folder in parts)
+            raise ValueError(f"{path} has no folder {split!r}, but {found}")
+        if mixed := {folder.name for folder in _folders(path)} - _SPLITS:
             raise ValueError(
-                f"{path} has the folder {split!r} of a part of the set beside {min(mixed)!r}; "
+                f"{path} has the folder {part.name!r} of a part of the set beside {min(mixed)!r}; "
                 "give the folder that is meant"
             )
-        path, name = path / split, f"{name}/{split}"
+        path, name = part, f"{name}/{part.name}"
     elif split != "test":
         raise ValueError(f"{path} has no folder {split!r}")
     own, folders = _image_files(path, deep=False), _folders(path)
@@ -83,12 +98,15 @@ def load(path: pathlib.Path, split: str, form: Form) -> ImageSet:
         return ImageSet(name, _arrays(own, form), None, 0, files=tuple(file.name for file in own))
     if not classes:
         raise ValueError(f"{path} has no images; their names end in {', '.join(ENDINGS)}")
-    names = _class_names(path, [folder.name for folder in folders], form.class_names)
+    found = {folder.name for folder in folders}
+    if form.class_names is None:
+        found |= {folder.name for part in parts for folder in _folders(part)}
+    names = _class_names(path, sorted(found), form.class_names)
     files, labels = [], []
     for folder in folders:
-        found = _image_files(folder, deep=True)
-        files += found
-        labels += [names.index(folder.name)] * len(found)
+        of_class = _image_files(folder, deep=True)
+        files += of_class
+        labels += [names.index(folder.name)] * len(of_class)
     return ImageSet(
         name,
         _arrays(files, form),

@@ -4,6 +4,7 @@ import pathlib
 import zipfile
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -39,15 +40,9 @@ def load(path: pathlib.Path, split: str) -> ImageSet:
     """
     from zoo.utils.inputs import class_numbers  # which imports this package
 
-    try:
-        arrays = np.load(path, allow_pickle=False)
-        names = set(arrays.files)
-    except (AttributeError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        # NumPy takes any file that it does not know for a pickle, and advises to load that.
-        reason = "it is damaged, or another kind of file" if "pickle" in str(error) else error
-        raise ValueError(f"{path} is no .npz file of arrays: {reason}") from error
     pairs = [tuple(name.format(split=split) for name in pair) for pair in _NAMES]
-    with arrays:
+    with _opened(path) as arrays:
+        names = set(arrays.files)
         found = next((pair for pair in pairs if pair[0] in names), None)
         if found is None:
             raise ValueError(
@@ -81,6 +76,16 @@ def load(path: pathlib.Path, split: str) -> ImageSet:
     return ImageSet(f"{path.stem}/{split}", images, labels, classes)
 
 
+def has_split(path: pathlib.Path, split: str) -> bool:
+    """Whether a file has arrays for this split, and not just one pair of arrays for any.
+
+    Raises:
+        ValueError: if it is no ``.npz`` file.
+    """
+    with _opened(path) as arrays:
+        return any(pair[0].format(split=split) in arrays for pair in _NAMES if "{" in pair[0])
+
+
 def save(path: pathlib.Path, splits: Mapping[str, ImageSet]) -> None:
     """Write splits into a file, completely or not at all.
 
@@ -93,3 +98,14 @@ def save(path: pathlib.Path, splits: Mapping[str, ImageSet]) -> None:
         arrays[f"x_{split}"], arrays[f"y_{split}"] = part.images, part.required_labels()
     with whole_file(path) as file:
         np.savez_compressed(file, **arrays)
+
+
+def _opened(path: pathlib.Path) -> Any:
+    try:
+        arrays = np.load(path, allow_pickle=False)
+        arrays.files  # noqa: B018  an .npy file has no names
+    except (AttributeError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        # NumPy takes any file that it does not know for a pickle, and advises to load that.
+        reason = "it is damaged, or another kind of file" if "pickle" in str(error) else error
+        raise ValueError(f"{path} is no .npz file of arrays: {reason}") from error
+    return arrays

@@ -149,17 +149,36 @@ def write(record: Record) -> None:
         record: :class:`Record` with everything that was measured.
 
     Raises:
-        jsonschema.ValidationError: if the record does not fit the manifest's schema.
-        ValueError: if a number in it is NaN or infinite.
+        ValueError: naming what does not fit the manifest's schema, or is NaN or infinite.
     """
+    write_whole(MANIFEST, _manifest_with(record))
+
+
+def check(record: Record) -> None:
+    """Raise the errors that :func:`write` would raise; nothing is written.
+
+    Args:
+        record: :class:`Record` with everything that was measured.
+
+    Raises:
+        ValueError: naming what does not fit the manifest's schema, or is NaN or infinite.
+    """
+    _manifest_with(record)
+
+
+def _manifest_with(record: Record) -> str:
     import jsonschema
 
     models = [model for model in _read()["models"] if model["name"] != record.name]
     models.append(record.to_dict())
     manifest = {"models": sorted(models, key=lambda model: model["name"])}
-    jsonschema.validate(manifest, json.loads(SCHEMA.read_text(encoding="utf-8")))
-    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
-    write_whole(MANIFEST, text + "\n")
+    try:
+        jsonschema.validate(manifest, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    except jsonschema.ValidationError as error:
+        raise ValueError(
+            f"the entry of {record.name} does not fit the manifest's schema: {error.message}"
+        ) from error
+    return json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _records() -> list[Record]:
