@@ -91,6 +91,11 @@ def test_each_split_numbers_the_classes_alike(tmp_path):
     assert zoo.data.load(tmp_path, "test", class_names=["fox", "dog"]).labels.tolist() == [0]
     assert zoo.data.has_split(tmp_path, "validation")
     assert not zoo.data.has_split(tmp_path / "train", "validation")
+    (tmp_path / "train" / "elk").mkdir()  # without images it is no class of the others
+    assert zoo.data.load(tmp_path, "test").labels.tolist() == [2]
+    (tmp_path / "validation").mkdir()
+    with pytest.raises(ValueError, match="folders validation and val for one split"):
+        zoo.data.load(tmp_path, "validation")
 
 
 def test_channels(tmp_path):

@@ -12,8 +12,8 @@ import numpy as np
 from training import json_file
 from training import recipe as recipes
 from training.cost import cost
-from training.run import build, require_separate, require_valid
-from zoo import data
+from training.images import load_test, require_separate
+from training.run import build, require_valid
 from zoo.attacks import ATTACKS, Attack, check_settings
 from zoo.certificates import Certificate
 from zoo.certificates.pairs import EXACT
@@ -58,10 +58,9 @@ def check(recipe, *, data_file=None, weights=None):
     require_writable(target / checkpoint.CONFIG, makes_folders=True)
     require_writable(target.parent / "file", makes_folders=True)
     require_writable(catalog.MANIFEST)
-    name = data_file or recipe["data"]["name"]
-    test = data.load(name, "test")
-    if data.is_own(name):
-        require_separate(data.load(name, "train"), test)
+    name = recipe["data"]["name"]
+    test = load_test(name, data_file)
+    require_separate(data_file or name)
     model = build(recipe)
     require_valid(test.take(recipe["measure"].get("images", len(test))), model)
     # With no images, certify and attack do nothing but check their arguments.
@@ -105,7 +104,7 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
         )
     # We measure the model from the stored file, whose weights are rounded.
     model = checkpoint.load(folder)
-    test = data.load(data_file or recipe["data"]["name"], "test")
+    test = load_test(recipe["data"]["name"], data_file)
     measured = cost(model, test.images)
     metrics, tightest = _metrics(model, test, recipe, verbose)
     metrics = dataclasses.replace(metrics, cost=measured)
@@ -181,7 +180,7 @@ def measure_cost(name) -> Cost:
         The :class:`zoo.hub.records.Cost` that was written.
     """
     record = catalog.info(name)
-    model, test = loading.load(name), data.load(record.dataset, "test")
+    model, test = loading.load(name), load_test(record.dataset)
     measured = cost(model, test.images)
     record = current(record)
     metrics = dataclasses.replace(record.metrics, cost=measured)
@@ -207,12 +206,13 @@ def measure_attacks(name, recipe=None, *, verbose=1) -> Record:
     """
     record = catalog.info(name)
     recipe = recipes.load(record.training.recipe) if recipe is None else recipe
-    model, test = loading.load(name), data.load(record.dataset, "test").take(record.metrics.n)
+    model, test = loading.load(name), load_test(record.dataset).take(record.metrics.n)
     attacked = _attacked(_report(model, test, recipe, verbose), recipe)
     nearest = _nearest(model, test, recipe, verbose)
     record = current(record)
     metrics = dataclasses.replace(record.metrics, attacked=attacked, nearest=nearest)
     record = dataclasses.replace(record, metrics=metrics, golden=golden.logits(model))
+    catalog.check(record)
     write_card(record, catalog.WEIGHTS / name)
     catalog.write(record)
     return record
@@ -232,7 +232,7 @@ def measure_certificates(name, recipe=None, *, verbose=1) -> Record:
     """
     record = catalog.info(name)
     recipe = recipes.load(record.training.recipe) if recipe is None else recipe
-    model, test = loading.load(name), data.load(record.dataset, "test")
+    model, test = loading.load(name), load_test(record.dataset)
     test = test.take(recipe["measure"].get("images", len(test)))
     certified, tightest = _certified(model, test, recipe, verbose)
     clean = float(np.mean(tightest.prediction == test.required_labels()))
@@ -245,6 +245,7 @@ def measure_certificates(name, recipe=None, *, verbose=1) -> Record:
         record, metrics=metrics, notes=recipe.get("notes", ""), golden=golden.logits(model)
     )
     curve = _curve(record, tightest, test.required_labels())
+    catalog.check(record)
     curve.save(catalog.WEIGHTS / name / checkpoint.CURVE)
     write_card(record, catalog.WEIGHTS / name)
     catalog.write(record)

@@ -6,19 +6,18 @@ import json
 import sys
 
 import keras
-import numpy as np
 
 import zoo
 from training import json_file
 from training.batches import Batches
 from training.clock import Clock
 from training.early_stopping import EarlyStopping
+from training.images import load_test, splits
 from training.monitor import MarginMonitor
 from training.progress import TrainingProgress
 from training.schedules import EpsilonSchedule, LearningRateSchedule, PSchedule
 from training.state import RunState
 from training.workers import Workers
-from zoo import data
 from zoo.hub import checkpoint
 from zoo.hub.download import digest
 from zoo.models.training_epsilon import TrainingEpsilon
@@ -61,68 +60,6 @@ def build(recipe):
         return kind(**config)
     except TypeError as error:
         raise ValueError(f"recipe {recipe['name']}: {error}") from error
-
-
-def splits(recipe, data_file=None):
-    """Training and validation images of a recipe; neither are test images.
-
-    The validation images are the first ``data.validation`` ones of the set's own validation split;
-    of a set without such a split, they are the last ones of its training images, which are then not
-    trained on. If the recipe has the entry ``data.images``, only that many training images are
-    used, held-out ones included. Files of the user's own may be sorted by class, so their images
-    are chosen at random, but in each run the same ones. Only ``--measure`` and the monitor, which
-    chooses nothing, read the test set.
-
-    Args:
-        recipe: recipe, as :func:`training.recipe.load` returns it.
-        data_file: an ``.npz`` file to use instead of the recipe's image set.
-    """
-    name = recipe["data"]["name"]
-    source = data_file or name
-    held_out, limit = recipe["data"].get("validation", 0), recipe["data"].get("images")
-    mixed = _mixed if data.is_own(name) else lambda images: images
-    images = data.load(source, "train")
-    images.required_labels()
-    images = mixed(images) if held_out or limit else images
-    images = images.take(len(images) if limit is None else limit)
-    # A file that stands for a registered set must have the splits of this set.
-    if data.has_split(name if name in data.DATASETS else source, "validation"):
-        if not held_out:
-            return images, images.take(0)
-        # The set's own split: its images may not be separable from the others in another way, such
-        # as frames of one film.
-        validation = mixed(data.load(source, "validation"))
-        validation.required_labels()
-        if held_out > len(validation):
-            raise ValueError(f"{validation.name} has {len(validation)} images, not {held_out}")
-        return images, validation.take(held_out)
-    if held_out >= len(images):
-        raise ValueError(f"validation holds out {held_out} of only {len(images)} images")
-    first_held_out = len(images) - held_out
-    return images.take(first_held_out), images.take(first_held_out, len(images))
-
-
-def _mixed(images):
-    """The images in another order, which is always the same."""
-    return images[np.random.default_rng(0).permutation(len(images))]
-
-
-def require_separate(training, test):
-    """Raise if the training images are the test images.
-
-    An ``.npz`` file with the arrays ``x`` and ``y`` alone gives them as each of its splits.
-
-    Args:
-        training, test: :class:`zoo.data.ImageSet`.
-
-    Raises:
-        ValueError: naming the set.
-    """
-    if np.array_equal(training.images, test.images):
-        raise ValueError(
-            f"{test.name} has the same images as {training.name}; an .npz file needs the arrays "
-            "x_train, y_train, x_test and y_test"
-        )
 
 
 def train(
@@ -376,8 +313,7 @@ def _monitors(recipe, model, data_file):
     """Callbacks that record margins of test images in the history; training does not use them."""
     if "monitor" not in recipe:
         return []
-    images = data.load(data_file or recipe["data"]["name"], "test")
-    images = images.take(recipe["monitor"]["images"])
+    images = load_test(recipe["data"]["name"], data_file).take(recipe["monitor"]["images"])
     images.required_labels()
     try:
         return [MarginMonitor(model, images)]

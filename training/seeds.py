@@ -6,9 +6,9 @@ import pathlib
 
 import numpy as np
 
+from training.images import load_test
 from training.measure import current
 from training.run import build, require_valid, train
-from zoo import data
 from zoo.hub import catalog
 from zoo.hub.card import write_card
 from zoo.hub.records import Record, Seeds, Spread
@@ -35,7 +35,7 @@ def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Rec
 
     Raises:
         ValueError: if ``count`` is below 2, or the checkpoint has another seed than the recipe.
-        RuntimeError: if the checkpoint was replaced meanwhile.
+        RuntimeError: if the checkpoint was replaced or certified anew meanwhile.
         zoo.UnknownModelError: if the recipe's checkpoint is not in the catalog.
     """
     if checks.positive_integer(count, "seeds") < 2:
@@ -51,7 +51,7 @@ def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Rec
             f"recipe has seed {own} now; train and measure the recipe first"
         )
     seeds = [own, *(seed for seed in range(count) if seed != own)][:count]
-    test = data.load(data_file or recipe["data"]["name"], "test").take(record.metrics.n)
+    test = load_test(recipe["data"]["name"], data_file).take(record.metrics.n)
     require_valid(test, build(recipe))
     labels = test.required_labels()
     for seed in seeds[1:]:
@@ -73,9 +73,15 @@ def train_seeds(recipe, count, folder=None, *, data_file=None, verbose=1) -> Rec
         Spread(eps=eps, mean=float(np.mean(column)), sd=float(np.std(column, ddof=1)))
         for eps, column in zip(budgets, zip(*rows, strict=True), strict=True)
     ]
-    record = current(record)
-    metrics = dataclasses.replace(record.metrics, seeds=Seeds(seeds=seeds, accuracies=spreads))
-    record = dataclasses.replace(record, metrics=metrics)
+    now = current(record)
+    if (now.metrics.n, now.metrics.best_certified()) != (record.metrics.n, best):
+        raise RuntimeError(
+            f"{record.name} was certified anew during the trainings, whose accuracies are "
+            "therefore not written; the same command measures them again"
+        )
+    metrics = dataclasses.replace(now.metrics, seeds=Seeds(seeds=seeds, accuracies=spreads))
+    record = dataclasses.replace(now, metrics=metrics)
+    catalog.check(record)
     write_card(record, catalog.WEIGHTS / record.name)
     catalog.write(record)
     return record

@@ -104,7 +104,7 @@ def test_write_replaces_one_entry_or_nothing(tmp_path, monkeypatch):
     assert zoo.info("linf-dist-digits").notes == "again"
     untouched = manifest.read_text()
     for function in (catalog.check, catalog.write):
-        with pytest.raises(ValueError, match="linf-dist-digits does not fit.*'l7'"):
+        with pytest.raises(ValueError, match="linf-dist-digits.*would not fit its schema: .*'l7'"):
             function(dataclasses.replace(record, norm="l7"))
     assert manifest.read_text() == untouched
 

@@ -65,7 +65,7 @@ def test_accuracies_are_measured_on_data(server, token, here, capsys, tmp_path):
     assert measured["certified"] == {"0.1": pytest.approx(report.rows[0]["certified"])}
     assert measured["clean"] >= measured["attacked"]["0.1"] >= measured["certified"]["0.1"]
     text = server.head(REPO)["README.md"].decode()
-    assert f"The first 40 test images of digits: clean accuracy {report.clean:.2%}" in text
+    assert f"\n40 test images of digits: clean accuracy {report.clean:.2%}" in text
 
     # What the Hub knows of it.
     assert cli.main(["info", f"hf://{REPO}", "--json"]) == 0

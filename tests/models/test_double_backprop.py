@@ -195,3 +195,23 @@ def test_bad_arguments_are_named():
     headless = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten()])
     with pytest.raises(ValueError, match="no dense layer"):
         DoubleBackpropNet(headless).with_new_head(5)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("kind", [DoubleBackpropNet, zoo.models.CurvatureNet])
+def test_a_callback_may_change_the_budget(kind, digits_train):
+    """The training step in which no budget was known is compiled anew within ``fit``."""
+    network = {"name": "mlp", "image_shape": (8, 8, 1), "num_classes": 10, "hidden": [8]}
+    model = kind(SMALL if kind is DoubleBackpropNet else network, epsilon=None)
+    model.compile(keras.optimizers.SGD(0.01))
+    seen = []
+
+    def set_epsilon(epoch, logs=None):
+        seen.append(model.train_function)
+        model.epsilon = 0.05 * epoch + 0.05
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=set_epsilon)
+    few = digits_train.take(64)
+    model.fit(few.images, few.labels, epochs=2, verbose=0, callbacks=[callback])
+    assert float(model.epsilon) == 0.1
+    assert model.train_function is not seen[0]

@@ -30,10 +30,12 @@ found = {}
 for name, make in makers.items():
     with strategy.scope():
         model = make()
-        model.compile(keras.optimizers.SGD(1e-3))
+        metric = zoo.metrics.CertifiedAccuracy(0.3)
+        logits_certify = name.startswith(("linf-dist", "l2nnn", "lc-lmt"))
+        model.compile(keras.optimizers.SGD(1e-3), metrics=[metric] if logits_certify else [])
     before = [w.copy() for w in model.get_weights()]
     model.fit(x, y, verbose=0)
-    model.evaluate(x, y, verbose=0)
+    evaluated = model.evaluate(x, y, verbose=0, return_dict=True)
     logits = model.predict(x, verbose=0)
     model.save(folder + "/model.keras")
     zoo.save(model, folder + "/folder")
@@ -41,6 +43,9 @@ for name, make in makers.items():
     found[name] = {
         "trained": any((a != b).any() for a, b in zip(before, model.get_weights())),
         "certified": float(model.certify(x[:8]).radius.max()) > 0,
+        "metric": evaluated.get("certified_0.3"),
+        "by radii": float(((logits.argmax(1) == y) & (
+            model.logit_certificate().radius(logits, x) > 0.3)).mean()) if logits_certify else None,
         "loaded": [float(abs(other.predict(x, verbose=0) - logits).max()) for other in again],
     }
 print(json.dumps(found))
@@ -61,3 +66,6 @@ def test_models_under_a_mirrored_strategy(tmp_path):
         assert result["trained"], name
         assert result["certified"], name
         assert max(result["loaded"]) < 1e-4, name
+        if result["by radii"] is not None:
+            assert result["by radii"] - 0.02 <= result["metric"] <= result["by radii"], name
+    assert 0.1 < found["lc-lmt-digits"]["metric"] < 0.9

@@ -5,7 +5,8 @@ import pytest
 
 import zoo
 from training import recipe as recipes
-from training.run import build, splits
+from training.images import splits
+from training.run import build
 from zoo.hub import catalog
 
 

@@ -22,8 +22,9 @@ from training import recipe as recipes
 from training import run
 from training.__main__ import main
 from training.clock import Clock
+from training.images import splits
 from training.measure import measure, measure_attacks, measure_certificates, measure_cost
-from training.run import build, splits, train
+from training.run import build, train
 from training.schedules import PSchedule
 from training.seeds import train_seeds
 from zoo.hub import catalog
@@ -529,7 +530,7 @@ def test_measure_ships_and_records(recipe, tmp_path, monkeypatch, empty_catalog)
     assert measure_certificates("tiny-digits", verbose=0) == record
     assert {path.name: path.read_bytes() for path in shipped.iterdir()} == before
     # An entry that the manifest cannot have is refused before the files are replaced.
-    with pytest.raises(ValueError, match="does not fit the manifest's schema"):
+    with pytest.raises(ValueError, match="tiny-digits.*would not fit its schema"):
         measure(recipe | {"approach": 3}, tmp_path / "other", verbose=0)
     assert {path.name: path.read_bytes() for path in shipped.iterdir()} == before
 
@@ -576,7 +577,7 @@ def test_a_measurement_of_weights_that_were_replaced_meanwhile_is_not_written(
     assert zoo.info("linf-dist-digits") == replaced
 
 
-def test_the_spread_over_seeds_is_recorded(recipe, tmp_path, empty_catalog):
+def test_the_spread_over_seeds_is_recorded(recipe, tmp_path, empty_catalog, monkeypatch):
     recipe["training"]["epochs"] = recipe["p_schedule"]["end_epoch"] = 1
     recipe["epsilon_schedule"]["epochs"] = 1
     with pytest.raises(zoo.UnknownModelError):
@@ -592,6 +593,17 @@ def test_the_spread_over_seeds_is_recorded(recipe, tmp_path, empty_catalog):
         train_seeds(recipe | {"seed": 5}, 3, tmp_path / "run", verbose=0)
     with pytest.raises(ValueError, match="seeds must be at least 2, got 1"):
         train_seeds(recipe, 1, tmp_path / "run", verbose=0)
+
+    def certified_meanwhile(*args, **kwargs):
+        metrics = dataclasses.replace(before.metrics, n=499)
+        catalog.write(dataclasses.replace(before, metrics=metrics))
+        return zoo.load(tmp_path / "run")
+
+    with monkeypatch.context() as inner:
+        inner.setattr("training.seeds.train", certified_meanwhile)
+        with pytest.raises(RuntimeError, match="tiny-digits was certified anew"):
+            train_seeds(recipe, 2, tmp_path / "run", verbose=0)
+    catalog.write(before)
     record = train_seeds(recipe, 3, tmp_path / "run", verbose=0)
     assert record == zoo.info("tiny-digits")
     assert dataclasses.replace(record.metrics, seeds=None) == before.metrics

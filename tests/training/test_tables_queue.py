@@ -160,6 +160,8 @@ def test_a_row_never_mixes_ways_to_measure(paper, tmp_path):
     row = tables(paper, path)[0]["rows"][0]
     assert row["our clean"] == "55.00 ± 7.07"
     assert ", measured in an earlier way, " in row["trained"]
+    results.add(path, slow.key(1), result(slow, 1, clean=0.7, measurements={}))
+    assert tables(paper, path)[0]["rows"][0]["our clean"] == 50.0
     results.add(path, slow.key(0), result(slow, 0, clean=0.9))
     row = tables(paper, path)[0]["rows"][0]
     assert row["our clean"] == 90.0

@@ -115,8 +115,8 @@ def shown(run, found):
     """The results that a row shows.
 
     These are the results of the present recipe and measurements; if there are none, those of the
-    present recipe, and if there are none of these either, the older ones. So numbers that were
-    measured in two ways are not averaged while a run is measured again.
+    present recipe, and if there are none of these either, the older ones. They are all of one
+    recipe and of the same measurements, since a row averages them.
 
     Args:
         run: :class:`training.tables.papers.Run`.
@@ -127,7 +127,13 @@ def shown(run, found):
     own = {seed: found[run.key(seed)] for seed in run.seeds if run.key(seed) in found}
     present = [result for seed, result in own.items() if is_of(result, of_seed(run, seed))]
     current = [result for result in present if result.get("measurements") == run.measurements]
-    return current or present or list(own.values())
+    chosen = current or present or list(own.values())
+    return [result for result in chosen if _kind(result) == _kind(chosen[0])]
+
+
+def _kind(result):
+    """What a result is of, but for its seed: a recipe and measurements."""
+    return {**result["recipe"], "seed": None}, result.get("measurements")
 
 
 def estimate(paper, found, run, recipe):

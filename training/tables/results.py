@@ -7,7 +7,8 @@ training, and ``measurements`` the settings of the measurements.
 import traceback
 
 from training import json_file
-from training.run import affects_training, build, require_separate, require_valid, train
+from training.images import require_separate
+from training.run import affects_training, build, require_valid, train
 from training.tables import queue
 from training.tables.measure import Subject, measure
 from zoo import data
@@ -78,8 +79,7 @@ def fill(paper, folder, *, only=None, results=None, data_file=None, overrides=No
 def _of_training(run, recipe, folder, data_file, verbose):
     source = data_file or recipe["data"]["name"]
     training, test = _images(source)
-    if data.is_own(source):
-        require_separate(training, test)
+    require_separate(source)
     require_valid(test, build(recipe))  # before a training whose test would fail
     model = train(recipe, folder, data_file=data_file, verbose=verbose)
     record = json_file.read(folder / "run.json")

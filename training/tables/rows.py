@@ -75,10 +75,10 @@ def _trained(paper, run, own, records):
         wanted = _range([recipe["training"]["epochs"]])
         older = f"{_counted(epochs, 'epoch')} of an older recipe"
         depth = older if epochs == wanted else f"{epochs} of {wanted} epochs"
-    if is_of(own[0], recipe) and own[0].get("measurements") != run.measurements:
-        depth += ", measured in an earlier way"
     if any(result.get("stopped") for result in own):
         depth += " (stopped early)"
+    if is_of(own[0], recipe) and own[0].get("measurements") != run.measurements:
+        depth += ", measured in an earlier way"
     images = f"{_range(result['images'] for result in own)} images"
     if len(run.seeds) == 1:
         return f"seed {run.seeds[0]}, {depth}, {images}, {_seconds(own)}"

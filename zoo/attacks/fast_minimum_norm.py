@@ -43,16 +43,21 @@ def nearest_points(victim, guide, x, y, norm, steps, first_step, target=None, kn
     best, distance = (x.copy(), np.full(len(x), np.inf)) if known is None else known
     best, distance = best.copy(), distance.copy()
     x_adv, radius = best.copy(), distance.copy()
+
+    def judge(logits):
+        gap = gap_of(logits, y, target)
+        far = size(x_adv.astype(np.float64) - x, norm)
+        nearer = (gap < 0) & (far < distance)
+        best[nearer], distance[nearer] = x_adv[nearer], far[nearer]
+        return gap, far
+
     for step in range(steps):
         cosine = (1.0 + math.cos(math.pi * step / steps)) / 2.0
         share = _LAST_SHARE + (_FIRST_SHARE - _LAST_SHARE) * cosine
         value, logits, gradient = value_and_gradient(guide, objective, x_adv, *labels)
         if guide is not victim:
             logits = logits_of(victim, x_adv)
-        gap = gap_of(logits, y, target)
-        far = size(x_adv.astype(np.float64) - x, norm)
-        nearer = (gap < 0) & (far < distance)
-        best[nearer], distance[nearer] = x_adv[nearer], far[nearer]
+        gap, far = judge(logits)
         # Without a misclassified point so far, the ball reaches the boundary, to first order.
         slope = np.abs(gradient).sum(axis=(1, 2, 3)) if norm == "linf" else size(gradient, "l2")
         outwards = far + np.abs(value) / np.maximum(slope, 1e-12)
@@ -62,6 +67,7 @@ def nearest_points(victim, guide, x, y, norm, steps, first_step, target=None, kn
         pace = first_step * (0.01 + 0.99 * cosine)
         moved = x_adv + pace * gradient / np.maximum(length(gradient), 1e-12)
         x_adv = _into_balls(moved, x, radius[column], norm)
+    judge(logits_of(victim, x_adv))
     return _drawn_in(victim, best, distance, x, y, norm, target)
 
 

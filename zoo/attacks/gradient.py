@@ -40,11 +40,11 @@ def _tensorflow_step(victim, x, y, order, loss):
     from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 
     images, labels = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-    step = with_own_gradient(victim, fast_gradient_method)
+    step = with_own_gradient(victim, fast_gradient_method, order)
     return step(victim, images, 1.0, order, OBJECTIVES[loss], y=labels)
 
 
-def with_own_gradient(victim, attack):
+def with_own_gradient(victim, attack, order):
     """An attack of cleverhans for TensorFlow, with a gradient that is compiled for one model.
 
     cleverhans compiles the gradients of all models in one global function. That function keeps
@@ -53,16 +53,36 @@ def with_own_gradient(victim, attack):
     Args:
         victim: :class:`zoo.attacks.victim.Victim`.
         attack: function of cleverhans that calls ``compute_gradient``.
+        order: order of the norm of the perturbation, ``np.inf`` or ``2``.
     """
-    names = {**attack.__globals__, "compute_gradient": victim.compiled(_tensorflow_gradient)}
+    gradient = victim.compiled(_tensorflow_gradient, order)
+    names = {**attack.__globals__, "compute_gradient": gradient}
     return types.FunctionType(attack.__code__, names, attack.__name__, attack.__defaults__)
 
 
-def _tensorflow_gradient(victim):
+def _tensorflow_gradient(victim, order):
     import tensorflow as tf
     from cleverhans.tf2.utils import compute_gradient
 
-    return tf.function(compute_gradient.python_function, reduce_retracing=True)
+    plain = compute_gradient.python_function
+
+    def scaled(*args, **kwargs):
+        return _scaled(plain(*args, **kwargs))
+
+    return tf.function(scaled if order == 2 else plain, reduce_retracing=True)
+
+
+def _scaled(gradient):
+    """Each image's gradient divided by its largest absolute entry.
+
+    cleverhans divides a gradient by its L2 length, but by no less than 1e-6, and the gradient of
+    the cross-entropy is far shorter at an image of which a network is sure.
+    """
+    from keras import ops
+
+    largest = ops.max(ops.abs(gradient), axis=(1, 2, 3), keepdims=True)
+    usable = ops.logical_and(ops.isfinite(largest), largest > 0)
+    return gradient / ops.where(usable, largest, 1.0)
 
 
 def _jax_step(victim, x, y, order, loss):
@@ -91,8 +111,16 @@ def _jax_compiled_step(victim, order):
 
     fast_gradient_method = _cleverhans_for_jax()
 
+    @jax.custom_vjp
+    def unchanged(images):
+        return images
+
+    # As in `_tensorflow_gradient`: the gradient that cleverhans gets has a largest entry of 1.
+    unchanged.defvjp(lambda images: (images, None), lambda _, gradient: (_scaled(gradient),))
+
     def step(variables, x, weights):
         def logits(images):
+            images = unchanged(images) if order == 2 else images
             # Weights are arguments: compiled in, they would stay as they were.
             return victim.model.stateless_call(*variables, images, training=False)[0]
 

@@ -30,8 +30,10 @@ def margin(labels, logits):
 
     from zoo.ops.float32 import LARGEST
 
-    own = ops.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    return ops.max(logits - own * LARGEST, axis=-1) - ops.sum(own * logits, axis=-1)
+    # Infinite logits of other classes are selected or not, since 0 · ∞ is not a number.
+    own = ops.one_hot(labels, logits.shape[-1], dtype="bool")
+    others = ops.max(ops.where(own, -LARGEST, logits), axis=-1)
+    return others - ops.sum(ops.where(own, logits, 0.0), axis=-1)
 
 
 def dlr(labels, logits):
@@ -68,9 +70,8 @@ def difference(labels, targets, logits):
     """
     from keras import ops
 
-    classes, dtype = logits.shape[-1], logits.dtype
-    own, other = (ops.one_hot(each, classes, dtype=dtype) for each in (labels, targets))
-    return ops.sum((other - own) * logits, axis=-1)
+    own, other = (ops.one_hot(each, logits.shape[-1], dtype="bool") for each in (labels, targets))
+    return ops.sum(ops.where(other, logits, 0.0) - ops.where(own, logits, 0.0), axis=-1)
 
 
 def targeted_dlr(labels, targets, logits):

@@ -43,8 +43,9 @@ def load(
     If all folders of the classes are called by numbers, these are the labels. Otherwise the labels
     count the folders in alphabetical order, as Keras does. Where a folder has folders such as
     ``train`` and ``test``, ``split`` names the one to read, and the classes are those of all of
-    these folders. If ``image_shape`` has one channel,
-    colour images become gray; if it has three, gray images get three equal channels.
+    these folders; ``training`` and ``val`` are other names of ``train`` and ``validation``. If
+    ``image_shape`` has one channel, colour images become gray; if it has three, gray images get
+    three equal channels.
 
     Args:
         name: a key of ``zoo.data.DATASETS``, or the path of an ``.npz`` file, of an image file, or

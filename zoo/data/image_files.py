@@ -46,9 +46,16 @@ def folder_of(path: pathlib.Path, split: str) -> pathlib.Path | None:
     Args:
         path: path of the set.
         split: ``"train"``, ``"validation"``, ``"test"``, or another name that the folder may have.
+
+    Raises:
+        ValueError: if there are two folders for one split.
     """
-    folders = (path / name for name in _FOLDERS.get(split, (split,)) if name in _SPLITS)
-    return next((folder for folder in folders if folder.is_dir()), None)
+    names = [name for name in _FOLDERS.get(split, (split,)) if name in _SPLITS]
+    found = [path / name for name in names if (path / name).is_dir()]
+    if len(found) > 1:
+        both = " and ".join(folder.name for folder in found)
+        raise ValueError(f"{path} has the folders {both} for one split")
+    return found[0] if found else None
 
 
 def load(path: pathlib.Path, split: str, form: Form) -> ImageSet:
@@ -100,7 +107,8 @@ def load(path: pathlib.Path, split: str, form: Form) -> ImageSet:
         raise ValueError(f"{path} has no images; their names end in {', '.join(ENDINGS)}")
     found = {folder.name for folder in folders}
     if form.class_names is None:
-        found |= {folder.name for part in parts for folder in _folders(part)}
+        of_parts = (folder for part in parts for folder in _folders(part))
+        found |= {folder.name for folder in of_parts if _image_files(folder, deep=True)}
     names = _class_names(path, sorted(found), form.class_names)
     files, labels = [], []
     for folder in folders:

@@ -124,6 +124,20 @@ class ImageSet:
             dataset = dataset.shuffle(len(self), seed=seed)
         return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
+    def shuffled(self, seed: int = 0) -> "ImageSet":
+        """The set in a random order, which the seed determines.
+
+        The first images of a set that is sorted by class are all of one class. Shuffle such a set
+        before you :meth:`take` a part of it.
+
+        Args:
+            seed: seed of the order.
+
+        Returns:
+            :class:`ImageSet`.
+        """
+        return self[np.random.default_rng(seed).permutation(len(self))]
+
     def take(self, first: int, last: int | None = None) -> "ImageSet":
         """The first ``first`` images; with ``last``, the images ``first`` to ``last − 1``.
 

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from zoo.data import is_own
 from zoo.errors import AuditError
 from zoo.hub import download
 from zoo.hub.checkpoint import CARD, CONFIG, CURVE, PICTURE, WEIGHTS
@@ -30,9 +29,9 @@ def audit(
 
     The audit compares the size and sha256 of every file, the model card, and the card's metadata.
     Then it loads the folder in a fresh process and compares the golden logits, the clean accuracy,
-    and the certified accuracies of the first certificate. The accuracies are measured on some of
-    the recorded test images, and may differ from the recorded ones by as much as such a sample can.
-    FGSM and a short PGD must not break a certificate.
+    and the certified accuracies of the first certificate. The accuracies are measured on the first
+    of the recorded test images, and may differ from the recorded ones by as much as such a sample
+    can. FGSM and a short PGD must not break a certificate.
 
     Args:
         folder: holds ``config.json``, ``model.weights.h5`` and ``README.md``, perhaps
@@ -96,7 +95,7 @@ def audit_own(
             "folder": str(folder.resolve()),
             "data": None if data is None else str(data),
             "sample": checks.positive_integer(sample, "sample"),
-            "of": None,
+            "shuffled": data is not None and is_own(data),
             "norm": None,
             "method": None,
             "eps": list(eps),
@@ -138,8 +137,8 @@ def _request(
     return {
         "folder": str(folder.resolve()),
         "data": str(data or record.dataset),
-        "sample": sample,
-        "of": record.metrics.n,
+        "sample": min(sample, record.metrics.n),
+        "shuffled": is_own(record.dataset),
         "norm": record.norm,
         "method": method,
         "eps": [result.eps for result in record.metrics.certified if result.method == method],
@@ -225,11 +224,9 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         model.certify(golden.images(model.image_shape))
         return measured
     images = data.load(request["data"], "test")
-    if request["of"] is not None:
-        images = images.take(request["of"])
-    # The sample is spread over the set, because the images may be sorted by class.
-    n = min(request["sample"], len(images))
-    images = images[np.arange(n) * len(images) // max(n, 1)]
+    if request["shuffled"]:  # a user's own files may be sorted by class
+        images = images.shuffled()
+    images = images.take(request["sample"])
     # `evaluate` raises an error if an attack breaks a certificate.
     report = evaluate(
         model,

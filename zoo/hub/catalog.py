@@ -149,7 +149,7 @@ def write(record: Record) -> None:
         record: :class:`Record` with everything that was measured.
 
     Raises:
-        ValueError: naming what does not fit the manifest's schema, or is NaN or infinite.
+        ValueError: as :func:`check`.
     """
     write_whole(MANIFEST, _manifest_with(record))
 
@@ -176,7 +176,8 @@ def _manifest_with(record: Record) -> str:
         jsonschema.validate(manifest, json.loads(SCHEMA.read_text(encoding="utf-8")))
     except jsonschema.ValidationError as error:
         raise ValueError(
-            f"the entry of {record.name} does not fit the manifest's schema: {error.message}"
+            f"with the entry of {record.name}, {MANIFEST} would not fit its schema: "
+            f"{error.json_path}: {error.message}"
         ) from error
     return json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

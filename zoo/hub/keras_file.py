@@ -55,7 +55,8 @@ def load(path: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedMod
     if not isinstance(saved, zoo.models.CertifiedModel):
         raise CheckpointError(
             f"{path} holds a {type(saved).__name__}, not a model of the zoo; "
-            "keras.models.load_model() loads it, and zoo.certify() certifies it"
+            "keras.models.load_model() loads it, zoo.certify() certifies it, and the models of "
+            "zoo.models can wrap it"
         )
     if weights and not overrides:
         return saved

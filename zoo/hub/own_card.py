@@ -117,7 +117,7 @@ def _results(measured: dict[str, Any]) -> str:
         "",
         "## Results",
         "",
-        f"The first {measured['n']} test images of {measured['data']}: clean accuracy "
+        f"{measured['n']} test images of {measured['data']}: clean accuracy "
         f"{measured['clean']:.2%}. Certificate: {measured['method']}.",
         *(table if rows else []),
         "",

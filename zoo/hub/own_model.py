@@ -79,9 +79,11 @@ def stage(source: "Path | CertifiedModel", folder: pathlib.Path) -> list[list[fl
         return None
     from zoo.utils.backend import use_float32_products
 
-    use_float32_products()  # the audit computes the logits again in float32
-    is_path = isinstance(source, (str, os.PathLike))
-    model = keras_file.load(expanded(source)) if is_path else source
+    if isinstance(source, (str, os.PathLike)):
+        use_float32_products()  # the audit computes the logits again in float32
+        model = keras_file.load(expanded(source))
+    else:
+        model = source
     model.require_certifiable()  # logits in TF32 would differ from those that the audit computes
     checkpoint.save(model, folder)
     return golden.logits(model)

@@ -84,7 +84,10 @@ class CertifiedAccuracy(keras.metrics.Mean):
         shape = (num_classes, num_classes)
         if self._gaps is None:
             infinite = keras.initializers.Constant(np.inf)  # certifies nothing
-            self._gaps = self.add_variable(shape, infinite, name="required_gaps")
+            # Replicas of TensorFlow would divide a value that is summed over them by their number.
+            self._gaps = self.add_variable(
+                shape, infinite, aggregation="mean", name="required_gaps"
+            )
         elif tuple(self._gaps.shape) != shape:
             raise ValueError(
                 f"the metric {self.name!r} belongs to a model of {self._gaps.shape[0]} classes; "

@@ -113,6 +113,11 @@ class CheckedCalls(_Model):
         for metric in self.__dict__.get("_certified_metrics", ()):
             metric.use(self.logit_certificate())
 
+    def renew_training_step(self) -> None:
+        """Compile the training step anew, if there is one, in the middle of ``fit`` too."""
+        if self.train_function is not None:
+            self.make_train_function(force=True)
+
     def make_train_function(self, force: bool = False) -> Any:
         drop_outdated_program(self, "train_function")
         return super().make_train_function(force)

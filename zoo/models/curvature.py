@@ -117,8 +117,7 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         super()._set_epsilon(value)
         if not self.adversarial:
             self.adversarial = True
-            # Keras's compiled training step does not search for worst points.
-            self.train_function = None
+            self.renew_training_step()  # the compiled one does not search for worst points
 
     def default_loss(self) -> Any:
         """The cross-entropy of labels and logits."""

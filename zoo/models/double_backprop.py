@@ -100,8 +100,7 @@ class DoubleBackpropNet(WrappedModel):
         budget = Epsilon(0 if value is None else value, "epsilon")
         self._epsilon = budget if budget.exact else None
         self.inherits_epsilon = False
-        # Keras's compiled training step holds the previous budget.
-        self.train_function = None
+        self.renew_training_step()  # the compiled one holds the previous budget
 
     @property
     def certificates(self) -> tuple[tuple[Norm, str], ...]:

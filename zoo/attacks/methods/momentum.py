@@ -61,13 +61,14 @@ class Momentum(Attack):
         import tensorflow as tf
         from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_method
 
-        x_adv = with_own_gradient(victim, momentum_iterative_method)(
+        order = np.inf if norm == "linf" else 2
+        x_adv = with_own_gradient(victim, momentum_iterative_method, order)(
             victim,
             tf.convert_to_tensor(x),
             eps=eps.below,
             eps_iter=length,
             nb_iter=self.steps,
-            norm=np.inf if norm == "linf" else 2,
+            norm=order,
             clip_min=0.0,
             clip_max=1.0,
             y=tf.convert_to_tensor(y if target is None else target),
