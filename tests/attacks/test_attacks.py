@@ -348,7 +348,7 @@ def test_cleverhans_takes_the_steps(digits, monkeypatch, name, loss):
         taken.append(args)
         return original(*args, **kwargs)
 
-    def with_own_gradient(victim, attack):
+    def with_own_gradient(victim, attack, order):
         assert attack is step
         return step
 

@@ -56,7 +56,9 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
         help="range of the pixels that the Keras model takes (default: 0 to 255 if it begins "
         "with a layer that divides by 255, else 0 to 1)",
     )
-    parser.add_argument("--n", type=int, help="only the first N images")
+    parser.add_argument(
+        "--n", type=int, help="only the first N images (of a folder, those of the first classes)"
+    )
     parser.add_argument("--norm", type=_norm, metavar="{linf,l2}", help="norm of the perturbation")
     parser.add_argument(
         "--batch-size", type=int, default=256, help="images per batch (default: %(default)s)"
