@@ -72,6 +72,7 @@ def test_an_l2_step_has_its_length_where_the_gradient_is_tiny(attack):
 @pytest.mark.integration
 def test_the_last_step_of_the_minimum_norm_attack_counts():
     """The boundary of a concave lead is nearer than its slope says, so one step gets across."""
+
     class Bowl(keras.Model):
         def call(self, images):
             total = ops.sum(images, axis=(1, 2, 3))
