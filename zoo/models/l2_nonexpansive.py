@@ -36,9 +36,8 @@ class L2NonexpansiveNet(CertifiedModel):
     guarantee survives fine-tuning. With ``parametrization="free"`` only the regularizer keeps these
     constants near 1, and larger constants mean smaller radii.
 
-    The defaults of the arguments are those of the paper. For a new model,
-    ``parametrization="orthogonal"``, ``activation="max_min"`` and ``loss="cross_entropy"`` are a
-    better start: most shipped checkpoints use them, and radii are larger.
+    The defaults of the arguments are those of the paper. Most shipped checkpoints have
+    ``parametrization="orthogonal"``, ``activation="max_min"`` and ``loss="cross_entropy"`` instead.
 
     Without an argument ``loss``, ``compile`` uses the loss that is chosen here.
 
