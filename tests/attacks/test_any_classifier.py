@@ -94,6 +94,15 @@ def test_a_last_softmax_changes_nothing(images, make, ending):
     assert report.clean == 1.0
 
 
+def test_probabilities_of_an_operation_are_not_taken_for_logits(images):
+    """The last layer is a dense one that ends in logits, but an operation follows it."""
+    x, _ = images
+    plain = functional()
+    model = keras.Model(plain.inputs[0], keras.ops.softmax(plain.outputs[0]))
+    logits = keras.ops.softmax(as_classifier(model, x).logits(x))
+    np.testing.assert_allclose(logits, model(x), atol=1e-6)
+
+
 def test_saturated_probabilities_hide_no_gradient(images):
     """Through the softmax, the gradient would be 0 or rounding in float32."""
     x, _ = images
@@ -128,10 +137,33 @@ def test_a_class_of_the_users_own_takes_images_of_several_sizes():
         def call(self, inputs):
             return self.head(keras.ops.mean(inputs, axis=(1, 2)))
 
-    model = Pooled()
-    for side in (4, 6, 4):
-        x = np.full((2, side, side, 2), 0.5, "float32")
-        assert zoo.attacks.attack(model, x, None, "fgsm", eps=0.1, norm="linf").shape == x.shape
+    any_size = keras.Input((None, None, 2))
+    pooled = keras.layers.GlobalAveragePooling2D()(any_size)
+    for model in (Pooled(), keras.Model(any_size, keras.layers.Dense(3)(pooled))):
+        for side in (4, 6, 4):
+            x = np.full((2, side, side, 2), 0.5, "float32")
+            x_adv = zoo.attacks.attack(model, x, None, "fgsm", eps=0.1, norm="linf")
+            np.testing.assert_allclose(abs(x_adv - x), 0.1, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"x must have shape \(n, 4, 4, 2\)"):
+        zoo.attacks.attack(model, np.zeros((2, 4, 4, 1)), None, "fgsm", eps=0.1, norm="linf")
+
+
+class Trainer(keras.Model):
+    """A functional model with methods of its own."""
+
+
+@pytest.mark.parametrize("kind", [keras.Model, Trainer])
+def test_a_network_that_has_no_bounds_is_attacked(kind):
+    images = keras.Input((8, 8, 1))
+    halves = keras.ops.concatenate([images[:, ::2], images[:, 1::2]], axis=-1)
+    rows = keras.ops.reshape(halves, (-1, 4, 16))
+    attended = keras.layers.MultiHeadAttention(2, 4)(rows, rows)
+    model = kind(images, keras.layers.Dense(3)(keras.ops.mean(attended, axis=1))[:, :2])
+    x = np.full((2, 8, 8, 1), 0.5, "float32")
+    x_adv = zoo.attacks.attack(model, x, None, "fgsm", eps=0.1, norm="linf")
+    np.testing.assert_allclose(abs(x_adv - x), 0.1, rtol=1e-5)
+    with pytest.raises((TypeError, ValueError), match="GetItem 'get_item|; keras.Model.model.inp"):
+        zoo.evaluate(model, x, [0, 0], eps=0.1, norm="linf")
 
 
 @pytest.mark.integration
@@ -183,6 +215,12 @@ def test_distances_of_a_users_own_network(images):
     assert (found != x).any()
 
 
+def ending_in(last, *first, dtype=None):
+    images = keras.Input((8, 8, 1), dtype=dtype)
+    network = keras.Sequential([*first, keras.layers.Flatten(), keras.layers.Dense(4)])
+    return keras.Model(images, last(network(images)))
+
+
 @pytest.mark.parametrize(
     ("make", "x", "error", "message"),
     [
@@ -216,6 +254,24 @@ def test_distances_of_a_users_own_network(images):
             None,
             ValueError,
             "takes pixels of 0 to 255",
+        ),
+        (
+            lambda: ending_in(lambda x: x[:, :3], keras.layers.Rescaling(1 / 255)),
+            None,
+            ValueError,
+            "takes pixels of 0 to 255",
+        ),
+        (
+            lambda: ending_in(lambda x: keras.ops.concatenate([x, x])),
+            None,
+            ValueError,
+            r"but 2 images give \(4, 4\)",
+        ),
+        (
+            lambda: ending_in(lambda x: x, dtype="uint8"),
+            None,
+            ValueError,
+            "input is uint8, to which Keras rounds images",
         ),
     ],
 )

@@ -94,7 +94,7 @@ def attack(
     x, y = inputs.read(x, y)
     model = as_classifier(model, x)
     if norm is None and not model.certificates:
-        raise ValueError(f"norm must be given, as a {type(model).__name__} certifies none")
+        raise ValueError("norm must be given, as the model has no certificate to take it from")
     norm = model.certificates[0][0] if norm is None else norm_of(norm)
     chosen = checked_attack(attack, norm, params, model)
     batch_size = checks.positive_integer(batch_size, "batch_size")

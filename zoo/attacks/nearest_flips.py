@@ -117,5 +117,5 @@ def flipped(model, x, y):
 
 def _norm_of(model, norm):
     if norm is None and not model.certificates:
-        raise ValueError(f"norm must be given, as a {type(model).__name__} certifies none")
+        raise ValueError("norm must be given, as the model has no certificate to take it from")
     return model.certificates[0][0] if norm is None else norm_of(norm)

@@ -1,5 +1,6 @@
 """An ordinary Keras model as a list of its layers, in the order in which they run."""
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -75,9 +76,48 @@ def nodes_of(model: keras.Model) -> list[Node]:
         >>> [node.layer.name for node in nodes_of(model)]
         ['a']
     """
+    require_graph(model)
+    require_own_methods(parts_of(model))
+    if None in model.inputs[0].shape[1:]:
+        raise ValueError(f"the model's input has an unknown size: {tuple(model.inputs[0].shape)}")
+    nodes = []
+    output = _unfold(model, _Place(0, tuple(model.inputs[0].shape[1:])), nodes)
+    if not nodes:
+        raise ValueError("the model has no layers")
+    if output.index != len(nodes):
+        raise ValueError("the model runs layers whose results its output does not depend on")
+    return nodes
+
+
+def first_nodes(model: keras.Model) -> list[Node]:
+    """The nodes before the first layer or operation that :func:`nodes_of` does not support.
+
+    Args:
+        model: ``keras.Sequential`` or functional model, built, with one input and one output. Its
+            input may be of unknown size.
+
+    Raises:
+        TypeError, ValueError: as of :func:`require_graph`.
+    """
+    require_graph(model)
+    nodes = []
+    with contextlib.suppress(UnsupportedLayerError):
+        _unfold(model, _Place(0, tuple(model.inputs[0].shape[1:])), nodes)
+    return nodes
+
+
+def require_graph(model: keras.Model) -> None:
+    """Raise unless a model is a graph of layers that leads from one tensor to another one.
+
+    Raises:
+        TypeError: if it is neither a ``keras.Sequential`` nor a functional model.
+        ValueError: if it is not built, or has several inputs or outputs.
+    """
     if not is_graph(model):
+        advice = "; keras.Model(model.inputs, model.outputs) is one, if `call` was not overridden"
         raise TypeError(
-            f"expected a keras.Sequential or a functional keras.Model, got {type(model).__name__}"
+            "expected a keras.Sequential or a functional keras.Model, got "
+            f"{type(model).__name__}{advice if getattr(model, 'inputs', None) else ''}"
         )
     if not model.built:
         raise ValueError("the model is not built: let it begin with a keras.Input")
@@ -94,16 +134,6 @@ def nodes_of(model: keras.Model) -> list[Node]:
             raise ValueError(
                 f"the model {what} a {kind.__name__} of tensors; it must be one tensor"
             )
-    require_own_methods(parts_of(model))
-    if None in model.inputs[0].shape[1:]:
-        raise ValueError(f"the model's input has an unknown size: {tuple(model.inputs[0].shape)}")
-    nodes = []
-    output = _unfold(model, _Place(0, tuple(model.inputs[0].shape[1:])), nodes)
-    if not nodes:
-        raise ValueError("the model has no layers")
-    if output.index != len(nodes):
-        raise ValueError("the model runs layers whose results its output does not depend on")
-    return nodes
 
 
 def advice_on(layer: keras.layers.Layer) -> str:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.bounds.graph import is_graph
 from zoo.bounds.model_state import settings_of
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.errors import UnsupportedLayerError
@@ -149,19 +150,13 @@ def as_classifier(model: Any, x: Any = None) -> CertifiedModel:
     found = logit_network(model)  # with the weights that the model has now
     settings = settings_of(model) if model.built else None
     known = vars(model).get("_zoo_classifier")
-    other_size = (
-        known is not None
-        and x is not None
-        and not _is_functional(model)
-        and tuple(x.shape[1:]) != known.classifier.image_shape
-    )
     if (
         known is None
         or settings is None
         or known.settings != settings
         # The network is made anew whenever a setting changes, even if it then changes back.
         or known.classifier.network is not found.network
-        or other_size
+        or known.classifier.image_shape != _image_shape(model, x)
     ):
         classifier = _classifier(model, found, x)
         known = types.SimpleNamespace(settings=settings_of(model), classifier=classifier)
@@ -175,30 +170,40 @@ def _classifier(model, found, x):
     if isinstance(model, keras.Sequential) and not model.built:
         raise ValueError("the model is not built: let it begin with a keras.Input")
     if _is_functional(model):
-        shape = model.input_shape[1:]
         require_images_to_logits(
             model,
-            f"give images in [0, 1] to keras.Sequential([keras.Input({shape}), "
+            f"give images in [0, 1] to keras.Sequential([keras.Input({model.input_shape[1:]}), "
             "keras.layers.Rescaling(255), model]) instead",
         )
-    else:
-        shape = _shape_when_built(model) if x is None else x.shape[1:]
+    shape = _image_shape(model, x)
     if len(shape) != 3 or None in shape:
         raise ValueError(
             "the model must take images (batch, height, width, channels), got images of shape "
-            f"{tuple(shape)}"
+            f"{shape}"
         )
     tried = np.zeros((0, *shape)) if x is None else x[:_FEW].astype(np.float32)
-    if tried.shape[1:] != tuple(shape) or not len(tried):
+    if tried.shape[1:] != shape or not len(tried):
         tried = np.full((1, *shape), 0.5, np.float32)
     outputs = ops.convert_to_numpy(found.network(tried, training=False))
-    if outputs.ndim != 2 or outputs.shape[1] < 2:
+    if outputs.ndim != 2 or outputs.shape[1] < 2 or len(outputs) != len(tried):
         raise ValueError(
             "the model must end in one logit for each of two classes or more, or in one sigmoid "
-            f"for two classes, got {outputs.shape}"
+            f"for two classes, but {len(tried)} images give {outputs.shape}"
         )
     probabilities = not _ends_in_logits(found) and _add_up_to_one(outputs)
     return AnyClassifier(found.network, shape, outputs.shape[1], probabilities, found.least_margin)
+
+
+def _image_shape(model, x):
+    """The shape of a model's images; where the model takes any number of pixels, that of ``x``."""
+    if not _is_functional(model):
+        return _shape_when_built(model) if x is None else tuple(x.shape[1:])
+    shape = tuple(model.input_shape[1:])
+    if x is None or x.ndim != 1 + len(shape):
+        return shape
+    return tuple(
+        given if side is None else side for side, given in zip(shape, x.shape[1:], strict=True)
+    )
 
 
 def _shape_when_built(model):
@@ -216,7 +221,8 @@ def _ends_in_logits(found):
     """Whether the layers tell, without a look at outputs, that a network ends in logits."""
     if found.left_off:
         return True
-    last: Any = found.network.layers[-1] if _is_functional(found.network) else None
+    # Not the last one of `layers`: an operation such as `ops.softmax(x)` may follow it.
+    last: Any = found.network.outputs[0]._keras_history[0] if is_graph(found.network) else None
     return type(last) in (keras.layers.Dense, Dense) and last.activation is keras.activations.linear
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.bounds.graph import Node, is_graph, nodes_of
+from zoo.bounds.graph import Node, first_nodes, is_graph
 from zoo.bounds.rules.merge import OperatorRule
 from zoo.bounds.rules.rule import rule_for
 from zoo.bounds.rules.scaling import NormalizationRule, RescalingRule
@@ -24,7 +24,7 @@ def refuse_byte_inputs(network: keras.Model, advice: str) -> None:
     nothing at inference, such as augmentation.
 
     Args:
-        network: a ``keras.Sequential`` or functional model.
+        network: any model. Only a ``keras.Sequential`` or functional model can show it.
         advice: end of the error's message: what to do.
 
     Raises:
@@ -46,7 +46,7 @@ def takes_bytes(network: Any) -> bool:
     Args:
         network: any object. Only a ``keras.Sequential`` or functional model can show it.
     """
-    return is_graph(network) and _byte_scaling(network) is not None
+    return _byte_scaling(network) is not None
 
 
 def from_unit_range(model: Any, valid_range: tuple[float, float] = (0.0, 255.0)) -> keras.Model:
@@ -74,8 +74,10 @@ def from_unit_range(model: Any, valid_range: tuple[float, float] = (0.0, 255.0))
 
 def _byte_scaling(network: keras.Model) -> tuple[Node, float] | None:
     """The first layer or operator after which pixels are scaled as bytes are, and its factor."""
+    if not is_graph(network):
+        return None
     factor = 1.0
-    for place, node in enumerate(nodes_of(network)):
+    for place, node in enumerate(first_nodes(network)):
         own = _factor(node) if node.inputs == (place,) else None
         if own is None:
             return None

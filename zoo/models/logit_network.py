@@ -6,9 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.bounds.graph import is_graph, nodes_of
-from zoo.bounds.model_state import settings_of
-from zoo.errors import UnsupportedLayerError
+from zoo.bounds.graph import is_graph, require_graph
+from zoo.bounds.model_state import parts_of, require_own_methods, settings_of
 from zoo.layers.dense import Dense
 
 #: Float32 may round the probabilities of logits that are closer to each other to equal numbers.
@@ -79,8 +78,9 @@ def logit_network(model: Any) -> LogitNetwork:
 
 def _made(model: keras.Model) -> LogitNetwork:
     try:
-        nodes_of(model)
-    except (TypeError, ValueError, UnsupportedLayerError):
+        require_graph(model)
+        require_own_methods(parts_of(model))
+    except (TypeError, ValueError):
         return LogitNetwork(model)  # whoever needs its layers says what is wrong
     twins = []
     cut = _cut(model, twins)

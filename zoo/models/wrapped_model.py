@@ -304,12 +304,19 @@ def require_images_to_logits(network: keras.Model, advice: str = _BYTES_IN_THE_Z
         advice: what to do about a network that takes pixels of 0 to 255.
 
     Raises:
-        ValueError: naming the shapes, or a first layer that is meant for pixels in 0..255.
+        ValueError: naming the shapes, an input of integers, or a first layer that is meant for
+            pixels in 0..255.
     """
     if len(network.input_shape) != 4 or len(network.output_shape) != 2:
         raise ValueError(
             "the network must take images (batch, height, width, channels) to logits (batch, "
             f"classes), but takes {network.input_shape} to {network.output_shape}"
+        )
+    dtype = keras.backend.standardize_dtype(network.inputs[0].dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        raise ValueError(
+            f"the network's input is {dtype}, to which Keras rounds images in [0, 1]; make it "
+            "float32"
         )
     refuse_byte_inputs(network, advice)
 
