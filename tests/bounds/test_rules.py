@@ -11,7 +11,9 @@ from keras import layers, ops
 
 import zoo
 from tests.backend import BACKEND
+from tests.bounds.test_network_bounds import margins
 from tests.models.perturbations import perturbations, sizes
+from zoo.attacks.gap import gap_of
 from zoo.bounds.rules import rule as rule_module
 from zoo.bounds.rules.merge import WeightedSumRule
 from zoo.ops.precision import double_precision
@@ -44,6 +46,23 @@ def assert_holds(model, x, norm, method):
         tested += inside.sum()
     assert tested > len(x)
     return certificate
+
+
+def assert_bounds_hold(model, x, norm, method):
+    """No perturbation has a smaller margin than its bound; returns the bounds at two budgets.
+
+    Without the search for a radius, this takes a sixth of the time of :func:`assert_holds`, and it
+    finds a bound that is too large even where no class changes.
+    """
+    own = ops.convert_to_numpy(model(x, training=False)).argmax(axis=1)
+    random, found = np.random.default_rng(0), []
+    for eps in (0.001, 0.1):
+        bound = margins(model, x, own, eps, norm, method)
+        for points in perturbations(x, np.full(len(x), eps), norm, random):
+            assert (bound <= gap_of(ops.convert_to_numpy(model(points, training=False)), own)).all()
+        found.append(bound)
+    assert (found[0] > 0).any()
+    return found
 
 
 class Halve(layers.Layer):
@@ -199,7 +218,7 @@ def test_layers_of_the_zoo_in_an_ordinary_model(name, norm, small_images):
     for layer in model.layers:
         if isinstance(layer, zoo.layers.MeanShift):
             layer.mean.assign(np.linspace(-1, 1, 8))
-    interval, crown = (assert_holds(model, x, norm, m).radius for m in ("interval", "crown"))
+    interval, crown = (assert_bounds_hold(model, x, norm, m)[1] for m in ("interval", "crown"))
     assert np.median(crown) > np.median(interval)
 
 
@@ -276,11 +295,10 @@ def test_branches_of_unequal_widths_that_are_joined(norm, activation, widths):
     for weight in model.weights:
         weight.assign(random.normal(size=weight.shape))
     x = random.uniform(size=(4, 3, 1, 1)).astype("float32")
-    methods = ["interval", "crown-interval", "crown"]
-    if norm == "linf":
-        methods.append("exact")
-    for method in methods:
-        assert_holds(model, x, norm, method)
+    for method in ("interval", "crown-interval", "crown"):
+        assert_bounds_hold(model, x, norm, method)
+    if norm == "linf" and activation == "relu":
+        assert_holds(model, x, norm, "exact")
 
 
 @pytest.mark.integration
@@ -303,7 +321,8 @@ def test_a_join_of_unequal_widths_is_not_certified_beyond_a_flip():
     assert logits.argmax(axis=1).tolist() == [1, 0]
     for norm in ("linf", "l2"):
         for method in ("interval", "crown-interval", "crown"):
-            assert 0.1 < zoo.certify(model, x, norm=norm, method=method).radius[0] < 0.25
+            inside, beyond = (margins(model, x, [1], eps, norm, method)[0] for eps in (0.1, 0.25))
+            assert beyond <= 0 < inside
 
 
 @pytest.mark.integration
@@ -316,7 +335,7 @@ def test_feature_maps_of_unequal_widths_that_are_joined():
     shapes = [rule.output_shape for rule in zoo.bounds.rules_of(model)]
     assert (*IMAGE[:2], 6 + IMAGE[2]) in shapes
     for method in ("interval", "crown"):
-        assert_holds(model, x, "linf", method)
+        assert_bounds_hold(model, x, "linf", method)
 
 
 @pytest.mark.parametrize("inner", [(4, 1), (4,), (2, 2)], ids=str)
@@ -402,9 +421,10 @@ MERGES = [
 def test_branches_that_meet(merge, norm, small_images):
     x = np.repeat(small_images, 2, axis=-1)
     model = merged(merge())
-    found = [assert_holds(model, x, norm, m) for m in ("interval", "crown-interval", "crown")]
-    assert (found[1].radius >= found[0].radius * 0.99).all()
-    assert np.median(found[2].radius) > np.median(found[0].radius)
+    methods = ("interval", "crown-interval", "crown")
+    found = [assert_bounds_hold(model, x, norm, method)[1] for method in methods]
+    assert (found[1] >= found[0] - 1e-4).all()
+    assert np.median(found[2]) > np.median(found[0])
 
 
 @pytest.mark.integration
@@ -438,11 +458,10 @@ def test_bounds_of_affine_networks_are_exact(hidden, small_images):
     slope = ops.convert_to_numpy(model(basis)) - at_zero
     logits = ops.convert_to_numpy(model(x)).astype("float64")
     difference = slope[:, 0].astype("float64") - slope[:, 1]
-    gap = np.abs(logits[:, 0] - logits[:, 1])
+    gap, own = np.abs(logits[:, 0] - logits[:, 1]), logits.argmax(axis=1)
     for norm, dual in (("linf", np.abs(difference).sum()), ("l2", np.linalg.norm(difference))):
-        found = zoo.certify(model, x, norm=norm, method="crown", valid_range=None).radius
-        assert (found <= gap / dual * (1 + 1e-4)).all()
-        assert (found >= 0.9 * gap / dual - 1e-4).all()
+        found = margins(model, x, own, 0.1, norm, "crown", limits=None)
+        np.testing.assert_allclose(found, gap - 0.1 * dual, atol=3e-4 * max(1.0, dual))
 
 
 @pytest.mark.parametrize("merge", [layers.Add, layers.Subtract, layers.Average])
@@ -541,7 +560,7 @@ def test_channels_may_come_first(hidden, small_images):
         tensors.append(rule.compute([tensors[place] for place in rule.inputs]))
     np.testing.assert_allclose(ops.convert_to_numpy(tensors[-1]), expected, atol=1e-5)
     for method in ("interval", "crown"):
-        assert_holds(model, x, "linf", method)
+        assert_bounds_hold(model, x, "linf", method)
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
@@ -654,14 +673,15 @@ def test_models_accept_a_layer_of_ones_own(small_images):
 def test_new_layers_in_a_lipschitz_margin_network(hidden, small_images):
     network = keras.Sequential([keras.Input((4, 4, 1)), *hidden(), layers.Dense(3)])
     model = zoo.models.LipschitzMarginNet(network)
-    for _ in range(2):
+    for trained in (False, True):
+        if trained:
+            model.compile("adam")
+            model.fit(small_images, np.arange(20) % 3, epochs=1, verbose=0)
         assert_model_holds(model, small_images)
         upper = np.sqrt(2) * model.network_lipschitz()
         for _ in range(5):
             estimate = model.estimate()
         assert 0 < float(estimate.value) <= upper * (1 + 1e-5)
-        model.compile("adam")
-        model.fit(small_images, np.arange(20) % 3, epochs=1, verbose=0)
 
 
 @pytest.mark.integration
@@ -674,7 +694,7 @@ def test_numbers_that_are_added_count_in_linear_relaxation_too(operator, method,
     image = keras.Input((4, 4, 1))
     hidden = layers.Dense(8, "relu")(operator(layers.Flatten()(image)))
     model = keras.Model(image, layers.Dense(3)(operator(hidden)))
-    assert_holds(model, small_images, "linf", method)
+    assert_bounds_hold(model, small_images, "linf", method)
 
 
 @pytest.mark.integration
@@ -688,7 +708,7 @@ def test_constants_are_spread_as_keras_spreads_them(shape, method, small_images)
     hidden = layers.Conv2D(2, 3, padding="same")(image)
     hidden = layers.ReLU()((hidden + constant) / constant)
     model = keras.Model(image, layers.Dense(3)(layers.Flatten()(hidden)))
-    assert_holds(model, small_images, "linf", method)
+    assert_bounds_hold(model, small_images, "linf", method)
 
 
 @pytest.mark.parametrize(
