@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -391,5 +392,7 @@ def test_mistakes_are_named_in_one_line(
 def test_no_line_of_the_backend_is_shown(folder, keras_model):
     command = [sys.executable, "-m", "zoo.cli", "certify", str(folder / "own.keras"), "--quiet"]
     options = ["--data", str(folder / "flat"), "--norm", "l2"]
-    result = subprocess.run([*command, *options], capture_output=True, text=True)
+    # Without the setting of these tests that hides them.
+    env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    result = subprocess.run([*command, *options], capture_output=True, text=True, env=env)
     assert (result.returncode, result.stderr) == (0, "")

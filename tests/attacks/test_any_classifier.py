@@ -77,7 +77,7 @@ def images(digits):
 
 @pytest.mark.integration
 @pytest.mark.parametrize("make", [sequential, functional])
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending != "logits"])
 def test_a_last_softmax_changes_nothing(images, make, ending):
     x, _ = images
     plain, model = sequential(), make(ending)
@@ -211,7 +211,7 @@ def test_distances_of_a_users_own_network(images):
     network = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), zoo.layers.LinfDistance(10)]
     )
-    found = zoo.attacks.attack(network, x, y, "surrogate", eps=0.2, norm="linf", steps=2)
+    found = zoo.attacks.attack(network, x, y, "surrogate", eps=0.2, norm="linf", steps=2, stages=2)
     assert (found != x).any()
 
 

@@ -66,16 +66,6 @@ def test_in_the_ball_and_harmful(digits_model, images, name, norm):
 
 @pytest.mark.integration
 @pytest.mark.parametrize("name", HERE)
-def test_the_seed_decides(digits_model, images, name):
-    x, y = images[0][:4], images[1][:4]
-    first, second = (
-        digits_model.attack(x, y, name, eps=0.2, seed=7, **QUICK[name]) for _ in range(2)
-    )
-    np.testing.assert_array_equal(first, second)
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("name", HERE)
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_part_is_attacked_as_within_the_set(digits_model, images, name, norm):
     """Bit for bit, whatever is random, and in any order."""

@@ -67,19 +67,26 @@ def traces(model):
 # auto runs others of these, as many as it takes until all images are fooled.
 @pytest.mark.integration
 @pytest.mark.parametrize("name", [name for name in HERE if name != "auto"])
-def test_compiled_once(name, digits, jax_traces):
-    def count():
+def test_compiled_once_for_a_model_that_is_then_let_go(name, digits, jax_traces):
+    def count(model):
         return len(jax_traces) if BACKEND == "jax" else traces(model)
 
-    model = zoo.load("linf-dist-digits")
-    x, y = digits.images[:2], digits.labels[:2]
-    model.attack(x, y, name, eps=0.1, **QUICK[name])
-    before = count()
-    assert before > 0
-    for seed in range(3):
-        params = {**QUICK[name], **FREE[name]}
-        model.attack(x, y, name, eps=0.1 + seed / 10, seed=seed, **params)
-    assert count() == before
+    # In a function of its own: AutoGraph looks at the frames below it, which then keep their names.
+    def attacked():
+        model = zoo.load("linf-dist-digits")
+        x, y = digits.images[:2], digits.labels[:2]
+        model.attack(x, y, name, eps=0.1, **QUICK[name])
+        before = count(model)
+        assert before > 0
+        for seed in range(3):
+            params = {**QUICK[name], **FREE[name]}
+            model.attack(x, y, name, eps=0.1 + seed / 10, seed=seed, **params)
+        assert count(model) == before
+        return weakref.ref(model)
+
+    gone = attacked()
+    gc.collect()
+    assert gone() is None
 
 
 @tensorflow_only
@@ -91,20 +98,6 @@ def test_not_for_every_number_of_images(name, digits):
         model.attack(x, y, name, eps=0.1, **QUICK[name])
     losses = 2 if name == "pgd" else 1
     assert traces(model) <= 2 * losses
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("name", HERE)
-def test_a_model_that_was_attacked_is_let_go(name, digits):
-    # In a function of its own: AutoGraph looks at the frames below it, which then keep their names.
-    def attacked():
-        model = zoo.load("linf-dist-digits")
-        model.attack(digits.images[:2], digits.labels[:2], name, eps=0.1, **QUICK[name])
-        return weakref.ref(model)
-
-    gone = attacked()
-    gc.collect()
-    assert gone() is None
 
 
 @pytest.mark.integration

@@ -88,9 +88,9 @@ def test_none_is_known_of_a_constant_model():
 
 @pytest.mark.integration
 def test_a_report_has_the_median(digits_model, digits):
-    x, y = digits.images[:12], digits.labels[:12]
+    x, y = digits.images[:5], digits.labels[:5]
     options = {"eps": 0.2, "norm": "linf", "attacks": "pgd", "params": {"pgd": {"steps": 3}}}
-    report = digits_model.evaluate_robustness(x, y, nearest=True, batch_size=5, **options)
+    report = digits_model.evaluate_robustness(x, y, nearest=True, batch_size=2, **options)
     ratio = report.certificate.nearest / report.certificate.radius
     assert 1 <= report.nearest_over_radius < 1.2
     assert report.nearest_over_radius == pytest.approx(np.median(ratio), rel=0.01)

@@ -107,7 +107,7 @@ def test_float32_is_within_its_bound(function):
     with double_precision():
         exact = keras.ops.convert_to_tensor(x.astype("float64"), "float64")
         exact = keras.ops.convert_to_numpy(kind.value(exact))
-    allowed = np.array([kind.rounding(size) for size in np.abs(x).astype("float64")])
+    allowed = np.broadcast_to(kind.rounding(np.abs(x).astype("float64")), x.shape)
     found = [
         keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(x))),
         model.predict(x[:, None], batch_size=100_000, verbose=0)[:, 0],

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
@@ -153,7 +153,6 @@ def test_normalisation_is_folded_where_nothing_else_sees_the_convolution():
     assert [step.normalization for step in steps_of(nonlinear)] == [None] * 3
 
 
-@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), kind=st.sampled_from(sorted(AFFINE)))
 def test_float32_errors_are_within_their_bounds(seed, kind):
     """Against the operator applied in float64: large inputs, so that terms cancel."""
@@ -267,7 +266,6 @@ def test_what_is_no_such_model_is_refused(model, error):
 
 
 @pytest.mark.integration
-@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(KINDS))
 def test_an_image_nearby_bounds_the_sums_that_rounding_is_relative_to(seed, kind):
     """Any order of summation is wrong by at most sum_rounding · (|W| |x|), entry by entry."""

@@ -137,8 +137,9 @@ def test_two_pixels_against_brute_force(seed, activation):
         logits = logits_of(model, points).astype("float64")
         others = np.delete(logits, own[0], axis=1).max(axis=1)
         least = (logits[:, own[0]] - others).min()
-        assert margins(model, x, own, eps, "l2", method)[0] <= least
-        assert margins(model, x, own, eps, "l2", "crown")[0] >= least - 20 * eps
+        bound = margins(model, x, own, eps, "l2", method)[0]
+        assert bound <= least
+        assert method != "crown" or bound >= least - 20 * eps
 
 
 @pytest.mark.integration
@@ -148,9 +149,9 @@ def test_no_perturbation_breaks_a_radius(seed, activation):
     random = np.random.default_rng(seed)
     model = wild(network(activation), random, 2.0)
     x = random.uniform(size=(4, *IMAGE)).astype("float32")
-    pairs = list(itertools.product(("linf", "l2"), METHODS[1:]))
     # JAX compiles it anew for every number of entries that may be on both sides of zero.
-    for norm, method in pairs + [("linf", "crown")] * (BACKEND == "tensorflow"):
+    tightest = "crown" if BACKEND == "tensorflow" else "interval"
+    for norm, method in (("linf", tightest), ("l2", "crown-interval")):
         certificate = zoo.certify(model, x, norm=norm, method=method)
         tested = 0
         for x_adv in perturbations(x, certificate.radius, norm, random):
@@ -352,7 +353,7 @@ def test_bounds_of_an_affine_network_are_exact():
 
 @pytest.mark.integration
 @slow_to_compile
-def test_interval_bounds_fall_with_eps_and_tighter_methods_give_larger_radii():
+def test_interval_bounds_fall_with_eps_and_tighter_methods_give_larger_bounds():
     random = np.random.default_rng(1)
     model = wild(network("relu"), random, 2.0)
     x = random.uniform(size=(4, *IMAGE)).astype("float32")
@@ -360,12 +361,10 @@ def test_interval_bounds_fall_with_eps_and_tighter_methods_give_larger_radii():
     for norm in ("linf", "l2"):
         by_eps = [margins(model, x, own, e, norm, "interval") for e in (0, 0.01, 0.05, 0.2)]
         assert (np.diff(by_eps, axis=0) < 0).all()
-    crown, mixed, interval = (
-        zoo.certify(model, x, norm="linf", method=method).radius for method in METHODS
-    )
+    crown, mixed, interval = (margins(model, x, own, 0.02, "linf", method) for method in METHODS)
     assert (crown > mixed).all()
     assert (mixed > interval).all()
-    assert (interval > 0).all()
+    assert (margins(model, x, own, 1e-3, "linf", "interval") > 0).all()
 
 
 @settings(max_examples=30)
@@ -438,7 +437,7 @@ def test_windows_are_those_of_the_layer(padding):
 def test_blocks_change_nothing(monkeypatch):
     random = np.random.default_rng(2)
     model = wild(network("relu"), random, 2.0)
-    x = random.uniform(size=(5, *IMAGE)).astype("float32")
+    x = random.uniform(size=(3, *IMAGE)).astype("float32")
     monkeypatch.setattr(network_bounds, "_STEPS", 4)
     whole = zoo.certify(model, x, norm="l2", method="crown").radius
     monkeypatch.setattr(crown, "_BLOCK", 40_000)

@@ -107,9 +107,9 @@ def test_every_approach_decides_as_its_radius_does(digits, name, method):
     np.testing.assert_array_equal(found.margin, whole.margin)
     for eps in budgets:
         np.testing.assert_array_equal(found.certified(eps), whole.certified(eps))
-    for size in (1, 7) if method != "curvature-local" else ():
-        again = model.certify(images[:20], method=method, eps=budgets, batch_size=size)
-        np.testing.assert_array_equal(again.radius, found.radius[:20])
+    for size in (1, 4) if method != "curvature-local" else ():
+        again = model.certify(images[:6], method=method, eps=budgets, batch_size=size)
+        np.testing.assert_array_equal(again.radius, found.radius[:6])
     one = model.certify(images, method=method, eps=budgets[0])
     np.testing.assert_array_equal(one.certified(budgets[0]), whole.certified(budgets[0]))
 

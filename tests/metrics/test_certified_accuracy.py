@@ -156,7 +156,7 @@ def test_one_metric_for_one_number_of_classes():
 
 @pytest.mark.integration
 def test_callbacks_of_keras_read_it_and_a_loaded_model_has_it(images, tmp_path):
-    model = make("linf")
+    model = make("lmt")
     y = predicted(model, images)
     model.compile(keras.optimizers.SGD(0.0), metrics=[zoo.metrics.CertifiedAccuracy("1/100")])
     # Without a mode: Keras knows by the metric that more is better.

@@ -91,7 +91,9 @@ def test_bytes_are_the_same_images_at_every_door(models, name):
     np.testing.assert_allclose(model.predict(pixels, verbose=0), expected, atol=1e-5)
     np.testing.assert_allclose(model.predict_on_batch(pixels), expected, atol=1e-5)
     np.testing.assert_allclose(keras.ops.convert_to_numpy(model(pixels)), expected, atol=1e-5)
-    np.testing.assert_array_equal(model.certify(pixels).prediction, expected.argmax(axis=1))
+    method = "interval" if name == "db" else "auto"  # the others take JAX long to compile
+    certificate = model.certify(pixels, method=method)
+    np.testing.assert_array_equal(certificate.prediction, expected.argmax(axis=1))
     for call in (model.evaluate, model.test_on_batch):
         options = {"verbose": 0} if call == model.evaluate else {}
         of_bytes, of_images = (

@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
@@ -63,7 +63,6 @@ def random_network(random, name):
 
 
 @pytest.mark.integration
-@settings(max_examples=25)
 @given(seed=st.integers(0, 100_000), name=st.sampled_from(sorted(NETS)))
 def test_random_networks_hold_against_perturbations(seed, name):
     random = np.random.default_rng(seed)
@@ -74,7 +73,6 @@ def test_random_networks_hold_against_perturbations(seed, name):
         assert_unbroken(model, certificate, x, x_adv)
 
 
-@settings(max_examples=20)
 @given(seed=st.integers(0, 100_000), name=st.sampled_from(sorted(NETS)))
 def test_logits_move_no_faster_than_the_bound(seed, name):
     random = np.random.default_rng(seed)
@@ -218,6 +216,7 @@ def test_images_of_the_shape_of_svhn_train(tmp_path):
     assert len(model.certify(zoo.data.load(path, "test").images)) == 24
 
 
+@slow_to_compile
 def test_published_networks():
     network = wide_resnet((32, 32, 3), 10)
     kernels = [w for w in network.trainable_weights if "kernel" in w.path]

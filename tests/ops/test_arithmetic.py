@@ -137,6 +137,7 @@ print(json.dumps([error, refused]))
 
 
 @pytest.mark.integration
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="a library of TensorFlow")
 def test_onednns_math_mode_is_found_out_where_it_matters():
     done = subprocess.run(
         [sys.executable, "-c", CHECK],

@@ -31,7 +31,7 @@ def test_it_is_the_product(inputs, units, leading, seed):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("inputs", [784, 1024, 3072, 6272])
+@pytest.mark.parametrize("inputs", [784, 6272])
 def test_wide_layers_round_little_even_compiled(inputs):
     """Sums of one sign, where errors do not cancel; a compiler must not merge the blocks again."""
     random = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from training import recipe as recipes
 from training.clock import Clock
 from training.run import train
 from training.tables import papers, plot, results
-from training.tables.measure import Rescaled, Subject, measure
+from training.tables.measure import QUANTITIES, Rescaled, Subject, measure
 from training.tables.rows import above, first_epoch, tables
 from training.toml_file import merged
 
@@ -251,8 +251,8 @@ def test_checkpoints_are_measured_at_their_own_budget(fill):
 
 
 def test_interrupted_it_goes_on_where_it_was(tmp_path, monkeypatch):
-    """In the middle of the second of two trainings; the first is not done again."""
-    begun = []
+    """In the middle of the second of two trainings and of its measurements; nothing is repeated."""
+    begun, measured = [], []
 
     class Counting(Clock):
         limit_of_batches = None
@@ -278,18 +278,38 @@ def test_interrupted_it_goes_on_where_it_was(tmp_path, monkeypatch):
         "overrides": overrides,
         "verbose": 0,
     }
+    attacked = QUANTITIES["attacked_accuracy"]
+
+    def counted(*args, **settings):
+        measured.append(settings)
+        if len(measured) == interrupted_at:
+            raise KeyboardInterrupt
+        return attacked(*args, **settings)
+
+    interrupted_at = None
+    monkeypatch.setitem(QUANTITIES, "attacked_accuracy", counted)
     results.fill(paper, tmp_path / "whole", results=tmp_path / "whole.json", **options)
     assert len(begun) == 2 * 2 * 5
+    in_all = len(measured)
+    assert in_all >= 4
     begun.clear()
+    measured.clear()
     monkeypatch.setattr(Counting, "limit_of_batches", 10 + 7)
     parts = tmp_path / "parts.json"
     with pytest.raises(KeyboardInterrupt):
         results.fill(paper, tmp_path / "parts", results=parts, **options)
     assert list(results.read(parts)) == ["c-eps0.3-summed-0-seed0"]
     monkeypatch.setattr(Counting, "limit_of_batches", None)
+    interrupted_at = in_all
+    with pytest.raises(KeyboardInterrupt):
+        results.fill(paper, tmp_path / "parts", results=parts, **options)
+    assert list(results.read(parts)) == ["c-eps0.3-summed-0-seed0"]
+    interrupted_at = None
     results.fill(paper, tmp_path / "parts", results=parts, **options)
     # What was left of 2 epochs of 5 batches.
     assert len(begun) == 2 * 2 * 5
+    # The last one was begun twice.
+    assert len(measured) == in_all + 1
     whole, parts = results.read(tmp_path / "whole.json"), results.read(parts)
     for run in (*whole.values(), *parts.values()):
         run.pop("seconds")

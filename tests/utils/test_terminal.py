@@ -9,9 +9,8 @@ import pytest
 pytestmark = pytest.mark.integration
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
-def test_output_in_another_encoding(encoding):
-    """One process for all: the ℓ and ≥ of these texts are in neither encoding."""
+def test_output_in_another_encoding():
+    """One process for all: the ℓ and ≥ of these texts are not in ASCII."""
     program = """
 import contextlib
 from training import __main__ as training
@@ -26,7 +25,7 @@ print("ℓ∞ is replaced")
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
-        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
     )
     assert done.returncode == 0, done.stderr
     assert b"?? is replaced" in done.stdout.replace(b"\r", b"")

@@ -12,6 +12,7 @@ from training.run import affects_training, build, require_valid, train
 from training.tables import queue
 from training.tables.measure import Subject, measure
 from zoo import data
+from zoo.bounds.model_state import digest_of_weights
 from zoo.hub import catalog, loading
 from zoo.utils.json_text import json_text
 from zoo.utils.paths import expanded
@@ -36,8 +37,9 @@ def fill(paper, folder, *, only=None, results=None, data_file=None, overrides=No
     The order is that of :func:`training.tables.queue.waiting`. Each result is written as soon as it
     is complete. After an interruption, even by a signal that cannot be handled, the same call
     continues with the networks that have no result; an unfinished training resumes from its last
-    state. A finished training whose measurements have changed is only measured again. An older
-    result stays in the file until the new one replaces it.
+    state, and an unfinished measurement with the quantity that was being measured. A finished
+    training whose measurements have changed is measured again where they changed. An older result
+    stays in the file until the new one replaces it.
 
     Args:
         paper: :class:`training.tables.papers.Paper`.
@@ -95,8 +97,26 @@ def _of_training(run, recipe, folder, data_file, verbose):
         "n": len(test),
         "recipe": affects_training(recipe),
         "measurements": run.measurements,
-        **measure(subject, run.measurements),
+        **_measured(subject, run.measurements, folder),
     }
+
+
+def _measured(subject, measurements, folder):
+    """As :func:`training.tables.measure.measure`, but goes on after an interruption.
+
+    A file in the folder of the training keeps each value as soon as it is measured, with the
+    settings and the weights that it was measured with.
+    """
+    path, weights = folder / "measured.json", digest_of_weights(subject.model).hex()
+    kept, values = read(path), {}
+    for name, settings in measurements.items():
+        how = {"settings": settings, "weights": weights}
+        known = kept.get(name, {})
+        if {key: known.get(key) for key in how} != how:
+            kept[name] = known = {**how, "value": measure(subject, {name: settings})[name]}
+            write_whole(path, json_text(kept, indent=1))
+        values[name] = known["value"]
+    return values
 
 
 def _of_checkpoint(run, data_file):
