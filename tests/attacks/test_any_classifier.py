@@ -152,6 +152,43 @@ class Trainer(keras.Model):
     """A functional model with methods of its own."""
 
 
+class Keeps(keras.layers.Layer):
+    """Keeps a tensor of its last call, which is one without a value after a trace."""
+
+    def call(self, inputs):
+        self.kept = keras.ops.sigmoid(inputs)
+        return inputs * self.kept
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        lambda x: keras.ops.split(x, 2, axis=1)[0],
+        lambda x: keras.ops.moments(x, axes=(1,))[1],
+        lambda x: Keeps()(x),
+    ],
+)
+def test_operations_with_several_results_and_layers_that_keep_tensors(first):
+    images = keras.Input((8, 8, 1))
+    logits = keras.layers.Dense(3)(keras.layers.Flatten()(first(images)))
+    x = np.random.default_rng(0).uniform(size=(4, 8, 8, 1)).astype("float32")
+    model = keras.Model(images, logits)
+    options = {"eps": 0.1, "norm": "linf", "steps": 2, "batch_size": 2}
+    assert (zoo.attacks.attack(model, x, None, "apgd-ce", **options) != x).any(axis=(1, 2, 3)).all()
+
+
+def test_one_probability_is_of_the_second_of_two_classes(images):
+    x, _ = images
+    last = keras.layers.Dense(1)
+    plain = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), last])
+    model = keras.Model(plain.inputs[0], keras.ops.sigmoid(plain.outputs[0]))
+    last.bias.assign(-np.median(plain(x), axis=0))
+    y = (np.asarray(model(x))[:, 0] > 0.5).astype(int)
+    np.testing.assert_array_equal(np.argmax(as_classifier(model, x).logits(x), axis=1), y)
+    x_adv = zoo.attacks.attack(model, x, y, "pgd", eps=0.5, norm="linf")
+    assert ((np.asarray(model(x_adv))[:, 0] > 0.5) != y).any()
+
+
 @pytest.mark.parametrize("kind", [keras.Model, Trainer])
 def test_a_network_that_has_no_bounds_is_attacked(kind):
     images = keras.Input((8, 8, 1))
@@ -257,6 +294,12 @@ def ending_in(last, *first, dtype=None):
         ),
         (
             lambda: ending_in(lambda x: x[:, :3], keras.layers.Rescaling(1 / 255)),
+            None,
+            ValueError,
+            "takes pixels of 0 to 255",
+        ),
+        (
+            lambda: ending_in(lambda x: x, keras.layers.Normalization(mean=125.0, variance=64**2)),
             None,
             ValueError,
             "takes pixels of 0 to 255",

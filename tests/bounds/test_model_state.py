@@ -8,6 +8,7 @@ from keras import layers, ops
 import zoo
 from tests.models.perturbations import assert_unbroken, perturbations
 from zoo.bounds.model_state import settings_of, state_of
+from zoo.bounds.rules import rule as rule_module
 from zoo.models import l2_networks
 
 IMAGE = (4, 4, 1)
@@ -311,6 +312,49 @@ def test_a_setting_that_is_a_variable_counts_by_its_value(small_images):
     model = zoo.models.LipschitzMarginNet(sequential(layers.Rescaling(factor)))
     before = model.certify(small_images).radius
     factor[...] = 10.0
+    fresh = zoo.models.LipschitzMarginNet(model.network).certify(small_images).radius
+    np.testing.assert_array_equal(model.certify(small_images).radius, fresh)
+    assert (before != fresh).any()
+
+
+class Gain(layers.Layer):
+    """A layer of the user's own, whose setting is a property."""
+
+    def __init__(self):
+        super().__init__()
+        self._gain = 1.0
+
+    @property
+    def gain(self):
+        return self._gain
+
+    @gain.setter
+    def gain(self, value):
+        self._gain = value
+
+    def call(self, inputs):
+        return inputs * self._gain
+
+
+class GainRule(zoo.bounds.AffineRule):
+    roundings = 1
+
+    def linear(self, tensor):
+        return tensor * self.layer.gain
+
+
+def test_a_setting_that_is_a_property_counts_by_its_value(small_images, monkeypatch):
+    monkeypatch.setattr(rule_module, "_rules", dict(rule_module._rules))
+    zoo.bounds.register_rule(Gain)(GainRule)
+    gain = Gain()
+    model = zoo.models.LipschitzMarginNet(sequential(gain))
+    before = model.certify(small_images).radius
+    kept = settings_of(model)
+    model.compile("sgd")
+    model.fit(small_images, np.arange(20) % 3, epochs=0, verbose=0)
+    assert settings_of(model) == kept
+    gain.gain = 10.0
+    assert settings_of(model) != kept
     fresh = zoo.models.LipschitzMarginNet(model.network).certify(small_images).radius
     np.testing.assert_array_equal(model.certify(small_images).radius, fresh)
     assert (before != fresh).any()

@@ -9,7 +9,7 @@ import pytest
 import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keras import layers
+from keras import layers, ops
 
 import zoo
 from tests.backend import BACKEND, slow_to_compile
@@ -527,7 +527,7 @@ steep_relu.__name__ = "relu"
         (lambda: layers.Activation("softmax", name="culprit"), "softmax, which leaves the order"),
         (lambda: layers.Softmax(name="culprit"), "no bounds, which leaves the order"),
         (lambda: layers.Dense(2, activation="mish", name="culprit"), "mish"),
-        (lambda: layers.Dense(2, activation=steep_relu, name="culprit"), "relu"),
+        (lambda: layers.Dense(2, activation=steep_relu, name="culprit"), "relu, which is not Keras"),
         (lambda: layers.Activation(steep_relu, name="culprit"), "relu"),
         (lambda: layers.DepthwiseConv2D(2, dilation_rate=2, name="culprit"), "dilation"),
         (lambda: layers.UpSampling2D(interpolation="bilinear", name="culprit"), "interpolates"),
@@ -594,7 +594,7 @@ def test_bad_arguments_are_named():
     inputs = keras.Input((4,))
     for outputs, kind in (
         ({"a": layers.Dense(3)(inputs)}, "dict"),
-        ([layers.Dense(3)(inputs)], "list"),
+        ([[layers.Dense(3)(inputs)]], "nested list"),
     ):
         with pytest.raises(ValueError, match=f"returns a {kind}"):
             zoo.certify(keras.Model(inputs, outputs), x, norm="l2")
@@ -602,6 +602,39 @@ def test_bad_arguments_are_named():
         zoo.certify(keras.Model({"a": inputs}, layers.Dense(3)(inputs)), x, norm="l2")
     with pytest.raises(TypeError, match="functional"):
         zoo.certify("a name", x, norm="l2")
+
+
+def test_a_list_of_one_tensor_is_that_tensor():
+    inputs = keras.Input((4,))
+    logits = layers.Dense(3)(layers.ReLU()(inputs))
+    x = np.random.default_rng(0).uniform(size=(5, 4)).astype("float32")
+    found, expected = (
+        zoo.certify(model, x, norm="linf").radius
+        for model in (keras.Model([inputs], [logits]), keras.Model(inputs, logits))
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        lambda x: ops.split(x, 2, axis=-1)[0],
+        lambda x: ops.moments(x, axes=(1,))[1],
+        lambda x: layers.LSTM(3, return_state=True)(x)[1],
+        lambda x: ops.mean(layers.MultiHeadAttention(2, 4)(x, x), axis=1),
+    ],
+)
+def test_what_has_several_outputs_or_no_known_shape_is_named(outputs):
+    inputs = keras.Input((4, 4))
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(outputs(inputs))))
+    with pytest.raises(zoo.UnsupportedLayerError, match="output|write it as a layer"):
+        zoo.certify(model, np.zeros((1, 4, 4)), norm="linf")
+
+
+def test_nearest_is_refused_before_anything_is_certified(monkeypatch):
+    monkeypatch.setattr(NetworkBounds, "certified_radius", None)
+    with pytest.raises(ValueError, match="must take images"):
+        zoo.certify(dense_network((4, 8, 3)), np.zeros((1, 4)), norm="linf", nearest=True)
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="nothing of it depends on the backend")

@@ -95,6 +95,9 @@ def direction(gradient, norm):
     """
     if norm_of(norm) == "linf":
         return np.sign(gradient)
+    # The gradient of the cross-entropy is tiny at an image of which a network is sure.
+    largest = np.abs(gradient).max(axis=tuple(range(1, gradient.ndim)), keepdims=True)
+    gradient = gradient / np.where(largest > 0, largest, 1.0)
     return gradient / np.maximum(length(gradient), 1e-12)
 
 

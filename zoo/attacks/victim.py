@@ -15,7 +15,7 @@ class Victim:
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`.
-        settings: the model's settings, see :func:`zoo.bounds.model_state.settings_of`.
+        settings: what its compiled functions depend on, apart from the values of weights.
     """
 
     def __init__(self, model, settings=None):
@@ -75,7 +75,8 @@ def victim(model):
 
     Functions that were compiled before the change would attack the model with its old settings.
     """
-    settings = settings_of(model)
+    # Compiled functions of JAX take trainable weights apart from the others.
+    settings = [settings_of(model), [id(weight) for weight in model.trainable_variables]]
     known = vars(model).get("_zoo_victim")
     if known is None or known.settings != settings:
         known = Victim(model, settings)

@@ -101,7 +101,8 @@ def first_nodes(model: keras.Model) -> list[Node]:
     """
     require_graph(model)
     nodes = []
-    with contextlib.suppress(UnsupportedLayerError):
+    # Operations may do what bounds have no notion of, such as having two results.
+    with contextlib.suppress(Exception):
         _unfold(model, _Place(0, tuple(model.inputs[0].shape[1:])), nodes)
     return nodes
 
@@ -126,14 +127,14 @@ def require_graph(model: keras.Model) -> None:
             f"the model must have one input and one output, "
             f"got {len(model.inputs)} and {len(model.outputs)}"
         )
-    # `output_shape` does not show whether a single tensor is wrapped in a list or a dictionary.
+    # Keras takes and returns the tensor of a list of one as it is, but not that of a dictionary,
+    # which `output_shape` does not show.
     for what, tensors in (("takes", "_inputs_struct"), ("returns", "_outputs_struct")):
-        kind = type(getattr(model, tensors, None))
-        # Keras wraps a single input in a list by itself, but never in a dictionary.
-        if kind is dict or (what == "returns" and kind in (list, tuple)):
-            raise ValueError(
-                f"the model {what} a {kind.__name__} of tensors; it must be one tensor"
-            )
+        struct = getattr(model, tensors, None)
+        only = struct[0] if type(struct) in (list, tuple) else struct
+        if type(only) in (dict, list, tuple):
+            kind = "dict" if type(only) is dict else "nested list"
+            raise ValueError(f"the model {what} a {kind} of tensors; it must be one tensor")
 
 
 def advice_on(layer: keras.layers.Layer) -> str:
@@ -197,10 +198,19 @@ def _unfold(model: keras.Model, place: _Place, nodes: list[Node]) -> _Place:
             place = _call(layer, nodes, place)
         return place
     # Keras walks through its own graph here, with places instead of tensors.
-    outputs = model._run_through_graph(
-        [place],
-        operation_fn=lambda layer: lambda *args, **kwargs: _call(layer, nodes, *args, **kwargs),
-    )
+    try:
+        outputs = model._run_through_graph(
+            [place],
+            operation_fn=lambda layer: lambda *args, **kwargs: _call(layer, nodes, *args, **kwargs),
+        )
+    except ValueError as error:
+        if "is not connected" not in str(error):
+            raise
+        # Each layer has one place here, so that a second output of one is never computed.
+        raise UnsupportedLayerError(
+            f"{model.name!r} has a layer or operation with several outputs; only layers with one "
+            "output are supported"
+        ) from None
     outputs = keras.tree.flatten(outputs)
     if len(outputs) != 1:
         raise UnsupportedLayerError(
@@ -260,7 +270,12 @@ def _operate(
             symbolic.append(argument)
     if any(value is not None for value in kwargs.values()) or not places:
         _refuse_operation(operation)
-    output = operation.compute_output_spec(*symbolic)
+    try:
+        output = operation.compute_output_spec(*symbolic)
+    except Exception:  # the shape of an operand is not known, for example
+        _refuse_operation(operation)
+    if not isinstance(output, keras.KerasTensor):
+        _refuse_operation(operation)
     shapes = {place.shape for place in places} | {tuple(output.shape[1:])}
     if len(shapes) > 1 or output.shape[0] is not None or output.dtype != "float32":
         given = ", ".join(str(np.shape(operand)) for operand in symbolic)

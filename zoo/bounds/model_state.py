@@ -1,5 +1,7 @@
 """What a model's function depends on: the types, settings, methods and weights of its layers."""
 
+import dataclasses
+import functools
 import hashlib
 import inspect
 import types
@@ -37,6 +39,16 @@ _IRRELEVANT = {
 }
 
 
+_OF_TRAINING = {
+    "_compile_config",
+    "_compiled_trainable_state",
+    "_eval_epoch_iterator",
+    "_jax_state",
+}
+# Private attributes that the bookkeeping of TensorFlow and of this package set begin like this.
+_NOT_THE_USERS = ("_self_", "_tf_", "_zoo_")
+
+
 def settings_of(model: keras.layers.Layer) -> list[Any]:
     """Everything that a model's function depends on, except for the values of its weights.
 
@@ -47,7 +59,8 @@ def settings_of(model: keras.layers.Layer) -> list[Any]:
         A list that equals the list of an earlier call exactly when no layer or operation was
         exchanged and no public attribute of one has another value. Numbers, arrays and tensors are
         compared by value. Functions, weights and other objects are compared by identity, because
-        two functions may have the same name.
+        two functions may have the same name. Of a layer of the user's own, private attributes
+        count as well, because a property keeps its value in one.
     """
     # Layers read these settings of Keras when they are called.
     everywhere = (keras.config.epsilon(), keras.config.image_data_format())
@@ -56,16 +69,26 @@ def settings_of(model: keras.layers.Layer) -> list[Any]:
             _Identity(layer),
             type(layer),
             getattr(layer, "compute_dtype", None),
-            [
-                (name, _frozen(value))
-                for name, value in vars(layer).items()
-                if not name.startswith("_") and name not in _IRRELEVANT
-            ],
+            [(name, _frozen(value)) for name, value in vars(layer).items() if _counts(layer, name)],
             _constants_of(layer),
         )
         for layer in parts_of(model)
     ]
     return [everywhere, *layers]
+
+
+def _counts(layer: keras.Operation, name: str) -> bool:
+    """Whether an attribute of a layer may be a setting that its function depends on."""
+    if name.startswith("_"):
+        ours = type(layer).__module__.partition(".")[0] in ("keras", "zoo")
+        return not ours and name not in _private_names() and not name.startswith(_NOT_THE_USERS)
+    return name not in _IRRELEVANT
+
+
+@functools.cache
+def _private_names() -> set[str]:
+    """The private attributes that Keras gives to every layer and model, some only while fitting."""
+    return {*vars(keras.layers.Layer()), *vars(keras.Model()), *_OF_TRAINING}
 
 
 def _constants_of(part: keras.Operation) -> list[Any]:
@@ -181,6 +204,11 @@ class _Identity:
     __hash__ = None  # pyright: ignore[reportAssignmentType] (no hash, on purpose)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Symbolic:
+    """Stands for any tensor without a value."""
+
+
 def _frozen(value: Any) -> Any:
     """A copy of a setting that can be compared by ``==``."""
     if isinstance(value, (bool, int, str, bytes, types.NoneType)):
@@ -191,7 +219,10 @@ def _frozen(value: Any) -> Any:
         return value.dtype.str, np.shape(value), np.ascontiguousarray(value).tobytes()
     if hasattr(value, "__array__") and not isinstance(value, keras.Variable):
         # This is a tensor, or a variable of the backend that Keras does not track as a weight.
-        return _frozen(np.asarray(value))
+        try:
+            return _frozen(np.asarray(value))
+        except Exception:  # of each backend its own
+            return _Symbolic()  # which a layer kept of a trace, and which changes nothing
     if isinstance(value, (tuple, list)):
         return [_frozen(item) for item in value]
     if isinstance(value, dict):

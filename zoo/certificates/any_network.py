@@ -146,6 +146,10 @@ def certify(
         raise ValueError(
             f"nearest=True is for inputs in [0, 1], that is valid_range=(0, 1), got {valid_range!r}"
         )
+    if nearest:
+        from zoo.models.any_classifier import as_classifier
+
+        as_classifier(model)  # before anything is certified: the attacks take images alone
     norm = norm_of(norm)
     budgets = budgets_to_decide(eps, per_class)
     timeout = None if timeout is None else checks.positive_number(timeout, "timeout")

@@ -53,6 +53,8 @@ class AnyClassifier(CertifiedModel):
         outputs = self.network(self._pixels(inputs, training), training=training)
         if not self.probabilities:
             return outputs
+        if outputs.shape[1] == 1:
+            outputs = ops.concatenate([1.0 - outputs, outputs], axis=1)
         return ops.log(ops.maximum(outputs, float(np.finfo(np.float32).tiny)))
 
     @property
@@ -110,7 +112,8 @@ def as_classifier(model: Any, x: Any = None) -> CertifiedModel:
     A last softmax, as a layer of its own or as the activation of a last dense layer, is left off,
     so that the network's own logits are attacked; and so is a last sigmoid of one unit, whose
     logits are ``(0, z)`` for the two classes. Where outputs are probabilities in another way, the
-    logits are their logarithms: what was rounded to 0 or 1 is lost then, and gradients with it.
+    logits are their logarithms: what was rounded to 0 or 1 is lost then, and gradients with it. A
+    single output in [0, 1] is the probability of the second of two classes.
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`, or a ``keras.Model`` that takes images in
@@ -185,6 +188,8 @@ def _classifier(model, found, x):
     if tried.shape[1:] != shape or not len(tried):
         tried = np.full((1, *shape), 0.5, np.float32)
     outputs = ops.convert_to_numpy(found.network(tried, training=False))
+    if _is_one_probability(outputs) and not _ends_in_logits(found):
+        return AnyClassifier(found.network, shape, 2, True, found.least_margin)
     if outputs.ndim != 2 or outputs.shape[1] < 2 or len(outputs) != len(tried):
         raise ValueError(
             "the model must end in one logit for each of two classes or more, or in one sigmoid "
@@ -224,6 +229,11 @@ def _ends_in_logits(found):
     # Not the last one of `layers`: an operation such as `ops.softmax(x)` may follow it.
     last: Any = found.network.outputs[0]._keras_history[0] if is_graph(found.network) else None
     return type(last) in (keras.layers.Dense, Dense) and last.activation is keras.activations.linear
+
+
+def _is_one_probability(outputs):
+    """Whether outputs may be those of one sigmoid, the probability of the second of two classes."""
+    return outputs.ndim == 2 and outputs.shape[1] == 1 and ((outputs >= 0) & (outputs <= 1)).all()
 
 
 def _add_up_to_one(outputs):

@@ -12,8 +12,9 @@ from zoo.bounds.rules.scaling import NormalizationRule, RescalingRule
 from zoo.bounds.rules.shape import MovedRule
 from zoo.errors import UnsupportedLayerError
 
-#: A network whose first layers multiply pixels by less is meant for pixels of 0 to 255.
-LARGEST_BYTE_SCALE = 1 / 64
+#: A network whose first layers multiply pixels by less is meant for pixels of 0 to 255. The standard
+#: deviation of pixels in [0, 1] is at most 0.5, and that of bytes is about 60.
+LARGEST_BYTE_SCALE = 1 / 16
 
 
 def refuse_byte_inputs(network: keras.Model, advice: str) -> None:
@@ -88,7 +89,10 @@ def _byte_scaling(network: keras.Model) -> tuple[Node, float] | None:
 
 
 def _factor(node: Node) -> float | None:
-    """The largest factor that a layer multiplies pixels by; None if it does more than that."""
+    """The median of the factors by which a layer multiplies pixels; None if it does more than that.
+
+    A pixel that is the same in all images has a factor of its own.
+    """
     kind: Any = rule_for(node.layer)
     if kind is None:
         return None
@@ -96,10 +100,10 @@ def _factor(node: Node) -> float | None:
         return 1.0
     try:
         if kind is OperatorRule:
-            return float(np.max(np.abs(OperatorRule(node, (0,)).factors()[0])))
+            return float(np.median(np.abs(OperatorRule(node, (0,)).factors()[0])))
         if kind in (RescalingRule, NormalizationRule):
             rule = kind(node.layer, (0,), node.input_shape)
-            return float(np.max(np.abs(rule.settings()[0])))
+            return float(np.median(np.abs(rule.settings()[0])))
     except UnsupportedLayerError:  # whoever needs its bounds says so
         return None
     return None

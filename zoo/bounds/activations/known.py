@@ -158,7 +158,7 @@ ACTIVATIONS: tuple[tuple[Callable[[Tensor], Tensor], Activation], ...] = (
 )
 
 
-def known_activation(function: Callable[[Tensor], Tensor]) -> Activation | None:
+def known_activation(function: Callable[[Tensor], Tensor] | None) -> Activation | None:
     """The object that bounds one of Keras's activation functions, or None.
 
     Functions are compared by identity, because a user's function may have the same name.

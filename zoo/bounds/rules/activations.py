@@ -210,7 +210,10 @@ def activation_of(layer: keras.layers.Layer) -> Activation | None:
         return None
     kind = known_activation(activation)
     if kind is None:
-        refuse(layer, f"has the activation {_name(layer)}")
+        name = _name(layer)
+        kerass = known_activation(getattr(keras.activations, name, None))
+        advice = f", which is not Keras's own: write activation={name!r}" if kerass else ""
+        refuse(layer, f"has the activation {name}{advice}")
     return kind
 
 
