@@ -91,8 +91,11 @@ def test_each_split_numbers_the_classes_alike(tmp_path):
     assert zoo.data.load(tmp_path, "test", class_names=["fox", "dog"]).labels.tolist() == [0]
     assert zoo.data.has_split(tmp_path, "validation")
     assert not zoo.data.has_split(tmp_path / "train", "validation")
-    (tmp_path / "train" / "elk").mkdir()  # without images it is no class of the others
+    (tmp_path / "train" / "ant").mkdir()  # without images it is no class of any part
     assert zoo.data.load(tmp_path, "test").labels.tolist() == [2]
+    assert zoo.data.load(tmp_path, "train").labels.tolist() == [0, 1, 2]
+    # A folder alone may lack images of a class that a model has.
+    assert zoo.data.load(tmp_path / "train").labels.tolist() == [1, 2, 3]
     (tmp_path / "validation").mkdir()
     with pytest.raises(ValueError, match="folders validation and val for one split"):
         zoo.data.load(tmp_path, "validation")
@@ -132,6 +135,16 @@ def test_sizes(tmp_path):
             zoo.data.load(tmp_path, **options)
     small = zoo.data.load(tmp_path, image_shape=(2, 4, 1), resize=True)
     np.testing.assert_array_equal(small.images, np.full((1, 2, 4, 1), 7))
+
+
+def test_a_picture_with_a_preview_behind_it(tmp_path):
+    """As cameras write them: a JPEG file, which Pillow takes for one of the format MPO."""
+    picture, preview = (Image.fromarray(pixels(i)) for i in range(2))
+    picture.save(tmp_path / "photo.jpg", "MPO", save_all=True, append_images=[preview])
+    with Image.open(tmp_path / "photo.jpg") as opened:
+        assert opened.n_frames == 2
+        expected = np.asarray(opened)
+    np.testing.assert_array_equal(zoo.data.load(tmp_path / "photo.jpg").images[0], expected)
 
 
 def test_files_that_are_no_usable_images_are_named(tmp_path):

@@ -82,6 +82,7 @@ def main(arguments=None):
     try:
         use_float32_products()
         recipe = recipes.load(options.recipe)
+        recipes.import_module(recipe)
         if options.cost:
             from training.measure import measure_cost
 

@@ -1,5 +1,6 @@
 """Recipes: a TOML file that holds all settings of a training run."""
 
+import importlib
 import pathlib
 
 from training import toml_file
@@ -132,3 +133,18 @@ def load(name, overrides=None):
     if "stop" in recipe and not recipe["data"].get("validation"):
         raise ValueError(f"{origin}: stop needs validation images; set data.validation")
     return {"name": path.stem, **recipe}
+
+
+def import_module(recipe):
+    """Import the module, if a recipe names one, that registers the recipe's model class.
+
+    Raises:
+        ValueError: if there is no such module.
+    """
+    module = recipe["model"].get("module")
+    if module is None:
+        return
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(f"recipe {recipe['name']}: {error}") from error

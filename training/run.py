@@ -1,7 +1,6 @@
 """Train the model of a recipe."""
 
 import contextlib
-import importlib
 import json
 import sys
 
@@ -15,6 +14,7 @@ from training.early_stopping import EarlyStopping
 from training.images import load_test, splits
 from training.monitor import MarginMonitor
 from training.progress import TrainingProgress
+from training.recipe import import_module
 from training.schedules import EpsilonSchedule, LearningRateSchedule, PSchedule
 from training.state import RunState
 from training.workers import Workers
@@ -42,12 +42,8 @@ def build(recipe):
     """
     keras.utils.set_random_seed(recipe["seed"])
     config = dict(recipe["model"])
-    name, module = config.pop("class"), config.pop("module", None)
-    if module is not None:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise ValueError(f"recipe {recipe['name']}: {error}") from error
+    name, _ = config.pop("class"), config.pop("module", None)
+    import_module(recipe)
     kinds = (keras.saving.get_registered_object(known) for known in (name, f"zoo>{name}"))
     kind = next(filter(None, kinds), None)
     if not (isinstance(kind, type) and issubclass(kind, zoo.models.CertifiedModel)):

@@ -527,7 +527,7 @@ steep_relu.__name__ = "relu"
         (lambda: layers.Activation("softmax", name="culprit"), "softmax, which leaves the order"),
         (lambda: layers.Softmax(name="culprit"), "no bounds, which leaves the order"),
         (lambda: layers.Dense(2, activation="mish", name="culprit"), "mish"),
-        (lambda: layers.Dense(2, activation=steep_relu, name="culprit"), "relu, which is not Keras"),
+        (lambda: layers.Dense(2, activation=steep_relu, name="culprit"), "relu, which is not"),
         (lambda: layers.Activation(steep_relu, name="culprit"), "relu"),
         (lambda: layers.DepthwiseConv2D(2, dilation_rate=2, name="culprit"), "dilation"),
         (lambda: layers.UpSampling2D(interpolation="bilinear", name="culprit"), "interpolates"),

@@ -311,6 +311,17 @@ def test_a_budget_that_cannot_be_met_is_warned_of(small_images):
             calm.fit(small_images, calm.certify(small_images).prediction, verbose=0)
 
 
+def test_a_training_is_complete_where_the_model_cannot_be_certified(small_images, monkeypatch):
+    def certify(self, *args, **options):
+        raise ValueError("zoo needs float32, but matrix products may use TF32")
+
+    model = inheriting(3)
+    monkeypatch.setattr(type(model), "certify", certify)
+    with pytest.warns(UserWarning, match="was trained, but cannot be certified as it is: .*TF32"):
+        history = model.fit(small_images, np.arange(20) % 3, verbose=0)
+    assert len(history.history["loss"]) == 1
+
+
 def test_who_inherits_a_budget():
     assert zoo.load("lc-lmt-digits", num_classes=5).inherits_epsilon
     assert not zoo.load("lc-lmt-digits", num_classes=5, epsilon=0.2).inherits_epsilon

@@ -203,6 +203,63 @@ def test_a_lipschitz_margin_takes_the_estimate_of_the_model_it_compiles(digits):
     assert loss.lipschitz is None, "another model may be compiled with it"
 
 
+@pytest.mark.parametrize("loss", ["hinge", "mixture"])
+def test_another_loss_leaves_the_scalars_of_the_losses_in_their_places(tmp_path, loss):
+    """Keras stores weights by their places, and the scale is trained by one of the losses alone."""
+    other = "mixture" if loss == "hinge" else "hinge"
+    options = {"width": 8, "depth": 2, "epsilon": 0.4, "std": 0.5}
+    zoo.save(zoo.models.LinfDistNet((4, 4, 1), 3, loss=other, **options), tmp_path / "model")
+    model = zoo.load(tmp_path / "model", loss=loss)
+    made = zoo.models.LinfDistNet((4, 4, 1), 3, loss=loss, **options)
+    assert model.training_epsilon == pytest.approx(0.4)
+    assert model.cross_entropy_weight == pytest.approx(made.cross_entropy_weight)
+    assert float(model._scale) == 10.0
+
+
+def test_an_overridden_scale_is_the_one_that_the_loss_uses(digits):
+    model, other = zoo.load("l2nnn-digits"), zoo.load("l2nnn-digits", scale=20.0)
+    logits, labels = model.logits(digits.images[:8]), digits.labels[:8]
+    assert model.scale != other.scale == float(other._scale) == 20.0
+    assert float(model.default_loss()(labels, logits)) != float(
+        other.default_loss()(labels, logits)
+    )
+
+
+def test_a_normalization_that_was_adapted_is_kept(tmp_path):
+    """Keras computes with constants, which it does not make anew of weights that are set."""
+    x = np.random.default_rng(0).uniform(0.4, 0.6, size=(8, 4, 4, 1)).astype("float32")
+    normalization = keras.layers.Normalization()
+    normalization.adapt(x)
+    network = keras.Sequential(
+        [keras.Input((4, 4, 1)), normalization, keras.layers.Flatten(), keras.layers.Dense(3)]
+    )
+    model = zoo.models.LipschitzMarginNet(network)
+    zoo.save(model, tmp_path / "folder")
+    model.save(tmp_path / "model.keras")
+    for name in ("folder", "model.keras"):
+        again = zoo.load(f"{tmp_path}/{name}", epsilon=0.3)
+        np.testing.assert_allclose(again.logits(x), model.logits(x), rtol=1e-5)
+    new = model.with_new_head(3)
+    new.head_layer.set_weights(model.head_layer.get_weights())
+    np.testing.assert_allclose(new.logits(x), model.logits(x), rtol=1e-5)
+
+
+def test_layers_with_lora_are_refused_before_a_folder_is_made(tmp_path):
+    network = keras.Sequential(
+        [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(8, "relu")]
+    )
+    network.add(keras.layers.Dense(3))
+    model = zoo.models.LipschitzMarginNet(network)
+    network.layers[1].enable_lora(2)
+    with pytest.raises(ValueError, match=r"layers with LoRA; model\.save\('mine\.keras'\) keeps"):
+        zoo.save(model, tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+    model.save(tmp_path / "mine.keras")
+    x = np.full((2, 4, 4, 1), 0.5, "float32")
+    again = keras.models.load_model(tmp_path / "mine.keras")
+    np.testing.assert_allclose(again.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5)
+
+
 @pytest.mark.parametrize("file", ["model.h5", "model.hdf5"])
 def test_hdf5_files_are_refused_with_what_to_do(file, small_model, tmp_path):
     with pytest.raises(ValueError, match=r"save it as a \.keras file"):

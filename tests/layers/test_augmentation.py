@@ -125,6 +125,20 @@ def test_augmentation_of_a_model_acts_in_training_alone(x, name, tmp_path):
     assert again.with_new_head(4).augmentation is not None
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_augmentation_of_a_class_that_keras_does_not_know(name):
+    """A model with another head, and an exported one, need not be made from a configuration."""
+    noise = Noise()
+    model = MODELS[name](augmentation=noise)
+    assert model.with_new_head(4).augmentation.layer is noise
+    assert model.export_model().output_shape == model.output_shape
+
+
+class Noise(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs + 0.1
+
+
 @pytest.mark.parametrize("name", ["linf-dist-digits", "lc-lmt-digits"])
 def test_a_checkpoint_is_fine_tuned_with_augmentation(digits, name):
     pretrained = zoo.load(name)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import zoo
+from tests.backend import BACKEND
 from tests.models.test_checked_calls import IMAGE, MAKERS
 
 LOGITS_SUFFICE = ["linf", "l2", "lmt"]
@@ -99,6 +100,38 @@ def test_it_follows_the_weights_while_training(images):
     # Training has no certified accuracy: its logits are of weights that change meanwhile.
     assert name not in history
     assert name not in model.train_on_batch(images, y, return_dict=True)
+
+
+class OwnStep(zoo.models.LipschitzMarginNet):
+    """With a training step of the user's own, which calls no other one."""
+
+    paper = "Somebody: Something, 2026"
+
+    def train_step(self, data):
+        x, y = data
+        return self.compute_metrics(x, y, self(x, training=True))
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX's steps have other arguments")
+def test_a_training_step_of_ones_own_has_no_certified_accuracy_either(images):
+    model = OwnStep(make("lmt").network)
+    model.compile("sgd", metrics=["accuracy", zoo.metrics.CertifiedAccuracy(0.1)])
+    y = np.zeros(40, int)
+    history = model.fit(images, y, validation_data=(images, y), verbose=0).history
+    assert "val_certified_0.1" in history
+    assert "certified_0.1" not in history
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["categorical_accuracy", keras.metrics.TopKCategoricalAccuracy(2), keras.metrics.F1Score()],
+)
+def test_metrics_of_one_hot_labels_are_refused(metric):
+    model = make("lmt")
+    with pytest.raises(ValueError, match="takes one-hot labels, and the losses of the zoo take"):
+        model.compile(metrics=["accuracy", metric])
+    model.compile("sgd", "categorical_crossentropy", metrics=["accuracy", metric])
+    model.compile(metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(2)])
 
 
 def test_it_follows_weights_that_a_callback_exchanges_for_an_evaluation(images):

@@ -676,6 +676,10 @@ def test_a_model_class_of_ones_own_is_trained_and_measured(tmp_path, monkeypatch
         ("momentum", 2),
     }
     assert type(zoo.load(tmp_path / "weights" / "narrow-digits")).__name__ == "Narrow"
+    monkeypatch.setattr("training.measure.measure_certificates", lambda name, *_, **__: name)
+    sys.modules.pop("my_models")
+    assert main([str(tmp_path / "narrow-digits.toml"), "--certify"]) == 0
+    assert "my_models" in sys.modules, "the command loads a checkpoint of the class"
 
 
 def test_fractions_are_budgets_in_recipes_too(recipe, tmp_path):

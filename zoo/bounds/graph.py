@@ -130,7 +130,7 @@ def require_graph(model: keras.Model) -> None:
     # Keras takes and returns the tensor of a list of one as it is, but not that of a dictionary,
     # which `output_shape` does not show.
     for what, tensors in (("takes", "_inputs_struct"), ("returns", "_outputs_struct")):
-        struct = getattr(model, tensors, None)
+        struct: Any = getattr(model, tensors, None)
         only = struct[0] if type(struct) in (list, tuple) else struct
         if type(only) in (dict, list, tuple):
             kind = "dict" if type(only) is dict else "nested list"

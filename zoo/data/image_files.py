@@ -93,7 +93,6 @@ def load(path: pathlib.Path, split: str, form: Form) -> ImageSet:
     elif split != "test":
         raise ValueError(f"{path} has no folder {split!r}")
     own, folders = _image_files(path, deep=False), _folders(path)
-    # Folders without any image are no classes, unless there is nothing else.
     classes = [folder for folder in folders if _image_files(folder, deep=True)]
     if own and classes:
         raise ValueError(
@@ -105,13 +104,14 @@ def load(path: pathlib.Path, split: str, form: Form) -> ImageSet:
         return ImageSet(name, _arrays(own, form), None, 0, files=tuple(file.name for file in own))
     if not classes:
         raise ValueError(f"{path} has no images; their names end in {', '.join(ENDINGS)}")
-    found = {folder.name for folder in folders}
+    # Of a set in parts, a folder without images is no class, whichever part it is in.
+    found = {folder.name for folder in (classes if parts else folders)}
     if form.class_names is None:
         of_parts = (folder for part in parts for folder in _folders(part))
         found |= {folder.name for folder in of_parts if _image_files(folder, deep=True)}
     names = _class_names(path, sorted(found), form.class_names)
     files, labels = [], []
-    for folder in folders:
+    for folder in classes:
         of_class = _image_files(folder, deep=True)
         files += of_class
         labels += [names.index(folder.name)] * len(of_class)
@@ -168,22 +168,24 @@ def _class_names(path, found, given):
 
 def _arrays(files: Sequence[pathlib.Path], form: Form) -> np.ndarray:
     """The images of files as one array, uint8, or float32 if a file has more than 8 bits."""
-    opened = [_read(file) for file in files]
     shape = form.image_shape
-    channels = max(image.shape[2] for image in opened) if shape is None else shape[2]
-    if channels not in (1, 3):
-        raise ValueError(f"image files have 1 or 3 channels, and {channels} are asked for")
-    height, width = opened[0].shape[:2] if shape is None else shape[:2]
-    arrays = []
-    for file, image in zip(files, opened, strict=True):
-        if image.shape[:2] != (height, width):
+    if shape is not None and shape[2] not in (1, 3):
+        raise ValueError(f"image files have 1 or 3 channels, and {shape[2]} are asked for")
+    size, images = None if shape is None else shape[:2], []
+    # Resized one by one: all photographs of a folder may not fit into the memory.
+    for file in files:
+        image = _read(file)
+        size = size or image.shape[:2]
+        if image.shape[:2] != size:
             if not form.resize:
                 raise ValueError(
                     f"{file} has {image.shape[0]} × {image.shape[1]} pixels (height × width), "
-                    f"expected {height} × {width}; --resize, or resize=True, scales images"
+                    f"expected {size[0]} × {size[1]}; --resize, or resize=True, scales images"
                 )
-            image = _resized(image, height, width)
-        arrays.append(_with_channels(image, channels))
+            image = _resized(image, *size)
+        images.append(image)
+    channels = max(image.shape[2] for image in images) if shape is None else shape[2]
+    arrays = [_with_channels(image, channels) for image in images]
     if any(image.dtype == np.float32 for image in arrays):
         arrays = [a if a.dtype == np.float32 else a / np.float32(255) for a in arrays]
     return np.stack(arrays)
@@ -195,7 +197,8 @@ def _read(file: pathlib.Path) -> np.ndarray:
 
     try:
         with Image.open(file) as image:
-            if getattr(image, "n_frames", 1) > 1:
+            # A camera may put a preview behind the picture of a JPEG file, which is the first one.
+            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
                 raise ValueError("it has several frames")
             upright: Any = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I;16"):

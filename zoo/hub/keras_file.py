@@ -43,6 +43,7 @@ def load(path: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedMod
     import keras
 
     import zoo.models  # registers the classes
+    from zoo.models.weights import set_weights
 
     path = pathlib.Path(path)
     require_archive(path)
@@ -70,7 +71,7 @@ def load(path: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedMod
         raise blamed(f"{overriding.written(overrides)} does not fit: {reason}") from error
     if weights:
         try:
-            model.set_weights(saved.get_weights())
+            set_weights(model, saved.get_weights())
         except ValueError as error:
             raise ValueError(overriding.does_not_fit(path, config, overrides)) from error
         model.on_config_override(overrides)

@@ -24,7 +24,9 @@ from zoo.epsilon import Epsilon
 from zoo.errors import UnsupportedLayerError
 from zoo.layers.augmentation import Augmentation
 from zoo.metrics.certified_accuracy import certified_metrics
+from zoo.metrics.class_numbers import require_class_numbers
 from zoo.models.checked_calls import CheckedCalls
+from zoo.models.weights import set_weights
 from zoo.ops.cores import undivided_linear_algebra
 from zoo.ops.lp_distance import without_loops
 from zoo.ops.precision import require_float32
@@ -212,7 +214,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             kwargs: passed on to Keras.
 
         Raises:
-            ValueError: for a ``CertifiedAccuracy`` if the certificate takes more than logits.
+            ValueError: for a ``CertifiedAccuracy`` if the certificate takes more than logits, and
+                with a loss of the zoo for a metric that takes one-hot labels.
         """
         certified = certified_metrics([metrics, kwargs.get("weighted_metrics")])
         # Set past Keras's tracking, which would count these metrics twice.
@@ -231,6 +234,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         # Those of the zoo take integer labels; any other loss may take what it likes.
         ours = type(loss).__module__.startswith("zoo.losses")
         self._takes_class_numbers = self._has_default_loss or ours
+        if self._takes_class_numbers:
+            require_class_numbers([metrics, kwargs.get("weighted_metrics")])
         # Older versions of Keras take a tuple for a single metric.
         metrics = list(metrics) if isinstance(metrics, tuple) else metrics
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
@@ -698,11 +703,19 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         Returns:
             A new model of the same class; this one is unchanged.
         """
-        model = type(self).from_config({**self.get_config(), "num_classes": num_classes})
+        model = type(self).from_config(self._config_with(num_classes=num_classes))
         for new, old in zip(model.layers, self.layers, strict=True):
             if old is not self.head_layer:
-                new.set_weights(old.get_weights())
+                set_weights(new, old.get_weights())
         return model
+
+    def _config_with(self, **changes: Any) -> dict[str, Any]:
+        """The configuration for another model of this process, with the augmentation itself.
+
+        Of its serialised form, Keras could not make a layer whose class is not registered.
+        """
+        own = {} if self.augmentation is None else {"augmentation": self.augmentation.layer}
+        return {**self.get_config(), **own, **changes}
 
     def on_config_override(self, names: Iterable[str]) -> None:
         """Called after the weights were loaded, with the names of the overridden arguments.

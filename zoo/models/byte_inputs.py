@@ -12,8 +12,8 @@ from zoo.bounds.rules.scaling import NormalizationRule, RescalingRule
 from zoo.bounds.rules.shape import MovedRule
 from zoo.errors import UnsupportedLayerError
 
-#: A network whose first layers multiply pixels by less is meant for pixels of 0 to 255. The standard
-#: deviation of pixels in [0, 1] is at most 0.5, and that of bytes is about 60.
+#: A network whose first layers multiply pixels by less is meant for pixels of 0 to 255. Layers that
+#: normalise divide by the standard deviation, at most 0.5 in [0, 1] and about 60 in 0 to 255.
 LARGEST_BYTE_SCALE = 1 / 16
 
 

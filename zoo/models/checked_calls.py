@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import functools
 import types
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,19 @@ class CheckedCalls(_Model):
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
         with training_step():
             return super().train_step(*args, **kwargs)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let a subclass's own ``train_step`` be known for one too."""
+        super().__init_subclass__(**kwargs)
+        own = cls.__dict__.get("train_step")
+        if own is not None:
+
+            @functools.wraps(own)
+            def train_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+                with training_step():
+                    return own(self, *args, **kwargs)
+
+            cls.train_step = train_step
 
     def get_metrics_result(self) -> Any:
         """As Keras's; a training step has no certified accuracy."""

@@ -1,7 +1,7 @@
 """L2-nonexpansive networks: no layer increases the L2 distance between two inputs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import keras
@@ -183,6 +183,14 @@ class L2NonexpansiveNet(CertifiedModel):
         for layer in self.hidden:
             z = layer(z)
         return self.head(z)
+
+    def on_config_override(self, names: Iterable[str]) -> None:
+        super().on_config_override(names)
+        # The scales are weights too, so loading the weights has overwritten them.
+        if "scale" in names:
+            self._scale.assign(self.scale)
+            if self.loss_name == "confidence_gap":
+                self._class_scales.assign(ops.full((self.num_classes,), self.scale))
 
     @property
     def training_budget(self) -> Any:

@@ -1,6 +1,6 @@
 """ℓ∞-distance networks: 1-Lipschitz in ℓ∞ by construction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import keras
@@ -126,6 +126,14 @@ class LinfDistNet(LinfDistFeatures):
     def lipschitz(self) -> float:
         """Lipschitz constant of each logit in the ℓ∞ norm of the image: 1, for any weights."""
         return 1.0
+
+    def on_config_override(self, names: Iterable[str]) -> None:
+        super().on_config_override(names)
+        # Keras stores weights by their places, and whether the scale is trained changes them.
+        if "loss" in names:
+            self._scale.assign(5.0 / self.std)
+            self.cross_entropy_weight = self._initial_weight
+            self.training_epsilon = float(self.epsilon)
 
     def default_loss(self) -> Any:
         """The loss that was chosen in the constructor, with the variables of this model."""

@@ -206,7 +206,7 @@ class LinfDistFeatures(TrainingEpsilon, CertifiedModel):
 
     def export_model(self) -> keras.Model:
         # An exported program cannot contain a kernel that was compiled for this machine.
-        portable = type(self).from_config({**self.get_config(), "implementation": "portable"})
+        portable = type(self).from_config(self._config_with(implementation="portable"))
         portable.set_weights(self.get_weights())
         return super(LinfDistFeatures, portable).export_model()
 

@@ -16,6 +16,7 @@ from zoo.bounds.rules.shape import UnchangedRule
 from zoo.layers.dense import Dense
 from zoo.models.base import CertifiedModel
 from zoo.models.byte_inputs import refuse_byte_inputs
+from zoo.models.weights import set_weights
 from zoo.ops.precision import require_float32_layers
 from zoo.typing import Tensor
 
@@ -140,7 +141,7 @@ class WrappedModel(CertifiedModel):
             ValueError: if the last layer is not a dense one without activation.
         """
         last = _require_head(self.head_layer)
-        config = self.get_config()
+        config = self._config_with()
         network = config["network"]
         if is_by_name(network) and "num_classes" in network:
             model = type(self).from_config(
@@ -332,7 +333,7 @@ def copy_weights(
     """
     for old, new in zip(_layers_within(source), _layers_within(target), strict=True):
         if old is not last:
-            new.set_weights(old.get_weights())
+            set_weights(new, old.get_weights())
 
 
 def _layers_within(network: keras.Model) -> list[keras.layers.Layer]:
