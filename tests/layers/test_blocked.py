@@ -17,6 +17,21 @@ LAYERS = {
 }
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_dense_and_convolution_predict_in_few_bits(policy):
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 20)),
+            zoo.layers.Conv2D(4, 3, dtype=policy),
+            keras.layers.Flatten(),
+            zoo.layers.Dense(3, dtype=policy),
+        ]
+    )
+    x = np.random.default_rng(0).uniform(size=(2, 6, 6, 20)).astype("float32")
+    expected = keras.ops.convert_to_numpy(keras.ops.cast(model(x), "float32"))
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=0.1, atol=0.1)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("training", [True, False, None])
 @pytest.mark.parametrize("name", LAYERS)

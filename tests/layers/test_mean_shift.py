@@ -31,6 +31,15 @@ def test_training_subtracts_the_batch_mean_and_remembers_it():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x)), x - [0.5, 5.0])
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_the_mean_is_remembered_exactly_in_few_bits(policy):
+    layer = zoo.layers.MeanShift(dtype=policy)
+    for _ in range(200):
+        assert layer(np.full((4, 2), 10.0), training=True).dtype == layer.compute_dtype
+    np.testing.assert_allclose(layer.mean, 10.0, rtol=1e-5)
+    assert layer(np.full((4, 2), 10.0)).dtype == layer.compute_dtype
+
+
 def test_frozen_it_keeps_its_mean():
     layer = MeanShift()
     layer.trainable = False

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.backend import BACKEND
+from tests.backend import BACKEND, value_and_gradients
 from tests.layers.harness import assert_survives_saving, run_layer_test
 from tests.layers.lipschitz import matrix_of, steepest, stretch
 from zoo.layers import (
@@ -72,8 +72,51 @@ def test_dense_on_images_of_unknown_size_has_no_error_bound():
     outputs = layer(keras.Input((None, None, 7)))
     assert outputs.shape == (None, None, None, 3)
     assert layer(np.zeros((2, 4, 5, 7))).shape == (2, 4, 5, 3)
-    with pytest.raises(ValueError, match="unknown shape"):
+    with pytest.raises(ValueError, match="unknown size"):
         layer.rounding(1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda: NormPooling2D(2), (None, None, 3)),
+        (lambda: ConvexResidual([NonexpansiveDense(8)]), (None, 8)),
+    ],
+)
+def test_layers_of_inputs_of_unknown_size_have_no_error_bound(layer, shape):
+    built = layer()
+    known = [6 if side is None else side for side in shape]
+    assert built(keras.Input(shape)).shape[-1] == shape[-1]
+    assert built(np.ones((2, *known), "float32")).shape[-1] == shape[-1]
+    with pytest.raises(ValueError, match="unknown size"):
+        built.rounding(1.0, 0.0)
+    with pytest.raises(ValueError, match="the size of the images must be known"):
+        NormPooling2D(2, padding="same")(keras.Input((None, None, 3)))
+
+
+def test_a_convolution_takes_images_of_the_size_that_its_bound_is_of():
+    """This kernel stretches larger images by more than those that it was built for."""
+    layer = NonexpansiveConv2D(1, (1, 3), use_bias=False)
+    layer(np.zeros((1, 4, 4, 1)))
+    layer.kernel.assign(np.array([1.0, 0.0, -1.0]).reshape(1, 3, 1, 1))
+    with pytest.raises(ValueError, match="expected shape"):
+        layer(np.zeros((1, 64, 64, 1)))
+    larger = NonexpansiveConv2D(1, (1, 3), use_bias=False)
+    larger(np.zeros((1, 64, 64, 1)))
+    larger.set_weights(layer.get_weights())
+    assert larger.lipschitz() > layer.lipschitz()
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_pooling_has_gradients_in_few_bits(policy):
+    layer = NormPooling2D(2, dtype=policy)
+    x = np.full((1, 4, 4, 1), 1e-3, "float32")
+    x[0, :2, :2] = 0.0
+    found, gradients = value_and_gradients(lambda x: keras.ops.cast(layer(x), "float32"), x)
+    assert layer(x).dtype == layer.compute_dtype
+    assert np.isfinite(gradients[0]).all()
+    np.testing.assert_allclose(found[0, 1, 1, 0], 2e-3, rtol=0.01)
+    assert NormPooling2D(2, dtype="float64")(x.astype("float64")).dtype == "float64"
 
 
 @pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)

@@ -216,6 +216,15 @@ def test_images_of_the_shape_of_svhn_train(tmp_path):
     assert len(model.certify(zoo.data.load(path, "test").images)) == 24
 
 
+def test_a_loss_without_an_estimate_keeps_its_variable():
+    model = LipschitzMarginNet(dense_network())
+    epsilon = model.add_weight(name="budget", shape=(), initializer="ones", trainable=False)
+    loss = zoo.losses.LipschitzMargin(None, epsilon)
+    model.compile(loss=loss)
+    assert model.loss.epsilon is epsilon
+    assert (model.loss.lipschitz, loss.lipschitz) == (model.estimate, None)
+
+
 @slow_to_compile
 def test_published_networks():
     network = wide_resnet((32, 32, 3), 10)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.backend import BACKEND, value_and_gradients
-from zoo.ops import lp_distance
+from zoo.ops import input_gradient, lp_distance
 from zoo.ops.lp_distance import FAST_EXPONENTS
 
 FORMS = ("numba", "portable")
@@ -201,3 +201,34 @@ def test_works_eagerly_on_variables():
 def test_bad_arguments_are_named(x, w, p, options, message):
     with pytest.raises(ValueError, match=message):
         lp_distance(np.zeros(x), np.zeros(w), p, **options)
+
+
+@pytest.mark.parametrize("implementation", FORMS)
+@pytest.mark.parametrize("p", [1e5, 1e6, 1e7, 1e10])
+def test_a_large_exponent_has_the_gradient_of_the_largest_difference(implementation, p):
+    random = np.random.default_rng(0)
+    x, w = (random.normal(size=(8, 50)).astype("float32") for _ in range(2))
+    _, (gradient, _) = value_and_gradients(
+        lambda x, w: lp_distance(x, w, p, implementation=implementation), x, w
+    )
+    # Each of the 8 distances of a row has a gradient of one entry of ±1, all others being smaller.
+    assert (np.abs(gradient).sum(axis=1) <= 8 * 1.01).all()
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX has no such derivative itself")
+def test_second_derivatives_need_the_portable_form():
+    import tensorflow as tf
+
+    x, w = tf.constant([[0.0, 1.0]]), tf.Variable([[3.0, 5.0]])
+
+    def slope(implementation):
+        with tf.GradientTape() as tape:
+            gradient = input_gradient(
+                lambda x: lp_distance(x, w, 4.0, implementation=implementation)[:, 0], x
+            )
+            total = tf.reduce_sum(gradient**2)
+        return tape.gradient(total, w)
+
+    assert np.abs(slope("portable")).max() > 0
+    with pytest.raises(NotImplementedError, match="choose implementation='portable'"):
+        slope("numba")

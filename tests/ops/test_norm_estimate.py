@@ -37,6 +37,13 @@ def test_it_finds_the_norm_and_its_gradient():
     np.testing.assert_allclose(gradient, np.outer(u[:, 0], v[0]), atol=1e-3)
 
 
+def test_a_map_that_was_zero_is_estimated_when_it_is_none_any_more():
+    kernel = np.float32([[3.0, 0.0], [0.0, 4.0]])
+    _, vector = power_iteration(lambda x: x @ (0.0 * kernel), np.ones((1, 2), "float32"))
+    estimate, _ = power_iteration(lambda x: x @ kernel, vector, steps=20)
+    assert float(estimate.value) == pytest.approx(4.0, rel=1e-3)
+
+
 def test_a_map_that_is_zero():
     estimate, vector = power_iteration(lambda v: 0.0 * v, np.ones((1, 3), "float32"))
     assert float(estimate.value) < 1e-6

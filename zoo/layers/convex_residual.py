@@ -9,6 +9,7 @@ import keras
 from keras import ops
 from scipy.special import expit
 
+from zoo.layers.entries import entries_of
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, flushing, sum_rounding
 from zoo.typing import BatchShape, Numbers, Tensor
 
@@ -81,7 +82,7 @@ class ConvexResidual(keras.layers.Layer):
             shapes.append(tuple(shape))
         if shapes[0] != shapes[1]:
             raise ValueError(f"the branch returns {shapes[0]}, the shortcut {shapes[1]}")
-        self._entries = math.prod(shapes[0][1:])
+        self._shape = shapes[0][1:]
         # t = sigmoid(mixing_logit) is between 0 and 1 whatever the optimizer does.
         logit = math.log(self.start / (1.0 - self.start))
         self.mixing_logit = self.add_weight(
@@ -137,7 +138,7 @@ class ConvexResidual(keras.layers.Layer):
         )
         t = self.share()
         local = sum_rounding(self.roundings()) * (size_f + error_f + 2.0 * (size_s + error_s))
-        per_size, offset = flushing(8, self._entries)
+        per_size, offset = flushing(8, entries_of(self, self._shape))
         local = local + per_size * (size_f + error_f + size_s + error_s) + offset
         error = t * error_f + (1.0 - t) * error_s + local
         return t * size_f + (1.0 - t) * size_s, error

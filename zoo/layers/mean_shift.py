@@ -54,17 +54,19 @@ class MeanShift(keras.layers.Layer):
             initializer="zeros",
             trainable=False,
             aggregation="mean",  # each device of a distribution strategy has a part of the batch
+            autocast=False,  # a type with fewer bits would lose small changes of the mean
         )
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if not (training and self.trainable):
-            return inputs - self.mean
-        mean = ops.mean(inputs, axis=tuple(range(len(inputs.shape) - 1)))
+            return inputs - ops.cast(self.mean, inputs.dtype)
+        wide = ops.cast(inputs, self.mean.dtype)
+        mean = ops.mean(wide, axis=tuple(range(len(inputs.shape) - 1)))
         # A distribution strategy gives an empty batch to a device for which no images are left.
         kept = ops.convert_to_tensor(self.mean)
         mean = ops.where(ops.shape(inputs)[0] > 0, mean, kept)
         self.mean.assign(self.momentum * self.mean + (1.0 - self.momentum) * mean)
-        return inputs - mean
+        return inputs - ops.cast(mean, inputs.dtype)
 
     def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds of the outputs at inference over a box of inputs."""

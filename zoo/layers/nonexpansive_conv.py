@@ -106,6 +106,8 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
                 f"a kernel of {self.kernel_size} pixels does not fit into images of "
                 f"{self.image_shape} without padding"
             )
+        # The bounds are those of images of this size.
+        self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
         self._add_weights((*self.kernel_size, input_shape[3], self.filters))
 
     def effective_kernel(self) -> Tensor:

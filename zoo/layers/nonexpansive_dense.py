@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from zoo.constraints import Orthogonal
+from zoo.layers.entries import entries_of
 from zoo.ops.blocked_matmul import (
     blocked_inputs,
     blocked_kernel,
@@ -293,12 +294,7 @@ class NonexpansiveDense(NonexpansiveKernel):
 
     @property
     def _positions(self) -> int:
-        if None in self._positions_shape:
-            raise ValueError(
-                f"{self.name} has no bounds of rounding errors, because it was built for inputs of "
-                f"unknown shape {(None, *self._positions_shape, self.kernel.shape[0])}"
-            )
-        return math.prod(self._positions_shape)
+        return entries_of(self, self._positions_shape)
 
     @property
     def _bias_roundings(self) -> int:

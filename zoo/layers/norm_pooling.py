@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from zoo.layers.entries import entries_of
 from zoo.layers.nonexpansive_operation import NonexpansiveOperation
 from zoo.ops.float32 import sum_rounding
 from zoo.ops.windows import Windows, overlaps
@@ -67,16 +68,22 @@ class NormPooling2D(FixedSettings, NonexpansiveOperation):
             raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
         self.padding: Padding = padding
         self.repeats = overlaps(self.pool_size, self.strides)
+        # Of types with fewer bits, the sums of squares would underflow, and gradients be NaN.
+        self._wide = keras.backend.result_type(self.compute_dtype, "float32")
         # This is a layer because ops.average_pool does not survive saving on JAX.
         self._average = keras.layers.AveragePooling2D(
-            self.pool_size, self.strides, data_format="channels_last"
+            self.pool_size, self.strides, data_format="channels_last", dtype=self._wide
         )
 
     def build(self, input_shape: BatchShape) -> None:
-        self._outputs = math.prod(self.compute_output_shape(input_shape)[1:])
+        if self.padding == "same" and None in input_shape[1:3]:
+            raise ValueError(
+                f"with padding='same', the size of the images must be known, got {input_shape}"
+            )
+        self._shape = tuple(self.compute_output_shape(input_shape)[1:])
 
     def call(self, inputs: Tensor) -> Tensor:
-        squares = ops.square(inputs)
+        squares = ops.square(ops.cast(inputs, self._wide))
         if self.padding == "same":
             # Zeros are padded here, because Keras's "same" pooling would average over the pixels of
             # the image only, so that multiplying by the window's size would not give the sum.
@@ -84,7 +91,8 @@ class NormPooling2D(FixedSettings, NonexpansiveOperation):
             margins = Windows(image, self.pool_size, self.strides, self.padding).margins
             squares = ops.pad(squares, ((0, 0), *margins, (0, 0)))
         sums = self._average(squares) * math.prod(self.pool_size)
-        return ops.sqrt(ops.maximum(sums / self.repeats, _SMALLEST))
+        norms = ops.sqrt(ops.maximum(sums / self.repeats, _SMALLEST))
+        return ops.cast(norms, self.compute_dtype)
 
     def rounding(self, size: Numbers, error: Numbers) -> tuple[Numbers, Numbers]:
         """As :meth:`zoo.layers.NonexpansiveDense.rounding`."""
@@ -92,7 +100,7 @@ class NormPooling2D(FixedSettings, NonexpansiveOperation):
         terms = math.prod(self.pool_size) + 5
         # Each output is at least √_SMALLEST, which adds at most this to the norm. Squares that
         # float32 flushes to zero are negligible beside _SMALLEST.
-        size = size + math.sqrt(_SMALLEST * self._outputs)
+        size = size + math.sqrt(_SMALLEST * entries_of(self, self._shape))
         return size, error + sum_rounding(terms) * (size + error)
 
     def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:

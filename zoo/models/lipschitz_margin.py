@@ -1,6 +1,5 @@
 """Lipschitz-margin training of ordinary Keras networks."""
 
-import copy
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -171,9 +170,10 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
     ) -> None:
         """Like the base class; a loss that lacks an estimate of the constant gets this model's."""
         if isinstance(loss, LipschitzLoss) and loss.lipschitz is None:
-            # A copy, because the caller may compile another model with the same loss.
-            loss = copy.copy(loss)
-            loss.lipschitz = self.estimate
+            # A copy, because the caller may compile another model with the same loss. Keras's own
+            # copy is made of the configuration, which has numbers in the place of variables.
+            given, loss = loss, object.__new__(type(loss))
+            vars(loss).update(vars(given), lipschitz=self.estimate)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def compute_loss(self, *args: Any, training: bool = True, **kwargs: Any) -> Any:

@@ -24,8 +24,8 @@ Implementation: TypeAlias = Literal["auto", "numba", "pallas", "portable"]
 FAST_EXPONENTS = tuple(2.0 * m * 2**j for j in range(8) for m in (4, 6))[:-1]
 
 #: Exponents of at least this number stand for infinity. A tensor can hold it while a debugger
-#: checks every tensor for NaN and infinity.
-INFINITE = float(np.finfo(np.float32).max)
+#: checks every tensor for NaN and infinity. Of larger ones, the powers in float32 are too inexact.
+INFINITE = 2.0**17
 
 # The portable form computes at most this many (sample, unit, input) triples at once.
 _BLOCK_TRIPLES = 1 << 24
@@ -68,7 +68,8 @@ def lp_distance(
     Args:
         x: tensor of shape ``(batch, inputs)``, float32.
         w: tensor of shape ``(units, inputs)``, float32.
-        p: at least 2; a number or a scalar tensor. The distance for ``inf`` is exact in float32.
+        p: at least 2; a number or a scalar tensor. The distance for ``inf`` is exact in float32;
+            an exponent of 2¹⁷ or more is taken for infinite.
             The largest float32 also stands for ``inf``. If ``inf`` is given as a number, no tensor
             holds an infinity.
         implementation: ``"numba"`` (compiled CPU kernel), ``"pallas"`` (NVIDIA GPU kernel, for JAX

@@ -73,10 +73,13 @@ def power_iteration(
         Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training, NeurIPS 2018, algorithm 2.
     """
     vector = ops.convert_to_tensor(vector)
+    vector = vector / ops.maximum(_length(vector), _SMALLEST)
     for _ in range(steps):
         # Half the gradient of ‖linear(v)‖² is linearᵀ linear v.
-        vector = ops.stop_gradient(input_gradient(lambda v: 0.5 * ops.square(linear(v)), vector))
-        vector = vector / ops.maximum(_length(vector), _SMALLEST)
+        turned = ops.stop_gradient(input_gradient(lambda v: 0.5 * ops.square(linear(v)), vector))
+        length = _length(turned)
+        # From a vector that the map takes to zero, the iteration goes on when the weights change.
+        vector = ops.where(length > _SMALLEST, turned / ops.maximum(length, _SMALLEST), vector)
     # The lower limit is there because a root has no derivative at zero.
     square = ops.sum(ops.square(linear(vector)))
     return NormEstimate(ops.sqrt(ops.maximum(square, _SMALLEST**2))), vector

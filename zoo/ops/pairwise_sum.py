@@ -9,6 +9,9 @@ from keras import ops
 
 from zoo.typing import Tensor
 
+# NumPy does not know this type.
+_LARGEST_BFLOAT16 = (2.0 - 2.0**-7) * 2.0**127
+
 
 def pairwise_sum(term: Callable[[int], Tensor], count: int) -> Tensor:
     """The sum of terms of equal shapes, in which each term goes through ``log₂ count`` additions.
@@ -56,4 +59,5 @@ def _is_eager() -> bool:
 
 
 def _largest(tensor: Tensor) -> float:
-    return float(np.finfo(keras.backend.standardize_dtype(tensor.dtype)).max)
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    return _LARGEST_BFLOAT16 if dtype == "bfloat16" else float(np.finfo(dtype).max)
