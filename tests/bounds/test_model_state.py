@@ -1,5 +1,7 @@
 """A certificate is about what a model is now: its layers' types, methods, settings and weights."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -131,6 +133,20 @@ def test_a_subclass_of_a_model_needs_a_certificate_of_its_own(small_images):
         Other(IMAGE, 3, **arguments).certify(small_images)
     for kind in (Trained, Own):
         assert len(kind(IMAGE, 3, **arguments).certify(small_images)) == len(small_images)
+    with pytest.raises(zoo.UnsupportedLayerError, match=r"Other replaces features\(\).*logit_cert"):
+        Own(IMAGE, 3, **arguments).logit_certificate()
+
+    class OwnSearch(zoo.models.LinfDistMLP):
+        def features(self, inputs, training=False):
+            return 50.0 * super().features(inputs, training)
+
+        def certified_radius(self, x, norm, method):
+            return zoo.certificates.CertifiedBatch(np.zeros((len(x), 3)), np.zeros(len(x)))
+
+    model = OwnSearch(IMAGE, 3, **arguments, hidden_units=4)
+    assert len(model.certify(small_images)) == len(small_images)
+    with pytest.raises(zoo.UnsupportedLayerError, match=r"replaces features\(\).*per_class_radius"):
+        model.certify(small_images, per_class=True)
 
 
 @pytest.mark.parametrize(
@@ -195,9 +211,27 @@ def test_predict_of_an_ordinary_model_agrees_with_its_certificate(small_images):
     model.layers[2].negative_slope = 1.0
     certificate = zoo.certify(model, small_images, norm="linf")
     assert (model.predict(small_images, verbose=0).argmax(axis=1) == certificate.prediction).all()
-    program = model.predict_function
-    zoo.certify(model, small_images, norm="linf")
-    assert model.predict_function is program
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("measured", ["certify", "evaluate"])
+def test_a_setting_that_changed_and_changed_back_leaves_no_program(measured):
+    network = keras.Sequential(
+        [keras.Input((1, 1, 1)), layers.Flatten(), layers.Dense(1), layers.ReLU(), layers.Dense(2)]
+    )
+    network.layers[1].set_weights([np.ones((1, 1)), np.array([-0.5])])
+    network.layers[3].set_weights([np.array([[1.0, 0.0]]), np.array([0.1, 0.0])])
+    x = np.full((1, 1, 1, 1), 0.2, "float32")
+    zoo.certify(network, x, norm="linf")
+    network.layers[2].negative_slope = 1.0
+    assert network.predict(x, verbose=0).argmax() == 1
+    network.layers[2].negative_slope = 0.0
+    if measured == "certify":
+        certificate = zoo.certify(network, x, norm="linf")
+    else:
+        certificate = zoo.evaluate(network, x, [0], eps=0.1, norm="linf", attacks=()).certificate
+    assert certificate.radius[0] > 0.9
+    assert network.predict(x, verbose=0).argmax() == certificate.prediction[0] == 0
 
 
 @pytest.mark.integration
@@ -320,9 +354,12 @@ def test_a_setting_that_is_a_variable_counts_by_its_value(small_images):
 class Gain(layers.Layer):
     """A layer of the user's own, whose setting is a property."""
 
+    everywhere = 1.0
+
     def __init__(self):
         super().__init__()
         self._gain = 1.0
+        self.settings = types.SimpleNamespace(gain=1.0)
 
     @property
     def gain(self):
@@ -333,20 +370,44 @@ class Gain(layers.Layer):
         self._gain = value
 
     def call(self, inputs):
-        return inputs * self._gain
+        return inputs * self._gain * self.settings.gain * self.everywhere
 
 
 class GainRule(zoo.bounds.AffineRule):
-    roundings = 1
+    roundings = 3
 
     def linear(self, tensor):
-        return tensor * self.layer.gain
+        return tensor * self.layer.gain * self.layer.settings.gain * self.layer.everywhere
 
 
-def test_a_setting_that_is_a_property_counts_by_its_value(small_images, monkeypatch):
+@pytest.fixture
+def gain(monkeypatch):
     monkeypatch.setattr(rule_module, "_rules", dict(rule_module._rules))
     zoo.bounds.register_rule(Gain)(GainRule)
-    gain = Gain()
+    return Gain()
+
+
+@pytest.mark.parametrize("where", ["object", "class", "rule"])
+def test_bounds_of_a_users_layer_are_not_kept(where, gain, small_images, monkeypatch):
+    model = zoo.models.LipschitzMarginNet(sequential(gain))
+    before = model.certify(small_images).radius
+    if where == "object":
+        gain.settings.gain = 10.0
+    elif where == "class":
+        monkeypatch.setattr(Gain, "everywhere", 10.0)
+    else:
+
+        @zoo.bounds.register_rule(Gain)
+        class Cautious(GainRule):
+            def linear(self, tensor):
+                return 10.0 * super().linear(tensor)
+
+    fresh = zoo.models.LipschitzMarginNet(model.network).certify(small_images).radius
+    np.testing.assert_array_equal(model.certify(small_images).radius, fresh)
+    assert (before != fresh).any()
+
+
+def test_a_setting_that_is_a_property_counts_by_its_value(gain, small_images):
     model = zoo.models.LipschitzMarginNet(sequential(gain))
     before = model.certify(small_images).radius
     kept = settings_of(model)

@@ -80,9 +80,14 @@ def settings_of(model: keras.layers.Layer) -> list[Any]:
 def _counts(layer: keras.Operation, name: str) -> bool:
     """Whether an attribute of a layer may be a setting that its function depends on."""
     if name.startswith("_"):
-        ours = type(layer).__module__.partition(".")[0] in ("keras", "zoo")
-        return not ours and name not in _private_names() and not name.startswith(_NOT_THE_USERS)
+        private = name in _private_names() or name.startswith(_NOT_THE_USERS)
+        return is_the_users(layer) and not private
     return name not in _IRRELEVANT
+
+
+def is_the_users(layer: keras.Operation) -> bool:
+    """Whether the class of a layer or operation is neither Keras's nor of this package."""
+    return type(layer).__module__.partition(".")[0] not in ("keras", "zoo")
 
 
 @functools.cache
@@ -122,6 +127,15 @@ def digest_of_weights(model: keras.layers.Layer) -> bytes:
 def state_of(model: keras.layers.Layer) -> tuple[list[Any], bytes]:
     """Settings and weights together: equal to an earlier state exactly when nothing changed."""
     return settings_of(model), digest_of_weights(model)
+
+
+def drop_predict_program(model: keras.Model) -> None:
+    """Let an ordinary Keras model compile its next ``predict`` anew.
+
+    Which settings Keras compiled its present program with is not known: a setting may have been
+    changed before, and changed back since.
+    """
+    model.predict_function = None
 
 
 def drop_outdated_program(model: keras.Model, name: str) -> None:
@@ -225,6 +239,10 @@ def _frozen(value: Any) -> Any:
             return _Symbolic()  # which a layer kept of a trace, and which changes nothing
     if isinstance(value, (tuple, list)):
         return [_frozen(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(repr, value))
+    if isinstance(value, types.SimpleNamespace) or dataclasses.is_dataclass(value):
+        return type(value), [(name, _frozen(item)) for name, item in vars(value).items()]
     if isinstance(value, dict):
         return [(key, _frozen(item)) for key, item in value.items()]
     return _Identity(value)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.bounds.model_state import drop_outdated_program
+from zoo.bounds.model_state import drop_outdated_program, drop_predict_program
 from zoo.bounds.valid_range import is_unit_range, numbers_of, require_within, valid_range_of
 from zoo.certificates import Certificate, margin
 from zoo.certificates.certificate import budgets_to_decide, per_class_of
@@ -178,9 +178,9 @@ def certify(
             stacklevel=2,
         )
     batch_size = checks.positive_integer(batch_size, "batch_size")
-    for program in ("test_function", "predict_function"):
-        # Afterwards model.predict computes what is certified, even if a setting was changed.
-        drop_outdated_program(model, program)
+    # Afterwards model.predict computes what is certified, even if a setting was changed.
+    drop_predict_program(model)
+    drop_outdated_program(model, "test_function")
     if found.left_off:
         warnings.warn(_said_of(found.left_off, model), UserWarning, stacklevel=2)
     count = found.network.output_shape[-1]

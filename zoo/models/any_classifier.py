@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from zoo.bounds.graph import is_graph
-from zoo.bounds.model_state import settings_of
+from zoo.bounds.model_state import drop_predict_program, settings_of
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.errors import UnsupportedLayerError
 from zoo.layers.dense import Dense
@@ -150,6 +150,7 @@ def as_classifier(model: Any, x: Any = None) -> CertifiedModel:
             f"x has dtype {x.dtype}; an ordinary Keras model is attacked with images in [0, 1], so "
             "divide pixels of 0 to 255 by 255 first"
         )
+    drop_predict_program(model)
     found = logit_network(model)  # with the weights that the model has now
     settings = settings_of(model) if model.built else None
     known = vars(model).get("_zoo_classifier")

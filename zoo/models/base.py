@@ -421,6 +421,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
                 of_method += [] if found.nearest is None else [found.nearest]
                 of_batch = found.per_class
                 if per_class and of_batch is None:
+                    if _owners(type(self), "per_class_radius")[0] is not CertifiedModel:
+                        _require_own_certificate(type(self), "per_class_radius", _LOGITS)
                     of_batch = self.per_class_radius(batch, norm, method, found)
                     done = done & (not time_is_up())
                 if of_batch is not None:
@@ -469,8 +471,11 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             finished=np.zeros(len(x), bool),
         )
 
-    def require_certifiable(self) -> None:
+    def require_certifiable(self, certificate: str = "certified_radius") -> None:
         """Raise unless the certificate is about the function that the model computes, in float32.
+
+        Args:
+            certificate: name of the method that computes the certificate.
 
         Raises:
             zoo.UnsupportedLayerError: if a subclass, or an assignment to the model or one of its
@@ -481,7 +486,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         require_own_process()
         layers = self._flatten_layers()
         require_own_methods(parts_of(self))
-        _require_own_certificate(type(self), "certified_radius", _LOGITS)
+        _require_own_certificate(type(self), certificate, _LOGITS)
         for layer in layers:
             if layer is not self:
                 _require_exact_type(layer)

@@ -232,7 +232,7 @@ class L2NonexpansiveNet(CertifiedModel):
         Returns:
             :class:`zoo.certificates.LogitCertificate`.
         """
-        self.require_certifiable()
+        self.require_certifiable("logit_certificate")
         return self.derived()[0]
 
     def derive(self) -> tuple[LogitCertificate, LipschitzNetwork, list[LipschitzBound]]:

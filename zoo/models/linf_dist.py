@@ -206,7 +206,7 @@ class LinfDistNet(LinfDistFeatures):
         Returns:
             :class:`zoo.certificates.LogitCertificate`.
         """
-        self.require_certifiable()
+        self.require_certifiable("logit_certificate")
         return LogitCertificate(
             "linf",
             self.image_shape,

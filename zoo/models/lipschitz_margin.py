@@ -250,7 +250,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             :class:`zoo.certificates.LogitCertificate`. Because its error bound is larger, its radii
             are at most those of :meth:`certify`, up to rounding.
         """
-        self.require_certifiable()
+        self.require_certifiable("logit_certificate")
         bounded, (bounds, gains, steepness) = self.derived()
         black = bounded.tensors(ops.zeros((1, *self.image_shape)))
         black = [lengths(tensor) for tensor in black]

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from zoo.bounds.graph import Constant, nodes_of
-from zoo.bounds.model_state import state_of
+from zoo.bounds.model_state import is_the_users, parts_of, state_of
 from zoo.bounds.rules.rule import rule_for
 from zoo.bounds.rules.shape import UnchangedRule
 from zoo.layers.dense import Dense
@@ -95,7 +95,11 @@ class WrappedModel(CertifiedModel):
     def weights_state(self) -> Any:
         operands = [operand for node in nodes_of(self.network) for operand in node.operands]
         constants = [x.value.tobytes() for x in operands if isinstance(x, Constant)]
-        return state_of(self.network), constants
+        parts = parts_of(self.network)
+        # A layer of the user's own may depend on anything, such as a global variable. Nothing
+        # equals this object, so what is derived of such a layer is not kept.
+        unknown = object() if any(map(is_the_users, parts)) else None
+        return state_of(self.network), constants, [rule_for(part) for part in parts], unknown
 
     def derive(self) -> Any:
         """``(analysis, derived)``: the pair is replaced as a whole, or not at all."""

@@ -291,7 +291,8 @@ class KernelRule(AffineRule):
             return UNKNOWN
         outputs, terms = math.prod(self.output_shape), self.flushed_terms(kernel)
         bias = float(np.linalg.norm(np.broadcast_to(bias, self.output_shape)))
-        absolute, local = self.norm(np.abs(kernel)), sum_rounding(self.depth(kernel))
+        absolute = self.norm(np.abs(kernel))
+        local = sum_rounding(self.depth(kernel) + self.merged_roundings)
         scale, largest, offset, flushed, more = 1.0, 1.0, 0.0, 0.0, 0
         if normalization is not None:
             more = batch_normalization.ROUNDINGS

@@ -100,7 +100,8 @@ class BatchNormalizationRule(ScalingRule):
 
     def lipschitz(self) -> LipschitzBound:
         scale, flushed, offset = self.scale_and_errors(self.input_shape)
-        largest, terms = float(np.abs(scale).max()), batch_normalization.ROUNDINGS
+        largest = float(np.abs(scale).max())
+        terms = batch_normalization.ROUNDINGS + self.merged_roundings
         if not np.isfinite(largest):
             return UNKNOWN
         per_size, entries = sum_rounding(terms) * largest + flushed, math.prod(self.input_shape)

@@ -35,7 +35,13 @@ from zoo.layers.roll import Roll
 from zoo.layers.two_sided_relu import TwoSidedReLU
 from zoo.ops import linf_interval, linf_interval_conv
 from zoo.ops.blocked_matmul import blocked_matmul
-from zoo.ops.float32 import LARGEST, SMALLEST_NORMAL, UNIT_ROUNDOFF, sum_rounding
+from zoo.ops.float32 import (
+    LARGEST,
+    SECOND_ORDER,
+    SMALLEST_NORMAL,
+    UNIT_ROUNDOFF,
+    sum_rounding,
+)
 from zoo.ops.singular_values import dense_norm
 from zoo.ops.windows import Windows
 from zoo.typing import Array, Box, Line, Tensor
@@ -197,7 +203,14 @@ class _EffectiveKernelRule(KernelRule):
         bound, (_, bias) = bound_of_nonexpansive(self.layer), self.weights()
         bias = float(np.linalg.norm(np.broadcast_to(bias, self.output_shape)))
         absolute = self.layer.norms().absolute
-        return dataclasses.replace(bound, sum_per_size=absolute, sum_offset=bias)
+        merged = SECOND_ORDER * sum_rounding(self.merged_roundings)
+        return dataclasses.replace(
+            bound,
+            per_size=bound.per_size + merged * absolute,
+            offset=bound.offset + merged * bias,
+            sum_per_size=absolute,
+            sum_offset=bias,
+        )
 
 
 @register_rule(NonexpansiveDense)
