@@ -101,6 +101,18 @@ def test_not_for_every_number_of_images(name, digits):
 
 
 @pytest.mark.integration
+def test_a_model_that_the_ensemble_attacked_is_let_go(digits):
+    def attacked():
+        model = zoo.load("linf-dist-digits")
+        model.attack(digits.images[:2], digits.labels[:2], "auto", eps=0.1, **QUICK["auto"])
+        return weakref.ref(model)
+
+    gone = attacked()
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.integration
 @tensorflow_only
 def test_few_compiled_functions_are_kept(digits):
     model = zoo.load("linf-dist-digits")

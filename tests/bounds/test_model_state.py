@@ -407,6 +407,23 @@ def test_bounds_of_a_users_layer_are_not_kept(where, gain, small_images, monkeyp
     assert (before != fresh).any()
 
 
+def test_bounds_of_a_subclass_are_kept(small_images, monkeypatch):
+    """Its private attributes are those of the zoo, which holds the bounds in one of them."""
+    derived = []
+
+    class Mine(zoo.models.L2NonexpansiveNet):
+        def derive(self):
+            derived.append(self)
+            return super().derive()
+
+    model = Mine(IMAGE, 3, network="dense", width=0.01)
+    before = settings_of(model)
+    for _ in range(3):
+        model.certify(small_images)
+    assert len(derived) == 1
+    assert settings_of(model) == before
+
+
 def test_a_setting_that_is_a_property_counts_by_its_value(gain, small_images):
     model = zoo.models.LipschitzMarginNet(sequential(gain))
     before = model.certify(small_images).radius

@@ -165,6 +165,15 @@ def test_what_rounds_to_equal_probabilities_proves_nothing():
         np.testing.assert_array_equal(certificate.prediction, classes_of(model, np.zeros((1, 2))))
 
 
+def test_a_model_inside_with_two_heads_is_refused():
+    """What is left off of the first head would make the certificate one of the other head."""
+    image = keras.Input((2,))
+    heads = [keras.layers.Dense(3, activation="softmax")(image) for _ in range(2)]
+    inner, outer = keras.Model(image, heads), keras.Input((2,))
+    with pytest.raises(zoo.UnsupportedLayerError, match="has 2 outputs, not one"):
+        zoo.certify(keras.Model(outer, inner(outer)[1]), np.zeros((1, 2)), norm="linf")
+
+
 def test_what_follows_a_softmax_or_masks_it_is_not_left_off():
     inputs = keras.Input((2,))
     reversed_order = keras.Model(inputs, 1.0 - keras.layers.Dense(3, activation="softmax")(inputs))

@@ -116,7 +116,8 @@ def test_pooling_has_gradients_in_few_bits(policy):
     assert layer(x).dtype == layer.compute_dtype
     assert np.isfinite(gradients[0]).all()
     np.testing.assert_allclose(found[0, 1, 1, 0], 2e-3, rtol=0.01)
-    assert NormPooling2D(2, dtype="float64")(x.astype("float64")).dtype == "float64"
+    if BACKEND == "tensorflow":  # float64 is switched off on JAX
+        assert NormPooling2D(2, dtype="float64")(x.astype("float64")).dtype == "float64"
 
 
 @pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)

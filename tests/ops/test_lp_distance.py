@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.backend import BACKEND, value_and_gradients
-from zoo.ops import input_gradient, lp_distance
-from zoo.ops.lp_distance import FAST_EXPONENTS
+from zoo.ops import lp_distance
+from zoo.ops.lp_distance import FAST_EXPONENTS, INFINITE
 
 FORMS = ("numba", "portable")
 INF = float("inf")
@@ -215,20 +215,12 @@ def test_a_large_exponent_has_the_gradient_of_the_largest_difference(implementat
     assert (np.abs(gradient).sum(axis=1) <= 8 * 1.01).all()
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX has no such derivative itself")
-def test_second_derivatives_need_the_portable_form():
-    import tensorflow as tf
-
-    x, w = tf.constant([[0.0, 1.0]]), tf.Variable([[3.0, 5.0]])
-
-    def slope(implementation):
-        with tf.GradientTape() as tape:
-            gradient = input_gradient(
-                lambda x: lp_distance(x, w, 4.0, implementation=implementation)[:, 0], x
-            )
-            total = tf.reduce_sum(gradient**2)
-        return tape.gradient(total, w)
-
-    assert np.abs(slope("portable")).max() > 0
-    with pytest.raises(NotImplementedError, match="choose implementation='portable'"):
-        slope("numba")
+@pytest.mark.parametrize("implementation", FORMS)
+def test_a_tensor_that_stands_for_infinity_shares_gradients_among_ties(implementation):
+    x, w = np.zeros((1, 4), "float32"), np.float32([[1.0, -1.0, 1.0, 0.5]])
+    p = keras.ops.convert_to_tensor(np.float32(INFINITE))
+    value, (gradient, _) = value_and_gradients(
+        lambda x, w: lp_distance(x, w, p, implementation=implementation), x, w
+    )
+    assert value == 1.0
+    np.testing.assert_allclose(gradient, [[-1 / 3, 1 / 3, -1 / 3, 0.0]], rtol=1e-6)

@@ -104,13 +104,14 @@ def _of_training(run, recipe, folder, data_file, verbose):
 def _measured(subject, measurements, folder):
     """As :func:`training.tables.measure.measure`, but goes on after an interruption.
 
-    A file in the folder of the training keeps each value as soon as it is measured, with the
-    settings and the weights that it was measured with.
+    A file in the folder of the training keeps each value as soon as it is measured, with what it
+    was measured with. Whoever wants all values to be measured again deletes it.
     """
     path, weights = folder / "measured.json", digest_of_weights(subject.model).hex()
+    images = [f"{part.name}: {len(part)}" for part in (subject.train, subject.test)]
     kept, values = read(path), {}
     for name, settings in measurements.items():
-        how = {"settings": settings, "weights": weights}
+        how = {"settings": settings, "weights": weights, "images": images}
         known = kept.get(name, {})
         if {key: known.get(key) for key in how} != how:
             kept[name] = known = {**how, "value": measure(subject, {name: settings})[name]}

@@ -39,6 +39,7 @@ _IRRELEVANT = {
 }
 
 
+# Private attributes that Keras sets on models while they are compiled, fitted or evaluated.
 _OF_TRAINING = {
     "_compile_config",
     "_compiled_trainable_state",
@@ -86,8 +87,13 @@ def _counts(layer: keras.Operation, name: str) -> bool:
 
 
 def is_the_users(layer: keras.Operation) -> bool:
-    """Whether the class of a layer or operation is neither Keras's nor of this package."""
-    return type(layer).__module__.partition(".")[0] not in ("keras", "zoo")
+    """Whether the class of a layer or operation is the user's own.
+
+    A class that is derived from one of this package does not count: its private attributes are
+    mostly those of this package.
+    """
+    packages = [kind.__module__.partition(".")[0] for kind in type(layer).__mro__]
+    return packages[0] != "keras" and "zoo" not in packages
 
 
 @functools.cache
@@ -241,8 +247,6 @@ def _frozen(value: Any) -> Any:
         return [_frozen(item) for item in value]
     if isinstance(value, (set, frozenset)):
         return sorted(map(repr, value))
-    if isinstance(value, types.SimpleNamespace) or dataclasses.is_dataclass(value):
-        return type(value), [(name, _frozen(item)) for name, item in vars(value).items()]
     if isinstance(value, dict):
         return [(key, _frozen(item)) for key, item in value.items()]
     return _Identity(value)

@@ -99,8 +99,8 @@ class CertifiedAccuracy(keras.callbacks.Callback):
                 warnings.warn(
                     f"{name} was {best:.1%} after epoch {seen.index(best) + 1} of this training "
                     f"and {seen[-1]:.1%} after the last one.{advice(self.model)} EarlyStopping "
-                    "with restore_best_weights=True, if it is not among the callbacks yet, keeps "
-                    "the best epoch",
+                    "with restore_best_weights=True keeps the best epoch; if it is among the "
+                    "callbacks already, it does so now",
                     UserWarning,
                     stacklevel=2,
                 )

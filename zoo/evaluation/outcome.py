@@ -79,10 +79,13 @@ def outcome_of(
     from zoo.attacks import nearest as nearest_flips
     from zoo.attacks.ball import size
     from zoo.attacks.registry import checked_attack, require_budget
+    from zoo.bounds.model_state import drop_predict_program
     from zoo.models.any_classifier import as_classifier
 
     x, y = inputs.read(x, y)
-    model = as_classifier(model, x)
+    given, model = model, as_classifier(model, x)
+    if model is not given:
+        drop_predict_program(given)
     x = checks.images(x, model.image_shape)
     y = checks.labels(required_labels(y), len(x), model.num_classes)
     checks.true_or_false(nearest, "nearest")

@@ -110,7 +110,8 @@ class LinfDistance(DistanceNeurons):
 
     Args:
         units: number of neurons.
-        p: at least 2, the exponent used in training. Assignable: ``layer.p = 20.0``.
+        p: at least 2, the exponent used in training. Assignable: ``layer.p = 20.0``. A number of
+            2¹⁷ or more is taken for ``inf``.
         use_bias: whether to add a trainable bias.
         kernel_initializer: initializer of the kernel, whose shape is ``(units, inputs)``.
         implementation: ``"auto"``, ``"numba"``, ``"pallas"`` or ``"portable"``, see

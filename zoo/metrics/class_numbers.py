@@ -26,13 +26,14 @@ def require_class_numbers(metrics: Any) -> None:
         ValueError: naming the metric, and what takes its place.
     """
     for metric in keras.tree.flatten(metrics):
-        name = type(metric).__name__ if isinstance(metric, keras.metrics.Metric) else metric
+        name = getattr(metric, "__name__", metric)
+        name = type(metric).__name__ if isinstance(metric, keras.metrics.Metric) else name
         words = name.split("_") if isinstance(name, str) else []
         kind = "".join(word[:1].upper() + word[1:] for word in words)
         if kind in _OF_ONE_HOT_LABELS:
             instead = _OF_ONE_HOT_LABELS[kind]
             raise ValueError(
-                f"{name} takes one-hot labels, and the losses of the zoo take class numbers, of "
-                "which the metrics get the same"
-                + (f"; keras.metrics.{instead}() takes class numbers" if instead else "")
+                f"{name} needs one-hot labels, but a model of the zoo turns labels into class "
+                "numbers before its metrics see them"
+                + (f"; use keras.metrics.{instead}()" if instead else "")
             )

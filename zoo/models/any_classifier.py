@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from zoo.bounds.graph import is_graph
-from zoo.bounds.model_state import drop_predict_program, settings_of
+from zoo.bounds.model_state import settings_of
 from zoo.certificates.network_bounds import NetworkBounds
 from zoo.errors import UnsupportedLayerError
 from zoo.layers.dense import Dense
@@ -113,7 +113,7 @@ def as_classifier(model: Any, x: Any = None) -> CertifiedModel:
     so that the network's own logits are attacked; and so is a last sigmoid of one unit, whose
     logits are ``(0, z)`` for the two classes. Where outputs are probabilities in another way, the
     logits are their logarithms: what was rounded to 0 or 1 is lost then, and gradients with it. A
-    single output in [0, 1] is the probability of the second of two classes.
+    single output behind a sigmoid is the probability of the second of two classes.
 
     Args:
         model: a :class:`zoo.models.CertifiedModel`, or a ``keras.Model`` that takes images in
@@ -150,7 +150,6 @@ def as_classifier(model: Any, x: Any = None) -> CertifiedModel:
             f"x has dtype {x.dtype}; an ordinary Keras model is attacked with images in [0, 1], so "
             "divide pixels of 0 to 255 by 255 first"
         )
-    drop_predict_program(model)
     found = logit_network(model)  # with the weights that the model has now
     settings = settings_of(model) if model.built else None
     known = vars(model).get("_zoo_classifier")
@@ -189,7 +188,7 @@ def _classifier(model, found, x):
     if tried.shape[1:] != shape or not len(tried):
         tried = np.full((1, *shape), 0.5, np.float32)
     outputs = ops.convert_to_numpy(found.network(tried, training=False))
-    if _is_one_probability(outputs) and not _ends_in_logits(found):
+    if outputs.ndim == 2 and outputs.shape[1] == 1 and _ends_in_sigmoid(model):
         return AnyClassifier(found.network, shape, 2, True, found.least_margin)
     if outputs.ndim != 2 or outputs.shape[1] < 2 or len(outputs) != len(tried):
         raise ValueError(
@@ -232,9 +231,11 @@ def _ends_in_logits(found):
     return type(last) in (keras.layers.Dense, Dense) and last.activation is keras.activations.linear
 
 
-def _is_one_probability(outputs):
-    """Whether outputs may be those of one sigmoid, the probability of the second of two classes."""
-    return outputs.ndim == 2 and outputs.shape[1] == 1 and ((outputs >= 0) & (outputs <= 1)).all()
+def _ends_in_sigmoid(model):
+    """Whether the layers and operations of a model show that it ends in a sigmoid."""
+    last = model.outputs[0]._keras_history[0] if _is_functional(model) else None
+    of_layer = getattr(last, "activation", None) is keras.activations.sigmoid
+    return of_layer or type(last).__name__ == "Sigmoid"
 
 
 def _add_up_to_one(outputs):

@@ -563,8 +563,9 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     def derived(self) -> Any:
         """What :meth:`derive` returns for the current settings and weights.
 
-        It is computed again only if a setting or a weight has changed since the last time. During
-        one call of :meth:`certify`, the weights are checked for changes only once.
+        It is computed again only if a setting or a weight has changed since the last time, and in
+        each call of :meth:`certify` if the network has layers of the user's own. During one call,
+        the weights are checked for changes only once.
         """
         return self._cached(self.derive)
 

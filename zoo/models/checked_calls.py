@@ -102,17 +102,19 @@ class CheckedCalls(_Model):
             return super().train_step(*args, **kwargs)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let a subclass's own ``train_step`` be known for one too."""
+        """Let a training step that is not the one above be known for one too."""
         super().__init_subclass__(**kwargs)
-        own = cls.__dict__.get("train_step")
-        if own is not None:
+        own: Any = cls.train_step
+        if own is CheckedCalls.train_step or hasattr(own, "is_known_for_one"):
+            return
 
-            @functools.wraps(own)
-            def train_step(self: Any, *args: Any, **kwargs: Any) -> Any:
-                with training_step():
-                    return own(self, *args, **kwargs)
+        @functools.wraps(own)
+        def train_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+            with training_step():
+                return own(self, *args, **kwargs)
 
-            cls.train_step = train_step
+        vars(train_step)["is_known_for_one"] = True
+        cls.train_step = train_step
 
     def get_metrics_result(self) -> Any:
         """As Keras's; a training step has no certified accuracy."""

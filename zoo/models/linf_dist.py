@@ -129,7 +129,8 @@ class LinfDistNet(LinfDistFeatures):
 
     def on_config_override(self, names: Iterable[str]) -> None:
         super().on_config_override(names)
-        # Keras stores weights by their places, and whether the scale is trained changes them.
+        # Keras stores weights by their places, which are others where the scale is not trained. So
+        # the scalars of another loss begin anew.
         if "loss" in names:
             self._scale.assign(5.0 / self.std)
             self.cross_entropy_weight = self._initial_weight

@@ -105,9 +105,12 @@ def _cut(model: keras.Model, twins: list[tuple[Any, Any]]) -> tuple[Any, str] | 
         return None
     arguments = last._inbound_nodes[index].arguments
     before = keras.tree.flatten(arguments.args)
-    if len(before) != 1 or any(value not in (None, False) for value in arguments.kwargs.values()):
+    given = (value for value in arguments.kwargs.values() if value is not None)
+    if len(before) != 1 or any(value is not False for value in given):
         return None  # a softmax with a mask, for example
     if is_graph(last):
+        if len(last.outputs) != 1:
+            return None
         inner = _cut(last, twins)
         return None if inner is None else (keras.Model(inputs, inner[0](before[0])), inner[1])
     left_off = _left_off(last)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,7 +26,8 @@ def host_call(
             ``None`` on TensorFlow.
 
     Returns:
-        A list of tensors. They have no gradients: wrap the call in ``keras.ops.custom_gradient``.
+        A list of tensors. No gradient flows through them: wrap the call in
+        ``keras.ops.custom_gradient``.
 
     Raises:
         NotImplementedError: on a backend other than TensorFlow and JAX.
@@ -36,14 +37,7 @@ def host_call(
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        dtypes = [tf.as_dtype(dtype) for _, dtype in outputs]
-
-        # TensorFlow would leave out this part of a gradient without a word.
-        @tf.custom_gradient
-        def without_gradient(*inputs: Tensor) -> Any:
-            return tf.numpy_function(call, inputs, dtypes), _refuse_gradient
-
-        results = without_gradient(*inputs)
+        results = tf.numpy_function(call, inputs, [tf.as_dtype(dtype) for _, dtype in outputs])
         results = tf.nest.flatten(results)  # in eager execution a single result is not in a list
         for result, (shape, _) in zip(results, outputs, strict=True):
             result.set_shape(shape)
@@ -55,13 +49,6 @@ def host_call(
         return [jax.numpy.asarray(result) for result in call(*inputs)]
     specs = tuple(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in outputs)
     return list(jax.pure_callback(call, specs, *inputs, vmap_method="sequential"))
-
-
-def _refuse_gradient(*upstream: Tensor, **options: Any) -> NoReturn:
-    raise NotImplementedError(
-        "there is no derivative of what a compiled kernel computes, such as the second derivatives "
-        "of the ℓp distance; choose implementation='portable' for these"
-    )
 
 
 @functools.cache

@@ -24,7 +24,8 @@ Implementation: TypeAlias = Literal["auto", "numba", "pallas", "portable"]
 FAST_EXPONENTS = tuple(2.0 * m * 2**j for j in range(8) for m in (4, 6))[:-1]
 
 #: Exponents of at least this number stand for infinity. A tensor can hold it while a debugger
-#: checks every tensor for NaN and infinity. Of larger ones, the powers in float32 are too inexact.
+#: checks every tensor for NaN and infinity. From here on, float32 computes powers with errors of a
+#: percent and more.
 INFINITE = 2.0**17
 
 # The portable form computes at most this many (sample, unit, input) triples at once.
@@ -68,15 +69,15 @@ def lp_distance(
     Args:
         x: tensor of shape ``(batch, inputs)``, float32.
         w: tensor of shape ``(units, inputs)``, float32.
-        p: at least 2; a number or a scalar tensor. The distance for ``inf`` is exact in float32;
-            an exponent of 2¹⁷ or more is taken for infinite.
-            The largest float32 also stands for ``inf``. If ``inf`` is given as a number, no tensor
-            holds an infinity.
+        p: at least 2; a number or a scalar tensor. The distance for ``inf`` is exact in float32. An
+            exponent of 2¹⁷ or more is taken for infinite. If ``inf`` is given as a number, no
+            tensor holds an infinity.
         implementation: ``"numba"`` (compiled CPU kernel), ``"pallas"`` (NVIDIA GPU kernel, for JAX
             only; on other devices it is interpreted, which is slow), ``"portable"`` (plain
             ``keras.ops``, which work everywhere, even in an exported program) or ``"auto"``, which
             is numba on a CPU if it is installed, pallas with JAX on an NVIDIA GPU, and portable
-            otherwise.
+            otherwise. For derivatives of the gradient, choose ``"portable"``: TensorFlow leaves out
+            those through a compiled kernel, and JAX refuses them.
 
     Returns:
         Tensor of shape ``(batch, units)``, float32.
@@ -126,7 +127,9 @@ def with_exponent(
         ValueError: if ``p`` is a number below 2.
     """
     if not isinstance(p, numbers.Real):
-        return distance(False)(x, w, ops.cast(p, "float32"))
+        p = ops.cast(p, "float32")
+        # So large that p - 1 is infinite too.
+        return distance(False)(x, w, ops.where(p >= INFINITE, np.finfo(np.float32).max, p))
     if not float(p) >= 2:
         raise ValueError(f"the distance expects p >= 2, got p = {p}")
     if float(p) >= INFINITE:
