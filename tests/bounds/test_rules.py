@@ -800,11 +800,8 @@ def test_settings_that_float32_or_a_rule_cannot_hold_are_refused(layer, complain
         zoo.bounds.rules_of(model)
 
 
-@pytest.mark.parametrize(
-    "layer", [lambda: zoo.layers.NonexpansiveDense(2), lambda: zoo.layers.NonexpansiveConv2D(2, 3)]
-)
-def test_a_layer_is_not_bounded_at_more_pixels_than_it_was_built_for(layer):
-    layer = layer()
+def test_a_layer_is_not_bounded_at_more_pixels_than_it_was_built_for():
+    layer = zoo.layers.NonexpansiveDense(2)
     image = keras.Input((4, 4, 2))
     model = keras.Model(image, layer(layers.UpSampling2D(2)(layer(image))))
     with pytest.raises(zoo.UnsupportedLayerError, match=r"built for \(4, 4, 2\).*\(8, 8, 2\)"):
