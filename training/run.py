@@ -42,7 +42,8 @@ def build(recipe):
     """
     keras.utils.set_random_seed(recipe["seed"])
     config = dict(recipe["model"])
-    name, _ = config.pop("class"), config.pop("module", None)
+    name = config.pop("class")
+    config.pop("module", None)
     import_module(recipe)
     kinds = (keras.saving.get_registered_object(known) for known in (name, f"zoo>{name}"))
     kind = next(filter(None, kinds), None)

@@ -112,6 +112,15 @@ def test_a_model_that_the_ensemble_attacked_is_let_go(digits):
     assert gone() is None
 
 
+def test_other_frozen_weights_make_other_programs():
+    """On JAX, programs take trainable weights apart from the others, each by its place."""
+    model = zoo.load("lc-lmt-digits")
+    before = victim(model)
+    assert victim(model) is before
+    model.head_layer.trainable = False
+    assert victim(model) is not before
+
+
 @pytest.mark.integration
 @tensorflow_only
 def test_few_compiled_functions_are_kept(digits):

@@ -53,7 +53,7 @@ def test_a_class_without_any_chance_hides_no_other_one():
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("attack", ["fgsm", "pgd", "momentum"])
+@pytest.mark.parametrize("attack", ["fgsm", "pgd", "momentum", "apgd-ce"])
 def test_an_l2_step_has_its_length_where_the_gradient_is_tiny(attack):
     """The cross-entropy of a network that leads by 40 has a gradient of about 1e-17."""
     images = keras.Input((4, 4, 1))
@@ -62,6 +62,7 @@ def test_an_l2_step_has_its_length_where_the_gradient_is_tiny(attack):
     network.set_weights([kernel, np.array([40.0, 0.0, 0.0])])
     x = np.full((2, 4, 4, 1), 0.5, "float32")
     options = {"pgd": {"steps": 1, "loss": "cross_entropy"}, "momentum": {"steps": 1}}
+    options["apgd-ce"] = {"steps": 1}
     x_adv = zoo.attacks.attack(
         network, x, [0, 0], attack, eps=0.25, norm="l2", **options.get(attack, {})
     )
