@@ -4,6 +4,8 @@ import dataclasses
 
 from zoo.attacks.ball import project, random_start
 from zoo.attacks.base import Attack, parameter
+from zoo.attacks.compiled import logits_of
+from zoo.attacks.gap import gap_of
 from zoo.attacks.gradient import ascent_direction, step_length
 from zoo.attacks.objectives import OBJECTIVES
 from zoo.attacks.registry import register_attack
@@ -66,7 +68,7 @@ class PGD(Attack):
                 for _ in range(self.steps):
                     step = sign * ascent_direction(victim, x_adv, labels, norm, loss)
                     x_adv = project(x_adv + length * step, x, eps, norm)
-                    gap = victim.gap(x_adv, y, target)
+                    gap = gap_of(logits_of(victim, x_adv), y, target)
                     better = gap < best_gap
                     best[better], best_gap[better] = x_adv[better], gap[better]
         return best
