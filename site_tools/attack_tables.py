@@ -12,7 +12,7 @@ def attack_tables():
     """Markdown tables: the registered attacks, their parameters, and cleverhans' names for them."""
     attacks = [["attack", "class", "norms", "backends", "what it does"], ["---"] * 5]
     parameters = [["attack", "parameter", "default", "what it is"], ["---"] * 4]
-    renamed = [["attack", "parameter", "in cleverhans, taken too"], ["---"] * 3]
+    renamed = [["attack", "parameter", "name in cleverhans, which is accepted too"], ["---"] * 3]
     for name, kind in ATTACKS.items():
         summary = inspect.getdoc(kind).split("\n")[0].rstrip(".")
         limits = [", ".join(map(_SHOWN.get, names)) for names in (kind.norms, kind.backends)]

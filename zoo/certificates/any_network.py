@@ -79,8 +79,8 @@ def certify(
             :func:`zoo.attacks.nearest`, which takes images in [0, 1].
         eps: budget or list of budgets, in units of the input: numbers, or strings such as
             ``"8/255"``. Given them, the certificate tells for each input whether it is certified at
-            these budgets, and no more. The margins are bounded once for each budget, where the
-            search for a radius takes about ten times.
+            these budgets, and no more. Each budget needs one computation of the bounds,
+            where the search for a radius needs up to ten.
         per_class: True looks for the radius against each class, too, the certificate's
             ``per_class``. This takes several times as long as the radius alone.
         timeout: seconds after which no further bounds are computed; None for no limit. What is

@@ -45,8 +45,8 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
         "--classes",
         metavar="NAME,NAME,…",
         help="names of the folders of the classes, in the order of the model's classes (default: "
-        "the order of the numbers if the folders are named by numbers, that of a model of the "
-        "catalog whose classes have these names, or else the alphabetical order)",
+        "if the names are numbers, they are the classes; if they are the names of the classes of a "
+        "catalog model's data set, the order of that set; else the alphabetical order)",
     )
     parser.add_argument(
         "--valid-range",
@@ -57,9 +57,17 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
         "with a layer that divides by 255, else 0 to 1)",
     )
     parser.add_argument(
-        "--n", type=int, help="only the first N images (of a folder, those of the first classes)"
+        "--n",
+        type=int,
+        help="use only the first N images (default: all; of a folder, those of the first classes)",
     )
-    parser.add_argument("--norm", type=_norm, metavar="{linf,l2}", help="norm of the perturbation")
+    parser.add_argument(
+        "--norm",
+        type=_norm,
+        metavar="{linf,l2}",
+        help="norm of the perturbation (default: the first one that the model certifies; of "
+        "several models, the first one that all of them certify)",
+    )
     parser.add_argument(
         "--batch-size", type=int, default=256, help="images per batch (default: %(default)s)"
     )

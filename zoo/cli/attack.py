@@ -118,16 +118,16 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
         ]
     )
     table = _images_table.with_names(table, images)
-    what = "misclassified" if known else "classified otherwise"
+    what = "misclassified" if known else "given another class"
     if target is not None:
         result["target"] = target
-        what = f"classified as {target}, but not before,"
+        what = f"newly classified as {target}"
     text = (
         f"{options.name} on {images.name}: {fooled.sum()} of {len(images)} images "
         f"{what} under {options.attack} at eps {eps}"
     )
     if wrong := int((fooled & (decided_before != labels)).sum()) if target is None else 0:
-        text += f", {wrong} of them without an attack too"
+        text += f"; {wrong} of them were misclassified before the attack"
     text += f"\n\n{_images_table.text(table)}"
     try:
         if options.save:

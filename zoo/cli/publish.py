@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all",
         action="store_true",
-        help="publish every checkpoint of the catalog; the same command goes on if interrupted",
+        help="publish every checkpoint of the catalog; after an interruption, repeat the command",
     )
     parser.add_argument(
         "--to",

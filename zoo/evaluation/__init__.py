@@ -87,7 +87,7 @@ def evaluate(
         NotImplementedError: if the backend has no such attack, or is neither TensorFlow nor JAX.
         RuntimeError: in a process that was forked after the backend had been used.
         zoo.SoundnessError: if an attack changed a prediction within its certified radius, naming
-            the image's index; and as of :func:`zoo.certify`.
+            the image's index; also for the reasons that :func:`zoo.certify` lists.
 
     Examples:
         >>> import zoo

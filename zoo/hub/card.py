@@ -10,7 +10,7 @@ from zoo.hub.checkpoint import CARD, PICTURE
 from zoo.hub.curve import ByClass, Curve, curve_of
 from zoo.hub.records import AttackResult, CertifiedResult, NearestFlips, Record, Seeds
 from zoo.papers import Paper, paper_of
-from zoo.project import INDEX, REPOSITORY, approach_page, source_page
+from zoo.project import DOCUMENTATION, INDEX, REPOSITORY, approach_page, source_page
 from zoo.typing import Path
 from zoo.utils.whole_file import write_whole
 
@@ -29,10 +29,17 @@ _ON_HUB = {
     "svhn": "ufldl-stanford/svhn",
 }
 
+# How a norm measures a change of an image.
+_SIZES = {
+    "linf": "here the largest change of one value",
+    "l2": "here the square root of the sum of the squared changes",
+}
+
 _TEXT = """
 # {name}
 
-{architecture}, {parameters:,} parameters, trained on {dataset} by [certified-zoo]({index}).
+This model was trained on {dataset} with [certified-zoo]({index}). Its network: {architecture},
+{parameters:,} parameters.
 Its predictions come with a proof: no image in [0, 1] within the certified radius ({norm} norm) of the
 given one is classified differently.
 {picture}
@@ -48,7 +55,10 @@ certificate.prediction, certificate.radius
 
 ## Results
 
-{n} test images; clean accuracy {clean:.2%}.
+{n} test images; clean accuracy {clean:.2%}. `eps` is the budget, the largest change of an image with
+values in [0, 1] that is considered, {size}. The columns beside it
+are the accuracies under [attacks]({attacks}) and the
+certified accuracy.
 
 | eps ({norm}) | {attack_names} | certified | 95 % interval |
 |---|{dashes}---|---|
@@ -78,8 +88,9 @@ pip install -e .
 python -m training {recipe} --measure{minutes}
 ```
 
-The last command trains the model, measures it and writes this card. The shipped weights can be
-measured again without training:
+The last command trains and measures the model. It replaces the weights, this card and the model's
+entry in the catalog of your clone. The shipped weights can be measured again without training, which
+replaces the card and the entry:
 
 ```bash
 python -m training {recipe} --certify    # certifies the test images, and draws the curve
@@ -141,6 +152,7 @@ def card(record: Record, folder: Path | None = None) -> str:
         parameters=record.parameters,
         dataset=record.dataset,
         norm=norm,
+        size=_SIZES[norm],
         license=record.license,
         images_of=_images(record.dataset),
         paper=record.paper,
@@ -163,6 +175,7 @@ def card(record: Record, folder: Path | None = None) -> str:
         method=certified[0].method,
         index=INDEX,
         limits=LIMITS,
+        attacks=f"{DOCUMENTATION}attacks/",
         attack_names=" | ".join(attacks),
         dashes="---|" * len(attacks),
         nearest=_nearest(metrics.nearest),

@@ -34,10 +34,11 @@ def load(
             a ``.keras`` file that ``model.save`` wrote. A folder or file is given as a
             :class:`pathlib.Path`, or as text with a separator (``"./mine"``), so that it cannot be
             mistaken for a catalog name.
-        name: name of the Keras model; None lets Keras make one up.
-        revision: revision of the Hub repository to use instead of the pinned one.
+        name: name of the Keras model; with None, Keras chooses one.
+        revision: revision (a commit, a branch or a tag) of the Hub repository; None takes the one
+            that the catalog records.
         cache_dir: folder to use instead of huggingface_hub's cache folder.
-        local_files_only: whether to use no network.
+        local_files_only: whether to use only files that are on this machine, and no network.
         verify: whether to check size and sha256 of the files before reading them.
         weights: whether to load the weights; with False they are freshly initialised.
         num_classes: number of classes of a new, untrained head on the pretrained features, for

@@ -214,8 +214,9 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             kwargs: passed on to Keras.
 
         Raises:
-            ValueError: for a ``CertifiedAccuracy`` if the certificate takes more than logits, and
-                with a loss of the zoo for a metric that takes one-hot labels.
+            ValueError: if there is a ``CertifiedAccuracy``, and the certificate of the model cannot
+                be computed from the logits alone; or if the loss is one of the zoo, which take
+                integer labels, and a metric takes one-hot labels.
         """
         certified = certified_metrics([metrics, kwargs.get("weighted_metrics")])
         # Set past Keras's tracking, which would count these metrics twice.
@@ -359,9 +360,9 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             verbose: 1 shows a progress bar.
             nearest: True looks, by attacks, for the nearest image that is classified otherwise:
                 see :func:`zoo.attacks.nearest`. Its distance is the certificate's ``nearest``.
-            eps: budget or list of budgets: numbers, or strings such as ``"8/255"``. Given them, the
-                certificate tells for each image whether its radius is above them, and no more;
-                that takes less time where a radius is searched for.
+            eps: budget or list of budgets: numbers, or strings such as ``"8/255"``. With budgets,
+                the certificate tells for each image only whether it is certified at them. This is
+                faster for methods that search for a radius.
             per_class: True asks for the radius against each class, the certificate's
                 ``per_class``. Methods with a formula for it give it in any case; the others search
                 for it, which takes several times as long as the radius alone.
@@ -383,7 +384,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             zoo.UnsupportedLayerError: if a method that the certificate relies on was replaced.
             RuntimeError: in a process that was forked after the backend had been used.
             zoo.SoundnessError: with ``nearest=True``, if an image that is classified otherwise is
-                within a radius; as of :func:`zoo.certify` for a model that certifies by it.
+                within a radius; for a model that certifies by :func:`zoo.certify`, also if its
+                logits are outside of the bounds.
 
         Examples:
             >>> import zoo

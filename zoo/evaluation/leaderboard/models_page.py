@@ -16,6 +16,8 @@ leaderboard --models MODELS.md` writes this page from `weights_manifest.json`; c
 by hand. The page that `zoo leaderboard --out FOLDER` writes shows the same numbers with charts, and
 with every certificate.
 
+* **eps**: the budget, the largest change of an image with values in [0, 1]. In ℓ∞ it is the largest
+  change of one value; in L2 it is the root of the sum of the squared changes.
 * **certified**: accuracy that is proven, a lower bound against any attack of that budget. In
   parentheses is its 95 % interval (Wilson) in percent, for n images.
 * **attacked**: accuracy under the strongest attack tried, an upper bound: a better attack can
