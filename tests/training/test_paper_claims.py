@@ -182,8 +182,8 @@ def test_double_backpropagation(load):
         "double_backprop",
         "Of models A and B, nine networks are trained so far, with one seed and "
         f"{own.epochs(*deeper)} epochs: A with the penalty alone and λ 50; without the "
-        "penalty, A at all four ε, and B at 0.05 and 0.3; with both, A and B at 0.3. The seconds of those at "
-        "ε = 0.1 and 0.3 include pauses of their training.",
+        "penalty, A at all four ε, and B at 0.05 and 0.3; with both, A and B at 0.3. The seconds "
+        "of those at ε = 0.1 and 0.3 include pauses of their training.",
     )
 
     plain, penalty = "c-eps0.3-summed-0", "c-eps0.3-summed-10"
@@ -204,8 +204,8 @@ def test_double_backpropagation(load):
     }
     says(
         "double_backprop",
-        f"Model A behaves in the same way: after {own.epochs(*alone_a)} epochs without the penalty, FGSM "
-        f"leaves {in_turn(own.percent(name, 'fgsm') for name in alone_a)} % at the four ε "
+        f"Model A behaves in the same way: after {own.epochs(*alone_a)} epochs without the "
+        f"penalty, FGSM leaves {in_turn(own.percent(name, 'fgsm') for name in alone_a)} % at the four ε "
         f"(published: {in_turn(printed['A', f'ε {eps}, λ 0'] for eps in budgets)}), and PGD "
         f"{in_turn(own.percent(name, 'pgd') for name in alone_a)} %.",
     )
