@@ -205,8 +205,8 @@ def test_double_backpropagation(load):
     says(
         "double_backprop",
         f"Model A behaves in the same way: after {own.epochs(*alone_a)} epochs without the "
-        f"penalty, FGSM leaves {in_turn(own.percent(name, 'fgsm') for name in alone_a)} % at the four ε "
-        f"(published: {in_turn(printed['A', f'ε {eps}, λ 0'] for eps in budgets)}), and PGD "
+        f"penalty, FGSM leaves {in_turn(own.percent(name, 'fgsm') for name in alone_a)} % at the "
+        f"four ε (published: {in_turn(printed['A', f'ε {eps}, λ 0'] for eps in budgets)}), and PGD "
         f"{in_turn(own.percent(name, 'pgd') for name in alone_a)} %.",
     )
     b_fgsm = [own.percent(name, "fgsm") for name in of_b]
