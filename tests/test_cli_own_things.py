@@ -196,7 +196,7 @@ def test_logits_that_are_nan_are_no_answer(capsys, folder, tmp_path, keras_model
     code, out, err = run(capsys, *map(str, command), "--attack", "fgsm", "--eps", "0.1")
     assert code == 0
     assert "logits are NaN for 12 of 12 images" in err
-    assert "12 of 12 images classified otherwise" in out
+    assert "12 of 12 images given another class" in out
 
 
 def test_folders_with_the_names_of_a_models_classes(capsys, tmp_path):

@@ -82,6 +82,8 @@ def main(arguments=None):
     try:
         use_float32_products()
         recipe = recipes.load(options.recipe)
+        if options.measure or options.certify or options.attacks or options.cost:
+            recipes.require_checkpoint(options.recipe)
         recipes.import_module(recipe)
         if options.cost:
             from training.measure import measure_cost

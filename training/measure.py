@@ -62,6 +62,8 @@ def check(recipe, *, data_file=None, weights=None):
     test = load_test(name, data_file)
     require_separate(data_file or name)
     model = build(recipe)
+    if not len(test):
+        raise ValueError(f"{test.name} has no test images")
     require_valid(test.take(recipe["measure"].get("images", len(test))), model)
     # With no images, certify and attack do nothing but check their arguments.
     _metrics(model, test.take(0), recipe)

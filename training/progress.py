@@ -16,12 +16,14 @@ class TrainingProgress(keras.callbacks.Callback):
     Args:
         clock: :class:`training.clock.Clock`, a callback that must come before this one.
         last_epoch: last epoch of this call; it is not used if the run has a time limit.
+        show: whether anything is shown.
     """
 
-    def __init__(self, clock, last_epoch):
+    def __init__(self, clock, last_epoch, show=True):
         super().__init__()
         self._clock, self._last_epoch = clock, last_epoch
-        self._bar = progress.bar()
+        # The display of a notebook has no lines above its bars.
+        self._bar = progress.bar(show, notebook=False)
 
     def on_train_begin(self, logs=None):
         if self._bar.tasks:  # this is the second `fit` of a run that resumed within an epoch

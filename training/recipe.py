@@ -135,6 +135,23 @@ def load(name, overrides=None):
     return {"name": path.stem, **recipe}
 
 
+def require_checkpoint(name):
+    """Raise if a recipe is one of the papers' tables, which do not make checkpoints.
+
+    Args:
+        name: as for :func:`load`.
+
+    Raises:
+        ValueError: saying how a network of the tables is measured.
+    """
+    # A recipe of the tables may have the name of a checkpoint, whose record it must not replace.
+    if not str(name).endswith(".toml") and pathlib.PurePosixPath(name).parent.name == "tables":
+        raise ValueError(
+            f"{name} is a recipe of the papers' tables, not of a checkpoint; "
+            "python -m training.tables measures it"
+        )
+
+
 def import_module(recipe):
     """Import the module, if a recipe names one, that registers the recipe's model class.
 

@@ -11,6 +11,7 @@ from training import json_file
 from training.batches import Batches
 from training.clock import Clock
 from training.early_stopping import EarlyStopping
+from training.folder_lock import locked
 from training.images import load_test, splits
 from training.monitor import MarginMonitor
 from training.progress import TrainingProgress
@@ -96,10 +97,11 @@ def train(
     Raises:
         KeyboardInterrupt: after Ctrl-C or a request to terminate; the state was saved first, unless
             the signal came twice. Its text says where the next call goes on.
-        ValueError: if the folder holds a run of another recipe, of another data file, or with
-            another time limit, or a run that was interrupted after more than ``epochs``; if several
-            workers cannot share the recipe's batches; if several workers are given a time limit or
-            early stopping, on which each of them would decide for itself.
+        ValueError: if another process trains in the folder; if the folder holds a run of another
+            recipe, of another data file, or with another time limit, or a run that was interrupted
+            after more than ``epochs``; if several workers cannot share the recipe's batches; if
+            several workers are given a time limit or early stopping, on which each of them would
+            decide for itself.
     """
     workers = Workers.from_environment() if workers is None else workers
     if workers.count > 1 and minutes is not None:
@@ -144,82 +146,83 @@ def _train(workers, recipe, folder, *, data_file, epochs, minutes, save_every, v
     clock = Clock(settings["epochs"], batches.steps_per_epoch, minutes)
     schedules = _schedules(recipe, model, clock)
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, recipe, data_file, minutes)
-    model.compile(
-        optimizer=workers.averaging(_optimizer(settings, clock)),
-        loss=_loss(settings),
-        jit_compile=settings.get("jit_compile", "auto"),
-    )
-    state = RunState(folder, clock, save_every)
-    state.restore(model)
-    workers.start_like_chief(model, clock)
-    last = min(epochs or settings["epochs"], settings["epochs"])
-    if minutes is not None:
-        last = clock.epoch if clock.is_over else sys.maxsize
-    stopping = EarlyStopping(state, **recipe["stop"]) if "stop" in recipe else None
-    if stopping and stopping.is_due:
-        last = min(clock.epoch, last)
-    elif minutes is None and clock.batch and clock.epoch >= last:
-        raise ValueError(
-            f"the run in {folder} was interrupted in epoch {clock.epoch + 1}, so that its weights "
-            f"are no longer those after {last}; give --epochs {clock.epoch + 1} or more"
+    with locked(folder):
+        _claim(folder, recipe, data_file, minutes)
+        model.compile(
+            optimizer=workers.averaging(_optimizer(settings, clock)),
+            loss=_loss(settings),
+            jit_compile=settings.get("jit_compile", "auto"),
         )
-    if clock.epoch < last:
-        (folder / "run.json").unlink(missing_ok=True)  # it describes a run with fewer epochs
-    if verbose:
-        print(f"{recipe['name']}: {state.start(last)}", file=sys.stderr, flush=True)
-    progress = TrainingProgress(clock, last)
-    callbacks = [clock, batches.follow(clock), *schedules, *workers.callbacks()]
-    callbacks += _monitors(recipe, model, data_file) + [state]
-    callbacks += [stopping] if stopping else []
-    callbacks += [progress] if verbose else []
-    # Workers wait for each other in every batch, so that one of them cannot complete it alone.
-    guard = state.interruptible() if workers.count == 1 else contextlib.nullcontext()
-    try:
-        with guard:
-            # Keras counts the batches of an epoch only once in each fit. A run that was interrupted
-            # within an epoch therefore needs one fit for the rest of that epoch and one for the
-            # others.
-            for end in (min(clock.epoch + 1, last), last) if clock.batch else (last,):
-                if clock.epoch >= end or clock.is_over or (stopping and stopping.is_due):
-                    break
-                batches.start(clock.epoch, clock.batch)
-                model.fit(
-                    batches,
-                    initial_epoch=clock.epoch,
-                    epochs=end,
-                    shuffle=False,  # `batches` shuffles the images itself, reproducibly
-                    verbose=0,
-                    callbacks=callbacks,
-                    **(_validation(model, validation, settings) if stopping else {}),
-                )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(state.place()) from None
-    finally:
-        progress.close()
-    checkpoint.save(model, folder, float16=recipe.get("float16", False))
-    record = {
-        "recipe": recipe["name"],
-        "seed": recipe["seed"],
-        "epochs": len(state.history),
-        **({} if minutes is None else {"minutes": minutes}),
-        **({"stopped": True} if stopping and stopping.is_due else {}),
-        "seconds": round(sum(epoch["seconds"] for epoch in state.records)),
-        "hardware": _all_of(state.records, "hardware"),
-        "backend": _all_of(state.records, "backend"),
-        "images": len(training),
-        **({"workers": workers.count} if workers.count > 1 else {}),
-    }
-    model = checkpoint.load(folder)
-    if (folder / "run.json").exists():
+        state = RunState(folder, clock, save_every)
+        state.restore(model)
+        workers.start_like_chief(model, clock)
+        last = min(epochs or settings["epochs"], settings["epochs"])
+        if minutes is not None:
+            last = clock.epoch if clock.is_over else sys.maxsize
+        stopping = EarlyStopping(state, **recipe["stop"]) if "stop" in recipe else None
+        if stopping and stopping.is_due:
+            last = min(clock.epoch, last)
+        elif minutes is None and clock.batch and clock.epoch >= last:
+            raise ValueError(
+                f"the run in {folder} was interrupted in epoch {clock.epoch + 1}, so that its "
+                f"weights are no longer those after {last}; give --epochs {clock.epoch + 1} or more"
+            )
+        if clock.epoch < last:
+            (folder / "run.json").unlink(missing_ok=True)  # it describes a run with fewer epochs
+        if verbose:
+            print(f"{recipe['name']}: {state.start(last)}", file=sys.stderr, flush=True)
+        progress = TrainingProgress(clock, last, show=verbose)
+        callbacks = [clock, batches.follow(clock), *schedules, *workers.callbacks()]
+        callbacks += _monitors(recipe, model, data_file) + [state]
+        callbacks += [stopping] if stopping else []
+        callbacks += [progress] if verbose else []
+        # Workers wait for each other in every batch, so that one of them cannot complete it alone.
+        guard = state.interruptible() if workers.count == 1 else contextlib.nullcontext()
+        try:
+            with guard:
+                # Keras counts the batches of an epoch only once in each fit. A run that was
+                # interrupted within an epoch therefore needs one fit for the rest of that epoch and
+                # one for the others.
+                for end in (min(clock.epoch + 1, last), last) if clock.batch else (last,):
+                    if clock.epoch >= end or clock.is_over or (stopping and stopping.is_due):
+                        break
+                    batches.start(clock.epoch, clock.batch)
+                    model.fit(
+                        batches,
+                        initial_epoch=clock.epoch,
+                        epochs=end,
+                        shuffle=False,  # `batches` shuffles the images itself, reproducibly
+                        verbose=0,
+                        callbacks=callbacks,
+                        **(_validation(model, validation, settings) if stopping else {}),
+                    )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(state.place()) from None
+        finally:
+            progress.close()
+        checkpoint.save(model, folder, float16=recipe.get("float16", False))
+        record = {
+            "recipe": recipe["name"],
+            "seed": recipe["seed"],
+            "epochs": len(state.history),
+            **({} if minutes is None else {"minutes": minutes}),
+            **({"stopped": True} if stopping and stopping.is_due else {}),
+            "seconds": round(sum(epoch["seconds"] for epoch in state.records)),
+            "hardware": _all_of(state.records, "hardware"),
+            "backend": _all_of(state.records, "backend"),
+            "images": len(training),
+            **({"workers": workers.count} if workers.count > 1 else {}),
+        }
+        model = checkpoint.load(folder)
+        if (folder / "run.json").exists():
+            return model
+        if len(validation) and workers.is_chief:
+            # A slow certificate is measured on no more validation images than test images.
+            count = min(len(validation), recipe["measure"].get("images", len(validation)))
+            budgets = recipe["measure"]["eps"]
+            record["validation"] = _validate(model, validation.take(count), budgets, verbose)
+        write_whole(folder / "run.json", json_text(record, indent=1) + "\n")
         return model
-    if len(validation) and workers.is_chief:
-        # A slow certificate is measured on no more validation images than test images.
-        count = min(len(validation), recipe["measure"].get("images", len(validation)))
-        budgets = recipe["measure"]["eps"]
-        record["validation"] = _validate(model, validation.take(count), budgets, verbose)
-    write_whole(folder / "run.json", json_text(record, indent=1) + "\n")
-    return model
 
 
 def require_valid(images, model):

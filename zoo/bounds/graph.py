@@ -222,10 +222,13 @@ def _unfold(model: keras.Model, place: _Place, nodes: list[Node]) -> _Place:
 def _call(layer: keras.Operation, nodes: list[Node], *args: Any, **kwargs: Any) -> _Place:
     if not isinstance(layer, keras.layers.Layer):
         return _operate(layer, nodes, args, kwargs)
+    parameters = inspect.signature(layer.call).parameters
+    first = next(iter(parameters), None)
+    if not args and first in kwargs:  # a layer that is called with `inputs=…`
+        args, kwargs = (kwargs[first],), {k: v for k, v in kwargs.items() if k != first}
     places = keras.tree.flatten(args)
     # Keras records `training` even if the caller did not pass it: False, or the layer's own
     # default, which is True for layers of augmentation. `predict` passes on False instead.
-    parameters = inspect.signature(layer.call).parameters
     default = parameters.get("training")
     usual = (None, False) if default is None else (None, False, default.default)
     options = {

@@ -2,6 +2,7 @@
 
 import dataclasses
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from zoo.utils.table import Column, Table, floor_text, percent, yes_or_no
 from zoo.utils.whole_file import whole_file
 
 # The fields with an entry for each image.
+# What NumPy and Python raise for a file that is damaged, or is another one.
+_DAMAGED = (AttributeError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 _PER_IMAGE = ("prediction", "radius", "margin", "nearest", "labels", "per_class", "finished")
 # Images that a notebook shows.
 _SHOWN = 10
@@ -509,7 +512,7 @@ class Certificate:
             certificate._require_whole()
         except KeyError as error:
             raise ValueError(f"{path} holds no certificate: it has no {error}") from error
-        except (AttributeError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise ValueError(f"{path} holds no certificate: {error}") from error
         return certificate
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -208,5 +209,5 @@ class LogitCertificate:
                 num_classes=int(found["num_classes"]) if "num_classes" in found else None,
                 steepness=found.get("steepness"),
             )
-        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{path} holds no certificate of logits: {error}") from error

@@ -327,7 +327,7 @@ def _images(options: argparse.Namespace, source: str, shape: ImageShape) -> "Ima
 
     form: dict[str, Any] = {}
     if data.is_own(source):
-        classes = options.classes.split(",") if options.classes else None
+        classes = [c.strip() for c in options.classes.split(",")] if options.classes else None
         form = {"image_shape": shape, "resize": options.resize, "class_names": classes}
     images = data.load(source, "test", **form)
     if options.valid_range is not None and data.is_npz(source):

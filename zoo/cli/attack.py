@@ -17,6 +17,7 @@ from zoo.cli._model_options import (
 )
 from zoo.cli._unfinished import Unfinished
 from zoo.epsilon import Epsilon
+from zoo.typing import Array
 from zoo.utils import checks
 from zoo.utils.table import Column, Table, yes_or_no
 from zoo.utils.whole_file import require_writable, whole_file, write_whole
@@ -131,7 +132,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     text += f"\n\n{_images_table.text(table)}"
     try:
         if options.save:
-            given: dict[str, Any] = {"x_test": x_adv}
+            given: dict[str, Any] = {"x_test": _in_range(x_adv, options.valid_range)}
             if images.labels is not None:
                 given["y_test"] = images.labels
             with whole_file(options.save) as file:
@@ -142,3 +143,11 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     except OSError as error:
         raise Unfinished(result, text, error) from error
     return result, text
+
+
+def _in_range(images: Array, valid_range: list[float] | None) -> Array:
+    """Images in [0, 1] as floats of the range that the same options read from a file."""
+    if valid_range is None:
+        return images
+    low, high = valid_range
+    return (low + images.astype("float64") * (high - low)).clip(low, high).astype("float32")

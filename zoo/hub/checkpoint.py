@@ -175,6 +175,8 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
         try:
             model.load_weights(path)
         except Exception as error:  # h5py and Keras raise many types of errors for a damaged file
+            if overrides and _loads(kind, stored, path):
+                raise ValueError(overriding.does_not_fit(path, stored, overrides)) from error
             raise CheckpointError(
                 f"{path} does not hold this model's weights: {overriding.in_one_line(error)}"
             ) from error
@@ -205,6 +207,15 @@ def _registered(
             f"{folder / CONFIG} does not describe a {kind.__name__}: "
             f"{overriding.in_one_line(error)}"
         ) from error
+
+
+def _loads(kind: type["CertifiedModel"], stored: dict[str, Any], path: pathlib.Path) -> bool:
+    """Whether the weights of a checkpoint fit its own model, so that a mistake is in overrides."""
+    try:
+        kind.from_config(stored).load_weights(path)
+    except Exception:  # whatever Keras and h5py raise
+        return False
+    return True
 
 
 def _fits(

@@ -24,12 +24,16 @@ def require_archive(path: Path) -> None:
         raise CheckpointError(f"{path} is damaged: it is no zip archive, as .keras files are")
 
 
-def load(path: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedModel":
+def load(
+    path: Path, *, weights: bool = True, compiled: bool = True, **overrides: Any
+) -> "CertifiedModel":
     """Load the model of a ``.keras`` file.
 
     Args:
         path: the file.
         weights: whether to load the weights; with False they are freshly initialised.
+        compiled: whether the model is compiled as the saved one was, which needs its loss and its
+            metrics.
         overrides: constructor arguments that replace the stored ones. A model with overrides is
             not compiled.
 
@@ -48,7 +52,7 @@ def load(path: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedMod
     path = pathlib.Path(path)
     require_archive(path)
     try:
-        saved: Any = keras.models.load_model(path)
+        saved: Any = keras.models.load_model(path, compile=compiled and weights and not overrides)
     except Exception as error:  # Keras, h5py and zipfile raise many types for a damaged file
         raise CheckpointError(
             f"{path} cannot be loaded: {overriding.in_one_line(error)}"

@@ -92,6 +92,7 @@ def load(
     if num_classes is None:
         return model
     model = model.with_new_head(num_classes)
-    model.on_config_override(overrides)
+    # The loss of the new head is as new as the head, and its scalars fit it.
+    model.on_config_override(set(overrides) - {"loss"})
     model.inherits_epsilon = "epsilon" not in overrides
     return model

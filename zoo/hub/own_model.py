@@ -81,7 +81,7 @@ def stage(source: "Path | CertifiedModel", folder: pathlib.Path) -> list[list[fl
 
     if isinstance(source, (str, os.PathLike)):
         use_float32_products()  # the audit computes the logits again in float32
-        model = keras_file.load(expanded(source))
+        model = keras_file.load(expanded(source), compiled=False)
     else:
         model = source
     model.require_certifiable()  # logits in TF32 would differ from those that the audit computes

@@ -223,7 +223,6 @@ class CheckedCalls(_Model):
         _require_batches(x.shape, self.image_shape)
         if labelled and not y:
             raise ValueError(_NO_LABELS)
-        one_hot = with_labels and bool(y) and y[0].shape.rank == 2 and y[0].shape[1] == classes
         if with_labels and y and y[0].shape.rank == 2 and y[0].shape[1] not in (1, None, classes):
             checks.labels(np.zeros((0, y[0].shape[1]), int), 0, classes)
 
@@ -233,20 +232,48 @@ class CheckedCalls(_Model):
                 within = tf.reduce_all((x >= 0) & (x <= 1))
                 tests.append(tf.debugging.Assert(within, [_IMAGES]))
             if with_labels and rest:
-                given = tf.cast(rest[0], tf.float64)
-                given = given if one_hot else tf.reshape(given, (-1,))
-                labels = tf.argmax(given, axis=1) if one_hot else tf.cast(given, tf.int64)
-                back = tf.one_hot(labels, classes, dtype=tf.float64) if one_hot else labels
-                # Nothing may be lost in the conversion: labels that are smoothed are no classes.
-                same = tf.reduce_all(tf.cast(back, tf.float64) == given)
-                within = same & tf.reduce_all((labels >= 0) & (labels < classes))
-                tests.append(tf.debugging.Assert(within, [_LABELS]))
+                labels, valid = _class_numbers(rest[0], tf.shape(x)[0], classes)
+                tests.append(tf.debugging.Assert(valid, [_LABELS]))
+                labels.set_shape(x.shape[:1])
                 rest = (labels, *rest[1:])
             with tf.control_dependencies([test for test in tests if test is not None]):
                 x = tf.identity(x)
             return (x, *rest) if rest else x
 
         return data.map(checked, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _class_numbers(given: Any, count: Any, classes: int) -> Any:
+    """The class numbers of a batch of labels, and whether the labels are classes.
+
+    Args:
+        given: tensor of class numbers or of one-hot rows. Its rank may be unknown while the data
+            set is read, as after ``tf.numpy_function``.
+        count: scalar tensor, the number of images.
+        classes: number of classes.
+
+    Returns:
+        ``(labels, valid)``: an int64 tensor ``(count,)`` and a bool scalar.
+    """
+    import tensorflow as tf
+
+    size = tf.shape(given)
+    columns = tf.reduce_prod(size[1:])
+    rows = tf.reshape(tf.cast(given, tf.float64), (size[0], columns))
+
+    def of_rows() -> Any:
+        labels = tf.argmax(rows, axis=1)
+        return labels, tf.reduce_all(tf.one_hot(labels, classes, dtype=tf.float64) == rows)
+
+    def of_numbers() -> Any:
+        numbers = tf.reshape(rows, (-1,))
+        labels = tf.cast(numbers, tf.int64)
+        same = tf.reduce_all(tf.cast(labels, tf.float64) == numbers)
+        return labels, same & tf.reduce_all((labels >= 0) & (labels < classes))
+
+    # Nothing may be lost in the conversion: labels that are smoothed are no classes.
+    labels, valid = tf.cond(columns == classes, of_rows, of_numbers)
+    return labels, valid & (tf.size(labels) == count)
 
 
 class BatchCheck:

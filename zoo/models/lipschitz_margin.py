@@ -124,7 +124,11 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         super().__init__(network, **kwargs)
         self._iterates = True
         self.variant, self.margin = variant, margin
-        self.loss_options = dict(loss_options or {})
+        # Numbers of NumPy could not be stored as JSON.
+        self.loss_options = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in (loss_options or {}).items()
+        }
         self._vectors = [
             self.add_weight(
                 name=name,
@@ -155,7 +159,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
     def architecture(self) -> str:
         """A one-line description of the model, for listings."""
         steps = self.analysis.with_norms
-        sizes = "-".join(str(step.rule.layer.kernel.shape[-1]) for step in steps)
+        sizes = "-".join(str(step.rule.output_shape[-1]) for step in steps)
         if len(sizes) > 40:
             sizes = f"{len(steps)} layers with kernels"
         bound = ", LipLT" if self.constant == "liplt" else ""

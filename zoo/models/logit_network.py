@@ -90,14 +90,22 @@ def _made(model: keras.Model) -> LogitNetwork:
     if left_off == "sigmoid":
         zero_and_itself = keras.initializers.Constant(np.array([[0.0, 1.0]], "float32"))
         both = keras.layers.Dense(
-            2, use_bias=False, kernel_initializer=zero_and_itself, name="logits_of_two_classes"
+            2,
+            use_bias=False,
+            kernel_initializer=zero_and_itself,
+            dtype="float32",
+            name="logits_of_two_classes",
         )
-        network = keras.Model(network.inputs[0], both(network.outputs[0]))
+        network = keras.Model(network.inputs[0], both(network.outputs[0]), name=model.name)
     return LogitNetwork(network, left_off, tuple(twins))
 
 
 def _cut(model: keras.Model, twins: list[tuple[Any, Any]]) -> tuple[Any, str] | None:
-    """``(network, left_off)``: a model up to its last activation; None if it stays as it is."""
+    """``(network, left_off)``: a model up to its last activation; None if it stays as it is.
+
+    The network has the model's name. Keras refuses two layers of one name, and a name that it makes
+    up may be one of a model from a file.
+    """
     inputs, output = model.inputs[0], model.outputs[0]
     # Not the last one of `model.layers`: an operator such as `1 - x` may follow it.
     last, index, _ = output._keras_history
@@ -112,7 +120,9 @@ def _cut(model: keras.Model, twins: list[tuple[Any, Any]]) -> tuple[Any, str] | 
         if len(last.outputs) != 1:
             return None
         inner = _cut(last, twins)
-        return None if inner is None else (keras.Model(inputs, inner[0](before[0])), inner[1])
+        if inner is None:
+            return None
+        return keras.Model(inputs, inner[0](before[0]), name=model.name), inner[1]
     left_off = _left_off(last)
     if left_off is None or len(output.shape) != 2:
         return None
@@ -120,7 +130,7 @@ def _cut(model: keras.Model, twins: list[tuple[Any, Any]]) -> tuple[Any, str] | 
     if (left_off == "sigmoid") != (output.shape[1] == 1):
         return None
     if type(last) not in (keras.layers.Dense, Dense):
-        return keras.Model(inputs, before[0]), left_off
+        return keras.Model(inputs, before[0], name=model.name), left_off
     if last.lora_enabled or last.quantization_mode:
         return None
     # Keras would count up from the names that it gave in this process, which the layers of a model
@@ -134,7 +144,7 @@ def _cut(model: keras.Model, twins: list[tuple[Any, Any]]) -> tuple[Any, str] | 
     )
     logits = twin(before[0])
     twins.append((last, twin))
-    return keras.Model(inputs, logits), left_off
+    return keras.Model(inputs, logits, name=model.name), left_off
 
 
 def _left_off(layer: Any) -> str | None:

@@ -14,7 +14,7 @@ from zoo.utils.quiet import without_startup_lines
 #: The names of the supported backends, as in ``KERAS_BACKEND``.
 BACKENDS = ("tensorflow", "jax")
 
-_started = False
+_imported = _started = False
 
 
 def backend_name() -> str:
@@ -49,7 +49,24 @@ def require_backend() -> None:
         ImportError: if Keras cannot be imported, because its backend is unknown or not installed.
     """
     global _started
+    _import_backend()
     if _started:
+        return
+    if backend_name() == "tensorflow":
+        with without_startup_lines():
+            import tensorflow as tf
+
+            # TensorFlow looks for devices when it first needs one, and writes about them then. A
+            # worker of several must not start them here: they have to be connected first.
+            if "TF_CONFIG" not in os.environ:
+                tf.config.list_logical_devices()
+    _started = True
+
+
+def _import_backend() -> None:
+    """As :func:`require_backend`, but devices are not started, so that they can still be set up."""
+    global _imported
+    if _imported:
         return
     supported = f"zoo works with the Keras backends {' and '.join(BACKENDS)}"
     choose = "set the environment variable KERAS_BACKEND before Keras is imported"
@@ -63,15 +80,7 @@ def require_backend() -> None:
     name = keras.backend.backend()
     if name not in BACKENDS:
         raise NotImplementedError(f"{supported}, not with {name!r}; {choose}")
-    if name == "tensorflow":
-        with without_startup_lines():
-            import tensorflow as tf
-
-            # TensorFlow looks for devices when it first needs one, and writes about them then. A
-            # worker of several must not start them here: they have to be connected first.
-            if "TF_CONFIG" not in os.environ:
-                tf.config.list_logical_devices()
-    _started = True
+    _imported = True
 
 
 def use_float32_products() -> None:
@@ -89,7 +98,7 @@ def use_float32_products() -> None:
         >>> import zoo
         >>> zoo.ops.use_float32_products()
     """
-    require_backend()
+    _import_backend()
     if backend_name() == "jax":
         import jax
 

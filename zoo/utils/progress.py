@@ -89,16 +89,18 @@ def _clock(seconds: float) -> str:
     return str(datetime.timedelta(seconds=round(seconds)))
 
 
-def bar(show: bool | int = True) -> Any:
+def bar(show: bool | int = True, *, notebook: bool = True) -> Any:
     """A progress display, as a context manager: on standard error, or in a notebook's cell.
 
     Args:
         show: whether anything is shown.
+        notebook: whether the display in a notebook is one for its cells. With False it is the text
+            of standard error there, too.
 
     Returns:
         :class:`rich.progress.Progress`, or in a notebook a :class:`NotebookProgress`.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, force_jupyter=None if notebook else False)
     if show and console.is_jupyter:
         return NotebookProgress()
     return Progress(

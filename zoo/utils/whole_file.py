@@ -48,9 +48,10 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             new folder is left behind, and an existing file is unchanged.
     """
     path = expanded(path)
-    target = pathlib.Path(os.path.realpath(path))
-    # A rename would put a file in the place of a device or a pipe.
-    in_place = target.exists() and not (target.is_file() or target.is_dir())
+    # A rename would put a file in the place of a device or a pipe. Where /dev/stdout leads to a
+    # pipe, its real path is no path of a file.
+    in_place = _is_device(path)
+    target = path if in_place else pathlib.Path(os.path.realpath(path))
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with new_folder(target.parent):
@@ -109,6 +110,10 @@ def require_writable(path: Path, *, makes_folders: bool = False) -> None:
         OSError: naming the path and the reason.
     """
     path = expanded(path)
+    if _is_device(path):
+        if os.access(path, os.W_OK):
+            return
+        raise OSError(f"cannot write {path}: it cannot be written to")
     folder = path.parent
     while makes_folders and not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
@@ -125,6 +130,11 @@ def require_writable(path: Path, *, makes_folders: bool = False) -> None:
     else:
         return
     raise OSError(f"cannot write {path}: {reason}")
+
+
+def _is_device(path: pathlib.Path) -> bool:
+    """Whether a path is that of a device or a pipe."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def _missing(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -295,7 +295,7 @@ class KernelRule(AffineRule):
         local = sum_rounding(self.depth(kernel) + self.merged_roundings)
         scale, largest, offset, flushed, more = 1.0, 1.0, 0.0, 0.0, 0
         if normalization is not None:
-            more = batch_normalization.ROUNDINGS
+            more = batch_normalization.ROUNDINGS + normalization.merged_roundings
             local += sum_rounding(more)
             scale, flushed, offset = normalization.scale_and_errors(self.output_shape)
             largest = float(np.abs(scale).max())

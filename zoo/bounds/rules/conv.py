@@ -210,6 +210,10 @@ class SeparableConv2DRule(KernelRule):
             return place
         return builder.add(ActivationRule(layer, (place,), builder.shape_of(place), kind))
 
+    @property
+    def products(self) -> int:
+        return self.layer.pointwise_kernel.shape[-2]
+
     def weights(self) -> tuple[Array, Array]:
         for name in ("pointwise_kernel", "bias") if self.layer.use_bias else ("pointwise_kernel",):
             require_float32_weight(self.layer, name)

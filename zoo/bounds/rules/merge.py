@@ -37,6 +37,9 @@ class WeightedSumRule(AffineRule):
     def prepare(self) -> None:
         self.roundings = len(self.inputs) + 2
 
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
+        return self.layer(list(tensors))  # a list even of one tensor
+
     def interval(self, boxes: Sequence[Box]) -> Box:
         error = self.rounding(boxes)
         lower = upper = self.offset
@@ -199,6 +202,9 @@ class ConcatenateRule(Rule):
     def check(self) -> None:
         if self.layer.axis % (len(self.input_shape) + 1) == 0:
             refuse(self.layer, "joins batches")
+
+    def compute(self, tensors: Sequence[Tensor]) -> Tensor:
+        return self.layer(list(tensors))  # a list even of one tensor
 
     def interval(self, boxes: Sequence[Box]) -> Box:
         return tuple(self.layer.call([box[end] for box in boxes]) for end in (0, 1))

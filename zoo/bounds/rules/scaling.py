@@ -92,7 +92,8 @@ class BatchNormalizationRule(ScalingRule):
         constants = batch_normalization.normalization_of(self.layer)
         if not np.isfinite(constants.size).all():
             return np.full_like(constants.factor, np.inf), math.inf, math.inf
-        error = sum_rounding(batch_normalization.ROUNDINGS) * constants.size
+        roundings = batch_normalization.ROUNDINGS + self.merged_roundings
+        error = sum_rounding(roundings) * constants.size
         error = error + constants.flushed * constants.mean
         repeats = math.prod(shape) / len(constants.factor)
         offset = float(np.linalg.norm(error)) * math.sqrt(repeats)
