@@ -301,8 +301,14 @@ def test_a_model_of_pixels_in_another_range(capsys, folder):
     found = result_of(
         capsys, "attack", folder / "signed.keras", "--data", folder / "flat",
         "--valid-range", "-1", "1", "--eps", "0.5", "--attack", "fgsm",
+        "--save", folder / "attacked.npz",
     )  # fmt: skip
     assert found["prediction"] == expected.prediction.tolist()
+    again = result_of(
+        capsys, "certify", folder / "signed.keras", "--data", folder / "attacked.npz",
+        "--valid-range", "-1", "1", "--norm", "2",
+    )  # fmt: skip
+    assert again["prediction"] == found["attacked"]
     np.savez(folder / "one_hot.npz", x=images, y=np.eye(10)[expected.prediction])
     found = result_of(
         capsys, "evaluate", folder / "signed.keras", "--data", folder / "one_hot.npz",

@@ -11,6 +11,8 @@ from keras import layers
 
 import zoo
 from tests.backend import BACKEND
+from zoo.bounds.lipschitz import LipschitzNetwork
+from zoo.bounds.network_rules import rules_of
 
 # Exponents of two, from numbers that float32 flushes to zero up to its largest.
 exponents = st.integers(-149, 126)
@@ -129,3 +131,25 @@ def test_settings_that_float32_cannot_hold_are_refused():
             zoo.certify(network, np.zeros((1, 2, 2, 1)), norm="linf")
         with pytest.raises(zoo.UnsupportedLayerError, match="rescaling.*float32 cannot hold"):
             zoo.models.LipschitzMarginNet(network)
+
+
+@pytest.mark.parametrize("after_a_kernel", [False, True])
+def test_the_lipschitz_bounds_count_the_roundings_of_merged_sums(after_a_kernel):
+    """A graph optimizer adds the products and the shifts of many such layers in another order."""
+
+    def errors(count):
+        image = keras.Input((4,))
+        keras.utils.set_random_seed(0)
+        branches = []
+        for _ in range(count):
+            hidden = layers.Dense(4, use_bias=False)(image) if after_a_kernel else image
+            mean = keras.initializers.Constant(10.0)
+            branches.append(layers.BatchNormalization(moving_mean_initializer=mean)(hidden))
+        outputs = layers.Dense(3)(layers.Add()(branches))
+        network = LipschitzNetwork(rules_of(keras.Model(image, outputs), "lipschitz"))
+        return network.bounds()[0]  # of the first branch
+
+    few, many = errors(2), errors(60)
+    # Each branch may be rounded as often as there are products and shifts.
+    assert many.offset > 4 * few.offset
+    assert many.per_size > 4 * few.per_size

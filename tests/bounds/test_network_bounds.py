@@ -615,6 +615,41 @@ def test_a_list_of_one_tensor_is_that_tensor():
     np.testing.assert_array_equal(found, expected)
 
 
+def test_layers_that_are_called_in_an_unusual_way():
+    inputs = keras.Input((4,))
+    dense, x = layers.Dense(3), np.random.default_rng(0).uniform(size=(5, 4)).astype("float32")
+    expected = zoo.certify(keras.Model(inputs, dense(inputs)), x, norm="linf").radius
+    merging = (layers.Add(), layers.Average(), layers.Concatenate())
+    for hidden in [*(merge([inputs]) for merge in merging), layers.Identity()(inputs=inputs)]:
+        found = zoo.certify(keras.Model(inputs, dense(inputs=hidden)), x, norm="linf").radius
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+        assert (found > 0).any()
+
+
+def test_a_separable_convolution_may_be_a_term_of_a_sum():
+    image = keras.Input((6, 6, 3))
+    hidden = layers.SeparableConv2D(3, 3, padding="same")(image)
+    outputs = layers.Dense(3)(layers.Flatten()(layers.Add()([image, hidden]) + 0.5))
+    x = np.random.default_rng(0).uniform(size=(2, 6, 6, 3)).astype("float32")
+    assert (zoo.certify(keras.Model(image, outputs), x, norm="linf").radius > 0).all()
+
+
+def test_the_names_of_a_loaded_models_parts_do_not_clash(tmp_path):
+    """A model of a process that has not made up any name yet, and one that was saved by it."""
+    names = iter(("functional", "functional_1", "functional_2", "whole"))
+    image, inner = keras.Input((4,)), keras.Input((4,))
+    first, second = (
+        keras.Model(inner, layers.Dense(4)(inner), name=name) for name in (next(names), next(names))
+    )
+    head = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(3, activation="softmax")], name=next(names)
+    )
+    model = keras.Model(image, head(second(first(image))), name=next(names))
+    keras.utils.clear_session()
+    x = np.random.default_rng(0).uniform(size=(2, 4)).astype("float32")
+    assert len(zoo.certify(model, x, norm="linf")) == 2
+
+
 @pytest.mark.parametrize(
     "outputs",
     [

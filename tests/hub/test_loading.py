@@ -216,6 +216,32 @@ def test_another_loss_leaves_the_scalars_of_the_losses_in_their_places(tmp_path,
     assert float(model._scale) == 10.0
 
 
+def test_a_loss_that_is_given_leaves_the_scalars_of_a_new_head(tmp_path):
+    settings = {"width": 8, "depth": 2, "loss": "mixture"}
+    trained = zoo.models.LinfDistNet((4, 4, 1), 3, **settings)
+    trained.cross_entropy_weight = 0.0002  # as at the end of a training
+    zoo.save(trained, tmp_path / "model")
+    plain, given = (
+        zoo.load(tmp_path / "model", num_classes=5, **options)
+        for options in ({}, {"loss": "mixture"})
+    )
+    assert plain.cross_entropy_weight == given.cross_entropy_weight > 0.01
+
+
+def test_a_loss_without_the_stored_scalars_is_blamed_not_the_file(tmp_path):
+    zoo.save(zoo.models.L2NonexpansiveNet((4, 4, 1), 3, width=0.05), tmp_path / "model")
+    with pytest.raises(ValueError, match="loss='cross_entropy' does not fit the weights"):
+        zoo.load(tmp_path / "model", loss="cross_entropy")
+
+
+def test_numbers_of_numpy_are_stored(tmp_path):
+    network = {"name": "mlp", "image_shape": (4, 4, 1), "num_classes": 3, "hidden": [8]}
+    options = {"penalty": np.float32(0.5)}
+    model = zoo.models.LipschitzMarginNet(network, variant="calibrated", loss_options=options)
+    zoo.save(model, tmp_path / "model")
+    assert zoo.load(tmp_path / "model").loss_options == {"penalty": 0.5}
+
+
 def test_an_overridden_scale_is_the_one_that_the_loss_uses(digits):
     model, other = zoo.load("l2nnn-digits"), zoo.load("l2nnn-digits", scale=20.0)
     logits, labels = model.logits(digits.images[:8]), digits.labels[:8]

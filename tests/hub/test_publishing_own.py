@@ -193,3 +193,13 @@ def test_wrong_arguments(model, to, options, message):
     options = {"model": model, **options}
     with pytest.raises((TypeError, ValueError), match=message):
         zoo.publish(to=to, dry_run=True, **options)
+
+
+def test_a_loss_of_ones_own_is_no_part_of_what_is_published(model, tmp_path):
+    def squares(labels, logits):
+        return keras.ops.mean(keras.ops.square(logits), axis=-1)
+
+    model.compile("sgd", loss=squares)
+    model.save(tmp_path / "mine.keras")
+    (tmp_path / "staged").mkdir()
+    assert own_model.stage(tmp_path / "mine.keras", tmp_path / "staged")

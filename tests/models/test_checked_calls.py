@@ -241,6 +241,31 @@ def test_one_hot_labels_are_labels_for_every_loss_of_the_zoo(loss):
         np.testing.assert_allclose(one, found[0], rtol=1e-5)
 
 
+@pytest.mark.skipif(BACKEND == "jax", reason="tf.numpy_function needs TensorFlow")
+@pytest.mark.parametrize("size", [1, 4])
+def test_labels_of_unknown_rank_are_labels(size):
+    """Python code in a data set hides the shapes of what it returns."""
+    import tensorflow as tf
+
+    model = MAKERS["lmt"]()
+    model.compile(keras.optimizers.SGD(0.0))
+    x = np.full((8, *IMAGE), 0.5, "float32")
+    expected = model.evaluate(x, LABELS, batch_size=size, verbose=0)
+
+    def data(y):
+        def hidden(image, label):
+            (label,) = tf.numpy_function(lambda a: [a], [label], [label.dtype])
+            return image, label
+
+        return tf.data.Dataset.from_tensor_slices((x, y)).batch(size).map(hidden)
+
+    for y in (LABELS, np.eye(3, dtype="float32")[LABELS]):
+        np.testing.assert_allclose(model.evaluate(data(y), verbose=0), expected, rtol=1e-5)
+    for y in (LABELS + 3, np.full((8, 2), 1.0)):
+        with pytest.raises(ValueError, match="y must lie in"):
+            model.evaluate(data(y), verbose=0)
+
+
 @pytest.mark.integration
 def test_labels_of_shape_batch_by_one_are_labels():
     model, x, found = MAKERS["lmt"](), np.full((8, *IMAGE), 0.5, "float32"), []

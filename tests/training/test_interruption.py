@@ -14,6 +14,7 @@ from tests.training.test_run import RECIPE, assert_same_end, place_of
 from training import recipe as recipes
 from training.__main__ import main
 from training.clock import Clock
+from training.folder_lock import locked
 from training.run import train
 
 pytestmark = pytest.mark.integration
@@ -133,3 +134,19 @@ def test_ctrl_c_to_the_command(tmp_path):
     assert child.returncode == 130, told
     (state,) = (tmp_path / "run").glob("epoch-*.h5")
     assert f"interrupted; the same command goes on from {place_of(state.name)}" in told
+
+
+def test_one_process_trains_in_a_folder(recipe, tmp_path):
+    """A second one would delete the first one's states."""
+    (tmp_path / "run").mkdir()
+    with locked(tmp_path / "run"), pytest.raises(ValueError, match="another process trains in"):
+        train(recipe, tmp_path / "run", epochs=1, verbose=0)
+    train(recipe, tmp_path / "run", epochs=1, verbose=0)
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_a_training_in_a_notebook(recipe, tmp_path, monkeypatch, capsys, verbose):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    train(recipe, tmp_path / "run", epochs=1, verbose=verbose)
+    assert ("epoch 1/1" in capsys.readouterr().err) == bool(verbose)
+    assert (tmp_path / "run" / "run.json").exists()

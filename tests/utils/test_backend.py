@@ -135,3 +135,18 @@ def test_the_backend_is_known_before_keras_is_imported(
     if file is not None:
         (tmp_path / "keras.json").write_text(file)
     assert backend_name() == expected
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="about TensorFlow's devices")
+def test_devices_can_be_set_up_after_true_float32_was_chosen():
+    program = """
+import zoo
+zoo.ops.use_float32_products()
+import tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(cpu, two)
+assert len(tf.config.list_logical_devices("CPU")) == 2
+"""
+    found = run(program)
+    assert found.returncode == 0, found.stderr

@@ -4,6 +4,8 @@ import ast
 import io
 import os
 import pathlib
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -80,6 +82,16 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path):
     reader.join(10)
     assert found == [b"text"]
     assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="there is no such path here")
+def test_standard_output_is_written_to_if_it_is_a_pipe():
+    program = (
+        "from zoo.utils.whole_file import require_writable, write_whole; "
+        "require_writable('/dev/stdout'); write_whole('/dev/stdout', 'text')"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (found.stdout, found.stderr) == ("text", "")
 
 
 @pytest.mark.parametrize(

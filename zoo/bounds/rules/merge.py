@@ -214,7 +214,7 @@ class ConcatenateRule(Rule):
         axis = self.layer.axis + (1 if self.layer.axis > 0 else 0)
         along = self.layer.axis - (1 if self.layer.axis > 0 else 0)
         ends = np.cumsum([shape[along] for shape in self.input_shapes])[:-1].tolist()
-        return ops.split(rows, ends, axis=axis), 0.0
+        return (ops.split(rows, ends, axis=axis) if ends else [rows]), 0.0
 
     def lipschitz(self) -> LipschitzBound:
         return LipschitzBound(1.0)
