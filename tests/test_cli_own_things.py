@@ -249,7 +249,7 @@ def test_evaluate_by_class(capsys, tmp_path, digits):
         for i, image in enumerate(np.rint(images[..., 0] * 255).astype(np.uint8)):
             Image.fromarray(image).save(tmp_path / name / f"{i}.png")
     arguments = ("evaluate", "linf-dist-digits", "--data", tmp_path, "--eps", "0.1")
-    arguments += ("--attacks", "none", "--by-class", "--classes", ",".join(names))
+    arguments += ("--attacks", "none", "--by-class", "--classes", ", ".join(names))
     found = result_of(capsys, *arguments)
     classes = found["by_class"]
     assert classes["classes"] == names

@@ -155,6 +155,12 @@ def test_files_that_are_no_certificate_are_named(tmp_path):
     path.write_text("<html>")
     with pytest.raises(ValueError, match=r"file\.npz holds no certificate"):
         Certificate.load(path)
+    make([0, 1], [0.1, 0.2]).save(path)
+    damaged = bytearray(path.read_bytes())
+    damaged[60:64] = b"\xff" * 4  # within the first compressed array
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"file\.npz holds no certificate"):
+        Certificate.load(path)
     np.savez(path, prediction=np.zeros(1, int))
     with pytest.raises(ValueError, match="it has no 'radius"):
         Certificate.load(path)

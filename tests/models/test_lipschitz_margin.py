@@ -315,3 +315,11 @@ def test_a_loss_that_two_models_share_uses_the_constant_of_each(small_images):
         net.compile("adam", loss)
         assert net.loss.lipschitz == net.estimate
     assert loss.lipschitz is None
+
+
+def test_a_network_with_a_separable_convolution_has_a_description():
+    network = keras.Sequential(
+        [keras.Input((4, 4, 1)), keras.layers.SeparableConv2D(4, 3), keras.layers.Flatten(),
+         keras.layers.Dense(3)]
+    )  # fmt: skip
+    assert zoo.models.LipschitzMarginNet(network).architecture.endswith("4-3")
