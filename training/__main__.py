@@ -6,8 +6,11 @@ import sys
 
 from training import recipe as recipes
 from zoo.errors import ZooError
-from zoo.utils.backend import use_float32_products
+from zoo.utils.backend import start_in_float32
 from zoo.utils.terminal import print_any_character
+
+# Options that work on a checkpoint instead of training.
+_MODES = ("cost", "attacks", "certify", "seeds")
 
 
 def main(arguments=None):
@@ -80,9 +83,9 @@ def main(arguments=None):
     _refuse_ignored(parser, options)
     verbose = 0 if options.quiet else 1
     try:
-        use_float32_products()
+        start_in_float32()
         recipe = recipes.load(options.recipe)
-        if options.measure or options.certify or options.attacks or options.cost:
+        if options.measure or any(getattr(options, mode) for mode in _MODES):
             recipes.require_checkpoint(options.recipe)
         recipes.import_module(recipe)
         if options.cost:
@@ -162,7 +165,7 @@ def _refuse_ignored(parser, options):
         return value is not None and value is not False
 
     of_training = ("data", "out", "epochs", "minutes", "measure", "data_parallel")
-    for mode in ("cost", "attacks", "certify", "seeds"):
+    for mode in _MODES:
         if not given(mode):
             continue
         kept = ("data", "out") if mode == "seeds" else ()

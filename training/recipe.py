@@ -119,7 +119,7 @@ def load(name, overrides=None):
         FileNotFoundError: if there is no such recipe.
         ValueError: naming the file and the entry that is wrong.
     """
-    path = expanded(name) if str(name).endswith(".toml") else RECIPES / f"{name}.toml"
+    path = _path(name)
     if not path.is_file():
         raise FileNotFoundError(f"no recipe {name!r}; there are: {', '.join(names())}")
     recipe = toml_file.merged(toml_file.read(path), overrides or {})
@@ -135,6 +135,10 @@ def load(name, overrides=None):
     return {"name": path.stem, **recipe}
 
 
+def _path(name):
+    return expanded(name) if str(name).endswith(".toml") else RECIPES / f"{name}.toml"
+
+
 def require_checkpoint(name):
     """Raise if a recipe is one of the papers' tables, which do not make checkpoints.
 
@@ -145,7 +149,7 @@ def require_checkpoint(name):
         ValueError: saying how a network of the tables is measured.
     """
     # A recipe of the tables may have the name of a checkpoint, whose record it must not replace.
-    if not str(name).endswith(".toml") and pathlib.PurePosixPath(name).parent.name == "tables":
+    if _path(name).resolve().parent == RECIPES.resolve() / "tables":
         raise ValueError(
             f"{name} is a recipe of the papers' tables, not of a checkpoint; "
             "python -m training.tables measures it"

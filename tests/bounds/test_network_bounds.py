@@ -624,6 +624,13 @@ def test_layers_that_are_called_in_an_unusual_way():
         found = zoo.certify(keras.Model(inputs, dense(inputs=hidden)), x, norm="linf").radius
         np.testing.assert_allclose(found, expected, rtol=1e-3)
         assert (found > 0).any()
+    softmax = layers.Softmax()(inputs=dense(inputs))
+    found = zoo.certify(keras.Model(inputs, softmax), x, norm="linf").radius
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    image = keras.Input((2, 2, 1))
+    logits = layers.Dense(3)(layers.Add()([layers.Flatten()(image)]))
+    model = zoo.models.LipschitzMarginNet(keras.Model(image, logits), constant="liplt")
+    assert (model.certify(x.reshape(5, 2, 2, 1)).radius > 0).any()
 
 
 def test_a_separable_convolution_may_be_a_term_of_a_sum():

@@ -157,7 +157,7 @@ def test_files_that_are_no_certificate_are_named(tmp_path):
         Certificate.load(path)
     make([0, 1], [0.1, 0.2]).save(path)
     damaged = bytearray(path.read_bytes())
-    damaged[60:64] = b"\xff" * 4  # within the first compressed array
+    damaged[66:70] = b"\xff" * 4  # within the first compressed array
     path.write_bytes(damaged)
     with pytest.raises(ValueError, match=r"file\.npz holds no certificate"):
         Certificate.load(path)

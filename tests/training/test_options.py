@@ -26,10 +26,13 @@ def test_an_option_without_effect_is_refused(options, message, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--measure", "--certify", "--attacks", "--cost"])
-def test_a_recipe_of_the_tables_makes_no_checkpoint(option, capsys):
+@pytest.mark.parametrize("option", ["--measure", "--certify", "--attacks", "--cost", "--seeds=2"])
+@pytest.mark.parametrize(
+    "name", ["tables/lc-lmt-mnist", str(recipes.RECIPES / "tables" / "lc-lmt-mnist.toml")]
+)
+def test_a_recipe_of_the_tables_makes_no_checkpoint(name, option, capsys):
     """This one has the name of a checkpoint, whose record it would replace."""
-    assert main(["tables/lc-lmt-mnist", option]) == 1
+    assert main([name, option]) == 1
     assert "is a recipe of the papers' tables" in capsys.readouterr().err
 
 

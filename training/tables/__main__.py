@@ -12,7 +12,7 @@ from training.tables.markdown import cell, markdown
 from training.tables.rows import tables
 from zoo.errors import ZooError
 from zoo.evaluation.plots import require_drawable
-from zoo.utils.backend import use_float32_products
+from zoo.utils.backend import start_in_float32
 from zoo.utils.json_text import json_text
 from zoo.utils.terminal import print_any_character
 
@@ -90,7 +90,7 @@ def main(arguments=None):
 
 def train(chosen, only=None):
     """Fill the results of several papers; one that fails does not hold up the others."""
-    use_float32_products()
+    start_in_float32()
     failed = []
     for paper in chosen:
         try:

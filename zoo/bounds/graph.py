@@ -223,9 +223,7 @@ def _call(layer: keras.Operation, nodes: list[Node], *args: Any, **kwargs: Any) 
     if not isinstance(layer, keras.layers.Layer):
         return _operate(layer, nodes, args, kwargs)
     parameters = inspect.signature(layer.call).parameters
-    first = next(iter(parameters), None)
-    if not args and first in kwargs:  # a layer that is called with `inputs=…`
-        args, kwargs = (kwargs[first],), {k: v for k, v in kwargs.items() if k != first}
+    args, kwargs = called_with(layer, args, kwargs)
     places = keras.tree.flatten(args)
     # Keras records `training` even if the caller did not pass it: False, or the layer's own
     # default, which is True for layers of augmentation. `predict` passes on False instead.
@@ -256,6 +254,16 @@ def _call(layer: keras.Operation, nodes: list[Node], *args: Any, **kwargs: Any) 
     inputs = tuple(place.index for place in places)
     nodes.append(Node(layer, inputs, places[0].shape, output_shape=shape))
     return _Place(len(nodes), shape)
+
+
+def called_with(
+    layer: keras.Operation, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """The arguments of a layer's call, with an input that is given by name as the first one."""
+    first = next(iter(inspect.signature(layer.call).parameters), None)
+    if args or first not in kwargs:
+        return args, kwargs
+    return (kwargs[first],), {name: kwargs[name] for name in kwargs if name != first}
 
 
 def _operate(

@@ -17,9 +17,9 @@ from zoo.utils.paths import expanded
 from zoo.utils.table import Column, Table, floor_text, percent, yes_or_no
 from zoo.utils.whole_file import whole_file
 
-# The fields with an entry for each image.
 # What NumPy and Python raise for a file that is damaged, or is another one.
 _DAMAGED = (AttributeError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+# The fields with an entry for each image.
 _PER_IMAGE = ("prediction", "radius", "margin", "nearest", "labels", "per_class", "finished")
 # Images that a notebook shows.
 _SHOWN = 10

@@ -312,9 +312,9 @@ def models_and_images(
 def _load(name: str) -> tuple[Any, ImageShape]:
     """A model, which may be no model of the zoo, and the shape of its images."""
     from zoo.hub import loading
-    from zoo.utils.backend import use_float32_products
+    from zoo.utils.backend import start_in_float32
 
-    use_float32_products()
+    start_in_float32()
     if not _own_model.is_keras(name):
         model = loading.load(name)
         return model, model.image_shape
@@ -346,13 +346,14 @@ def _unit_images(images: "ImageSet", low: float, high: float) -> "ImageSet":
     x = images.images
     if x.dtype.kind != "f" or not x.size:
         return images
-    if not (x.min() >= low and x.max() <= high):
+    # The ends of the range may not be numbers of the file's type.
+    if not (x.min() >= x.dtype.type(low) and x.max() <= x.dtype.type(high)):
         raise ValueError(
             f"the floats of {images.name} must lie in the --valid-range [{low:g}, {high:g}], but "
             f"range over [{x.min():g}, {x.max():g}]"
         )
     scaled = (x.astype(np.float64) - low) / (high - low)
-    return dataclasses.replace(images, images=scaled.astype(np.float32))
+    return dataclasses.replace(images, images=scaled.clip(0, 1).astype(np.float32))
 
 
 def _in_order_of(name: str, images: "ImageSet") -> "ImageSet":

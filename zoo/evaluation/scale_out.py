@@ -18,7 +18,7 @@ from zoo.evaluation.outcome import attacks_of
 from zoo.hub import checkpoint
 from zoo.typing import Array
 from zoo.utils import checks, inputs
-from zoo.utils.backend import use_float32_products
+from zoo.utils.backend import start_in_float32
 from zoo.utils.progress import bar
 
 if TYPE_CHECKING:
@@ -348,5 +348,5 @@ def _measured(
     files: _Files, x: Array, y: Array, first: int, settings: Mapping[str, Any]
 ) -> Outcome:
     """The task that a worker runs: measure one chunk."""
-    use_float32_products()  # a worker is a process of its own, whose GPU may default to TF32
+    start_in_float32()  # a worker is a process of its own, whose GPU may default to TF32
     return evaluation.outcome_of(_unpacked(files), x, y, first=first, **settings)

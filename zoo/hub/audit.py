@@ -201,9 +201,9 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     from zoo import data
     from zoo.evaluation import evaluate
     from zoo.hub import checkpoint, golden
-    from zoo.utils.backend import use_float32_products
+    from zoo.utils.backend import start_in_float32
 
-    use_float32_products()
+    start_in_float32()
     model = checkpoint.load(request["folder"])
     if not all(math.isfinite(value) for row in golden.logits(model) for value in row):
         raise AuditError("the model's logits are not finite, so it classifies nothing")

@@ -175,7 +175,9 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
         try:
             model.load_weights(path)
         except Exception as error:  # h5py and Keras raise many types of errors for a damaged file
-            if overrides and _loads(kind, stored, path):
+            # The size is checked before a model is made of what a file says.
+            own = overrides and _fits(kind, stored, path, registered)
+            if own and _loads(kind, stored, path):
                 raise ValueError(overriding.does_not_fit(path, stored, overrides)) from error
             raise CheckpointError(
                 f"{path} does not hold this model's weights: {overriding.in_one_line(error)}"

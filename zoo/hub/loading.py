@@ -85,10 +85,12 @@ def load(
     require_float32_arrays()
     if name is not None:
         overrides["name"] = name
-    stored_as = (
-        keras_file if folder.suffix == keras_file.SUFFIX and folder.is_file() else checkpoints
-    )
-    model = stored_as.load(folder, weights=weights, **overrides)
+    if folder.suffix == keras_file.SUFFIX and folder.is_file():
+        # A new head needs another loss, so the stored one need not be known here.
+        compiled = num_classes is None
+        model = keras_file.load(folder, weights=weights, compiled=compiled, **overrides)
+    else:
+        model = checkpoints.load(folder, weights=weights, **overrides)
     if num_classes is None:
         return model
     model = model.with_new_head(num_classes)

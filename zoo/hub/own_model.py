@@ -77,10 +77,10 @@ def stage(source: "Path | CertifiedModel", folder: pathlib.Path) -> list[list[fl
         for file in (checkpoint.CONFIG, checkpoint.WEIGHTS):
             shutil.copyfile(expanded(source) / file, folder / file)
         return None
-    from zoo.utils.backend import use_float32_products
+    from zoo.utils.backend import start_in_float32
 
     if isinstance(source, (str, os.PathLike)):
-        use_float32_products()  # the audit computes the logits again in float32
+        start_in_float32()  # the audit computes the logits again in float32
         model = keras_file.load(expanded(source), compiled=False)
     else:
         model = source

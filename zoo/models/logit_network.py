@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo.bounds.graph import is_graph, require_graph
+from zoo.bounds.graph import called_with, is_graph, require_graph
 from zoo.bounds.model_state import parts_of, require_own_methods, settings_of
 from zoo.layers.dense import Dense
 
@@ -83,7 +83,7 @@ def _made(model: keras.Model) -> LogitNetwork:
     except (TypeError, ValueError):
         return LogitNetwork(model)  # whoever needs its layers says what is wrong
     twins = []
-    cut = _cut(model, twins)
+    cut = _cut(model, twins, model.name)
     if cut is None:
         return LogitNetwork(model)
     network, left_off = cut
@@ -100,11 +100,11 @@ def _made(model: keras.Model) -> LogitNetwork:
     return LogitNetwork(network, left_off, tuple(twins))
 
 
-def _cut(model: keras.Model, twins: list[tuple[Any, Any]]) -> tuple[Any, str] | None:
+def _cut(model: keras.Model, twins: list[tuple[Any, Any]], name: str) -> tuple[Any, str] | None:
     """``(network, left_off)``: a model up to its last activation; None if it stays as it is.
 
-    The network has the model's name. Keras refuses two layers of one name, and a name that it makes
-    up may be one of a model from a file.
+    The network gets a name. Keras refuses two layers of one name, and a name that it makes up may
+    be that of a layer of a model from a file.
     """
     inputs, output = model.inputs[0], model.outputs[0]
     # Not the last one of `model.layers`: an operator such as `1 - x` may follow it.
@@ -112,17 +112,19 @@ def _cut(model: keras.Model, twins: list[tuple[Any, Any]]) -> tuple[Any, str] | 
     if isinstance(last, keras.layers.InputLayer):
         return None
     arguments = last._inbound_nodes[index].arguments
-    before = keras.tree.flatten(arguments.args)
-    given = (value for value in arguments.kwargs.values() if value is not None)
+    args, kwargs = called_with(last, arguments.args, arguments.kwargs)
+    before = keras.tree.flatten(args)
+    given = (value for value in kwargs.values() if value is not None)
     if len(before) != 1 or any(value is not False for value in given):
         return None  # a softmax with a mask, for example
     if is_graph(last):
         if len(last.outputs) != 1:
             return None
-        inner = _cut(last, twins)
+        # The inner model may be a layer of its own somewhere else in this one.
+        inner = _cut(last, twins, f"{last.name}_logits")
         if inner is None:
             return None
-        return keras.Model(inputs, inner[0](before[0]), name=model.name), inner[1]
+        return keras.Model(inputs, inner[0](before[0]), name=name), inner[1]
     left_off = _left_off(last)
     if left_off is None or len(output.shape) != 2:
         return None
@@ -130,7 +132,7 @@ def _cut(model: keras.Model, twins: list[tuple[Any, Any]]) -> tuple[Any, str] | 
     if (left_off == "sigmoid") != (output.shape[1] == 1):
         return None
     if type(last) not in (keras.layers.Dense, Dense):
-        return keras.Model(inputs, before[0], name=model.name), left_off
+        return keras.Model(inputs, before[0], name=name), left_off
     if last.lora_enabled or last.quantization_mode:
         return None
     # Keras would count up from the names that it gave in this process, which the layers of a model
@@ -144,7 +146,7 @@ def _cut(model: keras.Model, twins: list[tuple[Any, Any]]) -> tuple[Any, str] | 
     )
     logits = twin(before[0])
     twins.append((last, twin))
-    return keras.Model(inputs, logits, name=model.name), left_off
+    return keras.Model(inputs, logits, name=name), left_off
 
 
 def _left_off(layer: Any) -> str | None:

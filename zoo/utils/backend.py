@@ -83,6 +83,12 @@ def _import_backend() -> None:
     _imported = True
 
 
+def start_in_float32() -> None:
+    """Start the backend, as :func:`require_backend`, with :func:`use_float32_products`."""
+    use_float32_products()
+    require_backend()
+
+
 def use_float32_products() -> None:
     """Have the backend compute matrix products and convolutions in true float32 from now on.
 

@@ -40,6 +40,12 @@ class WeightedSumRule(AffineRule):
     def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         return self.layer(list(tensors))  # a list even of one tensor
 
+    def linear(self, tensor: Tensor) -> Tensor:
+        return self.factors()[0] * tensor
+
+    def absolute(self, tensor: Tensor) -> Tensor:
+        return abs(self.factors()[0]) * tensor
+
     def interval(self, boxes: Sequence[Box]) -> Box:
         error = self.rounding(boxes)
         lower = upper = self.offset
@@ -185,12 +191,6 @@ class OperatorRule(WeightedSumRule):
 
     def factors(self) -> Sequence[Numbers]:
         return self._factors
-
-    def linear(self, tensor: Tensor) -> Tensor:
-        return self._factors[0] * tensor
-
-    def absolute(self, tensor: Tensor) -> Tensor:
-        return abs(self._factors[0]) * tensor
 
 
 @register_rule(keras.layers.Concatenate)
