@@ -257,10 +257,10 @@ def _call(layer: keras.Operation, nodes: list[Node], *args: Any, **kwargs: Any) 
 
 
 def called_with(
-    layer: keras.Operation, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    layer: keras.Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of a layer's call, with an input that is given by name as the first one."""
-    first = next(iter(inspect.signature(layer.call).parameters), None)
+    first = next(iter(inspect.signature(layer.call).parameters), "")
     if args or first not in kwargs:
         return args, kwargs
     return (kwargs[first],), {name: kwargs[name] for name in kwargs if name != first}
