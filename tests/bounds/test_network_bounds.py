@@ -641,17 +641,17 @@ def test_a_separable_convolution_may_be_a_term_of_a_sum():
     assert (zoo.certify(keras.Model(image, outputs), x, norm="linf").radius > 0).all()
 
 
-def test_the_names_of_a_loaded_models_parts_do_not_clash(tmp_path):
-    """A model of a process that has not made up any name yet, and one that was saved by it."""
-    names = iter(("functional", "functional_1", "functional_2", "whole"))
+def test_the_names_of_a_loaded_models_parts_do_not_clash():
+    """The parts have the names that this process would make up next, as those of a file may."""
     image, inner = keras.Input((4,)), keras.Input((4,))
     first, second = (
-        keras.Model(inner, layers.Dense(4)(inner), name=name) for name in (next(names), next(names))
+        keras.Model(inner, layers.Dense(4)(inner), name=name)
+        for name in ("functional", "functional_1")
     )
     head = keras.Sequential(
-        [keras.Input((4,)), layers.Dense(3, activation="softmax")], name=next(names)
+        [keras.Input((4,)), layers.Dense(3, activation="softmax")], name="functional_2"
     )
-    model = keras.Model(image, head(second(first(image))), name=next(names))
+    model = keras.Model(image, head(second(first(image))), name="whole")
     keras.utils.clear_session()
     x = np.random.default_rng(0).uniform(size=(2, 4)).astype("float32")
     assert len(zoo.certify(model, x, norm="linf")) == 2

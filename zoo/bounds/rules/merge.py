@@ -41,10 +41,12 @@ class WeightedSumRule(AffineRule):
         return self.layer(list(tensors))  # a list even of one tensor
 
     def linear(self, tensor: Tensor) -> Tensor:
-        return self.factors()[0] * tensor
+        (factor,) = self.factors()  # a sum of several tensors is no function of one
+        return factor * tensor
 
     def absolute(self, tensor: Tensor) -> Tensor:
-        return abs(self.factors()[0]) * tensor
+        (factor,) = self.factors()
+        return abs(factor) * tensor
 
     def interval(self, boxes: Sequence[Box]) -> Box:
         error = self.rounding(boxes)
