@@ -35,7 +35,7 @@ from zoo.hub.records import (
 from zoo.utils.paths import expanded
 from zoo.utils.whole_file import replace, require_writable
 
-#: The attack that tries all others; it takes so long that it spares the certified images.
+#: The ensemble of attacks. It is so slow that it attacks only images that are not certified.
 ENSEMBLE = "auto"
 #: Number of test images whose nearest flips are looked for.
 NEAREST = 100
@@ -87,8 +87,8 @@ def measure(recipe, folder, *, data_file=None, weights=None, verbose=1):
         FileNotFoundError, ValueError: if the run has not finished.
         zoo.SoundnessError: if an attack broke a certificate.
 
-    After an error in the measurement, the checkpoint that is there is as it was: its files are
-    replaced when all new ones are complete.
+    If the measurement fails, the existing checkpoint stays unchanged: its files are replaced only
+    after all new ones are complete.
     """
     folder = expanded(folder)
     if not (folder / "run.json").is_file():

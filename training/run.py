@@ -243,7 +243,9 @@ def require_valid(images, model):
 
 
 def affects_training(recipe):
-    """A recipe without the entries that a run may change on the way: they do not affect training.
+    """A copy of a recipe without its entries about measurements and its notes.
+
+    The time limit and the data of a run, which its own copy of the recipe has, are left out too.
 
     Args:
         recipe: recipe, as :func:`training.recipe.load` returns it.
@@ -280,7 +282,7 @@ def _claim(folder, recipe, data_file, minutes):
 
 
 def _content(data_file):
-    """What tells data apart: the digest of a file; of a folder or an image set, its name."""
+    """An identifier of the data: the digest of a file, or the name of a folder or image set."""
     path = expanded(data_file)
     return digest(path)[1] if path.is_file() else str(path)
 

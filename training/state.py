@@ -45,8 +45,8 @@ class RunState(keras.callbacks.Callback):
         self.folder = pathlib.Path(folder)
         self.clock, self.interval = clock, interval
         self.history = []
-        # Records of the first part of an unfinished epoch, up to a state in its middle: that of the
-        # saved state, and while another state is being saved, that of the new one.
+        # The record of the unfinished epoch up to the saved state. While a new state is being
+        # saved, the list holds the records that belong to the old state and to the new one.
         self._parts = []
         self._begun = None
         self._logs = {}
@@ -65,8 +65,8 @@ class RunState(keras.callbacks.Callback):
             yield  # only the main thread may handle signals
             return
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        # A handler that Python did not install could not be put back (None). A signal that is
-        # ignored, as Ctrl-C is by a job in the background, remains ignored.
+        # None stands for a handler that Python did not install and could not restore. A signal
+        # that is ignored, such as Ctrl-C in a background job, must stay ignored.
         before = {n: old for n, old in before.items() if old not in (None, signal.SIG_IGN)}
 
         def note(number, frame):
@@ -74,7 +74,8 @@ class RunState(keras.callbacks.Callback):
                 raise KeyboardInterrupt
             self._interrupted = True
             print(
-                "interrupted: the state is saved after this batch; once more ends at once",
+                "interrupted: the state will be saved after this batch; interrupt again to stop "
+                "at once",
                 file=sys.stderr,
                 flush=True,
             )
@@ -95,7 +96,7 @@ class RunState(keras.callbacks.Callback):
         return f"the same command goes on from {self._words(*self._saved)}"
 
     def start(self, last):
-        """What a run does that is about to train up to an epoch, in words, after a restore."""
+        """Say in words what the run does next, up to epoch ``last``; call it after a restore."""
         if self.clock.epoch >= last:
             return (
                 f"nothing is left to train after {self._words(self.clock.epoch, self.clock.batch)}"

@@ -56,7 +56,7 @@ class Workers:
                 return cls()
             kind, index = config["task"]["type"], int(config["task"]["index"])
             if others or kind != "worker" or not 0 <= index < len(addresses):
-                raise ValueError("there are other tasks than workers, or this is none of them")
+                raise ValueError("all tasks must be workers, and this process must be one of them")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 'TF_CONFIG must be like {"cluster": {"worker": ["host:port", …]}, '

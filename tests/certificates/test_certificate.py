@@ -77,7 +77,7 @@ def test_bad_eps_is_named():
 
 def test_a_broken_radius_is_named_by_its_place_in_the_set():
     certificate = make([3, 1], [0.5, 0.5])
-    with pytest.raises(zoo.SoundnessError, match="of image 257 is classified otherwise, whose"):
+    with pytest.raises(zoo.SoundnessError, match="from image 257 has another class"):
         certificate.with_nearest([0.6, 0.4], first=256)
 
 

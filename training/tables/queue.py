@@ -132,15 +132,15 @@ def shown(run, found):
 
 
 def _kind(result):
-    """What a result is of, but for its seed: a recipe and measurements."""
+    """The recipe without its seed, and the measurements; equal for results that are averaged."""
     return {**result["recipe"], "seed": None}, result.get("measurements")
 
 
 def estimate(paper, found, run, recipe):
     """Estimate of the seconds of a training, from earlier results.
 
-    An image takes as long as in earlier results of the run, whatever their recipe; if there are
-    none, as long as in the median of other runs with the same recipe file and network.
+    The time for one image is the median over earlier results of this run, whatever recipe they had.
+    If there are none, it is the median over other runs with the same recipe file and network.
 
     Returns:
         The seconds, infinite if there is no such result.

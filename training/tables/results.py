@@ -102,10 +102,10 @@ def _of_training(run, recipe, folder, data_file, verbose):
 
 
 def _measured(subject, measurements, folder):
-    """As :func:`training.tables.measure.measure`, but goes on after an interruption.
+    """Like :func:`training.tables.measure.measure`, but it can resume after an interruption.
 
-    A file in the folder of the training keeps each value as soon as it is measured, with what it
-    was measured with. Whoever wants all values to be measured again deletes it.
+    The file ``measured.json`` in the training's folder keeps each value with the settings, weights
+    and images that it was measured on. Delete the file to measure all values again.
     """
     path, weights = folder / "measured.json", digest_of_weights(subject.model).hex()
     images = [f"{part.name}: {len(part)}" for part in (subject.train, subject.test)]

@@ -7,11 +7,10 @@ import numpy as np
 
 from zoo.attacks.ball import project
 from zoo.attacks.base import Attack
-from zoo.attacks.registry import checked_attack, require_budget, require_targeted
+from zoo.attacks.registry import checked_attack, norm_for, require_budget, require_targeted
 from zoo.epsilon import Epsilon
 from zoo.typing import Array, ArrayLike, Budget, NormLike
 from zoo.utils import checks, inputs
-from zoo.utils.norms import norm_of
 
 
 def attack(
@@ -93,9 +92,7 @@ def attack(
 
     x, y = inputs.read(x, y)
     model = as_classifier(model, x)
-    if norm is None and not model.certificates:
-        raise ValueError("norm must be given, as the model has no certificate to take it from")
-    norm = model.certificates[0][0] if norm is None else norm_of(norm)
+    norm = norm_for(model, norm)
     chosen = checked_attack(attack, norm, params, model)
     batch_size = checks.positive_integer(batch_size, "batch_size")
     seed = checks.not_negative_integer(seed, "seed")

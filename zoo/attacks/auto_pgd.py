@@ -6,8 +6,8 @@ from zoo.attacks.ball import direction, project
 from zoo.attacks.compiled import value_and_gradient
 from zoo.attacks.gap import gap_of
 
-# The weights of the paper: of the step against the one before, and the share of steps with
-# progress below which a step is halved.
+# Constants of the paper: the weight of the new step against the previous one; and the share of
+# steps that must make progress, because otherwise the step length is halved.
 _NEW, _PROGRESS = 0.75, 0.75
 
 
@@ -17,8 +17,8 @@ def auto_pgd(victim, objective, labels, x, x_start, eps, norm, steps, target=Non
     Args:
         victim: :class:`zoo.attacks.victim.Victim`.
         objective: see :mod:`zoo.attacks.objectives`.
-        labels: what the objective takes before the logits: a tuple whose first entry has the
-            labels of the images, each an int64 array ``(n,)``.
+        labels: tuple of the objective's arguments before the logits, each an int64 array ``(n,)``;
+            the first one holds the labels of the images.
         x: float32 array ``(n, …)`` of images.
         x_start: float32 array of the same shape, in the ball: where the run begins.
         eps, norm: of the ball.

@@ -26,8 +26,8 @@ def to_hyperplane(x, normal, gain, norm):
     normal = normal * np.where(gain < 0, -1.0, 1.0)[:, None]
     gain, weight = np.abs(gain), np.abs(normal)
     room = np.where(normal > 0, 1.0 - x, np.where(normal < 0, x, 0.0))
-    # At a time t a pixel has moved by min(t · speed, room). In L∞ all move alike; in L2 those do
-    # more that count for more. The time is the root of a concave function with these corners.
+    # At time t a pixel has moved by min(t · speed, room). In L∞ all pixels have speed 1; in L2 the
+    # speed of a pixel is its weight. The time is the root of a concave function with these corners.
     speed = np.ones_like(weight) if norm == "linf" else weight
     stops = np.where(room > 0, room / np.maximum(speed, 1e-300), 0.0)
     order = np.argsort(stops, axis=1)

@@ -46,12 +46,12 @@ def value_and_gradient(victim, objective, x, *labels):
 
 
 def padded(array):
-    """On JAX an array with its last row repeated until it has a power of two, 8 or more.
+    """On JAX, repeat the last row until the number of rows is a power of two of at least 8.
 
     JAX compiles anew for every number of images, and attacks drop the images that they fooled.
 
     Args:
-        array: of any number of rows. On TensorFlow it is returned as it is, as are no rows.
+        array: array with any number of rows. On TensorFlow, or without rows, it is returned as is.
     """
     if not _on_jax() or not len(array):
         return array

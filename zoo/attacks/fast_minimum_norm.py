@@ -58,7 +58,8 @@ def nearest_points(victim, guide, x, y, norm, steps, first_step, target=None, kn
         if guide is not victim:
             logits = logits_of(victim, x_adv)
         gap, far = judge(logits)
-        # Without a misclassified point so far, the ball reaches the boundary, to first order.
+        # Until a misclassified point is found, the radius is a first-order estimate of the
+        # distance from the image to the decision boundary.
         slope = np.abs(gradient).sum(axis=(1, 2, 3)) if norm == "linf" else size(gradient, "l2")
         outwards = far + np.abs(value) / np.maximum(slope, 1e-12)
         grown = np.where(np.isfinite(distance), radius * (1.0 + share), outwards)
@@ -91,8 +92,9 @@ def _drawn_in(victim, points, distance, x, y, norm, target):
 
 def _into_balls(points, x, radius, norm):
     """Points brought into [0, 1] and into the ball of each image, whose radius may be ``inf``."""
-    # First into [0, 1], which the way to the image then does not leave. In the other order, L2
-    # balls are hardly ever filled, and no boundary is reached from images with many black pixels.
+    # Points are first clipped to [0, 1]; shrinking the change then keeps them there. In the other
+    # order, points hardly ever reach the surface of an L2 ball, and from images with many black
+    # pixels they reach no decision boundary.
     change = np.clip(points, 0.0, 1.0) - x
     if norm == "linf":
         change = np.clip(change, -radius, radius)

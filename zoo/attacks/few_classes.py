@@ -10,7 +10,7 @@ def has_dlr(model):
 
 
 def notes_on_dlr(attack, model):
-    """What is to be said of an attack by the ratio on a model: a list of sentences."""
+    """Sentences for readers of the attack's results, if the model has too few classes."""
     if has_dlr(model):
         return []
     return [

@@ -12,8 +12,8 @@ def gap_of(logits, y, target=None):
         target: int64 array ``(n,)`` of the classes that are aimed at, or None.
 
     Returns:
-        float64 array ``(n,)``. Logits that decide for no class, which are NaN or have two
-        infinities, are of no class, and so count as misclassified.
+        float64 array ``(n,)``. Logits that are NaN or have two plus infinities decide for no
+        class, so they count neither as the label nor as the target.
     """
     logits, rows = np.array(logits, np.float64), np.arange(len(logits))
     wanted = y if target is None else target

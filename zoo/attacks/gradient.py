@@ -91,8 +91,8 @@ def _jax_step(victim, x, y, order, loss):
     classes = np.eye(victim.model.num_classes, dtype=np.float32)
     weights = classes[y]
     if loss == "margin":
-        # cleverhans' loss for JAX is linear in the label that it is given. One label minus another
-        # therefore makes the difference of their logits of it, which is the margin.
+        # cleverhans' loss for JAX is linear in the label. If it is given one label minus another,
+        # it becomes the difference of the two logits, which is the margin.
         logits = victim.model.logits(x, batch_size=max(1, len(x)))
         logits = logits - LARGEST * weights
         weights = weights - classes[np.argmax(logits, axis=1)]

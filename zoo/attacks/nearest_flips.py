@@ -7,11 +7,10 @@ import numpy as np
 from zoo.attacks.ball import size
 from zoo.attacks.methods.fab_t import FABT
 from zoo.attacks.methods.fmn import FMN
-from zoo.attacks.registry import checked_attack
+from zoo.attacks.registry import checked_attack, norm_for
 from zoo.epsilon import Epsilon
 from zoo.typing import Array, ArrayLike, NormLike
 from zoo.utils import checks, inputs
-from zoo.utils.norms import norm_of
 
 # Both attacks begin at the image itself, and draw no random numbers.
 _UNUSED = np.random.default_rng(0)
@@ -64,7 +63,7 @@ def nearest(
 
     x, y = inputs.read(x, y)
     model = as_classifier(model, x)
-    norm = _norm_of(model, norm)
+    norm = norm_for(model, norm)
     attacks = [FMN(steps=steps), FABT(steps=steps, targets=targets)]
     for attack in attacks:
         checked_attack(attack, norm, model=model)
@@ -80,7 +79,7 @@ def nearest(
         distance = np.where(flipped(model, images, labels), 0.0, np.inf)
         for attack in attacks:
             rows = np.flatnonzero(distance > 0)
-            # So small a budget is reached by no image: the attack looks for the nearest one.
+            # With a budget of 0 no image counts as fooled, so the attack looks for the nearest one.
             given = (victim(model), images[rows].copy(), labels[rows], Epsilon(0), norm, _UNUSED)
             points = attack.run(*given) if len(rows) else images[rows]
             far = distances(model, points, images[rows], labels[rows], norm)
@@ -90,7 +89,7 @@ def nearest(
 
 
 def distances(model, points, x, y, norm):
-    """How far points are from their images where they are classified otherwise: else ``inf``.
+    """Distances of points from their images; ``inf`` where a point still has the image's class.
 
     Args:
         model: as for :func:`nearest`, of the zoo.
@@ -113,9 +112,3 @@ def flipped(model, x, y):
     from zoo.certificates.nan_logits import classes_of
 
     return classes_of(model.logits(x, batch_size=max(1, len(x)))) != y
-
-
-def _norm_of(model, norm):
-    if norm is None and not model.certificates:
-        raise ValueError("norm must be given, as the model has no certificate to take it from")
-    return model.certificates[0][0] if norm is None else norm_of(norm)

@@ -209,8 +209,19 @@ def _check_norm(attack: Attack, norm: object) -> None:
         )
 
 
+def norm_for(model, norm):
+    """The name of the given norm; for None, the first norm that the model has certificates for.
+
+    Raises:
+        TypeError, ValueError: if it is no norm, or is None and the model has no certificates.
+    """
+    if norm is None and not model.certificates:
+        raise ValueError("norm must be given, as the model has no certificate to take it from")
+    return model.certificates[0][0] if norm is None else norm_of(norm)
+
+
 def require_budget(eps, norm, shape):
-    """Raise unless a budget is no larger than the images are apart in [0, 1].
+    """Raise if a budget exceeds the largest distance between two images in [0, 1].
 
     Args:
         eps: :class:`zoo.epsilon.Epsilon`.

@@ -35,8 +35,8 @@ def keep_better(best, gap, rows, points, gaps):
 
     Args:
         best, gap: the best points and their gaps; changed in place.
-        rows: int64 array, which of them the others are.
-        points, gaps: the others.
+        rows: int64 array, the rows of ``best`` that the new points belong to.
+        points, gaps: the new points and their gaps.
     """
     better = gaps < gap[rows]
     best[rows[better]], gap[rows[better]] = points[better], gaps[better]

@@ -8,9 +8,9 @@ import threading
 class Surrogate:
     """A copy of a model whose ℓ∞ distances are ℓp distances at inference too.
 
-    The gradient of an ℓ∞ distance has a single entry that is not 0. That of an ℓp distance tells of
-    every pixel, and its direction is useful where both networks are alike. The copy is for its
-    gradients alone: what it predicts says nothing about the model, which stays as it is.
+    The gradient of an ℓ∞ distance has a single non-zero entry. That of an ℓp distance depends on
+    every pixel, and its direction is useful where both networks are alike. Only the gradients of
+    the copy are used: its predictions say nothing about the model, which is not changed.
 
     Args:
         model: a model whose layers of distances have an exponent ``p``, see

@@ -66,7 +66,7 @@ class ReLUProgram:
     ``A v <= b``, each v between the ends of the columns has ``c · v >= y · b + min (c - y A) · v``,
     and the minimum over the columns is a sum. So the bound of a node is computed from HiGHS's
     multipliers, whatever their errors are, and float64's rounding is subtracted. A node that HiGHS
-    takes for infeasible is one if the bound of the least violation of its rows is positive.
+    calls infeasible counts as such only if a lower bound of its least violation is positive.
 
     Args:
         rules: list of prepared rules that :func:`require_exact` accepts.
@@ -107,12 +107,13 @@ class ReLUProgram:
         return self._binaries.stop - self._binaries.start
 
     def least(self, row: Array, threshold: float = 0.0) -> Least:
-        """Whether a linear function of the network's output exceeds a threshold on all inputs.
+        """Try to prove that a linear function of the output exceeds a threshold on all inputs.
 
-        It also stops when the time of :func:`zoo.utils.deadline.time_limit` is up.
+        The proof stops when the time of :func:`zoo.utils.deadline.time_limit` is up.
 
         Args:
             row: float64 array ``(outputs,)``, the coefficients.
+            threshold: number that the function must exceed.
             threshold: of the function's value.
 
         Returns:

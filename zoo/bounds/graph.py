@@ -127,8 +127,8 @@ def require_graph(model: keras.Model) -> None:
             f"the model must have one input and one output, "
             f"got {len(model.inputs)} and {len(model.outputs)}"
         )
-    # Keras takes and returns the tensor of a list of one as it is, but not that of a dictionary,
-    # which `output_shape` does not show.
+    # Keras treats a list of one tensor like that tensor, but not a dictionary of one tensor, and
+    # `output_shape` does not show the difference.
     for what, tensors in (("takes", "_inputs_struct"), ("returns", "_outputs_struct")):
         struct: Any = getattr(model, tensors, None)
         only = struct[0] if type(struct) in (list, tuple) else struct

@@ -54,9 +54,9 @@ class Step:
     def constant(self, bound: LipschitzBound) -> float:
         """The step's own Lipschitz constant, from its :meth:`bound`.
 
-        The factor of an operation such as ``h * 10.0`` is not in the bound, but in ``merged``. A
-        step with several inputs has no constant that does not depend on theirs; this is then the
-        part of it that ``merged`` leaves.
+        The factor of an operation such as ``h * 10.0`` is not in the bound, but in ``merged``. The
+        constant of a step with several inputs depends on the constants of these inputs; this is
+        then only the number by which the result of ``merged`` is multiplied.
         """
         return bound.lipschitz * (self.rule.merged([1.0]) if len(self.inputs) == 1 else 1.0)
 

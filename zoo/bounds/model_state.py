@@ -241,8 +241,8 @@ def _frozen(value: Any) -> Any:
         # This is a tensor, or a variable of the backend that Keras does not track as a weight.
         try:
             return _frozen(np.asarray(value))
-        except Exception:  # of each backend its own
-            return _Symbolic()  # which a layer kept of a trace, and which changes nothing
+        except Exception:  # each backend raises another type of error
+            return _Symbolic()  # a layer kept this tensor from tracing; it changes no result
     if isinstance(value, (tuple, list)):
         return [_frozen(item) for item in value]
     if isinstance(value, (set, frozenset)):

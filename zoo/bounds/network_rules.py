@@ -85,12 +85,12 @@ def rules_of(model: keras.Model, bound: Bound = "interval") -> list[Rule]:
 
 
 def _count_merged_sums(rules: Sequence[Rule]) -> None:
-    """Add to the roundings of sums, and of what they add up, those that compilers may add.
+    """Count the additional roundings of sums, and of their terms, that compilers may cause.
 
-    TensorFlow's graph optimizer replaces a sum of sums by one sum, whose terms, with the offsets of
-    the layers that they come from, it adds in an order of its own. Each of them may then be rounded
-    as often as there are terms. XLA may start the sum of a matrix product with what is added to it,
-    which is then rounded as often as there are products.
+    TensorFlow's graph optimizer replaces nested sums by one sum. It adds the terms, and the offsets
+    of the layers that they come from, in any order, so each may be rounded as often as there are
+    terms. XLA may start the sum of a matrix product with the tensor that is added to the product;
+    that tensor is then rounded as often as there are products.
     """
     source = {0: 0}  # of each place, the place whose entries it has
     groups: dict[int, set[int]] = {}  # of each sum, the places of all sums and terms around it
@@ -116,8 +116,8 @@ def _count_merged_sums(rules: Sequence[Rule]) -> None:
 def _require_stated_shape(node: Node, shape: Shape) -> None:
     """Refuse a layer that computes another shape than it states, which the next rules rely on.
 
-    A factor or a slope for each entry spreads an input that is smaller than it, and Keras does not
-    state that. This happens where a layer is shared by tensors of different shapes.
+    A layer with a factor or a slope for each entry broadcasts a smaller input to its own shape,
+    which Keras does not state. This happens if tensors of different shapes share a layer.
     """
     if node.output_shape is not None and shape != tuple(node.output_shape):
         refuse(

@@ -19,7 +19,7 @@ class CertifiedAccuracy(keras.callbacks.Callback):
     ``EarlyStopping(monitor="val_certified_8/255", mode="max")``, ``ModelCheckpoint`` and
     ``TensorBoard`` can use it. They must come later in the list of callbacks. The name of a file
     may have it too, as in ``"{epoch}-{val_certified_8/255:.3f}.keras"``; write the budget as a
-    fraction then, because a template takes the point of ``0.1`` for something else.
+    fraction then, because a format string reads the point in ``0.1`` as access to an attribute.
 
     It certifies as :func:`zoo.certify` does: any model of the zoo, and any other Keras classifier
     whose layers have bounds. At the end of the training it warns if the certified accuracy has
@@ -99,8 +99,8 @@ class CertifiedAccuracy(keras.callbacks.Callback):
                 warnings.warn(
                     f"{name} was {best:.1%} after epoch {seen.index(best) + 1} of this training "
                     f"and {seen[-1]:.1%} after the last one.{advice(self.model)} EarlyStopping "
-                    "with restore_best_weights=True keeps the best epoch; if it is among the "
-                    "callbacks already, it does so now",
+                    "with restore_best_weights=True restores the best epoch at the end; if it is "
+                    "among the callbacks, you need not do anything",
                     UserWarning,
                     stacklevel=2,
                 )

@@ -87,7 +87,7 @@ def certify(
             proved by then is kept: an image that is not finished has the largest radius that was
             proved, or 0, and the certificate's ``finished`` is False for it. A warning says how
             many images are not finished. The bounds at one budget are not interrupted, so the call
-            may take longer by their time. Attacks of ``nearest`` come afterwards.
+            may exceed the limit while they are computed. Attacks of ``nearest`` come afterwards.
 
     Returns:
         :class:`zoo.certificates.Certificate` with ``n`` entries; radii are in units of the input.

@@ -60,9 +60,9 @@ def largest_of_budgets(
 ) -> Array:
     """What :func:`largest_certified` finds, rounded down to some budgets, with far fewer trials.
 
-    A bisection meets the same budgets whatever is proved, so it is known without a trial which is
-    the smallest one above a given budget. If a larger budget is never easier to prove, the search
-    ends above the given budget exactly if this one is proved.
+    The budgets that a bisection can try form a fixed grid, so the smallest one above a given budget
+    is known without any trial. If a larger budget is never easier to prove, the search ends above
+    the given budget exactly if that grid point is proved.
 
     Args:
         is_certified: function from an int array of the places of some images, and a float32 array
@@ -124,11 +124,11 @@ def largest_by_margin(
     """Largest budget, per image, at which a lower bound of the margin is proved to be positive.
 
     This is :func:`largest_certified` for a bound that is too expensive to be computed twenty times.
-    Bounds fall slowly at small budgets and ever more steeply at larger ones. So the search takes
-    the fall from the margin at zero for a power of the budget, through the two last budgets around
-    the zero, and tries the budget at which that power says that the margin is zero. Every returned
-    budget was itself proved. The search for an image ends if that budget is less than .2 % above
-    what was proved, unless a budget that failed is still far away, or if nothing is left above.
+    Bounds fall slowly at small budgets and ever more steeply at larger ones. So the search models
+    the decrease of the margin as a power of the budget, fits it to the last two budgets around the
+    zero, and tries the budget at which this model predicts a margin of zero. Every returned budget
+    was itself proved. The search for an image ends if the predicted budget is less than 0.2 % above
+    the proved one, unless a failed budget is still far away, or if almost nothing is left above it.
 
     Args:
         margin: function from an int array of the places of some images, and a float64 array of a
@@ -240,10 +240,10 @@ def largest_by_flips(
 ) -> float:
     """Largest budget of one input, by decisions that take seconds each and are nearly exact.
 
-    A decision also tells of inputs that are classified otherwise, and no budget from there on can
-    be proved. Since the decisions are nearly exact, the radius may be close to the nearest of these
-    inputs. So a trial just below it follows if it is nearer than the budget at which it was met.
-    All other trials halve the bracket.
+    A decision also gives the distance of the nearest input that it met with another class; no
+    budget above that distance can be proved. Since decisions are nearly exact, the radius may be
+    close to it. So if the distance is smaller than the budget that was tried, the next trial lies
+    just below it. All other trials halve the bracket.
 
     Args:
         decide: function from a budget to whether it is proved, and to the distance of the nearest

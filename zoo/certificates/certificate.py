@@ -136,9 +136,8 @@ class Certificate:
             raise IndexError(
                 f"a certificate has one axis, the images; the index would give {places.ndim}"
             )
-        return self._with_arrays(
-            {name: array[np.atleast_1d(places)] for name, array in self._arrays().items()}
-        )
+        chosen = {name: array[np.atleast_1d(places)] for name, array in self._arrays().items()}
+        return dataclasses.replace(self, **chosen)
 
     @staticmethod
     def concatenate(certificates: "Sequence[Certificate]") -> "Certificate":
@@ -173,19 +172,15 @@ class Certificate:
         for name in ("nearest", "labels", "per_class", "finished"):
             if len({getattr(part, name) is None for part in parts}) > 1:
                 raise ValueError(f"some of the certificates have {name}, and others have not")
-        return parts[0]._with_arrays(
-            {
-                name: np.concatenate([getattr(part, name) for part in parts])
-                for name in parts[0]._arrays()
-            }
-        )
+        joined = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in parts[0]._arrays()
+        }
+        return dataclasses.replace(parts[0], **joined)
 
     def _arrays(self) -> dict[str, Array]:
         found = {name: getattr(self, name) for name in _PER_IMAGE}
         return {name: array for name, array in found.items() if array is not None}
-
-    def _with_arrays(self, arrays: dict[str, Any]) -> "Certificate":
-        return dataclasses.replace(self, **arrays)
 
     def __repr__(self) -> str:
         median = f"{np.median(self.radius):.4g}" if len(self) else "-"
@@ -389,8 +384,8 @@ class Certificate:
             index = int(broken[0])
             raise SoundnessError(
                 f"the certificate is wrong: an image at {self.norm} distance "
-                f"{distances[index]:.6g} of image {first + index} is classified otherwise, whose "
-                f"certified radius is {self.radius[index]:.6g} ({len(broken)} images in all). This "
+                f"{distances[index]:.6g} from image {first + index} has another class, within the "
+                f"certified radius of {self.radius[index]:.6g} ({len(broken)} images in all). This "
                 "is a bug in zoo; please report it"
             )
         # Rounded up, as an upper bound.
@@ -651,7 +646,7 @@ def budgets_to_decide(eps: Any, per_class: bool) -> list[Epsilon] | None:
 
 
 def at_budgets(radius: ArrayLike, budgets: Sequence[Epsilon]) -> Array:
-    """Round radii down to what tells at which of some budgets they are certified.
+    """Round radii down so that they tell only which of some budgets are certified.
 
     Args:
         radius: float array ``(n,)``.

@@ -44,9 +44,9 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
     parser.add_argument(
         "--classes",
         metavar="NAME,NAME,…",
-        help="names of the folders of the classes, in the order of the model's classes (default: "
-        "if the names are numbers, they are the classes; if they are the names of the classes of a "
-        "catalog model's data set, the order of that set; else the alphabetical order)",
+        help="names of the class folders, in the order of the model's classes. By default, folders "
+        "that are numbers stand for these classes; folders named like the classes of a catalog "
+        "model's data set have the order of that set; other folders have alphabetical order",
     )
     parser.add_argument(
         "--valid-range",
@@ -59,7 +59,8 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
     parser.add_argument(
         "--n",
         type=int,
-        help="use only the first N images (default: all; of a folder, those of the first classes)",
+        help="use only the first N images (default: all); images in class folders are sorted by "
+        "class, so the first N are of the first classes",
     )
     parser.add_argument(
         "--norm",

@@ -88,13 +88,13 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     warn_of_nan(np.any(np.isnan(logits) | np.isnan(logits_after), axis=1))
     after, decided = np.argmax(logits_after, axis=1), classes_of(logits_after)
     target = options.target
-    # Towards a class, an image is fooled if it becomes that class, and not if it was one before.
+    # A targeted attack fools an image if its class becomes the target and was another one before.
     if target is None:
         fooled = decided != labels
     else:
         fooled = (decided == target) & (decided_before != target)
     known = images.labels is not None
-    # An attack may turn an image right that was wrong before: the model did not withstand there.
+    # An attack may make a wrong prediction right; that does not count as withstanding the attack.
     withstood = (decided_before == labels) & (decided == labels)
     result = {
         "model": options.name,

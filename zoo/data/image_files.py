@@ -86,8 +86,8 @@ def load(path: pathlib.Path, split: str, form: Form) -> ImageSet:
             raise ValueError(f"{path} has no folder {split!r}, but {found}")
         if mixed := {folder.name for folder in _folders(path)} - _SPLITS:
             raise ValueError(
-                f"{path} has the folder {part.name!r} of a part of the set beside {min(mixed)!r}; "
-                "give the folder that is meant"
+                f"{path} has the folder {part.name!r} of a split beside {min(mixed)!r}, which is "
+                "not one; give the path of the folder that you want"
             )
         path, name = part, f"{name}/{part.name}"
     elif split != "test":

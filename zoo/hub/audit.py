@@ -104,7 +104,9 @@ def audit_own(
     )
     difference = measured["golden difference"]
     if difference is not None and not difference <= TOLERANCE:
-        raise AuditError(f"the stored model gives other logits than the model: by {difference:g}")
+        raise AuditError(
+            f"the stored model has other logits than the given one; they differ by {difference:g}"
+        )
     if data is not None and not measured["n"]:
         raise AuditError(f"{data} has no test images to measure the model on")
     return measured
@@ -172,7 +174,9 @@ def _check_numbers(measured: dict[str, Any], record: Record) -> None:
         raise AuditError(f"the catalog has no golden logits of {name}; `python -m training "
                          f"{name} --cost` writes them")  # fmt: skip
     if not (difference := measured["golden difference"]) <= TOLERANCE:
-        raise AuditError(f"{name} gives other logits than when it was measured: by {difference:g}")
+        raise AuditError(
+            f"{name} has other logits than when it was measured; they differ by {difference:g}"
+        )
     whole = n >= metrics.n
 
     def compare(what: str, found: float, recorded: float) -> None:

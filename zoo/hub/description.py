@@ -181,7 +181,7 @@ def _size_on_hub(repo: str, snapshot: pathlib.Path, local_files_only: bool) -> i
 
 
 def _metadata(text: str) -> tuple[str | None, dict[str, float]]:
-    """Licence and accuracies of a card; none of what its author did not write in the Hub's form."""
+    """Licence and accuracies from a card's metadata; None and ``{}`` if the metadata lacks them."""
     from huggingface_hub import ModelCard
 
     try:

@@ -13,7 +13,7 @@ from zoo.models import CertifiedModel
 from zoo.models.wrapped_model import WrappedModel, network_from
 from zoo.typing import Shape
 
-# The arguments that make a layer or more for each number up to them, or for each of their entries.
+# Arguments that set the number of layers: a number, or a list with an entry for each layer.
 _LAYERS = ("depth", "filters", "hidden")
 # No tensor in a network may have more entries for one image: 1 GiB of float32.
 _LARGEST_TENSOR = 2**28

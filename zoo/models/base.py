@@ -424,7 +424,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
                 of_batch = found.per_class
                 if per_class and of_batch is None:
                     if _owners(type(self), "per_class_radius")[0] is not CertifiedModel:
-                        _require_own_certificate(type(self), "per_class_radius", _LOGITS)
+                        _require_own_certificate(type(self), "per_class_radius")
                     of_batch = self.per_class_radius(batch, norm, method, found)
                     done = done & (not time_is_up())
                 if of_batch is not None:
@@ -488,7 +488,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         require_own_process()
         layers = self._flatten_layers()
         require_own_methods(parts_of(self))
-        _require_own_certificate(type(self), certificate, _LOGITS)
+        _require_own_certificate(type(self), certificate)
         for layer in layers:
             if layer is not self:
                 _require_exact_type(layer)
@@ -720,7 +720,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     def _config_with(self, **changes: Any) -> dict[str, Any]:
         """The configuration for another model of this process, with the augmentation itself.
 
-        Of its serialised form, Keras could not make a layer whose class is not registered.
+        Keras could not make a layer from its serialised form if the class is not registered.
         """
         own = {} if self.augmentation is None else {"augmentation": self.augmentation.layer}
         return {**self.get_config(), **own, **changes}
@@ -810,21 +810,20 @@ def of_this_model(loss: Any) -> Any:
     return loss
 
 
-def _require_own_certificate(kind: type, certificate: str, methods: Iterable[str]) -> None:
+def _require_own_certificate(kind: type, certificate: str) -> None:
     """Raise if a class overrides the function that it inherits the certificate of.
 
     Args:
         kind: class of the model.
         certificate: name of the method that computes the certificate.
-        methods: names of the methods whose results the certificate is about.
     """
     own = _owners(kind, certificate)[0]
-    for name in methods:
+    for name in _LOGITS:
         if (found := _owners(kind, name)) and not issubclass(own, found[0]):
             raise UnsupportedLayerError(
-                f"{found[0].__name__} replaces {name}() of its base class but inherits "
-                f"{certificate}() from {own.__name__}, which is about another "
-                f"function; it needs a {certificate}() of its own"
+                f"{found[0].__name__} replaces {name}() but inherits {certificate}() from "
+                f"{own.__name__}, which certifies the function that was replaced; define "
+                f"{certificate}() in {found[0].__name__}, too"
             )
 
 

@@ -50,8 +50,8 @@ def takes_bytes(network: Any) -> bool:
     return _byte_scaling(network) is not None
 
 
-def from_unit_range(model: Any, valid_range: tuple[float, float] = (0.0, 255.0)) -> keras.Model:
-    """A Keras model of pixels in another range as one of images in [0, 1], which it scales.
+def from_unit_range(model: Any, valid_range: tuple[float, float]) -> keras.Model:
+    """Wrap a Keras model that takes pixels in another range into one that takes images in [0, 1].
 
     Args:
         model: a ``keras.Sequential`` or functional model.

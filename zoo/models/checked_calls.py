@@ -102,10 +102,10 @@ class CheckedCalls(_Model):
             return super().train_step(*args, **kwargs)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let a training step that is not the one above be known for one too."""
+        """Make a ``train_step`` that a subclass defines run within :func:`training_step` too."""
         super().__init_subclass__(**kwargs)
         own: Any = cls.train_step
-        if own is CheckedCalls.train_step or hasattr(own, "is_known_for_one"):
+        if own is CheckedCalls.train_step or hasattr(own, "runs_as_training_step"):
             return
 
         @functools.wraps(own)
@@ -113,7 +113,7 @@ class CheckedCalls(_Model):
             with training_step():
                 return own(self, *args, **kwargs)
 
-        vars(train_step)["is_known_for_one"] = True
+        vars(train_step)["runs_as_training_step"] = True
         cls.train_step = train_step
 
     def get_metrics_result(self) -> Any:

@@ -45,7 +45,7 @@ def sum_rounding(terms: int) -> float:
     return terms * UNIT_ROUNDOFF / (1.0 - terms * UNIT_ROUNDOFF)
 
 
-#: Float32 may flush two numbers to zero whose difference is a margin: it may lose this much.
+#: The most that a margin, a difference of two logits, can change if float32 flushes both to zero.
 FLUSHED_MARGIN = 2.0 * SMALLEST_NORMAL
 
 

@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -144,25 +144,16 @@ def positive_number(value: Any, name: str) -> float:
     Raises:
         ValueError: naming the argument otherwise.
     """
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or value <= 0 or not value < math.inf:
-        raise ValueError(f"{name} must be a positive number, got {value!r}")
-    return float(value)
+    return _number(value, name, lambda x: 0 < x < math.inf, "a positive number")
 
 
-def not_negative_number(value: Any, name: str) -> Any:
+def not_negative_number(value: Any, name: str) -> float:
     """``value`` as a float, if it is a finite number of at least 0.
 
     Raises:
         ValueError: naming the argument otherwise.
     """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, numbers.Real)
-        or not 0 <= float(value) < math.inf
-    ):
-        raise ValueError(f"{name} must be a number that is not negative, got {value!r}")
-    return float(value)
+    return _number(value, name, lambda x: 0 <= x < math.inf, "a number that is not negative")
 
 
 def not_negative_integer(value: Any, name: str) -> Any:
@@ -193,10 +184,7 @@ def share(value: Any, name: str) -> float:
     Raises:
         ValueError: naming the argument otherwise.
     """
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 0 < float(value) <= 1:
-        raise ValueError(f"{name} must be a number above 0 and at most 1, got {value!r}")
-    return float(value)
+    return _number(value, name, lambda x: 0 < x <= 1, "a number above 0 and at most 1")
 
 
 def exponent(value: Any, name: str) -> float:
@@ -205,9 +193,13 @@ def exponent(value: Any, name: str) -> float:
     Raises:
         ValueError: naming the argument otherwise.
     """
+    return _number(value, name, lambda x: 2 <= x < math.inf, "a finite number of at least 2")
+
+
+def _number(value: Any, name: str, accepted: Callable[[float], bool], wanted: str) -> float:
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 2 <= float(value) < math.inf:
-        raise ValueError(f"{name} must be a finite number of at least 2, got {value!r}")
+    if not is_number or not accepted(float(value)):
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
     return float(value)
 
 

@@ -14,8 +14,8 @@ from zoo.attacks.registry import register_attack
 from zoo.attacks.starts import rivals
 from zoo.utils import checks
 
-# The constants of the paper: how far a step goes beyond the boundary, how far one towards the
-# image at the most, and how far a misclassified point goes back towards the image.
+# Constants of the paper: the factor by which steps overshoot the boundary, the largest weight of
+# the step that starts at the image, and the share of its change that a misclassified point keeps.
 _OVERSHOOT, _LARGEST_BIAS, _BACKWARD = 1.05, 0.1, 0.9
 
 
@@ -56,7 +56,7 @@ class FABT(Attack):
         best, distance = x.copy(), np.full(len(x), np.inf)
         for start in range(self.restarts):
             for index in range(classes.shape[1]):
-                # Who is fooled within the budget needs no smaller perturbation.
+                # An image that is fooled within the budget needs no smaller perturbation.
                 rows = np.flatnonzero(distance > eps.below)
                 if not len(rows):
                     return best

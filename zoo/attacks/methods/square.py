@@ -111,7 +111,7 @@ class _L2:
         return self._on_the_sphere(change, self.x)
 
     def change(self, best, rows, share):
-        """Points with a new square, that gets the length of another one, which is emptied."""
+        """Points with one square emptied and its L2 length moved to a new square."""
         x = self.x[rows]
         count, height, width, channels = x.shape
         side = min(max(round(math.sqrt(share * height * width)), 3), height, width)
@@ -122,7 +122,7 @@ class _L2:
         left_over = np.maximum(self.eps.below**2 - length(change) ** 2, 0.0)
         both = change.copy()
         both[new], both[emptied] = 0.0, 0.0
-        # What both squares have together, and what the point still has to spend.
+        # The squared length in both squares; `left_over` is the unused part of the budget.
         spent = np.maximum(length(change) ** 2 - length(both) ** 2, 0.0)
         old = change[new]
         old = old / np.maximum(np.sqrt(np.sum(old**2, axis=(1, 2), keepdims=True)), 1e-12)

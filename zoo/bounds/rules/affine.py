@@ -45,8 +45,8 @@ class AffineRule(Rule):
         roundings: upper bound of the number of roundings that one product goes through on its way
             into an output; 0 if the layer rounds nothing.
         largest: the largest absolute value of a factor.
-        merged_roundings: how many more roundings it may be if a compiler computes the layer in one
-            with sums around it.
+        merged_roundings: number of further roundings if a compiler merges the layer with the sums
+            before or after it.
     """
 
     offset: Tensor = 0.0
@@ -249,7 +249,7 @@ class KernelRule(AffineRule):
         return self.apply(tensor, kernel)
 
     def scaled(self, kernel: Array, scale: Numbers) -> Array:
-        """The kernel after which each output channel is multiplied by its entry of ``scale``."""
+        """The kernel with the factor of each output channel in ``scale`` multiplied into it."""
         return kernel * scale
 
     def norm(self, kernel: Array) -> float:
