@@ -120,6 +120,14 @@ def test_what_libraries_print_is_not_part_of_the_output(capfd):
     assert "noise in C\n" in errors
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_standard_stream_is_no_obstacle(closed, tmp_path):
+    command = f"{sys.executable} -m zoo certify linf-dist-digits --n 2 --csv {tmp_path}/r.csv"
+    run = subprocess.run(f"{command} {closed}", shell=True, capture_output=True, text=True)
+    assert "Traceback" not in run.stderr
+    assert len((tmp_path / "r.csv").read_text().splitlines()) == 3
+
+
 def test_attack_saves_images(capsys, tmp_path):
     path = tmp_path / "attacked.npz"
     code, out, _ = run(
@@ -381,7 +389,7 @@ def test_usage_errors():
 
 def test_the_installed_command():
     result = subprocess.run(
-        [sys.executable, "-m", "zoo.cli", "list", "--json"],
+        [sys.executable, "-m", "zoo", "list", "--json"],
         capture_output=True,
         text=True,
         check=True,

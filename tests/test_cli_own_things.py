@@ -396,7 +396,7 @@ def test_mistakes_are_named_in_one_line(
 
 
 def test_no_line_of_the_backend_is_shown(folder, keras_model):
-    command = [sys.executable, "-m", "zoo.cli", "certify", str(folder / "own.keras"), "--quiet"]
+    command = [sys.executable, "-m", "zoo", "certify", str(folder / "own.keras"), "--quiet"]
     options = ["--data", str(folder / "flat"), "--norm", "l2"]
     # Without the setting of these tests that hides them.
     env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}

@@ -104,6 +104,23 @@ def test_a_set_that_cannot_be_had_says_what_to_do(monkeypatch):
         zoo.data.load("svhn")
 
 
+def test_a_set_is_read_from_the_folder_of_now_and_reported_on_standard_error(monkeypatch, capsys):
+    """The command line prints results, such as JSON, to standard output."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    def load(name, *, data_dir, **options):
+        print("Dataset prepared in", data_dir)
+        return tf.zeros((2, 32, 32, 3), tf.uint8), tf.zeros(2, tf.int64)
+
+    monkeypatch.setattr(tfds, "load", load)
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("TFDS_DATA_DIR", "~/sets")
+    assert len(zoo.data.load("svhn")) == 2
+    out, errors = capsys.readouterr()
+    assert (out, errors) == ("", "Dataset prepared in /home/someone/sets\n")
+
+
 def test_names_of_another_kind_are_named():
     for name in (3, None, ["digits"], b"digits.npz"):
         with pytest.raises(TypeError, match="name must be that of an image set"):

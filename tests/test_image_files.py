@@ -1,5 +1,7 @@
 """Image sets in files of one's own."""
 
+import pathlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -97,8 +99,56 @@ def test_each_split_numbers_the_classes_alike(tmp_path):
     # A folder alone may lack images of a class that a model has.
     assert zoo.data.load(tmp_path / "train").labels.tolist() == [1, 2, 3]
     (tmp_path / "validation").mkdir()
-    with pytest.raises(ValueError, match="folders validation and val for one split"):
+    with pytest.raises(ValueError, match="folders val and validation for one split"):
         zoo.data.load(tmp_path, "validation")
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [("Train", "Valid", "Test"), ("training_set", "VAL", "test_set"), ("TRAIN", "val", "Testing")],
+)
+def test_splits_have_other_names_too(tmp_path, train, validation, test):
+    for i, name in enumerate([train, validation, test]):
+        write(tmp_path / name / "cat" / "a.png", pixels(i))
+        write(tmp_path / name / "dog" / "a.png", pixels(9))
+    for i, split in enumerate(["train", "validation", "test"]):
+        found = zoo.data.load(tmp_path, split)
+        assert (found.class_names, len(found)) == (("cat", "dog"), 2)
+        np.testing.assert_array_equal(found.images[0], pixels(i))
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path):
+    names = ["bus", "train"]
+    for i, name in enumerate(names):
+        write(tmp_path / name / "a.png", pixels(i))
+    with pytest.raises(ValueError, match="'train' of a split beside 'bus', .* --classes, or"):
+        zoo.data.load(tmp_path, "train")
+    found = zoo.data.load(tmp_path, class_names=names)
+    assert (found.labels.tolist(), found.class_names) == ([0, 1], ("bus", "train"))
+
+
+def test_only_the_images_that_are_asked_for_are_read(tmp_path):
+    for i, name in enumerate(["cat/a", "cat/b", "dog/c", "fox/d"]):
+        write(tmp_path / f"{name}.png", pixels(i))
+    (tmp_path / "dog" / "c.png").write_bytes(b"no image")
+    found = zoo.data.load(tmp_path, n=2)
+    np.testing.assert_array_equal(found.images, [pixels(0), pixels(1)])
+    assert (found.labels.tolist(), found.files) == ([0, 0], ("cat/a.png", "cat/b.png"))
+    assert found.class_names == ("cat", "dog", "fox")
+    assert len(zoo.data.load(tmp_path / "cat", n=1)) == 1
+    with pytest.raises(ValueError, match=r"c\.png cannot be used as an image"):
+        zoo.data.load(tmp_path, n=3)
+    assert len(zoo.data.load("digits", n=7)) == 7
+
+
+def test_a_path_is_not_the_name_of_a_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "digits" / "a.png", pixels(0))
+    assert len(zoo.data.load(pathlib.Path("digits"))) == 1
+    assert len(zoo.data.load("./digits")) == 1
+    assert len(zoo.data.load("digits")) == 500
+    with pytest.raises(FileNotFoundError, match="no such folder of images"):
+        zoo.data.load(pathlib.Path("mnist"))
 
 
 def test_channels(tmp_path):

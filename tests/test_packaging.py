@@ -74,8 +74,8 @@ def run_installed(installed, folder, *arguments):
 
 
 def test_every_listed_model_loads_from_an_installed_wheel(installed, tmp_path):
-    listed = json.loads(run_installed(installed, tmp_path, "-m", "zoo.cli", "list", "--json"))
-    found = json.loads(run_installed(installed, tmp_path, "-m", "zoo.cli", "verify", "--json"))
+    listed = json.loads(run_installed(installed, tmp_path, "-m", "zoo", "list", "--json"))
+    found = json.loads(run_installed(installed, tmp_path, "-m", "zoo", "verify", "--json"))
     names = [record["name"] for record in listed]
     assert found == {"verified": names, "missing": {}, "damaged": {}}
     assert run_installed(installed, tmp_path, "-c", "import zoo; print(zoo.__file__)").startswith(
@@ -101,7 +101,7 @@ def test_the_wheel_is_small_enough_for_the_index(wheel):
 
 def test_the_wheel_writes_the_leaderboard(unpacked, tmp_path):
     subprocess.run(
-        [sys.executable, "-m", "zoo.cli", "leaderboard", "--out", "site"],
+        [sys.executable, "-m", "zoo", "leaderboard", "--out", "site"],
         env={**os.environ, "PYTHONPATH": str(unpacked)},
         cwd=tmp_path,
         check=True,

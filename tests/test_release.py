@@ -1,5 +1,6 @@
 """What a release is made of agrees: metadata, changelog, citation and workflow."""
 
+import dataclasses
 import importlib.util
 import pathlib
 import re
@@ -199,6 +200,13 @@ def test_entries_are_well_formed(name):
         assert {"author", "title", "url"} <= set(fields)
         assert len(fields) == len(set(fields))
     assert f"version = {{{zoo.__version__}}}" in zoo.cite(name)
+
+
+def test_a_paper_without_an_entry_is_named_in_a_comment(monkeypatch):
+    paper = "Someone, A paper\nof two lines, 2026"
+    record = dataclasses.replace(zoo.info("crt-digits"), paper=paper)
+    monkeypatch.setattr("zoo.hub.catalog.info", lambda name: record)
+    assert zoo.cite("mine") == f"% Someone, A paper of two lines, 2026\n\n{zoo.cite()}"
 
 
 def test_only_what_exists_is_cited():

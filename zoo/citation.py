@@ -22,13 +22,13 @@ def cite(name: str | None = None) -> str:
 
     Returns:
         The entry of the paper that the model was trained by, and that of this package, separated by
-        an empty line.
+        an empty line. If the checkpoint names a paper that :data:`zoo.papers.PAPERS` lacks, a
+        comment with this paper stands in the place of its entry.
 
     Raises:
         TypeError: if the name is not text.
         zoo.UnknownModelError: if there is no such checkpoint, approach or loss; the message has the
             approaches and losses.
-        KeyError: if the checkpoint names a paper that :data:`zoo.papers.PAPERS` lacks.
 
     Examples:
         >>> import zoo
@@ -39,10 +39,12 @@ def cite(name: str | None = None) -> str:
 
     entries = [_PACKAGE.format(version=__version__, url=INDEX)]
     if name is not None:
-        paper = PAPERS.get(name) or paper_of(_paper_of_model(name))
-        if paper is None:
-            raise KeyError(f"zoo.papers.PAPERS lacks the paper that {name} names")
-        entries.insert(0, paper.bibtex)
+        reference = None if name in PAPERS else _paper_of_model(name)
+        paper = PAPERS.get(name) or paper_of(str(reference))
+        if paper is not None:
+            entries.insert(0, paper.bibtex)
+        elif reference:
+            entries.insert(0, f"% {' '.join(reference.split())}")
     return "\n\n".join(entries)
 
 

@@ -409,8 +409,19 @@ def test_a_tilde_is_the_home_folder(small_model, small_images, tmp_path, monkeyp
     assert (tmp_path / "net" / "config.json").is_file()
     found = zoo.load("~/net").certify(small_images).radius
     np.testing.assert_array_equal(found, small_model.certify(small_images).radius)
-    with pytest.raises(zoo.CheckpointError, match="no such folder or .keras file: ~other"):
+    with pytest.raises(zoo.CheckpointError, match="no such folder or .keras file: ~other$"):
         zoo.load("~other")
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("org/net", "; a model on the Hub is hf://org/net"), ("./net", ""), ("a/b/c", "")],
+)
+def test_a_name_on_the_hub_without_its_scheme(name, advice):
+    with pytest.raises(
+        zoo.CheckpointError, match=f"no such folder or .keras file: {name}{advice}$"
+    ):
+        zoo.load(name)
 
 
 @pytest.mark.parametrize(

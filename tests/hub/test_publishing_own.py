@@ -126,6 +126,13 @@ def test_a_card_of_ones_own_is_kept(server, token, here, model, tmp_path, monkey
         zoo.publish("~/mine", "someone")
 
 
+def test_files_of_the_working_folder_are_not_imported(model, tmp_path, monkeypatch):
+    for name in ("zoo.py", "keras.py"):
+        (tmp_path / name).write_text("raise ImportError('a file of the user')\n")
+    monkeypatch.chdir(tmp_path)
+    assert zoo.publish(model, REPO, dry_run=True)["revision"] is None
+
+
 def test_malformed_metadata_of_a_card_is_no_obstacle(model, tmp_path):
     zoo.save(model, tmp_path)
     (tmp_path / "README.md").write_text("---\nlicense: [1\nmodel-index: 3\n---\n")

@@ -170,6 +170,34 @@ def test_every_batch_of_python_code_is_checked(bright, labels, message):
         np.testing.assert_array_equal(old, new)
 
 
+def test_predictions_need_no_labels():
+    """Keras does not read them, so that they may be anything."""
+    model, images = MAKERS["lmt"](), np.full((8, *IMAGE), 0.5, "float32")
+    model.compile(keras.optimizers.SGD(0.0))
+    expected = model.predict(images, verbose=0)
+    for data in (batches_of(images, LABELS + 3), *data_sets(images, LABELS - 1)):
+        found = model.predict(data, steps=2, verbose=0)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        names = tf.data.Dataset.from_tensor_slices((images, ["file"] * 8)).batch(8)
+        np.testing.assert_allclose(model.predict(names, verbose=0), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_training_that_fails_at_once_leaves_the_weights(error):
+    def loss(y, logits):
+        raise error("in the first step")
+
+    model, images = MAKERS["lmt"](), np.full((8, *IMAGE), 0.5, "float32")
+    model.compile(keras.optimizers.SGD(0.0), loss)
+    before = model.certify(images).radius
+    with pytest.raises(error, match="in the first step"):
+        model.fit(images, LABELS, verbose=0)
+    np.testing.assert_array_equal(model.certify(images).radius, before)
+
+
 def test_a_wrapped_py_dataset_remains_the_users_own():
     """Its own methods are called, with its own settings."""
     told = []

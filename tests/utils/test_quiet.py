@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 
 import pytest
@@ -104,3 +105,13 @@ with without_startup_lines():
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.stdout == "works\n"
+
+
+def test_without_a_folder_for_temporary_files_nothing_is_hidden(capfd, monkeypatch):
+    def full():
+        raise FileNotFoundError("no usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with without_startup_lines():
+        write(STARTUP)
+    assert capfd.readouterr().err.splitlines() == STARTUP

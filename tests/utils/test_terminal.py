@@ -36,7 +36,7 @@ print("ℓ∞ is replaced")
 def test_output_that_cannot_be_written_is_one_error():
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "zoo.cli", "list"], stdout=full, stderr=subprocess.PIPE
+            [sys.executable, "-m", "zoo", "list"], stdout=full, stderr=subprocess.PIPE
         )
     assert done.returncode == 1
     assert done.stderr.decode().splitlines() == ["error: [Errno 28] No space left on device"]

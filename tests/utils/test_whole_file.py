@@ -72,6 +72,13 @@ def test_what_a_link_leads_to_is_replaced(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["file", "link"]
 
 
+def test_a_link_is_followed_before_the_work_too(tmp_path):
+    (tmp_path / "link").symlink_to("missing/file")
+    with pytest.raises(OSError, match="there is no folder .*missing"):
+        require_writable(tmp_path / "link")
+    require_writable(tmp_path / "link", makes_folders=True)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
 def test_a_pipe_is_written_to_and_stays_one(tmp_path):
     os.mkfifo(tmp_path / "pipe")

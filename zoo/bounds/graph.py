@@ -236,6 +236,11 @@ def _call(layer: keras.Operation, nodes: list[Node], *args: Any, **kwargs: Any) 
     }
     if options.get("training") in usual:
         options.pop("training", None)
+    if "training" in options:
+        raise UnsupportedLayerError(
+            f"layer {layer.name!r} is called with training={options['training']}; certificates are "
+            "of the model at inference, so call the layer without this argument"
+        )
     if options or not all(isinstance(place, _Place) for place in places):
         raise UnsupportedLayerError(
             f"layer {layer.name!r} is called with {', '.join(options) or 'a constant'}; "

@@ -84,10 +84,20 @@ class CertifiedAccuracy(keras.callbacks.Callback):
         checks.labels(self.labels, len(self.images), certificate.num_classes)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        certificate = self._certify(self.images)
+        from zoo.models.weights import are_finite
+
+        # Of a training that diverged, the history and the best weights must not be lost.
+        finite = are_finite(self.model)
+        certificate = self._certify(self.images) if finite else None
+        if certificate is None:
+            warnings.warn(
+                f"epoch {epoch + 1}: the model has NaN or infinite weights and certifies nothing",
+                UserWarning,
+                stacklevel=2,
+            )
         for eps in self.budgets:
             name = f"{self.prefix}certified_{eps}"
-            found = certificate.accuracy(self.labels, eps)
+            found = 0.0 if certificate is None else certificate.accuracy(self.labels, eps)
             self._seen.setdefault(name, []).append(found)
             if logs is not None:
                 logs[name] = found

@@ -8,6 +8,7 @@ from keras import ops
 
 from zoo.bounds.curvature import Curvature
 from zoo.bounds.smooth_network import AffineMap, SmoothNetwork, values_and_slopes
+from zoo.certificates.lipschitz import other_classes
 from zoo.ops.float32 import (
     LARGEST,
     SECOND_ORDER,
@@ -128,8 +129,7 @@ def deciding_radii(
 
 def pairs_of(classes: Array, count: int) -> tuple[Array, Array]:
     """``(own, other)``: one row for each pair of an image's class and another class, in order."""
-    others = np.array([[j for j in range(count) if j != c] for c in range(count)])
-    return np.repeat(classes, count - 1), others[classes].reshape(-1)
+    return np.repeat(classes, count - 1), other_classes(classes, count).reshape(-1)
 
 
 def row_radii(

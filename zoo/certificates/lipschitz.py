@@ -154,7 +154,13 @@ def lipschitz_radii(logits: ArrayLike, lipschitz: float = 1.0, error: Numbers = 
         [[inf, 0.25, 0.5]]
     """
     count = np.shape(logits)[1]
-    return steepness_radii(logits, np.full((count, count), 2.0 * lipschitz), error)
+    return steepness_radii(logits, np.broadcast_to(2.0 * lipschitz, (count, count)), error)
+
+
+def other_classes(classes: Array, count: int) -> Array:
+    """The ``count − 1`` other classes of each image, in order: an int array ``(n, count − 1)``."""
+    others = np.arange(count - 1)[None]
+    return others + (others >= classes[:, None])
 
 
 def margin(logits: ArrayLike) -> Array:

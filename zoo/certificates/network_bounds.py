@@ -24,7 +24,7 @@ from zoo.bounds.valid_range import ValidRange, diameter
 from zoo.certificates.bisection import largest_by_flips, largest_by_margin, largest_per_class
 from zoo.certificates.certificate import CertifiedBatch, per_class_of, round_down
 from zoo.certificates.exact_margins import ExactMargins
-from zoo.certificates.lipschitz import margin
+from zoo.certificates.lipschitz import margin, other_classes
 from zoo.certificates.pairs import EXACT, METHODS
 from zoo.epsilon import Epsilon
 from zoo.errors import SoundnessError, UnsupportedLayerError
@@ -419,12 +419,12 @@ class NetworkBounds:
     ) -> Array:
         """The bounds of :meth:`class_margins`, from what :meth:`relaxed` returned."""
         count = self.model.output_shape[-1]
-        others = np.array([[j for j in range(count) if j != c] for c in range(count)])[classes]
+        others = other_classes(classes, count)
         lower, upper = map(ops.convert_to_numpy, relaxations.boxes[-1])
         found = lower[np.arange(len(classes)), classes][:, None]
         found = found - np.take_along_axis(upper, others, axis=1)
-        rows = np.eye(count)[classes][:, None] - np.eye(count)[others]
-        rows = ops.convert_to_tensor(rows, "float64")
+        own = (classes[:, None, None] == np.arange(count)).astype(np.float64)
+        rows = ops.convert_to_tensor(own - (others[..., None] == np.arange(count)), "float64")
         for by_rows in (lower_bounds_by_boxes, lower_bounds)[: 1 if method == "interval" else 2]:
             bounds_of_rows = by_rows(self.rules, perturbed, rows, relaxations)
             found = np.maximum(found, ops.convert_to_numpy(bounds_of_rows))

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         try:
             with repeating_lost_interruptions(), _warnings_without_code():
-                if getattr(options, "quiet", False):
+                if options.quiet:
                     _silence_downloads()
                 _print(options, *options.run(options))
         except Unfinished as unfinished:
@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, command in commands().items():
         own = added.add_parser(name, help=command.SUMMARY, description=command.SUMMARY)
         own.add_argument("--json", action="store_true", help="print JSON")
+        own.add_argument("--quiet", action="store_true", help="show no progress bars")
         own.set_defaults(run=command.run, parser=own)
         command.add_arguments(own)
     return parser
@@ -135,8 +136,9 @@ def _warnings_without_code() -> Iterator[None]:
 
 
 def _silence_downloads() -> None:
-    """Turn off the progress bars of tensorflow-datasets, and the lines about its repeated tries."""
+    """Turn off the progress bars of downloads, and the lines about their repeated tries."""
     os.environ["TQDM_DISABLE"] = "1"  # tqdm reads it when it is imported
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # so does huggingface_hub
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 

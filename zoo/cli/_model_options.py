@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from zoo.models import CertifiedModel
 
 
-def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
+def add_model_and_images(
+    parser: argparse.ArgumentParser, *, many: bool = False, one_norm: bool = False
+) -> None:
     """Add the options for the model and the images to a command.
 
     Args:
         parser: parser of the command.
         many: whether the command takes several models.
+        one_norm: whether the command measures all of them in the same norm.
     """
+    certify = "all models certify" if one_norm else "the model certifies"
     model = "model name, hf://org/repo[@revision], folder, or .keras file of any Keras model"
     # A shell leaves ~ as it is in --data=~/images, and in an argument in quotes.
     parser.add_argument("name", nargs="+" if many else None, type=os.path.expanduser, help=model)
@@ -66,13 +70,11 @@ def add_model_and_images(parser: argparse.ArgumentParser, *, many: bool = False)
         "--norm",
         type=_norm,
         metavar="{linf,l2}",
-        help="norm of the perturbation (default: the first one that the model certifies; of "
-        "several models, the first one that all of them certify)",
+        help=f"norm of the perturbation (default: the first one that {certify})",
     )
     parser.add_argument(
         "--batch-size", type=int, default=256, help="images per batch (default: %(default)s)"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def _norm(text: str) -> Norm:
@@ -330,10 +332,10 @@ def _images(options: argparse.Namespace, source: str, shape: ImageShape) -> "Ima
     if data.is_own(source):
         classes = [c.strip() for c in options.classes.split(",")] if options.classes else None
         form = {"image_shape": shape, "resize": options.resize, "class_names": classes}
-    images = data.load(source, "test", **form)
+    images = data.load(source, "test", n=options.n, **form)
     if options.valid_range is not None and data.is_npz(source):
         images = _unit_images(images, *options.valid_range)
-    return images if options.n is None else images.take(options.n)
+    return images
 
 
 def _valid_range(options: argparse.Namespace) -> tuple[float, float] | None:

@@ -14,13 +14,17 @@ def foreign_output_to_stderr() -> Iterator[None]:
     HiGHS 1.12 prints lines that no option switches off, which would stand before the command's
     JSON. They are written in C, so that :func:`contextlib.redirect_stdout` does not reach them.
     """
-    sys.stdout.flush()
+    kept = None
     try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
         kept = os.dup(1)
-    except OSError:  # there is no standard output
+        os.dup2(2, 1)
+    except OSError:  # there is no standard output or no standard error
+        if kept is not None:
+            os.close(kept)
         yield
         return
-    os.dup2(2, 1)
     try:
         yield
     finally:

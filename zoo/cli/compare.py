@@ -26,7 +26,7 @@ SUMMARY = "Measure several models on the same images, side by side."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model_and_images(parser, many=True)
+    add_model_and_images(parser, many=True, one_norm=True)
     add_eps(parser, many=True, default="all that any of the models was measured at")
     add_attacks(parser, "none")
     parser.add_argument(

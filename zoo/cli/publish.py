@@ -51,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="budgets to measure, for a model that is your own",
     )
     parser.add_argument("--license", help="licence of a model that is your own, such as mit")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:

@@ -31,6 +31,7 @@ def load(
     image_shape: Sequence[int] | None = None,
     resize: bool = False,
     class_names: Sequence[str] | None = None,
+    n: int | None = None,
 ) -> ImageSet:
     """Load one split of an image set, or your own images.
 
@@ -43,20 +44,23 @@ def load(
     If all folders of the classes are called by numbers, these are the labels. Otherwise the labels
     count the folders in alphabetical order, as Keras does. Where a folder has folders such as
     ``train`` and ``test``, ``split`` names the one to read, and the classes are those of all of
-    these folders; ``training`` and ``val`` are other names of ``train`` and ``validation``. If
-    ``image_shape`` has one channel, colour images become gray; if it has three, gray images get
-    three equal channels.
+    these folders. Other names of such folders are ``training`` and ``training_set``; ``val`` and
+    ``valid`` for ``validation``; ``testing`` and ``test_set``; in any case. A class of such a name
+    has to be in ``class_names``. If ``image_shape`` has one channel, colour images become gray; if
+    it has three, gray images get three equal channels.
 
     Args:
         name: a key of ``zoo.data.DATASETS``, or the path of an ``.npz`` file, of an image file, or
             of a folder of image files. A folder with the name of a set is given with a separator,
-            such as ``"./digits"``.
+            such as ``"./digits"``, or as a :class:`pathlib.Path`.
         split: ``"train"``, ``"test"``, or another split that the set has.
         image_shape: ``(height, width, channels)`` that image files have to have, as in
             ``model.image_shape``; None takes the shape of the files, which must all be equal.
         resize: whether image files of another height or width are scaled, instead of refused.
         class_names: names of the folders of image files, in the order of the classes; a class may
             have no folder.
+        n: the number of images to load, from the first one on; None loads all. Other image files
+            are not read.
 
     Returns:
         :class:`ImageSet`.
@@ -75,12 +79,12 @@ def load(
         (500, 8, 8, 1)
     """
     check(name)
-    name = os.path.expanduser(name)
+    name = as_text(name)
     shape = None if image_shape is None else tuple(int(n) for n in image_shape)
     if shape is not None and len(shape) != 3:
         raise ValueError(f"image_shape must be (height, width, channels), got {shape}")
     if _is_image_path(name):
-        form = image_files.Form(shape, resize, class_names)
+        form = image_files.Form(shape, resize, class_names, n)
         return image_files.load(pathlib.Path(name), split, form)
     for argument, given in {"resize": resize, "class_names": class_names}.items():
         if given:
@@ -89,7 +93,7 @@ def load(
         _require_split(split, npz.SPLITS)
         images = npz.load(pathlib.Path(name), split)
         _require_shape(name, images.images.shape[1:], shape)
-        return images
+        return images if n is None else images.take(n)
     dataset = DATASETS[name]
     _require_shape(name, dataset.image_shape, shape)
     _require_split(split, dataset.splits)
@@ -102,13 +106,14 @@ def load(
             f"{name}/{split}: expected images {('n', *dataset.image_shape)} and labels ('n',), "
             f"got {images.shape} and {labels.shape}"
         )
-    return ImageSet(
+    found = ImageSet(
         f"{name}/{split}",
         images,
         labels.astype(np.int64),
         dataset.num_classes,
         class_names=dataset.class_names,
     )
+    return found if n is None else found.take(n)
 
 
 def _require_shape(name: str, found: Sequence[int], wanted: Sequence[int] | None) -> None:
@@ -132,7 +137,7 @@ def check(name: str | os.PathLike[str]) -> None:
             f"name must be that of an image set ({', '.join(known_names())}) or the path of an "
             f".npz file, an image or a folder of images, got {name!r}"
         )
-    name = os.path.expanduser(name)
+    name = as_text(name)
     if is_npz(name) or image_files.is_image_file(pathlib.Path(name)):
         if not pathlib.Path(name).is_file():
             raise FileNotFoundError(f"no such data file: {name}")
@@ -164,7 +169,7 @@ def has_split(name: str | os.PathLike[str], split: str) -> bool:
         TypeError, ValueError, FileNotFoundError: as :func:`check`.
     """
     check(name)
-    name = os.path.expanduser(name)
+    name = as_text(name)
     if is_npz(name):
         return npz.has_split(pathlib.Path(name), split)
     if _is_image_path(name):
@@ -175,6 +180,12 @@ def has_split(name: str | os.PathLike[str], split: str) -> bool:
 def is_npz(name: str | os.PathLike[str]) -> bool:
     """Whether a name is the path of an ``.npz`` file, whichever case its ending has."""
     return pathlib.Path(name).suffix.lower() == ".npz"
+
+
+def as_text(name: str | os.PathLike[str]) -> str:
+    """A name or a path as text; a path gets a separator, so that it is not the name of a set."""
+    text = os.path.expanduser(name)
+    return os.path.join(os.curdir, text) if isinstance(name, os.PathLike) else text
 
 
 def _is_path(name: str | os.PathLike[str]) -> bool:

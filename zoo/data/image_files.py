@@ -13,8 +13,12 @@ from zoo.data.image_set import ImageSet
 #: Endings of the names of image files.
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 
-# Folders of these names hold the splits of a set, not classes.
-_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val"), "test": ("test",)}
+# Folders of these names, in any case, hold the splits of a set, not classes.
+_FOLDERS = {
+    "train": ("train", "training", "training_set"),
+    "validation": ("validation", "val", "valid"),
+    "test": ("test", "testing", "test_set"),
+}
 _SPLITS = {name for names in _FOLDERS.values() for name in names}
 
 
@@ -28,11 +32,13 @@ class Form:
         resize: whether images of another height or width are scaled to this one, instead of being
             refused.
         class_names: names of the folders of the classes, in the order of the classes.
+        n: the number of images to read, from the first one on; None reads all.
     """
 
     image_shape: tuple[int, int, int] | None = None
     resize: bool = False
     class_names: Sequence[str] | None = None
+    n: int | None = None
 
 
 def is_image_file(path: pathlib.Path) -> bool:
@@ -50,8 +56,8 @@ def folder_of(path: pathlib.Path, split: str) -> pathlib.Path | None:
     Raises:
         ValueError: if there are two folders for one split.
     """
-    names = [name for name in _FOLDERS.get(split, (split,)) if name in _SPLITS]
-    found = [path / name for name in names if (path / name).is_dir()]
+    names = _FOLDERS.get(split, (split,))
+    found = [folder for folder in _folders(path) if _split(folder) in names]
     if len(found) > 1:
         both = " and ".join(folder.name for folder in found)
         raise ValueError(f"{path} has the folders {both} for one split")
@@ -78,16 +84,19 @@ def load(path: pathlib.Path, split: str, form: Form) -> ImageSet:
         _require_no_class_names(path, form)
         return ImageSet(path.name, _arrays([path], form), None, 0, files=(path.name,))
     name = path.name or path.resolve().name
-    parts = [folder for folder in _folders(path) if folder.name in _SPLITS]
+    parts = [folder for folder in _folders(path) if _split(folder)]
+    if {folder.name for folder in parts} <= set(form.class_names or ()):
+        parts = []
     if parts:
         part = folder_of(path, split)
         if part is None:
             found = ", ".join(folder.name for folder in parts)
             raise ValueError(f"{path} has no folder {split!r}, but {found}")
-        if mixed := {folder.name for folder in _folders(path)} - _SPLITS:
+        if mixed := [folder.name for folder in _folders(path) if not _split(folder)]:
             raise ValueError(
-                f"{path} has the folder {part.name!r} of a split beside {min(mixed)!r}, which is "
-                "not one; give the path of the folder that you want"
+                f"{path} has the folder {part.name!r} of a split beside {mixed[0]!r}, which is "
+                "not one; give the path of the folder that you want, or, if both are classes, "
+                "--classes, or class_names=, with the names of all classes"
             )
         path, name = part, f"{name}/{part.name}"
     elif split != "test":
@@ -101,6 +110,7 @@ def load(path: pathlib.Path, split: str, form: Form) -> ImageSet:
         )
     if own:
         _require_no_class_names(path, form)
+        own = own[: form.n]
         return ImageSet(name, _arrays(own, form), None, 0, files=tuple(file.name for file in own))
     if not classes:
         raise ValueError(f"{path} has no images; their names end in {', '.join(ENDINGS)}")
@@ -115,6 +125,7 @@ def load(path: pathlib.Path, split: str, form: Form) -> ImageSet:
         of_class = _image_files(folder, deep=True)
         files += of_class
         labels += [names.index(folder.name)] * len(of_class)
+    files, labels = files[: form.n], labels[: form.n]
     return ImageSet(
         name,
         _arrays(files, form),
@@ -123,6 +134,12 @@ def load(path: pathlib.Path, split: str, form: Form) -> ImageSet:
         files=tuple(file.relative_to(path).as_posix() for file in files),
         class_names=tuple(names),
     )
+
+
+def _split(folder: pathlib.Path) -> str | None:
+    """The name of a folder in lower case, if it is one that the folder of a split has."""
+    name = folder.name.lower()
+    return name if name in _SPLITS else None
 
 
 def _folders(path):

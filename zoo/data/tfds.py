@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import sys
 import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -30,7 +31,9 @@ def from_tfds(builder: str, split: str) -> tuple[np.ndarray, np.ndarray]:
             cannot be downloaded.
     """
     with _tensorflow_datasets(builder) as tfds:
-        loaded = tfds.load(builder, split=split, batch_size=-1, as_supervised=True)
+        loaded = tfds.load(
+            builder, split=split, batch_size=-1, as_supervised=True, data_dir=_data_folder()
+        )
         images, labels = tfds.as_numpy(loaded)
     return images, labels
 
@@ -55,8 +58,7 @@ def from_own_builder(name: str, define: Callable[[Any], type], split: str) -> di
         # tensorflow-datasets may have a builder of the same name, which must stay.
         with registered.skip_registration():
             kind = define(tfds)
-        # tensorflow-datasets itself reads the variable only once, when it is imported.
-        builder = kind(data_dir=os.environ.get("TFDS_DATA_DIR"))
+        builder = kind(data_dir=_data_folder())
         builder.download_and_prepare()
         return dict(tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1)))
 
@@ -88,6 +90,12 @@ def archive(downloads: Any, address: str, digest: str) -> pathlib.Path:
     return path
 
 
+def _data_folder() -> str | None:
+    """The folder of ``TFDS_DATA_DIR``, which tensorflow-datasets reads only when it is imported."""
+    folder = os.environ.get("TFDS_DATA_DIR")
+    return os.path.expanduser(folder) if folder else None
+
+
 @contextlib.contextmanager
 def _tensorflow_datasets(builder: str) -> Iterator[Any]:
     """A context that gives the module; errors in it become a RuntimeError that names the set."""
@@ -101,7 +109,10 @@ def _tensorflow_datasets(builder: str) -> Iterator[Any]:
             "pass the path of an .npz file"
         ) from error
     try:
-        yield tfds
+        # It prints the progress of a download to standard output, where the command line prints
+        # its results.
+        with contextlib.redirect_stdout(sys.stderr):
+            yield tfds
     except Exception as error:
         raise RuntimeError(
             f"{builder} is not in the data folder and could not be downloaded and prepared "

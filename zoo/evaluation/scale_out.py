@@ -130,11 +130,12 @@ def evaluate_each(
         checks.positive_integer(retries, "retries")
     import ray
 
+    files = [_packed(job.model) for job in jobs]
     with _connected(ray, address):
         task = ray.remote(
             num_cpus=cpus, num_gpus=gpus, max_retries=retries, runtime_env=_environment()
         )(_measured)
-        submitted = [_submit(ray, task, job) for job in jobs]
+        submitted = [_submit(ray, task, *both) for both in zip(jobs, files, strict=True)]
         names = [job.name for job in jobs]
         for outcomes in _outcomes(ray, names, submitted, verbose):
             yield evaluation.report_of(evaluation.joined(outcomes))
@@ -260,8 +261,13 @@ def _environment() -> dict[str, Any]:
     return {"env_vars": variables}
 
 
-def _submit(ray: Any, task: Any, job: Job) -> dict[int, Any]:
+def _submit(ray: Any, task: Any, job: Job, files: _Files) -> dict[int, Any]:
     """Submit a task for each chunk of a job.
+
+    Args:
+        ray, task: the module, and the remote function to submit.
+        job: the job.
+        files: checkpoint files of its model.
 
     Returns:
         Dictionary from the index of each chunk's first image to Ray's reference of the task.
@@ -273,11 +279,20 @@ def _submit(ray: Any, task: Any, job: Job) -> dict[int, Any]:
     x = job.x
     count = len(checks.images(x, job.model.image_shape))
     y = checks.labels(job.y, count, job.model.num_classes)
-    files = ray.put(_packed(job.model))
+    given = (ray.put(files), _layer_settings())
     return {
-        first: task.remote(files, x[first : first + size], y[first : first + size], first, settings)
+        first: task.remote(
+            *given, x[first : first + size], y[first : first + size], first, settings
+        )
         for first in range(0, max(1, count), size)
     }
+
+
+def _layer_settings() -> tuple[float, str]:
+    """The global settings of Keras that change what some layers compute."""
+    import keras
+
+    return keras.config.epsilon(), keras.config.image_data_format()
 
 
 def _outcomes(
@@ -337,7 +352,11 @@ def _packed(model: "CertifiedModel") -> _Files:
 
 
 @functools.lru_cache(maxsize=1)  # a worker usually measures several chunks of the same model
-def _unpacked(files: _Files) -> "CertifiedModel":
+def _unpacked(files: _Files, layer_settings: tuple[float, str]) -> "CertifiedModel":
+    import keras
+
+    keras.config.set_epsilon(layer_settings[0])
+    keras.config.set_image_data_format(layer_settings[1])
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files:
             (pathlib.Path(folder) / name).write_bytes(content)
@@ -345,8 +364,14 @@ def _unpacked(files: _Files) -> "CertifiedModel":
 
 
 def _measured(
-    files: _Files, x: Array, y: Array, first: int, settings: Mapping[str, Any]
+    files: _Files,
+    layer_settings: tuple[float, str],
+    x: Array,
+    y: Array,
+    first: int,
+    settings: Mapping[str, Any],
 ) -> Outcome:
     """The task that a worker runs: measure one chunk."""
     start_in_float32()  # a worker is a process of its own, whose GPU may default to TF32
-    return evaluation.outcome_of(_unpacked(files), x, y, first=first, **settings)
+    model = _unpacked(files, layer_settings)
+    return evaluation.outcome_of(model, x, y, first=first, **settings)

@@ -20,6 +20,21 @@ _BASES = (
     keras.regularizers.Regularizer,
     keras.constraints.Constraint,
 )
+# Keras's layers for augmentation that change images at inference too, and so have no rule. They run
+# no stored code and read no file, and a model of the zoo uses its augmentation in training only.
+_AUGMENTATION = tuple(
+    getattr(keras.layers, name)
+    for name in (
+        "AutoContrast",
+        "CenterCrop",
+        "ContrastLimitedAdaptiveHistogramEqualization",
+        "Equalization",
+        "Pipeline",
+        "RandomCrop",
+        "Resizing",
+    )
+    if hasattr(keras.layers, name)  # older versions of Keras lack some of them
+)
 # What Keras writes for arrays in a configuration, and the numbers in them.
 _ARRAYS = ("__numpy__", "__tensor__")
 _NUMBERS = ("bool", "uint8", "int32", "int64", "float16", "float32", "float64")
@@ -29,8 +44,8 @@ def require_allowed(config: Any) -> dict[str, type]:
     """Raise unless a configuration holds objects of allowed classes alone.
 
     These are: layers and operations that have a rule of :mod:`zoo.bounds` (the user's own as well,
-    see :func:`zoo.bounds.register_rule`), Sequential and functional models of them, and
-    initializers, regularizers and constraints.
+    see :func:`zoo.bounds.register_rule`), Keras's layers for augmentation, Sequential and
+    functional models of them, and initializers, regularizers and constraints.
 
     Args:
         config: nested dictionaries and lists, as JSON has them.
@@ -101,4 +116,6 @@ def _is_allowed(found: Any) -> bool:
     if found.__module__.startswith("keras.") and issubclass(found, keras.Model):
         # Keras has no public name for the class of its functional models.
         return found in (keras.Sequential, keras.Model) or found.__name__ == "Functional"
-    return found in _PARTS or issubclass(found, _BASES) or rule_for_type(found) is not None
+    if found in (*_PARTS, *_AUGMENTATION) or issubclass(found, _BASES):
+        return True
+    return rule_for_type(found) is not None

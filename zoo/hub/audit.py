@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from zoo.data import is_own
+from zoo.data import as_text, is_own
 from zoo.errors import AuditError
 from zoo.hub import download
 from zoo.hub.checkpoint import CARD, CONFIG, CURVE, PICTURE, WEIGHTS
@@ -93,7 +93,7 @@ def audit_own(
     measured = _in_a_fresh_process(
         {
             "folder": str(folder.resolve()),
-            "data": None if data is None else str(data),
+            "data": None if data is None else as_text(data),
             "sample": checks.positive_integer(sample, "sample"),
             "shuffled": data is not None and is_own(data),
             "norm": None,
@@ -138,7 +138,7 @@ def _request(
     method = record.metrics.certified[0].method
     return {
         "folder": str(folder.resolve()),
-        "data": str(data or record.dataset),
+        "data": record.dataset if data is None else as_text(data),
         "sample": min(sample, record.metrics.n),
         "shuffled": is_own(record.dataset),
         "norm": record.norm,
@@ -157,7 +157,13 @@ def _in_a_fresh_process(request: dict[str, Any]) -> dict[str, Any]:
         capture_output=True,
         encoding="utf-8",
         errors="replace",
-        env={**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        # A file of the working folder that is called like a module must not be imported.
+        env={
+            **os.environ,
+            "PYTHONPATH": path,
+            "PYTHONSAFEPATH": "1",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        },
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -94,14 +94,19 @@ class CertifiedAccuracy(keras.metrics.Mean):
                 f"make another one for this model of {num_classes}"
             )
 
-    def use(self, certificate: LogitCertificate) -> None:
+    def use(self, certificate: LogitCertificate | None) -> None:
         """Set the certificate for the logits that follow.
 
         Models of the zoo do this by themselves at the beginning of each evaluation.
 
         Args:
             certificate: the model's ``logit_certificate()``, computed from its current weights.
+                None for a model that certifies nothing, because its weights are not finite.
         """
+        if certificate is None:
+            if self._gaps is not None:
+                self._gaps.assign(np.full(self._gaps.shape, np.inf, np.float32))
+            return
         gaps = certificate.required_gaps(self.eps)
         self.prepare(len(gaps))
         self._gaps.assign((gaps * _ROUNDING).astype(np.float32))

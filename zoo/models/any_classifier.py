@@ -189,14 +189,21 @@ def _classifier(model, found, x):
         tried = np.full((1, *shape), 0.5, np.float32)
     outputs = ops.convert_to_numpy(found.network(tried, training=False))
     if outputs.ndim == 2 and outputs.shape[1] == 1 and _ends_in_sigmoid(model):
-        return AnyClassifier(found.network, shape, 2, True, found.least_margin)
+        return _wrapped(found, shape, 2, True)
     if outputs.ndim != 2 or outputs.shape[1] < 2 or len(outputs) != len(tried):
         raise ValueError(
             "the model must end in one logit for each of two classes or more, or in one sigmoid "
             f"for two classes, but {len(tried)} images give {outputs.shape}"
         )
     probabilities = not _ends_in_logits(found) and _add_up_to_one(outputs)
-    return AnyClassifier(found.network, shape, outputs.shape[1], probabilities, found.least_margin)
+    return _wrapped(found, shape, outputs.shape[1], probabilities)
+
+
+def _wrapped(found, shape, num_classes, probabilities):
+    # In float32 whatever the global policy is: the network's layers may be in float32 all the same.
+    return AnyClassifier(
+        found.network, shape, num_classes, probabilities, found.least_margin, dtype="float32"
+    )
 
 
 def _image_shape(model, x):

@@ -16,6 +16,7 @@ from zoo.metrics.certified_accuracy import (
     is_training_step,
     training_step,
 )
+from zoo.models.weights import are_finite
 from zoo.typing import ImageShape
 from zoo.utils import checks, inputs
 
@@ -126,8 +127,10 @@ class CheckedCalls(_Model):
 
     def _update_certificates(self) -> None:
         """Give metrics of certified accuracy the certificate of the weights as they are."""
-        for metric in self.__dict__.get("_certified_metrics", ()):
-            metric.use(self.logit_certificate())
+        metrics = self.__dict__.get("_certified_metrics", ())
+        finite = bool(metrics) and are_finite(self)
+        for metric in metrics:
+            metric.use(self.logit_certificate() if finite else None)
 
     def renew_training_step(self) -> None:
         """Compile the training step anew, if there is one, in the middle of ``fit`` too."""
@@ -174,12 +177,12 @@ class CheckedCalls(_Model):
             x, y: what a method of Keras was given.
             failures: list that takes up the errors of batches which are checked while Keras reads
                 them.
-            labelled: whether the loss needs labels.
+            labelled: whether the method reads labels, which are then checked.
         """
         self.require_float32_policy()
         # Labels are checked for the zoo's losses only: another loss may take other labels.
-        classes = self.num_classes if getattr(self, "_takes_class_numbers", False) else None
-        labelled = labelled and classes is not None
+        labelled = labelled and getattr(self, "_takes_class_numbers", False)
+        classes = self.num_classes if labelled else None
         check = BatchCheck(
             self.image_shape, classes, [] if failures is None else failures, labelled
         )
@@ -213,7 +216,7 @@ class CheckedCalls(_Model):
         """The data set with a check that runs for each batch when it is read."""
         import tensorflow as tf
 
-        classes, with_labels = self.num_classes, getattr(self, "_takes_class_numbers", False)
+        classes = self.num_classes
         if isinstance(data.element_spec, tuple):
             x, *y = data.element_spec[:2]
         else:
@@ -223,7 +226,7 @@ class CheckedCalls(_Model):
         _require_batches(x.shape, self.image_shape)
         if labelled and not y:
             raise ValueError(_NO_LABELS)
-        if with_labels and y and y[0].shape.rank == 2 and y[0].shape[1] not in (1, None, classes):
+        if labelled and y[0].shape.rank == 2 and y[0].shape[1] not in (1, None, classes):
             checks.labels(np.zeros((0, y[0].shape[1]), int), 0, classes)
 
         def checked(x: Any, *rest: Any) -> Any:
@@ -231,7 +234,7 @@ class CheckedCalls(_Model):
             if x.dtype.is_floating:
                 within = tf.reduce_all((x >= 0) & (x <= 1))
                 tests.append(tf.debugging.Assert(within, [_IMAGES]))
-            if with_labels and rest:
+            if labelled:
                 labels, valid = _class_numbers(rest[0], tf.shape(x)[0], classes)
                 tests.append(tf.debugging.Assert(valid, [_LABELS]))
                 labels.set_shape(x.shape[:1])
@@ -380,18 +383,19 @@ def _value_errors(model: Any, failures: list[ValueError]) -> Iterator[None]:
         model: the model that reads the batches.
         failures: errors that a :class:`BatchCheck` noted.
     """
+    # On JAX, Keras takes the weights out of the model while `fit` runs, and puts them back only
+    # after the first batch. After an error or an interruption before that, we put them back.
     variables = [*model.variables, *getattr(getattr(model, "optimizer", None), "variables", ())]
     values = [(variable, getattr(variable, "_value", None)) for variable in variables]
     try:
         yield
-    except Exception as error:  # TensorFlow's error, or JAX's error that contains it
-        message = next((m for m in (_IMAGES, _LABELS) if m in str(error)), None)
-        if message is None and not failures:
-            raise
-        # On JAX, Keras takes the weights out of the model while `fit` runs, and puts them back only
-        # after the first batch. After an error before that, we have to put them back.
+    except BaseException as error:
         model.sync_jax_state()
         for variable, value in values:
             if getattr(variable, "_value", value) is None:
                 variable._value = value
+        # The error of TensorFlow, or of JAX, contains the message.
+        message = next((m for m in (_IMAGES, _LABELS) if m in str(error)), None)
+        if not isinstance(error, Exception) or (message is None and not failures):
+            raise
         raise (failures[0] if failures else ValueError(message)) from None

@@ -94,9 +94,9 @@ def _made(model: keras.Model) -> LogitNetwork:
             use_bias=False,
             kernel_initializer=zero_and_itself,
             dtype="float32",
-            name="logits_of_two_classes",
+            name=_free_name(network, "logits_of_two_classes"),
         )
-        network = keras.Model(network.inputs[0], both(network.outputs[0]), name=model.name)
+        network = _network(network.inputs[0], both(network.outputs[0]), model.name)
     return LogitNetwork(network, left_off, tuple(twins))
 
 
@@ -121,10 +121,10 @@ def _cut(model: keras.Model, twins: list[tuple[Any, Any]], name: str) -> tuple[A
         if len(last.outputs) != 1:
             return None
         # The inner model may be a layer of its own somewhere else in this one.
-        inner = _cut(last, twins, f"{last.name}_logits")
+        inner = _cut(last, twins, _free_name(model, f"{last.name}_logits"))
         if inner is None:
             return None
-        return keras.Model(inputs, inner[0](before[0]), name=name), inner[1]
+        return _network(inputs, inner[0](before[0]), name), inner[1]
     left_off = _left_off(last)
     if left_off is None or len(output.shape) != 2:
         return None
@@ -132,7 +132,7 @@ def _cut(model: keras.Model, twins: list[tuple[Any, Any]], name: str) -> tuple[A
     if (left_off == "sigmoid") != (output.shape[1] == 1):
         return None
     if type(last) not in (keras.layers.Dense, Dense):
-        return keras.Model(inputs, before[0], name=name), left_off
+        return _network(inputs, before[0], name), left_off
     if last.lora_enabled or last.quantization_mode:
         return None
     # Keras would count up from the names that it gave in this process, which the layers of a model
@@ -142,11 +142,26 @@ def _cut(model: keras.Model, twins: list[tuple[Any, Any]], name: str) -> tuple[A
         use_bias=last.use_bias,
         kernel_initializer="zeros",
         dtype=last.dtype_policy,
-        name=f"{last.name}_logits",
+        name=_free_name(model, f"{last.name}_logits"),
     )
     logits = twin(before[0])
     twins.append((last, twin))
-    return keras.Model(inputs, logits, name=name), left_off
+    return _network(inputs, logits, name), left_off
+
+
+def _network(inputs: Any, outputs: Any, name: str) -> keras.Model:
+    """A model that computes in float32 whatever the global policy is, if its layers do."""
+    network = keras.Model(inputs, outputs, name=name)
+    network.dtype_policy = "float32"
+    return network
+
+
+def _free_name(model: keras.Model, name: str) -> str:
+    """The name, with underscores behind it until no part of the model has it."""
+    taken = {part.name for part in parts_of(model)}
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _left_off(layer: Any) -> str | None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 
 def set_weights(layer: keras.layers.Layer, values: list[Any]) -> None:
@@ -19,3 +20,8 @@ def set_weights(layer: keras.layers.Layer, values: list[Any]) -> None:
     for part in layer._flatten_layers():
         if isinstance(part, keras.layers.Normalization):
             part.finalize_state()
+
+
+def are_finite(model: keras.Model) -> bool:
+    """Whether no weight of a model is NaN or infinite, as after a training that diverged."""
+    return all(np.isfinite(weight).all() for weight in model.get_weights())

@@ -55,14 +55,19 @@ def without_startup_lines() -> Iterator[None]:
             yield
             return
         try:
-            _flush()
-            original = os.dup(2)
-        except OSError:  # this process has no standard error
+            written = tempfile.TemporaryFile()  # noqa: SIM115  it is closed by the next `with`
+        except OSError:  # there is no folder for temporary files
             yield
             return
-        _redirected = True
         hidden = re.compile(r"(?!)")
-        with tempfile.TemporaryFile() as written:
+        with written:
+            try:
+                _flush()
+                original = os.dup(2)
+            except OSError:  # this process has no standard error
+                yield
+                return
+            _redirected = True
             try:
                 os.dup2(written.fileno(), 2)
                 yield

@@ -114,7 +114,8 @@ def require_writable(path: Path, *, makes_folders: bool = False) -> None:
         if os.access(path, os.W_OK):
             return
         raise OSError(f"cannot write {path}: it cannot be written to")
-    folder = path.parent
+    # A link is followed: the file that it leads to is replaced.
+    folder = (pathlib.Path(os.path.realpath(path)) if path.is_symlink() else path).parent
     while makes_folders and not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
     if path.is_dir():

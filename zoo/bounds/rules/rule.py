@@ -289,7 +289,10 @@ class Rule:
         raise NotImplementedError
 
     def estimate(self) -> Tensor:
-        """The Lipschitz constant that training uses: a number, or a differentiable tensor."""
+        """The Lipschitz constant that training uses: a number, or a differentiable tensor.
+
+        By default it is :attr:`first_constant`, so a rule whose constant changes needs its own.
+        """
         return self.first_constant
 
     @functools.cached_property

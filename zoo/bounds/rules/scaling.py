@@ -144,6 +144,10 @@ class _ConstantScalingRule(ScalingRule):
     def trained(self, tensor: Tensor) -> Tensor:
         return tensor * ops.convert_to_tensor(self.settings()[0], tensor.dtype)
 
+    def estimate(self) -> Tensor:
+        # A normalization may be adapted, or read from a file, after the network was wrapped.
+        return ops.convert_to_tensor(np.abs(self.settings()[0]).max(), "float32")
+
     def prepare(self) -> None:
         factor, offset, roundings = self.settings()
         if factor.size == 1:

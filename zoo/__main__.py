@@ -1,4 +1,4 @@
-"""``python -m zoo.cli`` is the ``zoo`` command."""
+"""``python -m zoo`` is the ``zoo`` command."""
 
 import sys
 
