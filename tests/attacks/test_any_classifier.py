@@ -341,6 +341,25 @@ def test_one_sigmoid_is_two_classes(images):
     assert ((model.predict(found, verbose=0)[:, 0] > 0.5) != y).any()
 
 
+@pytest.fixture
+def mixed_precision():
+    before = keras.config.dtype_policy()
+    yield lambda: keras.config.set_dtype_policy("mixed_float16")
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("ending", ["logits", "softmax activation", "softmax layer"])
+def test_a_model_of_float32_under_another_policy(images, ending, mixed_precision):
+    """The policy is for the models that are made next."""
+    x, y = images
+    model = sequential(ending)
+    expected = zoo.attacks.attack(sequential(ending), x, y, "fgsm", eps=0.1, norm="linf")
+    mixed_precision()
+    found = zoo.attacks.attack(model, x, y, "fgsm", eps=0.1, norm="linf")
+    np.testing.assert_array_equal(found, expected)
+    assert len(zoo.certify(model, x[:2], norm="linf", method="interval", nearest=True)) == 2
+
+
 def test_settings_are_checked_for_any_model(images):
     x, _ = images
     zoo.attacks.check_settings("pgd", "linf", model=functional("softmax layer"))

@@ -9,6 +9,7 @@ import pytest
 
 import zoo
 from tests.backend import slow_to_compile
+from tests.models.test_checked_calls import MAKERS
 
 
 class Exponents(keras.callbacks.Callback):
@@ -175,6 +176,30 @@ def test_certified_accuracy_is_in_the_logs_and_stops_the_training(small_images):
     # Nothing is learned at a rate of zero, so the second epoch is no better than the first.
     assert history["val_certified_8/255"] == [certificate.accuracy(labels, "8/255")] * 2
     assert history["val_certified_0.01"] == [certificate.accuracy(labels, 0.01)] * 2
+
+
+@pytest.mark.parametrize("make", [MAKERS["l2"], MAKERS["crt"]])
+def test_a_training_that_diverges_keeps_its_history_and_its_best_weights(make, small_images):
+    labels = np.arange(20) % 3
+    model = make()
+    model.compile(keras.optimizers.SGD(0.0))
+
+    class Diverge(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                weights = self.model.get_weights()
+                self.model.set_weights([np.full_like(weight, np.nan) for weight in weights])
+
+    certified = zoo.callbacks.CertifiedAccuracy((small_images, labels), 0.001)
+    name = "val_certified_0.001"
+    stop = keras.callbacks.EarlyStopping(name, mode="max", patience=1, restore_best_weights=True)
+    with pytest.warns(UserWarning, match="epoch 2: the model has NaN or infinite weights"):
+        history = model.fit(
+            small_images, labels, epochs=4, verbose=0, callbacks=[Diverge(), certified, stop]
+        ).history
+    assert history[name][1] == 0.0
+    assert len(history[name]) == 2
+    assert np.isfinite(model.certify(small_images).radius).all()
 
 
 def dense_network():

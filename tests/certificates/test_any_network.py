@@ -232,3 +232,25 @@ def test_networks_that_scale_otherwise_do_not_take_bytes():
     x = np.full((1, 4, 4, 1), 0.5)
     for scale in (lambda x: x / 0.3, lambda x: x - 0.5, lambda x: -x):
         assert len(zoo.certify(of_bytes(scale), x, norm="linf")) == 1
+
+
+def test_names_of_layers_like_those_of_the_layers_that_are_made():
+    parts = [keras.Input((6,)), keras.layers.Dense(4, "relu", name="out_logits")]
+    for units, ending in ((3, "softmax"), (1, "sigmoid")):
+        last = keras.layers.Dense(units, ending, name="out")
+        name = "logits_of_two_classes"
+        first = keras.layers.Dense(5, "relu", name=name)
+        model = keras.Sequential([parts[0], first, *parts[1:], last])
+        model = keras.models.clone_model(model)
+        x = np.random.default_rng(0).uniform(size=(3, 6)).astype("float32")
+        assert len(zoo.certify(model, x, norm="l2")) == 3
+
+
+def test_a_layer_that_is_called_for_training_is_named():
+    image = keras.Input((6,))
+    dropped = keras.layers.Dropout(0.5)(image, training=True)
+    model = keras.Model(image, keras.layers.Dense(3)(dropped))
+    with pytest.raises(
+        zoo.UnsupportedLayerError, match="called with training=True; certificates are of the model"
+    ):
+        zoo.certify(model, np.zeros((1, 6), "float32"), norm="l2")

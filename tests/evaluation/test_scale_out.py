@@ -280,3 +280,20 @@ def test_an_attack_of_ones_own(connected, digits_model, digits):
     finally:
         del zoo.attacks.ATTACKS["own"]
     assert report.to_dict() == here.to_dict()
+
+
+def test_workers_have_the_settings_of_keras(connected, digits):
+    before = keras.config.epsilon()
+    try:
+        keras.config.set_epsilon(0.5)
+        normalized = keras.layers.Normalization(mean=0.5, variance=0.01)
+        network = keras.Sequential(
+            [keras.Input((8, 8, 1)), normalized, keras.layers.Flatten(), keras.layers.Dense(10)]
+        )
+        model = zoo.models.LipschitzMarginNet(network)
+        x, y, settings = digits.images[:3], digits.labels[:3], {"eps": 0.01, "attacks": ()}
+        (report,) = scale_out.evaluate(scale_out.Job("mine", model, x, y, settings), "auto")
+        expected = model.certify(x).radius
+    finally:
+        keras.config.set_epsilon(before)
+    np.testing.assert_array_equal(report.certificate.radius, expected)

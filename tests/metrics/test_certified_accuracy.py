@@ -212,3 +212,12 @@ def test_callbacks_of_keras_read_it_and_a_loaded_model_has_it(images, tmp_path):
     loaded = keras.models.load_model(file)
     found = loaded.evaluate(images, y, verbose=0, return_dict=True)
     assert found["certified_1/100"] == pytest.approx(history[0])
+
+
+def test_a_model_that_diverged_certifies_nothing(images):
+    model = make("l2")
+    model.compile(metrics=[zoo.metrics.CertifiedAccuracy(0.001)])
+    y = predicted(model, images)
+    assert model.evaluate(images, y, verbose=0, return_dict=True)["certified_0.001"] > 0
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    assert model.evaluate(images, y, verbose=0, return_dict=True)["certified_0.001"] == 0

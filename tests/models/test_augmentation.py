@@ -44,3 +44,21 @@ def test_of_black_images_no_first_kernel_learns(name, small_images):
         model.fit(small_images, np.arange(20) % 3, epochs=1, verbose=0, shuffle=False)
         moved.append(np.abs(model.network.get_layer("first").get_weights()[0] - before).max())
     assert moved[0] < 0.1 * moved[1]
+
+
+def test_the_usual_augmentation_of_photographs_can_be_saved(tmp_path, small_images):
+    layers = keras.layers
+    usual = [layers.ZeroPadding2D(1), layers.RandomCrop(4, 4), layers.RandomFlip("horizontal")]
+    for augmentation in (keras.Sequential(usual), layers.Pipeline(usual)):
+        keras.utils.set_random_seed(0)
+        model = zoo.models.LipschitzMarginNet(
+            "mlp", image_shape=(4, 4, 1), num_classes=3, augmentation=augmentation
+        )
+        model.compile()
+        model.fit(small_images, np.arange(20) % 3, verbose=0)
+        zoo.save(model, tmp_path / "mine")
+        loaded = zoo.load(tmp_path / "mine")
+        found, expected = (m.certify(small_images).radius for m in (loaded, model))
+        np.testing.assert_array_equal(found, expected)
+        loaded.compile()
+        loaded.fit(small_images, np.arange(20) % 3, verbose=0)

@@ -323,3 +323,18 @@ def test_a_network_with_a_separable_convolution_has_a_description():
          keras.layers.Dense(3)]
     )  # fmt: skip
     assert zoo.models.LipschitzMarginNet(network).architecture.endswith("4-3")
+
+
+def test_training_uses_the_statistics_that_a_normalization_has_now(tmp_path):
+    """They are adapted, or read from a file, after the network was wrapped."""
+    adapted = layers.Normalization()
+    model = LipschitzMarginNet(
+        keras.Sequential([keras.Input(IMAGE), adapted, layers.Flatten(), layers.Dense(3)])
+    )
+    narrow = np.random.default_rng(0).uniform(0.4, 0.6, (50, *IMAGE)).astype("float32")
+    adapted.adapt(narrow)
+    zoo.save(model, tmp_path)
+    for found in (model, zoo.load(tmp_path)):
+        for _ in range(200):  # power iteration converges from below
+            estimate = float(np.max(keras.ops.convert_to_numpy(found.estimate().value)))
+        assert estimate > 10  # 1/std is about 17, and the dense layer's norm about 1
