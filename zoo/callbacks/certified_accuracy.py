@@ -28,7 +28,8 @@ class CertifiedAccuracy(keras.callbacks.Callback):
     Args:
         data: pair of images and labels, or a data set of both, as
             :meth:`zoo.models.CertifiedModel.certify` takes them. It is read once.
-        eps: budget, or a list of budgets: numbers or texts such as ``"8/255"``.
+        eps: budget, or a list of budgets, in units of the [0, 1] image: numbers or texts such as
+            ``"8/255"``.
         norm, method: as for :meth:`zoo.models.CertifiedModel.certify`; the norm must be given for a
             model that is not of the zoo.
         batch_size: number of images that are certified at a time.

@@ -262,7 +262,7 @@ class Certificate:
     ) -> float:
         """Fraction of images both classified as ``y`` and certified at ``eps``.
 
-        It is a lower bound of the accuracy under any attack with that budget; NaN for no images.
+        It is a lower bound of the accuracy under any attack with that budget.
 
         Args:
             y: labels ``(n,)`` or ``(n, 1)``, or one-hot rows; None for the certificate's own.
@@ -270,6 +270,9 @@ class Certificate:
             groups: groups of classes, as lists of numbers or a dictionary of them: then an image
                 counts if it is certified never to leave the group of its label. It may change its
                 class within the group. A class in none of them is a group of its own.
+
+        Returns:
+            Number in [0, 1]; NaN for no images.
 
         Raises:
             ValueError: if ``eps`` or the labels are missing, or the certificate was decided at
@@ -459,6 +462,9 @@ class Certificate:
 
         The file is written completely or not at all.
 
+        Args:
+            path: path of the file. An existing file is replaced.
+
         Raises:
             OSError: naming the path and the reason.
 
@@ -480,6 +486,12 @@ class Certificate:
     @classmethod
     def load(cls, path: Path) -> "Certificate":
         """Read a file that :meth:`save` wrote.
+
+        Args:
+            path: path of the file.
+
+        Returns:
+            :class:`Certificate`.
 
         Raises:
             FileNotFoundError: if there is no such file.

@@ -98,7 +98,14 @@ class LogitCertificate:
         return self.radii(logits, x)[1]
 
     def radii(self, logits: ArrayLike, x: ArrayLike | None = None) -> tuple[Array, Array]:
-        """The results of :meth:`radius` and of :meth:`per_class`, computed together."""
+        """The results of :meth:`radius` and of :meth:`per_class`, computed together.
+
+        Args:
+            logits, x: as for :meth:`radius`.
+
+        Returns:
+            ``(radius, per_class)``: float32 arrays ``(n,)`` and ``(n, classes)``.
+        """
         logits = np.asarray(logits)
         if logits.dtype not in (np.float32, np.float64):
             raise ValueError(
@@ -181,7 +188,14 @@ class LogitCertificate:
         return self.error + self.error_per_size * size
 
     def save(self, path: Path) -> None:
-        """Write the certificate to exactly this path, as an ``.npz`` file without pickled data."""
+        """Write the certificate to exactly this path, as an ``.npz`` file without pickled data.
+
+        Args:
+            path: path of the file. An existing file is replaced.
+
+        Raises:
+            OSError: naming the path and the reason.
+        """
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         with whole_file(path) as file:
             np.savez(file, **{k: v for k, v in fields.items() if v is not None})
@@ -189,6 +203,12 @@ class LogitCertificate:
     @classmethod
     def load(cls, path: Path) -> "LogitCertificate":
         """Read a file that :meth:`save` wrote.
+
+        Args:
+            path: path of the file.
+
+        Returns:
+            :class:`LogitCertificate`.
 
         Raises:
             FileNotFoundError: if there is no such file.

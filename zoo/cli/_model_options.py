@@ -116,7 +116,7 @@ def add_eps(
         "--eps",
         type=budget,
         nargs="+" if many else None,
-        help="perturbation budget, such as 0.1 or 8/255"
+        help="perturbation budget in units of the [0, 1] image, such as 0.1 or 8/255"
         f"{'; write names before it' if many else ''} (default: {default})",
     )
 

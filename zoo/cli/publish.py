@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=budget,
         nargs="+",
         default=[],
-        help="budgets to measure, for a model that is your own",
+        help="budgets to measure, in units of the [0, 1] image, for a model that is your own; they "
+        "need --data",
     )
     parser.add_argument("--license", help="licence of a model that is your own, such as mit")
 

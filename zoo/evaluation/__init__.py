@@ -57,7 +57,8 @@ def evaluate(
             model, images must be floats in [0, 1].
         y: labels ``(n,)`` or ``(n, 1)``, or one-hot rows ``(n, classes)``. None if ``x`` gives
             them.
-        eps: budget or list of budgets: numbers, or strings such as ``"8/255"``.
+        eps: budget or list of budgets, in units of the [0, 1] image: numbers, or strings such as
+            ``"8/255"``.
         norm: norm of the perturbation; by default the first one that the model certifies.
         attacks: name of an attack or list of names, keys of ``zoo.attacks.ATTACKS``; an empty list
             runs none. A :class:`zoo.attacks.Attack` may take the place of a name.

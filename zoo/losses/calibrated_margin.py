@@ -35,6 +35,9 @@ class CalibratedMargin(LipschitzLoss):
         y_true: integer labels ``(batch,)``.
         y_pred: logits ``(batch, classes)``.
 
+    Returns:
+        Scalar tensor, by default the mean of the losses of the images.
+
     Raises:
         TypeError: if ``lipschitz`` is not a function, or does not return a ``NormEstimate``.
         ValueError: if an argument is out of range; when the loss is called, if ``lipschitz`` is

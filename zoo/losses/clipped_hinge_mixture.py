@@ -27,6 +27,9 @@ class ClippedHingeMixture(ClippedHinge):
         y_true: integer labels ``(batch,)``.
         y_pred: logits ``(batch, classes)``, each 1-Lipschitz in the image.
 
+    Returns:
+        Scalar tensor, by default the mean of the losses of the images.
+
     Raises:
         ValueError: if ``epsilon`` is not positive; when the loss is called, for labels of another
             shape than ``(batch,)`` or ``(batch, 1)``.

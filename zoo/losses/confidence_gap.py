@@ -30,6 +30,9 @@ class ConfidenceGap(keras.losses.Loss):
         y_true: integer labels ``(batch,)``.
         y_pred: logits ``(batch, classes)``.
 
+    Returns:
+        Scalar tensor, by default the mean of the losses of the images.
+
     Raises:
         ValueError: if ``z``, ``gamma`` or ``omega`` is out of range.
 

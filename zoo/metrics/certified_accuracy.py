@@ -45,8 +45,8 @@ class CertifiedAccuracy(keras.metrics.Mean):
 
     Args:
         eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``.
-        name: of the entry; by default ``certified_<eps>``.
-        dtype: as for every Keras metric.
+        name: name of the entry; by default ``certified_<eps>``.
+        dtype: dtype of the result, as for every Keras metric.
 
     Call arguments:
         y_true: labels, integers ``(batch,)`` or ``(batch, 1)``, or one-hot rows.

@@ -76,6 +76,13 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             ``keras.Sequential`` of ``RandomFlip`` and ``RandomTranslation``. Everywhere else, in
             ``predict``, ``certify``, ``attack`` and ``model(x)``, it is left out. It gets images in
             [0, 1] and must keep their shape. None for none.
+
+    Call arguments:
+        inputs: images ``(batch, height, width, channels)``, floats in [0, 1] or uint8.
+        training: bool, whether the call is part of a training step.
+
+    Returns:
+        Logits, a float32 tensor ``(batch, num_classes)``.
     """
 
     #: The (norm, method) pairs that ``certify`` supports. The first pair of a norm is the one that
@@ -250,6 +257,9 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
 
         Args:
             callbacks: those that ``fit`` was given.
+
+        Returns:
+            List of ``keras.callbacks.Callback``, empty if none is needed.
         """
         return []
 
@@ -598,7 +608,33 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         norm: NormLike | None = None,
         **params: Any,
     ) -> Array:
-        """Search near ``x`` for images that are misclassified: see :func:`zoo.attacks.attack`."""
+        """Search near images for ones that are misclassified, as :func:`zoo.attacks.attack` does.
+
+        Args:
+            x: images ``(n, height, width, channels)``, floats in [0, 1] or uint8, or a data set, as
+                for :meth:`certify`.
+            y: labels ``(n,)``, or one-hot rows; None if ``x`` is a data set that gives them.
+            attack: name of an attack in ``zoo.attacks.ATTACKS``, or a
+                :class:`zoo.attacks.Attack`.
+            eps: budget in units of the [0, 1] image: a number, or a string such as ``"8/255"``.
+            norm: ``"linf"`` or ``"l2"``; None is the first norm that the model certifies.
+            params: other arguments of :func:`zoo.attacks.attack`, such as ``batch_size``, ``seed``
+                and ``target``, and parameters of the attack, such as ``steps``.
+
+        Returns:
+            float32 array ``(n, height, width, channels)``, which lies exactly in the ball and in
+            [0, 1]. It has all images, also those that the model still classifies as their label.
+
+        Raises:
+            TypeError, ValueError: naming the argument that is wrong.
+
+        Examples:
+            >>> import numpy as np, zoo
+            >>> model, test = zoo.load("linf-dist-digits"), zoo.data.load("digits").take(5)
+            >>> attacked = model.attack(test.images, test.labels, "fgsm", eps=0.1)
+            >>> bool(np.abs(attacked - test.images).max() <= 0.1 + 1e-6)
+            True
+        """
         from zoo import attacks
 
         return attacks.attack(self, x, y, attack, eps=eps, norm=norm, **params)
@@ -613,7 +649,30 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         attacks: Any = ("fgsm", "pgd"),
         **options: Any,
     ) -> "RobustnessReport":
-        """Measure clean, attacked and certified accuracy: see :func:`zoo.evaluation.evaluate`."""
+        """Measure clean, attacked and certified accuracy, as :func:`zoo.evaluate` does.
+
+        Args:
+            x, y: images and labels, as for :meth:`attack`.
+            eps: budget or list of budgets, in units of the [0, 1] image.
+            norm: ``"linf"`` or ``"l2"``; None is the first norm that the model certifies.
+            attacks: name of an attack or list of names; ``()`` attacks nothing.
+            options: other arguments of :func:`zoo.evaluate`, such as ``method``, ``params``,
+                ``nearest`` and ``verbose``.
+
+        Returns:
+            :class:`zoo.evaluation.RobustnessReport`, which prints as a table.
+
+        Raises:
+            TypeError, ValueError: naming the argument that is wrong.
+            zoo.SoundnessError: if an attack breaks a certificate, which is a bug of the zoo.
+
+        Examples:
+            >>> import zoo
+            >>> model, test = zoo.load("linf-dist-digits"), zoo.data.load("digits").take(100)
+            >>> report = model.evaluate_robustness(test.images, test.labels, eps=0.1, attacks="pgd")
+            >>> report.clean >= report.rows[0]["attacked"]["pgd"] >= report.rows[0]["certified"]
+            True
+        """
         from zoo import evaluation
 
         return evaluation.evaluate(self, x, y, eps=eps, norm=norm, attacks=attacks, **options)
@@ -710,6 +769,14 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
 
         Returns:
             A new model of the same class; this one is unchanged.
+
+        Raises:
+            ValueError: if the number of classes is not an integer of at least 2.
+
+        Examples:
+            >>> import zoo
+            >>> zoo.load("lc-lmt-digits").with_new_head(5).num_classes
+            5
         """
         model = type(self).from_config(self._config_with(num_classes=num_classes))
         for new, old in zip(model.layers, self.layers, strict=True):

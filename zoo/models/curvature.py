@@ -46,8 +46,8 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
             :mod:`zoo.models.curvature_networks` (``"mlp"`` or ``"convnet"``), with the keywords
             ``image_shape=(height, width, channels)`` and ``num_classes``; or a dictionary of the
             ``name`` and arguments of that function.
-        epsilon: radius ρ of the L2 ball in which training searches for worst points; None or 0
-            trains on the images themselves.
+        epsilon: radius ρ of the L2 ball in which training searches for worst points, in units of
+            the [0, 1] image; None or 0 trains on the images themselves.
         penalty_weight: weight γ of the penalty, which is the mean of the curvature bounds of all
             pairs of classes; not negative.
         attack_steps: number of steps of the search for a worst point.

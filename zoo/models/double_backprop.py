@@ -41,8 +41,8 @@ class DoubleBackpropNet(WrappedModel):
         form, outputs: as for :class:`zoo.losses.JacobianL1`.
         penalty_every: k: the penalty is computed for every k-th image of each batch only. In
             shuffled batches this is a cheaper estimate of the same mean.
-        epsilon: ℓ∞ budget of the adversarial images; None or 0 trains on the original
-            images only.
+        epsilon: ℓ∞ budget of the adversarial images, in units of the [0, 1] image; None or 0 trains
+            on the original images only.
         label_smoothing: label smoothing of the default loss, in [0, 1).
 
     Raises:

@@ -52,7 +52,8 @@ class L2NonexpansiveNet(CertifiedModel):
         parametrization: parametrization of all kernels, see :class:`zoo.layers.NonexpansiveDense`.
         divide_before_convolution: see :class:`zoo.layers.NonexpansiveConv2D`.
         regularization: weight of :class:`zoo.losses.RowSumRegularizer` on every kernel.
-        mean: pixel mean, a number or one per channel, which is subtracted from the image.
+        mean: mean of the pixels in [0, 1], a number or one per channel, which is subtracted from
+            the image.
         loss: ``"confidence_gap"`` (:class:`zoo.losses.ConfidenceGap`, with trainable scales per
             class as well), ``"cross_entropy"`` (:class:`zoo.losses.WorstCaseCrossEntropy`) or
             ``"crm"`` (:class:`zoo.losses.CertifiedRadiusMaximization`).
@@ -66,7 +67,7 @@ class L2NonexpansiveNet(CertifiedModel):
             longer count and the third term alone is trained for. False prevents this.
         omega: weight of the third term of ``"confidence_gap"``.
         epsilon: L2 budget that ``"cross_entropy"`` trains for, and up to which ``"crm"`` enlarges
-            radii.
+            radii, in units of the [0, 1] image.
 
     Raises:
         ValueError: naming the argument that is unknown or out of range.

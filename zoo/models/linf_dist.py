@@ -46,9 +46,10 @@ class LinfDistNet(LinfDistFeatures):
         num_classes: number of classes, at least 2.
         width: number of neurons of each hidden layer.
         depth: number of layers, including the output layer.
-        mean: pixel mean, a number or one per channel.
-        std: pixel standard deviation, one number: a scale per channel would change the norm.
-        epsilon: budget that the default loss trains for.
+        mean: mean of the pixels in [0, 1], a number or one per channel.
+        std: standard deviation of the pixels in [0, 1], one number, because a scale for each
+            channel would change the norm.
+        epsilon: ℓ∞ budget that the default loss trains for, in units of the [0, 1] image.
         loss: ``"mixture"`` (:class:`zoo.losses.ClippedHingeMixture`), ``"hinge"``
             (:class:`zoo.losses.WorstCaseHinge`) or ``"cross_entropy"``
             (:class:`zoo.losses.WorstCaseCrossEntropy`).

@@ -41,9 +41,10 @@ class LinfDistMLP(LinfDistFeatures):
         depth: number of layers of ℓ∞-distance neurons.
         hidden_units: number of units of the hidden dense layer.
         gain: initial size of the dense weights, see :class:`zoo.layers.EqualizedDense`.
-        mean: pixel mean, a number or one per channel.
-        std: pixel standard deviation, one number: a scale per channel would change the norm.
-        epsilon: budget that the default loss trains for.
+        mean: mean of the pixels in [0, 1], a number or one per channel.
+        std: standard deviation of the pixels in [0, 1], one number, because a scale for each
+            channel would change the norm.
+        epsilon: ℓ∞ budget that the default loss trains for, in units of the [0, 1] image.
         cross_entropy_weight: initial weight of the clean cross-entropy; it can be assigned later.
         implementation: implementation of the distance, see :func:`zoo.ops.lp_distance`.
 

@@ -64,7 +64,7 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
             function in :mod:`zoo.models.lipschitz_margin_networks` (``"mlp"``, ``"convnet"`` or
             ``"wide_resnet"``), with the keywords ``image_shape=(height, width, channels)`` and
             ``num_classes``; or a dictionary of the ``name`` and arguments of that function.
-        epsilon: L2 budget that the default loss trains for.
+        epsilon: L2 budget that the default loss trains for, in units of the [0, 1] image.
         variant: the default loss. ``"lmt"`` or ``"lc-lmt"``: :class:`zoo.losses.LipschitzMargin`.
             ``"calibrated"``: :class:`zoo.losses.CalibratedMargin`. ``"crm"``:
             :class:`zoo.losses.CertifiedRadiusMaximization`.
