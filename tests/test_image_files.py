@@ -139,6 +139,9 @@ def test_only_the_images_that_are_asked_for_are_read(tmp_path):
     with pytest.raises(ValueError, match=r"c\.png cannot be used as an image"):
         zoo.data.load(tmp_path, n=3)
     assert len(zoo.data.load("digits", n=7)) == 7
+    for wrong in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="n must be a positive integer"):
+            zoo.data.load(tmp_path, n=wrong)
 
 
 def test_a_path_is_not_the_name_of_a_set(tmp_path, monkeypatch):

@@ -183,6 +183,8 @@ def test_predictions_need_no_labels():
 
         names = tf.data.Dataset.from_tensor_slices((images, ["file"] * 8)).batch(8)
         np.testing.assert_allclose(model.predict(names, verbose=0), expected, atol=1e-6)
+        with pytest.raises(ValueError, match="y must be integer labels, got dtype string"):
+            model.fit(names, verbose=0)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

@@ -16,6 +16,7 @@ from zoo.data import image_files, npz
 from zoo.data.image_set import ImageSet
 from zoo.data.registry import DATASETS, Dataset, known_names, register
 from zoo.data.tfds import from_tfds
+from zoo.utils import checks
 from zoo.utils.whole_file import require_writable
 
 __all__ = ["DATASETS", "Dataset", "ImageSet", "check", "load", "register", "save"]
@@ -80,6 +81,7 @@ def load(
     """
     check(name)
     name = as_text(name)
+    n = None if n is None else checks.positive_integer(n, "n")
     shape = None if image_shape is None else tuple(int(n) for n in image_shape)
     if shape is not None and len(shape) != 3:
         raise ValueError(f"image_shape must be (height, width, channels), got {shape}")

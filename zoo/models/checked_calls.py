@@ -226,6 +226,8 @@ class CheckedCalls(_Model):
         _require_batches(x.shape, self.image_shape)
         if labelled and not y:
             raise ValueError(_NO_LABELS)
+        if labelled and not (y[0].dtype.is_integer or y[0].dtype.is_floating or y[0].dtype.is_bool):
+            raise ValueError(f"y must be integer labels, got dtype {y[0].dtype.name}")
         if labelled and y[0].shape.rank == 2 and y[0].shape[1] not in (1, None, classes):
             checks.labels(np.zeros((0, y[0].shape[1]), int), 0, classes)
 
