@@ -79,6 +79,7 @@ def test_a_worker_certifies_in_float32(digits_model, certified_in_float32):
 
     images = data.load("digits", "test").take(2)
     files = scale_out._packed(digits_model)
-    scale_out._measured(files, images.images, images.labels, 0, SETTINGS)
+    layers = scale_out._layer_settings()
+    scale_out._measured(files, layers, images.images, images.labels, 0, SETTINGS)
     assert certified_in_float32
     assert all(certified_in_float32)

@@ -107,7 +107,7 @@ def test_a_flip_within_a_radius_is_an_error(digits_model, digits):
     wrong = dataclasses.replace(certificate, radius=certificate.radius + np.float32([0, 0.1, 0]))
     distances = certificate.radius.astype("float64") + 0.05
     assert (certificate.with_nearest(distances).nearest >= distances).all()
-    with pytest.raises(SoundnessError, match=r"distance .* of image 1 .*\(1 images in all\)"):
+    with pytest.raises(SoundnessError, match=r"distance .* from image 1 .*\(1 images in all\)"):
         wrong.with_nearest(distances)
 
 

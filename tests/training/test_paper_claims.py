@@ -175,7 +175,7 @@ def test_double_backpropagation(load):
     of_b = ["b-eps0.3-summed-0", "b-eps0.3-summed-10"]
     budgets = ("0.05", "0.1", "0.2", "0.3")
     alone_a = [f"a-eps{eps}-summed-0" for eps in budgets]
-    fine_b = "b-eps0.05-summed-0"
+    fine_b, next_b = "b-eps0.05-summed-0", "b-eps0.1-summed-0"
     assert all(own.is_whole(name) and len(own.of[name]) == 1 for name in deeper)
     assert [name for name in deeper if "clean" in name] == ["a-clean-full-50"]
 
@@ -221,7 +221,8 @@ def test_double_backpropagation(load):
     says(
         "double_backprop",
         "Model B shows the extreme. At 0.05 it withstands FGSM on "
-        f"{own.percent(fine_b, 'fgsm'):.1f} % and PGD on {own.percent(fine_b, 'pgd'):.1f} %. "
+        f"{own.percent(fine_b, 'fgsm'):.1f} % and PGD on {own.percent(fine_b, 'pgd'):.1f} %, and "
+        f"at 0.1 on {own.percent(next_b, 'fgsm'):.1f} % and {own.percent(next_b, 'pgd'):.1f} %. "
         f"At 0.3 it withstands FGSM on {b_fgsm[0]:.1f} %, as published "
         f"({printed['B', 'ε 0.3, λ 0']:.1f}), and PGD on {own.percent(of_b[0], 'pgd'):.1f} %.",
     )
