@@ -338,3 +338,5 @@ def test_training_uses_the_statistics_that_a_normalization_has_now(tmp_path):
         for _ in range(200):  # power iteration converges from below
             estimate = float(np.max(keras.ops.convert_to_numpy(found.estimate().value)))
         assert estimate > 10  # 1/std is about 17, and the dense layer's norm about 1
+        found.compile()
+        found.fit(narrow, np.arange(50) % 3, verbose=0)  # in a compiled step
