@@ -80,7 +80,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
         with pytest.raises(KeyboardInterrupt, match=f"the same command goes on from {words}"):
             train(recipe, tmp_path / "run", epochs=2, verbose=0)
     assert signal.getsignal(number) is before
-    assert "the state is saved after this batch" in capsys.readouterr().err
+    assert "the state will be saved after this batch" in capsys.readouterr().err
     (state,) = (tmp_path / "run").glob("epoch-*.h5")
     assert place_of(state.name) == words
     train(recipe, tmp_path / "run", epochs=2, verbose=1)

@@ -160,7 +160,7 @@ def lipschitz_radii(logits: ArrayLike, lipschitz: float = 1.0, error: Numbers = 
 def other_classes(classes: Array, count: int) -> Array:
     """The ``count − 1`` other classes of each image, in order: an int array ``(n, count − 1)``."""
     others = np.arange(count - 1)[None]
-    return others + (others >= classes[:, None])
+    return others + (others >= np.asarray(classes)[:, None])
 
 
 def margin(logits: ArrayLike) -> Array:

@@ -419,6 +419,7 @@ class NetworkBounds:
     ) -> Array:
         """The bounds of :meth:`class_margins`, from what :meth:`relaxed` returned."""
         count = self.model.output_shape[-1]
+        classes = np.asarray(classes)
         others = other_classes(classes, count)
         lower, upper = map(ops.convert_to_numpy, relaxations.boxes[-1])
         found = lower[np.arange(len(classes)), classes][:, None]

@@ -65,9 +65,9 @@ _DERIVED: contextvars.ContextVar[dict[int, Any] | None] = contextvars.ContextVar
 class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
     """A Keras classifier that certifies its own predictions.
 
-    The model takes images ``(batch, height, width, channels)`` in [0, 1] to logits, and normalises
-    the pixels itself. A subclass lists its certificates in ``certificates`` and computes the radii
-    in :meth:`certified_radius`.
+    The model takes images ``(batch, height, width, channels)``, floats in [0, 1] or uint8, to
+    float32 logits ``(batch, num_classes)``, and normalises the pixels itself. A subclass lists its
+    certificates in ``certificates`` and computes the radii in :meth:`certified_radius`.
 
     Args:
         image_shape: ``(height, width, channels)``.
@@ -76,13 +76,6 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
             ``keras.Sequential`` of ``RandomFlip`` and ``RandomTranslation``. Everywhere else, in
             ``predict``, ``certify``, ``attack`` and ``model(x)``, it is left out. It gets images in
             [0, 1] and must keep their shape. None for none.
-
-    Call arguments:
-        inputs: images ``(batch, height, width, channels)``, floats in [0, 1] or uint8.
-        training: bool, whether the call is part of a training step.
-
-    Returns:
-        Logits, a float32 tensor ``(batch, num_classes)``.
     """
 
     #: The (norm, method) pairs that ``certify`` supports. The first pair of a norm is the one that
