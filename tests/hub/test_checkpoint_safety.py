@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import zoo
+from zoo.bounds.rules import rule as rule_module
 from zoo.hub import checkpoint
 
 HUGE = 2**40
@@ -139,7 +140,10 @@ def test_networks_of_the_users_own_are_loaded(tmp_path):
     np.testing.assert_array_equal(a.radius, b.radius)
 
 
-def test_layers_with_a_rule_of_the_users_own_are_loaded_in_a_scope_as_well(tmp_path):
+def test_layers_with_a_rule_of_the_users_own_are_loaded_in_a_scope_as_well(tmp_path, monkeypatch):
+    # The rule is forgotten after the test.
+    monkeypatch.setattr(rule_module, "_rules", dict(rule_module._rules))
+
     class Halve(keras.layers.Layer):
         def call(self, inputs):
             return inputs / 2.0
