@@ -121,10 +121,17 @@ def test_a_class_may_be_called_like_a_split(tmp_path):
     names = ["bus", "train"]
     for i, name in enumerate(names):
         write(tmp_path / name / "a.png", pixels(i))
-    with pytest.raises(ValueError, match="'train' of a split beside 'bus', .* --classes, or"):
-        zoo.data.load(tmp_path, "train")
+    for split in ("train", "test"):
+        with pytest.raises(ValueError, match="'train', which .* 'bus', which .* --classes, or"):
+            zoo.data.load(tmp_path, split)
+    assert not zoo.data.has_split(tmp_path / "bus" / "a.png", "validation")
     found = zoo.data.load(tmp_path, class_names=names)
     assert (found.labels.tolist(), found.class_names) == ([0, 1], ("bus", "train"))
+    for i, name in enumerate(names):
+        write(tmp_path / "set" / "train" / name / "a.png", pixels(i))
+    with pytest.raises(ValueError, match="has no folder 'test', but train"):
+        zoo.data.load(tmp_path / "set", class_names=names)
+    assert zoo.data.load(tmp_path / "set", "Train", class_names=names).labels.tolist() == [0, 1]
 
 
 def test_only_the_images_that_are_asked_for_are_read(tmp_path):

@@ -114,7 +114,6 @@ class ReLUProgram:
         Args:
             row: float64 array ``(outputs,)``, the coefficients.
             threshold: number that the function must exceed.
-            threshold: of the function's value.
 
         Returns:
             :class:`Least`.

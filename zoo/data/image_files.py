@@ -56,7 +56,9 @@ def folder_of(path: pathlib.Path, split: str) -> pathlib.Path | None:
     Raises:
         ValueError: if there are two folders for one split.
     """
-    names = _FOLDERS.get(split, (split,))
+    if not path.is_dir():
+        return None
+    names = _FOLDERS.get(split.lower(), (split.lower(),))
     found = [folder for folder in _folders(path) if _split(folder) in names]
     if len(found) > 1:
         both = " and ".join(folder.name for folder in found)
@@ -85,19 +87,22 @@ def load(path: pathlib.Path, split: str, form: Form) -> ImageSet:
         return ImageSet(path.name, _arrays([path], form), None, 0, files=(path.name,))
     name = path.name or path.resolve().name
     parts = [folder for folder in _folders(path) if _split(folder)]
-    if {folder.name for folder in parts} <= set(form.class_names or ()):
+    # The folder of a class has images of its own, that of a split may have folders of classes.
+    with_classes = any(_image_files(inner, deep=True) for part in parts for inner in _folders(part))
+    if {folder.name for folder in parts} <= set(form.class_names or ()) and not with_classes:
         parts = []
     if parts:
+        mixed = [folder.name for folder in _folders(path) if not _split(folder)]
+        if mixed:
+            raise ValueError(
+                f"{path} has the folder {parts[0].name!r}, which is the name of a split, and the "
+                f"folder {mixed[0]!r}, which is not; if both are classes, name all classes with "
+                "--classes, or class_names=; otherwise give the path of one folder"
+            )
         part = folder_of(path, split)
         if part is None:
             found = ", ".join(folder.name for folder in parts)
             raise ValueError(f"{path} has no folder {split!r}, but {found}")
-        if mixed := [folder.name for folder in _folders(path) if not _split(folder)]:
-            raise ValueError(
-                f"{path} has the folder {part.name!r} of a split beside {mixed[0]!r}, which is "
-                "not one; give the path of the folder that you want, or, if both are classes, "
-                "--classes, or class_names=, with the names of all classes"
-            )
         path, name = part, f"{name}/{part.name}"
     elif split != "test":
         raise ValueError(f"{path} has no folder {split!r}")
