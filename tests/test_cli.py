@@ -120,6 +120,7 @@ def test_what_libraries_print_is_not_part_of_the_output(capfd):
     assert "noise in C\n" in errors
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_a_closed_standard_stream_is_no_obstacle(closed, tmp_path):
     command = f"{sys.executable} -m zoo certify linf-dist-digits --n 2 --csv {tmp_path}/r.csv"

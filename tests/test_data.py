@@ -113,6 +113,7 @@ def test_a_set_is_read_from_the_folder_of_now_and_reported_on_standard_error(mon
         print("Dataset prepared in", data_dir)
         return tf.zeros((2, 32, 32, 3), tf.uint8), tf.zeros(2, tf.int64)
 
+    capsys.readouterr()  # what the imports wrote
     monkeypatch.setattr(tfds, "load", load)
     monkeypatch.setenv("HOME", "/home/someone")
     monkeypatch.setenv("TFDS_DATA_DIR", "~/sets")

@@ -23,7 +23,7 @@ def cite(name: str | None = None) -> str:
     Returns:
         The entry of the paper that the model was trained by, and that of this package, separated by
         an empty line. If the checkpoint names a paper that :data:`zoo.papers.PAPERS` lacks, a
-        comment with this paper stands in the place of its entry.
+        comment with this paper stands in the place of its entry; if it names none, nothing does.
 
     Raises:
         TypeError: if the name is not text.
@@ -39,8 +39,8 @@ def cite(name: str | None = None) -> str:
 
     entries = [_PACKAGE.format(version=__version__, url=INDEX)]
     if name is not None:
-        reference = None if name in PAPERS else _paper_of_model(name)
-        paper = PAPERS.get(name) or paper_of(str(reference))
+        reference = PAPERS[name].reference if name in PAPERS else _paper_of_model(name)
+        paper = PAPERS.get(name) or paper_of(reference)
         if paper is not None:
             entries.insert(0, paper.bibtex)
         elif reference:

@@ -415,7 +415,12 @@ def test_a_tilde_is_the_home_folder(small_model, small_images, tmp_path, monkeyp
 
 @pytest.mark.parametrize(
     ("name", "advice"),
-    [("org/net", "; a model on the Hub is hf://org/net"), ("./net", ""), ("a/b/c", "")],
+    [
+        ("org/net-1.5", "; a model on the Hub is hf://org/net-1.5"),
+        ("./net", ""),
+        ("a/b/c", ""),
+        ("org/net.keras", ""),
+    ],
 )
 def test_a_name_on_the_hub_without_its_scheme(name, advice):
     with pytest.raises(

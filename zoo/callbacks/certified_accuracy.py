@@ -24,6 +24,7 @@ class CertifiedAccuracy(keras.callbacks.Callback):
     It certifies as :func:`zoo.certify` does: any model of the zoo, and any other Keras classifier
     whose layers have bounds. At the end of the training it warns if the certified accuracy has
     fallen by more than 5 percentage points, and by more than chance explains, since its best epoch.
+    If weights of the model are NaN or infinite, the entry is 0, and a warning says why.
 
     Args:
         data: pair of images and labels, or a data set of both, as
@@ -109,9 +110,9 @@ class CertifiedAccuracy(keras.callbacks.Callback):
             if fell(best, seen[-1], len(self.images)):
                 warnings.warn(
                     f"{name} was {best:.1%} after epoch {seen.index(best) + 1} of this training "
-                    f"and {seen[-1]:.1%} after the last one.{advice(self.model)} EarlyStopping "
-                    "with restore_best_weights=True restores the best epoch at the end; if it is "
-                    "among the callbacks, you need not do anything",
+                    f"and {seen[-1]:.1%} after the last one.{advice(self.model)} EarlyStopping("
+                    f"monitor={name!r}, mode='max', restore_best_weights=True) behind this "
+                    "callback restores the best epoch at the end",
                     UserWarning,
                     stacklevel=2,
                 )

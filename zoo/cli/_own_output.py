@@ -14,13 +14,15 @@ def foreign_output_to_stderr() -> Iterator[None]:
     HiGHS 1.12 prints lines that no option switches off, which would stand before the command's
     JSON. They are written in C, so that :func:`contextlib.redirect_stdout` does not reach them.
     """
+    if sys.stdout is None or sys.stderr is None:  # a file may have the descriptor by now
+        yield
+        return
     kept = None
+    sys.stdout.flush()
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
         kept = os.dup(1)
         os.dup2(2, 1)
-    except OSError:  # there is no standard output or no standard error
+    except OSError:  # one of the two was closed while the program ran
         if kept is not None:
             os.close(kept)
         yield

@@ -45,10 +45,11 @@ def load(
     If all folders of the classes are called by numbers, these are the labels. Otherwise the labels
     count the folders in alphabetical order, as Keras does. Where a folder has folders such as
     ``train`` and ``test``, ``split`` names the one to read, and the classes are those of all of
-    these folders. Other names of such folders are ``training`` and ``training_set``; ``val`` and
-    ``valid`` for ``validation``; ``testing`` and ``test_set``; in any case. A class of such a name
-    has to be in ``class_names``. If ``image_shape`` has one channel, colour images become gray; if
-    it has three, gray images get three equal channels.
+    these folders. The folder of ``"train"`` may also be called ``training`` or ``training_set``,
+    that of ``"validation"`` ``val`` or ``valid``, and that of ``"test"`` ``testing`` or
+    ``test_set``; upper and lower case make no difference. If a class has such a name, give the
+    names of all classes as ``class_names``. If ``image_shape`` has one channel, colour images
+    become gray; if it has three, gray images get three equal channels.
 
     Args:
         name: a key of ``zoo.data.DATASETS``, or the path of an ``.npz`` file, of an image file, or

@@ -130,12 +130,15 @@ def evaluate_each(
         checks.positive_integer(retries, "retries")
     import ray
 
+    # Before the first task starts: a model that cannot be sent must not stop a running evaluation.
     files = [_packed(job.model) for job in jobs]
     with _connected(ray, address):
         task = ray.remote(
             num_cpus=cpus, num_gpus=gpus, max_retries=retries, runtime_env=_environment()
         )(_measured)
-        submitted = [_submit(ray, task, *both) for both in zip(jobs, files, strict=True)]
+        submitted = [
+            _submit(ray, task, job, packed) for job, packed in zip(jobs, files, strict=True)
+        ]
         names = [job.name for job in jobs]
         for outcomes in _outcomes(ray, names, submitted, verbose):
             yield evaluation.report_of(evaluation.joined(outcomes))

@@ -20,8 +20,8 @@ _BASES = (
     keras.regularizers.Regularizer,
     keras.constraints.Constraint,
 )
-# Keras's layers for augmentation that change images at inference too, and so have no rule. They run
-# no stored code and read no file, and a model of the zoo uses its augmentation in training only.
+# Keras's layers for augmentation that have no rule. They run no stored code and read no file, and a
+# model of the zoo uses its augmentation in training only.
 _AUGMENTATION = tuple(
     getattr(keras.layers, name)
     for name in (
@@ -82,8 +82,8 @@ def _require_allowed_object(value: dict[str, Any]) -> dict[str, type]:
     if found is None or not _is_allowed(found) or found.__name__ != name:
         raise ValueError(
             f"it names the class {value.get('module')}.{name}, which a checkpoint may not use; it "
-            "may use layers that have a rule (see zoo.bounds.supported), and initializers, "
-            "regularizers and constraints"
+            "may use layers that have a rule (see zoo.bounds.supported), Keras's layers for "
+            "augmentation, initializers, regularizers and constraints"
         )
     registered = value.get("registered_name")
     return {registered: found} if isinstance(registered, str) else {}

@@ -164,7 +164,8 @@ def check(name: Path) -> None:
                 f"name is {os.path.join(os.curdir, text)!r}"
             ) from error
     elif not (path.is_dir() or _is_keras_file(path)):
-        on_hub = re.match(r"\w", text) and _HUB_NAME.fullmatch(f"hf://{text}") and not path.suffix
+        on_hub = re.match(r"\w", text) and _HUB_NAME.fullmatch(f"hf://{text}")
+        on_hub = on_hub and path.suffix != SUFFIX
         advice = f"; a model on the Hub is hf://{text}" if on_hub else ""
         raise CheckpointError(f"no such folder or {SUFFIX} file: {text}{advice}")
 

@@ -716,7 +716,8 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
         Args:
             filepath: folder of a SavedModel, or file of another format.
             format: ``"tf_saved_model"``, ``"onnx"`` (needs ``pip install
-                'certified-zoo[onnx]'``) or another format that Keras supports.
+                'certified-zoo[onnx]'``, and TensorFlow as the backend) or another format that Keras
+                supports.
             verbose: whether Keras prints what it wrote.
             input_signature: replaces the default signature, float32 images ``(None, height, width,
                 channels)``; a list of a ``keras.InputSpec`` or ``tf.TensorSpec`` of dtype float32.

@@ -221,7 +221,7 @@ class CheckedCalls(_Model):
             x, *y = data.element_spec[:2]
         else:
             x, y = data.element_spec, []
-        if not all(isinstance(part, tf.TensorSpec) for part in (x, *y)):
+        if not all(isinstance(part, tf.TensorSpec) for part in (x, *(y if labelled else ()))):
             return data  # Keras reports what is wrong with it.
         _require_batches(x.shape, self.image_shape)
         if labelled and not y:
@@ -385,14 +385,20 @@ def _value_errors(model: Any, failures: list[ValueError]) -> Iterator[None]:
         model: the model that reads the batches.
         failures: errors that a :class:`BatchCheck` noted.
     """
-    # On JAX, Keras takes the weights out of the model while `fit` runs, and puts them back only
+    # On JAX, Keras takes all values out of the variables while `fit` runs, and puts them back only
     # after the first batch. After an error or an interruption before that, we put them back.
-    variables = [*model.variables, *getattr(getattr(model, "optimizer", None), "variables", ())]
+    optimizer: Any = getattr(model, "optimizer", None)
+    if keras.backend.backend() == "jax" and optimizer is not None and not optimizer.built:
+        optimizer.build(model.trainable_variables)  # `fit` would do it, after this look at them
+    variables = [*model.variables, *getattr(optimizer, "variables", ())]
+    for metric in model.__dict__.get("_certified_metrics", ()):
+        variables += metric.variables
     values = [(variable, getattr(variable, "_value", None)) for variable in variables]
     try:
         yield
     except BaseException as error:
         model.sync_jax_state()
+        model._jax_state = None
         for variable, value in values:
             if getattr(variable, "_value", value) is None:
                 variable._value = value

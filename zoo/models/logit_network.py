@@ -152,7 +152,8 @@ def _cut(model: keras.Model, twins: list[tuple[Any, Any]], name: str) -> tuple[A
 def _network(inputs: Any, outputs: Any, name: str) -> keras.Model:
     """A model that computes in float32 whatever the global policy is, if its layers do."""
     network = keras.Model(inputs, outputs, name=name)
-    network.dtype_policy = "float32"
+    # Not by the property: that would change a global policy which maps names to policies.
+    network._dtype_policy = keras.DTypePolicy("float32")
     return network
 
 

@@ -176,8 +176,8 @@ def _pixels(image: Any, name: str) -> Array:
     """The pixels of an image of PIL: uint8 ``(height, width, channels)``."""
     if image.mode[0] in "IF":  # convert() would cut off the values above 255
         raise ValueError(
-            f"{name} has an image of mode {image.mode}, whose pixels have more than 8 bits; of an "
-            "image of 16 bits, np.asarray(image, 'float32')[None, ..., None] / 65535 makes an array"
+            f"{name} has an image of mode {image.mode}, whose pixels have more than 8 bits; "
+            "for an image of 16 bits, pass np.asarray(image, 'float32')[None, ..., None] / 65535"
         )
     if image.mode not in _PIL_MODES or "transparency" in image.info:
         raise ValueError(

@@ -54,20 +54,19 @@ def without_startup_lines() -> Iterator[None]:
         if _redirected or os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
             yield
             return
+        original = None
         try:
+            _flush()
+            original = os.dup(2)
             written = tempfile.TemporaryFile()  # noqa: SIM115  it is closed by the next `with`
-        except OSError:  # there is no folder for temporary files
+        except OSError:  # there is no standard error, or no folder for temporary files
+            if original is not None:
+                os.close(original)
             yield
             return
+        _redirected = True
         hidden = re.compile(r"(?!)")
         with written:
-            try:
-                _flush()
-                original = os.dup(2)
-            except OSError:  # this process has no standard error
-                yield
-                return
-            _redirected = True
             try:
                 os.dup2(written.fileno(), 2)
                 yield
