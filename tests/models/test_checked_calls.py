@@ -192,10 +192,12 @@ def test_predictions_need_no_labels():
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_a_training_that_fails_at_once_leaves_the_weights(error):
-    fails = True
+    calls = []
 
     def loss(y, logits):
-        if fails:
+        calls.append(None)
+        # On JAX, Keras calls it once before the first step.
+        if len(calls) == (2 if BACKEND == "jax" else 1):
             raise error("in the first step")
         return keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)
 
@@ -205,7 +207,6 @@ def test_a_training_that_fails_at_once_leaves_the_weights(error):
     with pytest.raises(error, match="in the first step"):
         model.fit(images, LABELS, verbose=0)
     np.testing.assert_array_equal(model.certify(images).radius, before)
-    fails = False
     if BACKEND == "tensorflow":  # a program whose first trace failed is not traced again
         model.compile("adam", loss, metrics=[zoo.metrics.CertifiedAccuracy(0.01)])
     data = (images, LABELS)
