@@ -167,7 +167,9 @@ def test_the_attackers_image_may_be_larger_than_the_image():
     features = LogitCertificate(
         "l2", (28, 28, 1), lipschitz=1.0, kernel=np.sqrt(2) * np.eye(2), error_per_size=0.05
     )
-    assert alone.radius(logits, black) < 9
+    assert alone.radius(logits, black)[0] == pytest.approx((20 - 4 * 0.05 * 28) / 2, rel=1e-4)
+    # The image is black, and the attacker's image within the radius has at most this size.
+    assert features.radius(logits, black)[0] == pytest.approx((20 - 4 * 0.05 * 10) / 2, rel=1e-4)
     assert alone.radius(logits, black) <= features.radius(logits, black) + 1e-4
     assert features.radius(logits) <= features.radius(logits, black)
 

@@ -9,12 +9,14 @@ import zoo
 from tests.backend import BACKEND
 from zoo.attacks import ATTACKS
 from zoo.attacks.ball import random_start
+from zoo.attacks.gradient import step_length
 from zoo.attacks.victim import victim
 from zoo.epsilon import Epsilon
 
 # That of the second order is for one approach, and tested there.
 GENERAL = [name for name in ATTACKS if name != "second_order"]
 HERE = [name for name in GENERAL if BACKEND in ATTACKS[name].backends]
+IN_NORMS = [(name, norm) for name in HERE for norm in ATTACKS[name].norms]
 QUICK = {
     "fgsm": {},
     "pgd": {"steps": 5},
@@ -45,14 +47,9 @@ def accuracy(model, x, y):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize(("name", "norm"), IN_NORMS)
 def test_in_the_ball_and_harmful(digits_model, images, name, norm):
     x, y = images
-    if (name, norm) == ("spsa", "l2"):
-        with pytest.raises(ValueError, match="'linf', got 'l2'"):
-            digits_model.attack(x, y, name, eps=0.1, norm=norm)
-        return
     eps = "0.35" if norm == "linf" else "1.5"
     x_adv = digits_model.attack(x, y, name, eps=eps, norm=norm, **QUICK[name])
     change = (x_adv.astype("float64") - x).reshape(len(x), -1)
@@ -65,12 +62,9 @@ def test_in_the_ball_and_harmful(digits_model, images, name, norm):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", HERE)
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize(("name", "norm"), IN_NORMS)
 def test_a_part_is_attacked_as_within_the_set(digits_model, images, name, norm):
     """Bit for bit, whatever is random, and in any order."""
-    if (name, norm) == ("spsa", "l2"):
-        return
     x, y = images[0][:10], images[1][:10]
     params = {**QUICK[name], **({"restarts": 2} if name == "pgd" else {})}
 
@@ -125,6 +119,42 @@ def test_bad_arguments_are_named(digits_model, images, options, error, message):
 def test_other_backends_are_named(digits_model, images, name):
     with pytest.raises(NotImplementedError, match=f"'{name}' attack for the jax backend"):
         digits_model.attack(*images, name, eps=0.1)
+
+
+@pytest.mark.parametrize("name", ["apgd-ce", "apgd-t", "surrogate", "fab-t"])
+def test_further_starts_find_more(digits_model, images, name):
+    x, y = images
+    attacked = victim(digits_model)
+    one, three = (
+        attacked.gap(digits_model.attack(x, y, name, eps=0.15, restarts=n, **QUICK[name]), y)
+        for n in (1, 3)
+    )
+    assert (three < one).any()
+    if name != "fab-t":  # which returns the nearest point, not the one with the smallest gap
+        assert (three <= one).all()
+
+
+def test_the_length_of_a_step():
+    eps = Epsilon(0.2)
+    assert step_length(None, eps, 20) == pytest.approx(2.5 * 0.2 / 20, rel=1e-6)
+    assert step_length(None, eps, 1) == eps.below
+    assert step_length(0.03, eps, 20) == 0.03
+
+
+def test_the_momentum_decays(digits_model, images):
+    def attacked(steps, decay):
+        return digits_model.attack(*images, "momentum", eps=0.3, steps=steps, decay=decay)
+
+    np.testing.assert_array_equal(attacked(1, 0.0), attacked(1, 1.0))  # no gradients before
+    assert (attacked(5, 0.0) != attacked(5, 1.0)).any()
+
+
+def test_square_begins_with_the_given_share_of_the_pixels(digits_model, images):
+    small, large = (
+        digits_model.attack(*images, "square", eps=0.2, queries=20, share=share)
+        for share in (0.1, 0.8)
+    )
+    assert (small != large).any()
 
 
 def test_pgd_keeps_the_best_point(digits_model, images):
@@ -233,47 +263,6 @@ def test_plain_carlini_wagner_fails(digits_model, images):
     assert np.median(sizes) < 1.5
 
 
-def mended_plainly(model, **options):
-    """cleverhans' own attack with the one parenthesis dropped that makes it raise."""
-    from cleverhans.tf2.attacks.carlini_wagner_l2 import CarliniWagnerL2
-
-    class Variables(list):
-        def __call__(self):
-            return self
-
-    class Mended(CarliniWagnerL2):
-        def attack_step(self, x, y, modifier, const):
-            x_new, grads, loss, preds, l2 = self.gradient(x, y, modifier, const)
-            self.adam.apply_gradients([(grads, modifier)])
-            self.optimizer = type("Reset", (), {"variables": Variables(self.adam.variables)})
-            return x_new, loss, preds, l2
-
-    attack = Mended(victim(model), **options)
-    attack.adam, attack.optimizer = attack.optimizer, type("Reset", (), {"variables": Variables()})
-    return attack
-
-
-@tensorflow_only
-def test_plainly_mended_carlini_wagner_stops_learning(digits_model, images):
-    """Its reset sets the learning rate to zero too, so after the first constant nothing moves."""
-    import tensorflow as tf
-
-    x, _ = images
-    attack = mended_plainly(digits_model, max_iterations=3, binary_search_steps=2, batch_size=1)
-    attack.attack(tf.constant(x[:1]))
-    assert float(attack.adam.learning_rate) == 0
-
-
-@tensorflow_only
-def test_plainly_mended_carlini_wagner_crashes_on_colour():
-    import tensorflow as tf
-
-    model = zoo.models.LinfDistNet((4, 4, 3), 3, width=8, depth=2)
-    x = np.random.default_rng(0).uniform(size=(5, 4, 4, 3)).astype("float32")
-    with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
-        mended_plainly(model, max_iterations=2, binary_search_steps=1).attack(tf.constant(x))
-
-
 @tensorflow_only
 def test_plain_basic_iterative_method_ignores_small_budgets(digits_model, images):
     """Its start is drawn from ±0.3 whatever eps is; clipped back, nearly all are corners."""
@@ -288,6 +277,17 @@ def test_plain_basic_iterative_method_ignores_small_budgets(digits_model, images
     assert np.mean(np.isclose(np.abs(plain - x), 0.01)) > 0.9
     ours = random_start(x, Epsilon(0.01), "linf", np.random.default_rng(0))
     assert np.mean(np.isclose(np.abs(ours - x), 0.01)) < 0.1
+
+
+@tensorflow_only
+def test_carlini_wagner_fools_by_the_confidence(digits_model, images):
+    x, y = images[0][:8], images[1][:8]
+    x_adv = digits_model.attack(
+        x, y, "cw", eps=8, norm="l2", confidence=0.1, steps=60, search_steps=3, learning_rate=0.05
+    )
+    changed = (x_adv != x).any(axis=(1, 2, 3))
+    assert changed.any()
+    assert (victim(digits_model).gap(x_adv, y)[changed] <= -0.1 + 1e-5).all()
 
 
 @pytest.mark.integration

@@ -1,11 +1,9 @@
 """Whatever is wrong with an attack's arguments is named before anything is computed."""
 
-import keras
 import numpy as np
 import pytest
 
 import zoo
-from tests.backend import BACKEND
 from zoo.attacks import check_settings
 
 WRONG_PARAMS = [
@@ -104,18 +102,6 @@ def test_a_model_without_certificates_needs_a_norm(digits_model, monkeypatch):
     assert digits_model.attack(x, None, "fgsm", eps=0.1, norm="linf").shape == x.shape
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "float64"])
-@pytest.mark.parametrize("name", ["linf-dist-digits", "l2nnn-digits", "lc-lmt-digits"])
-def test_other_types_than_float32_are_refused(name, policy):
-    keras.config.set_dtype_policy(policy)
-    try:
-        model = zoo.load(name)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    with pytest.raises(ValueError, match="float32"):
-        model.attack(np.full((2, 8, 8, 1), 0.5), [0, 1], eps=0.1)
-
-
 def test_settings_that_are_right_pass(digits_model):
     check_settings("pgd", "l2", {"steps": np.int64(3), "step_size": None}, model=digits_model)
     check_settings("fgsm")
@@ -129,13 +115,5 @@ def test_settings_that_are_right_pass(digits_model):
 def test_a_norm_that_the_attack_is_not_for():
     with pytest.raises(ValueError, match="for norm 'linf', got 'l2'; attacks for 'l2': fgsm, pgd,"):
         check_settings("spsa", "l2")
-    with pytest.raises(ValueError, match="the spsa attack is for norm 'linf', got 'l2'"):
-        check_settings("spsa", "l2")
     with pytest.raises(ValueError, match="the second_order attack is for norm 'l2', got 'linf'"):
         check_settings("second_order", "linf")
-
-
-@pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow has every attack")
-def test_an_attack_that_the_backend_lacks():
-    with pytest.raises(NotImplementedError, match="'cw' attack for the jax backend"):
-        check_settings("cw", "l2")

@@ -56,8 +56,15 @@ def test_one_class_for_all(digits_model, images):
     assert (found[y != 3] != x[y != 3]).any()
     one_each = digits_model.attack(x, y, "pgd", eps=0.3, target=np.full(20, 3), steps=5)
     np.testing.assert_array_equal(found, one_each)
-    parts = digits_model.attack(x, y, "pgd", eps=0.3, target=y[::-1], steps=2, batch_size=20)
-    assert parts.shape == x.shape
+
+
+def test_each_batch_has_its_own_targets(digits_model, images):
+    x, y = images
+    target, options = (y + 1) % 10, {"eps": 0.3, "steps": 2, "batch_size": 8}
+    whole = digits_model.attack(x, y, "pgd", target=target, **options)
+    part = digits_model.attack(x[8:16], y[8:16], "pgd", target=target[8:16], first=8, **options)
+    np.testing.assert_array_equal(whole[8:16], part)
+    assert (part != x[8:16]).any()
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,14 @@ def test_a_budget_equal_to_the_radius_is_not_certified():
     assert make([0], [np.nextafter(np.float32(0.25), np.float32(1))]).certified(0.25)[0]
 
 
+def test_exact_is_within_one_percent_of_a_positive_radius():
+    assert make([3], [0.5]).exact is None
+    # An image of another class at exactly the radius is no contradiction.
+    assert make([3], [0.5]).with_nearest([0.5]).exact[0]
+    found = make([0] * 3, [0.5, 0.5, 0.0]).with_nearest([0.504, 0.51, 0.0])
+    np.testing.assert_array_equal(found.exact, [True, False, False])
+
+
 def test_fractions_are_rounded_up():
     below = np.float32(8 / 255)
     if float(below) > 8 / 255:

@@ -240,6 +240,27 @@ def test_two_pixels_against_brute_force(seed, hidden, activation):
                 assert there.min() > radius
 
 
+@pytest.mark.parametrize("search", [0, 20])
+def test_no_radius_leaves_the_ball_in_which_the_curvature_is_bounded(search):
+    random = np.random.default_rng(0)
+    model = network(random, 4, (6,), "tanh")
+    x = random.uniform(size=(10, 4))
+    own = np.argmax(keras.ops.convert_to_numpy(model(x)), axis=1)
+    other, smooth = (own + 1) % 3, prepared(model)
+    bounds = GlobalCurvature(smooth).of_all()
+    rows = (smooth, x, own, other, bounds.lower[own, other], bounds.upper[own, other])
+    whole = curvatures.row_radii(*rows, search=search).radius
+    assert (whole > 0).all()
+    ball = 0.1 * whole
+    found = curvatures.row_radii(*rows, ball=ball, search=search).radius
+    assert (found <= ball).all()
+    assert (found > 0.9 * ball).all()
+    # A ball that contains everything changes nothing.
+    np.testing.assert_allclose(
+        curvatures.row_radii(*rows, ball=10 * whole, search=search).radius, whole, rtol=1e-3
+    )
+
+
 class Quadratic(curvatures._Rows):
     """``f = offset + slope · d + ½ d · H d`` with ``d`` the change of the image."""
 

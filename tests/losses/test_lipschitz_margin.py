@@ -43,6 +43,21 @@ def test_pairs_of_classes_have_their_own_margin(logits, labels, epsilon, seed):
     np.testing.assert_allclose(found, cross_entropy(raised, labels), rtol=1e-4, atol=1e-4)
 
 
+@given(LOGITS, LABELS, EPSILONS, st.integers(0, 100))
+def test_lc_lmt_of_pairs_raises_the_class_that_is_then_strongest(logits, labels, epsilon, seed):
+    pairs = np.random.default_rng(seed).uniform(0.5, 2, size=(4, 4)).astype("float32")
+    rows = np.arange(len(labels))
+    others = logits + np.float32(epsilon) * pairs[labels]
+    others[rows, labels] = -np.inf
+    rival, raised = others.argmax(axis=1), logits.astype("float64").copy()
+    raised[rows, rival] = others[rows, rival]
+    first, second = -np.sort(-others, axis=1)[:, :2].T
+    clear = first - second > 1e-4  # rounding may decide between two classes that are closer
+    found = per_image(margin_loss(pairs, epsilon, "lc-lmt", reduction=None), labels, logits)
+    expected = cross_entropy(raised, labels)
+    np.testing.assert_allclose(found[clear], expected[clear], rtol=1e-4, atol=1e-4)
+
+
 def test_gradients_flow_through_the_constant():
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Identity()(inputs))

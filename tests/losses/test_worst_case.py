@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from zoo.epsilon import Epsilon
-from zoo.losses import ClippedHinge, ClippedHingeMixture, WorstCaseCrossEntropy, WorstCaseHinge
+from zoo.losses import (
+    ClippedHinge,
+    ClippedHingeMixture,
+    LipschitzMargin,
+    WorstCaseCrossEntropy,
+    WorstCaseHinge,
+)
 from zoo.losses.worst_case import largest_gap
-from zoo.ops import input_gradient
+from zoo.ops import NormEstimate, input_gradient
 
 LOGITS = arrays("float32", (6, 4), elements=st.floats(-5, 5, width=32))
 LABELS = arrays("int64", 6, elements=st.integers(0, 3))
@@ -38,6 +44,21 @@ def test_hinge_is_the_worst_class(logits, labels, epsilon):
     ]
     found = per_image(WorstCaseHinge(epsilon, reduction=None), labels, logits)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        WorstCaseHinge(0.1, reduction=None),
+        LipschitzMargin(lambda: NormEstimate(1.0), 0.1, reduction=None),
+    ],
+    ids=lambda loss: loss.name,
+)
+def test_labels_outside_of_the_classes_give_nan_and_one_hot_rows_are_refused(loss):
+    found = per_image(loss, np.array([-1, 3, 0, 2]), np.zeros((4, 3), "float32"))
+    np.testing.assert_array_equal(np.isnan(found), [True, True, False, False])
+    with pytest.raises(ValueError, match=r"labels must be integers of shape \(batch,\)"):
+        loss(np.eye(3, dtype="float32"), np.zeros((3, 3), "float32"))
 
 
 @given(LOGITS, LABELS, EPSILONS, st.integers(0, 1000))

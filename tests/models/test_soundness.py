@@ -310,16 +310,6 @@ def test_rounding_error_covers_float64():
         assert model._rounding_error() < 1e-4
 
 
-def test_half_precision_is_refused(small_images):
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        model = zoo.models.LinfDistNet((4, 4, 1), 3, width=4, depth=2)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    with pytest.raises(ValueError, match="zoo needs float32, but layer .* float16"):
-        model.certify(small_images)
-
-
 @pytest.mark.integration
 def test_large_radii_do_not_depend_on_the_batch_either():
     """Starts of the bisection anywhere in [0, 1] and beyond, in one batch."""
