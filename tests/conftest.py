@@ -4,6 +4,7 @@ Nothing here imports Keras, a backend or the Hub's client before a test needs it
 Python starts at once.
 """
 
+import logging
 import os
 import pathlib
 import random
@@ -52,6 +53,21 @@ def _seeded():
         # Where a test imports Keras itself, Keras draws its own seed from the first of these.
         random.seed(0)
         np.random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _loud():
+    """``--quiet`` holds for a process, and must not reach the tests that come later."""
+    names = ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "TF_CPP_MIN_LOG_LEVEL")
+    before = {name: os.environ.get(name) for name in names}
+    logger = logging.getLogger("urllib3")
+    level = logger.level
+    yield
+    logger.setLevel(level)
+    for name, value in before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")

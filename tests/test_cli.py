@@ -452,5 +452,7 @@ def test_an_interruption_that_is_lost_at_the_end_does_not_come_later(
         return None, "finished"
 
     monkeypatch.setattr("zoo.cli.list_.run", work)
+    # Long enough for the command to end before.
+    monkeypatch.setattr("zoo.cli._interruptions._DELAY", 1.0)
     assert run(capsys, "list") == (130, "finished\n", "interrupted\n")
-    time.sleep(0.2)
+    time.sleep(1.5)

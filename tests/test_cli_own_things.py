@@ -332,6 +332,41 @@ def test_compare(capsys, folder):
         assert row[-1] == f"{100 * certificate.accuracy(test.labels, 0.1):.2f}%"
 
 
+def test_compare_with_attacks_at_the_budgets_of_the_catalog(capsys):
+    names = ["double-backprop-digits", "linf-dist-digits"]
+    reports = result_of(capsys, "compare", *names, "--n", "20", "--attacks", "fgsm")
+    certified = [entry for name in names for entry in zoo.info(name).metrics.certified]
+    budgets = sorted(
+        {entry.eps for entry in certified if entry.norm == "linf"},
+        key=lambda eps: float(zoo.epsilon.Epsilon(eps)),
+    )
+    for name, report in zip(names, reports, strict=True):
+        assert report["model"] == name
+        assert [row["eps"] for row in report["rows"]] == budgets
+        assert all("fgsm" in row["attacked"] for row in report["rows"])
+
+
+def test_evaluate_with_the_nearest_images(capsys):
+    found = result_of(
+        capsys, "evaluate", "crt-digits", "--n", "20", "--attacks", "none", "--nearest"
+    )
+    assert found["nearest_over_radius"] >= 1
+
+
+def test_attack_writes_a_table(capsys, folder):
+    found = result_of(
+        capsys, "attack", "linf-dist-digits", "--data", folder / "classes", "--eps", "0.2",
+        "--attack", "fgsm", "--csv", folder / "attacked.csv",
+    )  # fmt: skip
+    with open(folder / "attacked.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for name in ("label", "prediction", "attacked"):
+        assert [int(row[name]) for row in rows] == found[name]
+    assert [row["fooled"] == "True" for row in rows] == found["fooled"]
+    assert len(rows) == 12
+    assert any(found["fooled"])
+
+
 def _with_an_unknown_class(model, path):
     """Save a model with a layer whose class can be imported only here."""
     import keras

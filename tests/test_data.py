@@ -56,6 +56,24 @@ def test_as_tf_data():
     np.testing.assert_array_equal(np.concatenate([images for images, _ in batches]), test.images)
 
 
+def test_tf_data_in_another_order():
+    pytest.importorskip("tensorflow")
+    test = zoo.data.load("digits").take(100)
+
+    def read(**options):
+        batches = test.to_tf_data(32, **options).as_numpy_iterator()
+        return [np.concatenate(part) for part in zip(*batches, strict=True)]
+
+    def pairs(images, labels):
+        return sorted((image.tobytes(), label) for image, label in zip(images, labels, strict=True))
+
+    plain, one, again, other = read(), *(read(shuffle=True, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one[1], again[1])
+    assert (one[1] != plain[1]).any()
+    assert (one[1] != other[1]).any()
+    assert pairs(*one) == pairs(*plain)
+
+
 def test_unknown_names_are_named():
     with pytest.raises(ValueError, match="unknown image set 'imagenet'; known: digits"):
         zoo.data.load("imagenet")

@@ -172,6 +172,7 @@ def test_a_download_must_be_the_official_one(archives, tmp_path, monkeypatch):
                 zoo.data.load("gtsrb", "train")
     finally:
         server.shutdown()
+        server.server_close()
 
 
 def test_groups_of_signs_hold_every_sign_once():

@@ -30,6 +30,15 @@ def test_one_image(tmp_path):
         found.required_labels()
 
 
+@pytest.mark.parametrize("form", [{}, {"image_shape": (3, 3, 1), "resize": True}])
+def test_eight_and_sixteen_bits_in_one_folder(tmp_path, form):
+    write(tmp_path / "a.png", np.full((SIDE, SIDE), 51, np.uint8))
+    write(tmp_path / "b.png", np.full((SIDE, SIDE), 13107, np.uint16))
+    images = zoo.data.load(tmp_path, **form).images
+    assert images.dtype == np.float32
+    np.testing.assert_allclose(images, 0.2, rtol=1e-6)
+
+
 def test_a_folder_of_images(tmp_path):
     for i in range(3):
         write(tmp_path / f"{i}.png", pixels(i))

@@ -10,6 +10,7 @@ import pytest
 import zoo
 from tests.backend import slow_to_compile
 from tests.models.test_checked_calls import MAKERS
+from zoo.callbacks.certified_accuracy import fell
 
 
 class Exponents(keras.callbacks.Callback):
@@ -304,6 +305,38 @@ def test_a_fall_while_training_is_warned_of(small_images):
         assert len(found) == (2 if warned else 0)
     assert "val_certified_0 was 100.0% after epoch 1" in str(found[0].message)
     assert "The loss trains for epsilon=7/8" in str(found[0].message)
+
+
+@pytest.mark.parametrize(
+    ("best", "last", "count", "warned"),
+    [
+        (0.9, 0.86, 10_000, False),
+        (0.9, 0.84, 10_000, True),  # more than 0.05
+        (0.9, 0.8, 20, False),
+        (0.9, 0.7, 20, True),  # more than two standard deviations of 20 images, 0.134
+    ],
+)
+def test_what_counts_as_a_fall(best, last, count, warned):
+    assert fell(best, last, count) == warned
+
+
+@pytest.mark.integration
+def test_the_name_and_the_method_of_the_certified_accuracy_can_be_chosen(digits):
+    model = zoo.load("linf-dist-digits")
+    data = digits.images[:100], digits.labels[:100]
+    both = [model.certify(data[0], method=method) for method in ("auto", "lipschitz")]
+    gained = (both[0].radius - both[1].radius) * (both[0].prediction == data[1])
+    image = np.argmax(gained)
+    # For this image, only one of the methods certifies the budget.
+    budget = float(both[0].radius[image] + both[1].radius[image]) / 2
+    options = {"prefix": "train_", "method": "lipschitz"}
+    certified = zoo.callbacks.CertifiedAccuracy(data, budget, **options)
+    certified.set_model(model)
+    certified.on_train_begin()
+    certified.on_epoch_end(0, logs := {})
+    other, expected = (certificate.accuracy(data[1], budget) for certificate in both)
+    assert other != expected
+    assert logs == {f"train_certified_{budget}": expected}
 
 
 def inheriting(epsilon):

@@ -6,6 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import zoo
 from zoo import evaluation
@@ -47,6 +48,19 @@ def test_plot(report, tmp_path):
     content = (tmp_path / "curve.png").read_bytes()
     assert content.startswith(b"\x89PNG")
     assert len(content) > 5000
+
+
+def test_plot_draws_the_numbers(report):
+    lines = {line.get_label(): line for line in report.plot(Figure().add_subplot()).get_lines()}
+    eps, accuracy = report.certificate.curve(report.labels)
+    certified = lines[f"certified ({report.method})"]
+    np.testing.assert_allclose(certified.get_xdata(), eps)
+    np.testing.assert_allclose(certified.get_ydata(), 100 * accuracy)
+    np.testing.assert_allclose(lines["clean"].get_ydata(), 100 * report.clean)
+    for name in ("fgsm", "pgd"):
+        attacked = [100 * row["attacked"][name] for row in report.rows]
+        np.testing.assert_allclose(lines[f"under {name}"].get_ydata(), attacked)
+        np.testing.assert_allclose(lines[f"under {name}"].get_xdata(), [8 / 255, 0.1, 0.2])
 
 
 def test_a_broken_certificate_is_refused(digits_model, digits, monkeypatch):

@@ -332,7 +332,9 @@ def test_a_network_that_was_changed_is_stored_as_it_is(tmp_path):
 
 
 def test_the_shipped_configurations_have_no_detail_of_keras():
-    for path in (pathlib.Path(zoo.__file__).parents[1] / "weights").glob("*/config.json"):
+    paths = list((pathlib.Path(zoo.__file__).parents[1] / "weights").glob("*/config.json"))
+    assert len(paths) == len(zoo.list_models())
+    for path in paths:
         text = path.read_text()
         assert "class_name" not in text, path
         assert "keras" not in text, path

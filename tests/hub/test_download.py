@@ -13,6 +13,7 @@ import pytest
 from huggingface_hub import constants
 
 import zoo
+from zoo import cli
 from zoo.hub import catalog, download
 from zoo.hub.outline import is_here
 
@@ -54,6 +55,17 @@ def cache(tmp_path):
     return tmp_path / "cache"
 
 
+@pytest.fixture
+def open_to_all(tmp_path):
+    """Other users may read the folder of this test for as long as it runs."""
+    modes = {path: path.stat().st_mode for path in [tmp_path, *tmp_path.parents][:4]}
+    for path, mode in modes.items():
+        path.chmod(mode | 0o055)
+    yield
+    for path, mode in modes.items():
+        path.chmod(mode)
+
+
 def assert_same(model, other):
     for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -93,6 +105,15 @@ def test_hub_names(published, server, cache, small_model):
         zoo.load("hf://zoo-tests/missing", cache_dir=cache)
     with pytest.raises(ValueError, match="hf://org/repo"):
         zoo.load("hf://just-a-name", cache_dir=cache)
+
+
+def test_the_command_downloads_a_revision_to_a_folder(published, cache, capsys):
+    command = ["download", f"hf://{REPO}", "--revision", published, "--cache-dir", str(cache)]
+    assert cli.main([*command, "--json"]) == 0
+    folder = pathlib.Path(json.loads(capsys.readouterr().out)["folder"])
+    assert folder.is_relative_to(cache)
+    assert folder.name == published
+    assert (folder / WEIGHTS).is_file()
 
 
 def test_cut_connection_is_resumed(published, server, cache, small_model, monkeypatch):
@@ -229,10 +250,8 @@ def test_full_disk(published, server, cache, small_model):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user without write access")
-def test_read_only_cache(published, server, cache, tmp_path):
+def test_read_only_cache(published, server, cache, open_to_all):
     cache.mkdir(mode=0o555)
-    for parent in [tmp_path, *tmp_path.parents][:4]:
-        parent.chmod(parent.stat().st_mode | 0o055)
     out, err = start_child(cache, user=65534).communicate(timeout=120)
     assert out.startswith("DownloadError:"), out + err
     assert not list(cache.rglob("*"))

@@ -130,6 +130,12 @@ def test_private(server, token, private, monkeypatch, tmp_path, here):
         zoo.load(f"hf://{REPO}", cache_dir=tmp_path / "cache")
 
 
+def test_the_command_publishes_privately(server, token, here, capsys):
+    command = ["publish", NAME, "--to", "someone", "--sample", "30", "--quiet", "--private"]
+    assert cli.main(command) == 0
+    assert server.private == {REPO}
+
+
 def test_a_wrong_card_on_the_hub_is_not_pinned(server, token, here):
     server.faults["README.md"] = "flipped"
     with pytest.raises(zoo.IntegrityError, match=r"README\.md"):
@@ -211,10 +217,17 @@ def stage(tmp_path):
     return folder
 
 
+def overstated():
+    """The certified accuracies of the checkpoint, with another first one."""
+    first, *others = catalog.info(NAME).metrics.certified
+    return [dataclasses.replace(first, accuracy=first.accuracy + 0.1), *others]
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
         ({"metrics": {"clean": 0.99}}, "clean accuracy is 0.9"),
+        ({"metrics": {"certified": overstated()}}, "certified accuracy at .*the catalog says"),
         ({"golden": [[0.0] * 10, [0.0] * 10]}, "other logits"),
         ({"golden": [[0.0], [0.0]]}, "other logits"),
         ({"golden": None}, "no golden logits.*--cost"),
@@ -225,6 +238,19 @@ def test_the_audit_refuses_other_numbers(stage, change, complaint, here):
     (stage / "README.md").write_text(card(record), encoding="utf-8")
     with pytest.raises(zoo.AuditError, match=complaint):
         audit(stage, record, sample=500 if "metrics" in change else 30)
+
+
+def test_the_audit_of_a_few_images_allows_for_chance_alone(stage, here):
+    """Of 100 images, 93 in place of 96 may be chance; 50 are not."""
+    clean = catalog.info(NAME).metrics.clean
+    for change, refused in ((-0.03, False), (-0.5, True)):
+        record = changed(metrics={"clean": clean + change})
+        (stage / "README.md").write_text(card(record), encoding="utf-8")
+        if refused:
+            with pytest.raises(zoo.AuditError, match="clean accuracy is"):
+                audit(stage, record, sample=100)
+        else:
+            assert audit(stage, record, sample=100)["n"] == 100
 
 
 def test_the_audit_refuses_other_files(stage):

@@ -59,6 +59,11 @@ def test_every_checkpoint_is_published_once(server, token, audited, capsys, smal
     assert small_catalog.read_bytes() == pinned
 
 
+def test_all_can_be_private(server, token, audited, capsys):
+    run(capsys, "--private")
+    assert server.private == {f"someone/{name}" for name in NAMES}
+
+
 def test_a_failure_does_not_stop_the_others(server, token, audited, capsys):
     server.faults["model.weights.h5"] = "flipped"
     check, seen = publishing.upload.check, []

@@ -162,12 +162,9 @@ def test_every_batch_of_python_code_is_checked(bright, labels, message):
     model, images = MAKERS["lmt"](), np.full((8, *IMAGE), 0.5, "float32")
     images[4:] = bright
     model.compile(keras.optimizers.SGD(0.0))
-    before = model.get_weights()
     for data in (batches_of(images, labels), Batches(images, labels)):
         with pytest.raises(ValueError, match=message):
             model.fit(data, steps_per_epoch=2, verbose=0)
-    for old, new in zip(before[:1], model.get_weights()[:1], strict=True):
-        np.testing.assert_array_equal(old, new)
 
 
 def test_predictions_need_no_labels():

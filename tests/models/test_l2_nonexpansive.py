@@ -182,6 +182,23 @@ def test_random_networks_hold_against_perturbations(seed, network, parametrizati
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("network", sorted(NETWORKS))
+def test_radii_of_random_networks_are_not_all_zero(network):
+    """So that the test before tests something."""
+    tested, radii = 0, []
+    for seed, parametrization in enumerate(sorted(PARAMETRIZATIONS)):
+        random = np.random.default_rng(seed)
+        model = random_network(random, network, parametrization)
+        x = random.uniform(size=(20, 6, 6, 2)).astype("float32")
+        certificate = model.certify(x)
+        radii.append(certificate.radius)
+        for x_adv in perturbations(x, certificate.radius, "l2", random):
+            tested += assert_unbroken(model, certificate, x, x_adv)
+    assert np.mean(np.concatenate(radii) > 1e-6) > 0.2
+    assert tested > 100
+
+
+@pytest.mark.integration
 def test_attacks_do_not_break_a_trained_network(digits):
     model = trained_on_digits()
     x, labels = digits.images[:100], digits.labels[:100]

@@ -73,6 +73,23 @@ def test_random_networks_hold_against_perturbations(seed, name):
         assert_unbroken(model, certificate, x, x_adv)
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_radii_of_random_networks_are_not_all_zero(name):
+    """So that the test before tests something."""
+    tested, radii = 0, []
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        model = random_network(random, name)
+        x = random.uniform(size=(20, *IMAGE)).astype("float32")
+        certificate = model.certify(x)
+        radii.append(certificate.radius)
+        for x_adv in perturbations(x, certificate.radius, "l2", random):
+            tested += assert_unbroken(model, certificate, x, x_adv)
+    assert np.mean(np.concatenate(radii) > 1e-6) > 0.2
+    assert tested > 100
+
+
 @given(seed=st.integers(0, 100_000), name=st.sampled_from(sorted(NETS)))
 def test_logits_move_no_faster_than_the_bound(seed, name):
     random = np.random.default_rng(seed)

@@ -110,12 +110,13 @@ def test_the_certificates_own_products_are_in_float64(precision):
 
     random = np.random.default_rng(0)
     a, b = random.normal(size=(2, 64, 64))
+    before = jax.config.jax_default_matmul_precision
     jax.config.update("jax_default_matmul_precision", precision)
     try:
         with double_precision():
             product = keras.ops.convert_to_numpy(keras.ops.matmul(a, b))
     finally:
-        jax.config.update("jax_default_matmul_precision", None)
+        jax.config.update("jax_default_matmul_precision", before)
     np.testing.assert_allclose(product, a @ b, rtol=1e-12, atol=1e-12)
 
 
