@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 import zoo
+from zoo.utils.table import floor_text
 
 OUT = pathlib.Path("demo")
 NAME = "linf-dist-digits"
@@ -21,7 +22,7 @@ def main():
     answer, radius, nearest = one.prediction[0], one.radius[0], one.nearest[0]
     print(f"  The model answers {answer}, and the right answer is {test.labels[0]}.")
     print(f"  Certified: it answers {answer} for every image whose pixels differ by less than")
-    print(f"  {radius:.4f} each (pixels lie in [0, 1]).")
+    print(f"  {floor_text(radius, 4)} each (pixels lie in [0, 1]).")
     inside = model.attack(test.images[:1], test.labels[:1], "auto", eps=0.999 * radius)
     print(f"  The strongest attack within that radius: it answers {answer_to(model, inside)}.")
     print(f"  The nearest image with another answer that an attack found differs by {nearest:.4f}.")

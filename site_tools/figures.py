@@ -14,6 +14,7 @@ import matplotlib  # noqa: E402
 import numpy as np  # noqa: E402
 
 import zoo  # noqa: E402
+from zoo.utils.table import floor_text  # noqa: E402
 
 matplotlib.use("agg")
 
@@ -48,6 +49,7 @@ def draw_certified_ball():
     image = zoo.data.load("mnist", "test").images[EXAMPLE].astype("float32") / 255
     certificate = model.certify(image[None])
     radius, prediction = float(certificate.radius[0]), int(certificate.prediction[0])
+    shown_radius = floor_text(radius, 2)
     logits = model.logits(image[None])[0]
     others = [int(label) for label in np.argsort(-logits) if label != prediction][:5]
     targets = np.array(others)
@@ -64,7 +66,7 @@ def draw_certified_ball():
     order = np.argsort(np.where(reached, distances, np.inf))
     nearest, second = flips[order[0]], flips[order[1]]
     inside = model.attack(
-        image[None], np.array([prediction]), "pgd", eps=0.999 * radius, restarts=3, steps=50
+        image[None], np.array([prediction]), "pgd", eps=shown_radius, restarts=3, steps=50
     )[0]
     first_axis = (nearest - image).ravel().astype(np.float64)
     distance = np.linalg.norm(first_axis)
@@ -76,8 +78,8 @@ def draw_certified_ball():
     figure, axes = pyplot.subplots(1, 4, figsize=(11, 3.3), width_ratios=[1, 1, 1, 1.5])
     shown = [
         (image, "the image"),
-        (inside, f"attacked within {radius:.2f}"),
-        (nearest, f"attacked within {distance:.2f}"),
+        (inside, f"attacked within {shown_radius}"),
+        (nearest, f"attacked within {np.ceil(100 * distance) / 100:.2f}"),
     ]
     for axis, (pixels, text) in zip(axes, shown, strict=False):
         label = int(np.argmax(model.logits(pixels[None])[0]))
@@ -128,7 +130,7 @@ def draw_certified_ball():
     axis.set_xticks([])
     axis.set_yticks([])
     axis.set_title(
-        f"classes around the image, and\nits certified ball, radius {radius:.2f}", fontsize=11
+        f"classes around the image, and\nits certified ball, radius {shown_radius}", fontsize=11
     )
     figure.tight_layout()
     figure.savefig(IMAGES / "certified_ball.png", dpi=110)

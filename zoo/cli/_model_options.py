@@ -408,7 +408,8 @@ def add_attacks(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--attacks",
         default=default,
-        help="names of attacks, separated by commas, or none (default: %(default)s)",
+        help="names of attacks, separated by commas, or none (default: %(default)s); "
+        "`zoo attack --help` lists the names",
     )
 
 

@@ -38,8 +38,8 @@ _SIZES = {
 _TEXT = """
 # {name}
 
-This model was trained on {dataset} with [certified-zoo]({index}). Its network: {architecture},
-{parameters:,} parameters.
+This model was trained on {dataset} with [certified-zoo]({index}). Approach and network:
+{architecture}, {parameters:,} parameters.
 Its predictions come with a proof: no image in [0, 1] within the certified radius ({norm} norm) of the
 given one is classified differently.
 {picture}
@@ -64,8 +64,9 @@ certified accuracy.
 |---|{dashes}---|---|
 {rows}
 
-The certified number is a lower bound under any attack, the attacked one an upper bound. The interval
-(Wilson) is that of the certified accuracy, for {n} images.
+The certified accuracy is a lower bound of the accuracy under any attack of that budget. The attacked
+accuracy is an upper bound for the images that were attacked, which may be fewer: see below. The
+interval (Wilson) is that of the certified accuracy, for {n} images.
 Certificate: {method}. {nearest}{seeds}
 
 {attack_parameters}
@@ -84,13 +85,13 @@ hold for convolutions by Winograd's or Fourier's transform, which a GPU's librar
 ```bash
 git clone {repository}
 cd {folder}
-pip install -e .
-python -m training {recipe} --measure{minutes}
+pip install -e {package}
+{environment}python -m training {recipe} --measure{minutes}
 ```
 
-The last command trains and measures the model. It replaces the weights, this card and the model's
-entry in the catalog of your clone. The shipped weights can be measured again without training, which
-replaces the card and the entry:
+The last command trains and measures the model; another machine gives slightly different weights.
+The command replaces the weights, this card and the model's entry in the catalog of your clone. The
+shipped weights can be measured again without training, which replaces the card and the entry:
 
 ```bash
 python -m training {recipe} --certify    # certifies the test images, and draws the curve
@@ -164,6 +165,8 @@ def card(record: Record, folder: Path | None = None) -> str:
         hardware=run.hardware,
         backend=run.backend,
         recipe=run.recipe,
+        package="." if run.backend == "tensorflow" else f"'.[{run.backend}]'",
+        environment="" if run.backend == "tensorflow" else f"KERAS_BACKEND={run.backend} ",
         minutes="" if run.minutes is None else f" --minutes {run.minutes:g}",
         repository=REPOSITORY,
         folder=REPOSITORY.rpartition("/")[2],

@@ -243,7 +243,7 @@ class Record:
     """One checkpoint: the manifest's keys as attributes.
 
     Attributes:
-        name: ``<approach>-<dataset>``, with a qualifier in between if needed.
+        name: ``<approach>-<dataset>``, with a qualifier in between or at the end if needed.
         approach: name of the approach, such as ``"linf-dist"``.
         dataset: name of the image set, a key of ``zoo.data.DATASETS``.
         norm: norm of the certificates, ``"linf"`` or ``"l2"``.

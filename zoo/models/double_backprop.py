@@ -37,7 +37,7 @@ class DoubleBackpropNet(WrappedModel):
             paper's networks, ``"a"``, ``"b"`` or ``"c"``, with the keywords ``image_shape=(height,
             width, channels)`` and ``num_classes``; or a dictionary of the ``name`` and arguments.
         penalty_weight: weight of the penalty, not negative. The penalty is a sum over all entries
-            of the gradients, so a weight of 1 or more teaches the network only to be constant.
+            of the gradients, so the published weight of 10 teaches the network only to be constant.
         form, outputs: as for :class:`zoo.losses.JacobianL1`.
         penalty_every: k: the penalty is computed for every k-th image of each batch only. In
             shuffled batches this is a cheaper estimate of the same mean.
