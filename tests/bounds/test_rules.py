@@ -274,6 +274,94 @@ def test_a_sum_that_xla_computes_with_a_product():
     assert (upper >= exact + error).all()
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow's XLA computes it like this")
+@pytest.mark.parametrize(
+    "behind",
+    [
+        [],
+        [layers.Reshape((1, 1, 4)), layers.AveragePooling2D(1), layers.Flatten()],
+        [layers.Reshape((1, 1, 4)), layers.MaxPooling2D(1), layers.Flatten()],
+        [layers.LeakyReLU(1.0)],
+        [layers.PReLU("ones")],
+        [layers.Rescaling(1.0)],
+    ],
+    ids=lambda parts: "-".join(type(part).__name__ for part in parts) or "nothing",
+)
+@pytest.mark.parametrize("last", [layers.Rescaling, layers.Normalization])
+def test_an_offset_that_xla_computes_with_a_product(behind, last):
+    """It starts the sum of 512 products with the offset, which it then rounds each time."""
+    unit, offset = 2.0**-24, [1.0, 1.0 + 250 * 2.0**-24, 0.0, 0.0]
+    if last is layers.Rescaling:
+        last = layers.Rescaling(1.0, offset)
+    else:
+        last = layers.Normalization(mean=[-value for value in offset], variance=[1.0] * 4)
+    parts = [layer.from_config(layer.get_config()) for layer in behind]
+    dense = layers.Dense(4, use_bias=False)
+    model = keras.Sequential([keras.Input((1, 1, 512)), layers.Flatten(), dense, *parts, last])
+    kernel = np.zeros((512, 4))
+    kernel[:, 0] = 0.99 * unit
+    dense.set_weights([kernel])
+    rule = next(rule for rule in zoo.bounds.rules_of(model) if rule.layer is last)
+    assert rule.merged_roundings >= 512
+    x = np.ones((1, 1, 1, 512), "float32")
+    for norm in ("linf", "l2"):
+        assert zoo.certify(model, x, norm=norm).radius == 0
+    assert zoo.models.LipschitzMarginNet(model).certify(x).radius == 0
+    if not behind and isinstance(last, layers.Rescaling):
+        assert model.predict(x, verbose=0).argmax() == 0  # as in exact arithmetic
+        model.compile(jit_compile=True)
+        assert model.predict(x, verbose=0).argmax() == 1
+
+
+def test_an_offset_of_no_sum_is_rounded_as_often_as_it_says():
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Rescaling(2.0, 1.0), layers.Dense(3, "relu"), layers.Dense(3)]
+    )
+    assert [rule.merged_roundings for rule in zoo.bounds.rules_of(model)[:2]] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        lambda x: [layers.Rescaling(factor) for factor in (1e20, 1e20, 1e-20, 1e-20)],
+        lambda x: [layers.Rescaling(1e-20), layers.Dropout(0.5), layers.Rescaling(1e-20, 0.1)],
+        lambda x: [layers.Rescaling(1e25), layers.Normalization(mean=[0.0], variance=[1e-12])],
+    ],
+)
+def test_constants_in_a_row_whose_product_float32_cannot_hold(parts):
+    """Compilers compute it first."""
+    model = keras.Sequential([keras.Input((1,)), *parts(None), layers.Dense(2)])
+    model.layers[-1].set_weights([np.array([[1.0, 0.0]]), np.array([0.0, 1.0])])
+    with pytest.raises(zoo.UnsupportedLayerError, match="constants whose product"):
+        zoo.certify(model, np.zeros((1, 1)), norm="linf")
+    with pytest.raises(zoo.UnsupportedLayerError, match="constants whose product"):
+        zoo.models.LipschitzMarginNet(model).certify(np.zeros((1, 1)))
+
+
+def test_operators_with_constants_in_a_row_whose_product_float32_cannot_hold():
+    image = keras.Input((2,))
+    z = image * 1e11 * 1e11 / 1e-11
+    model = keras.Model(image, layers.Dense(2)(z / 1e11 / 1e11))
+    with pytest.raises(zoo.UnsupportedLayerError, match="constants whose product"):
+        zoo.certify(model, np.zeros((1, 2)), norm="linf")
+    held = keras.Model(image, layers.Dense(2)((image * 1e11 + 1.0) / 1e11 * 1e11 / 1e11))
+    assert zoo.certify(held, np.zeros((1, 2)), norm="linf").radius.shape == (1,)
+
+
+@pytest.mark.parametrize("invert", [False, True])
+def test_a_variance_that_is_flushed_to_zero(invert):
+    """The layer then divides by epsilon, not by the root of the variance."""
+    epsilon = keras.config.epsilon()
+    keras.config.set_epsilon(1e-30)
+    try:
+        layer = layers.Normalization(mean=[0.5], variance=[1e-39], invert=invert)
+        model = keras.Sequential([keras.Input((1,)), layer, layers.Dense(2)])
+        with pytest.raises(zoo.UnsupportedLayerError, match="may flush to zero"):
+            zoo.certify(model, np.zeros((1, 1)), norm="linf")
+    finally:
+        keras.config.set_epsilon(epsilon)
+
+
 def merged(merge):
     """A network whose two branches meet in a layer."""
     image = keras.Input(IMAGE)

@@ -107,6 +107,34 @@ def test_a_convolution_takes_images_of_the_size_that_its_bound_is_of():
     assert larger.lipschitz() > layer.lipschitz()
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (NonexpansiveDense(1, parametrization="free"), (32,)),
+        (NonexpansiveDense(1, parametrization="free"), (64,)),
+        (NonexpansiveConv2D(1, 3, padding="valid", parametrization="free"), (3, 3, 8)),
+    ],
+    ids=lambda value: str(value) if isinstance(value, tuple) else "",
+)
+def test_the_error_bound_holds_if_a_compiler_starts_the_sum_with_the_bias(layer, shape):
+    """Every product is then too small to change it."""
+    layer.build((None, *shape))
+    layer.kernel.assign(np.ones(layer.kernel.shape))
+    ones = np.ones((1, *shape), "float32")
+    whole = float(keras.ops.convert_to_numpy(layer(ones)).sum())
+    count, term = int(np.prod(shape)), np.float32(0.99 * 2.0**-24)
+    layer.kernel.assign(np.full(layer.kernel.shape, count * term / whole))
+    layer.bias.assign([1.0])
+    # A condensed layer adds the bias to one of its blocks.
+    block = layer._roundings if isinstance(layer, NonexpansiveConv2D) else min(count, 32)
+    total = np.float32(1.0)
+    for _ in range(block):
+        total = total + term
+    lost = 1.0 + block * float(term) - float(total)
+    assert lost > 0.9 * block * float(term)
+    assert lost <= layer.rounding(np.sqrt(count), 0.0)[1]
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_pooling_has_gradients_in_few_bits(policy):
     layer = NormPooling2D(2, dtype=policy)

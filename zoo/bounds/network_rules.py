@@ -6,11 +6,8 @@ import keras
 
 from zoo.bounds import rules  # registers the rules of Keras's layers
 from zoo.bounds.graph import Node, nodes_of
-from zoo.bounds.rules.affine import AffineRule, KernelRule
-from zoo.bounds.rules.layout import PermutationRule
-from zoo.bounds.rules.merge import WeightedSumRule
+from zoo.bounds.merged_rules import merge_in_the_worst_way
 from zoo.bounds.rules.rule import Bound, Rule, gives, refuse, rule_for
-from zoo.bounds.rules.shape import MovedRule
 from zoo.typing import Shape
 
 
@@ -80,37 +77,8 @@ def rules_of(model: keras.Model, bound: Bound = "interval") -> list[Rule]:
         _require_stated_shape(node, builder.shape_of(place_of[index]))
         for rule in builder.rules[before:]:
             rule.use = index
-    _count_merged_sums(builder.rules)
+    merge_in_the_worst_way(builder.rules)
     return builder.rules
-
-
-def _count_merged_sums(rules: Sequence[Rule]) -> None:
-    """Count the additional roundings of sums, and of their terms, that compilers may cause.
-
-    TensorFlow's graph optimizer replaces nested sums by one sum. It adds the terms, and the offsets
-    of the layers that they come from, in any order, so each may be rounded as often as there are
-    terms. XLA may start the sum of a matrix product with the tensor that is added to the product;
-    that tensor is then rounded as often as there are products.
-    """
-    source = {0: 0}  # of each place, the place whose entries it has
-    groups: dict[int, set[int]] = {}  # of each sum, the places of all sums and terms around it
-    for place, rule in enumerate(rules, start=1):
-        moves = isinstance(rule, (MovedRule, PermutationRule))
-        source[place] = source[rule.inputs[0]] if moves else place
-        if isinstance(rule, WeightedSumRule) and rule.may_be_merged:
-            parts = [source[part] for part in rule.inputs]
-            group = {place}.union(*(groups.get(part, {part}) for part in parts))
-            groups.update(
-                {member: group for member in group if member == place or member in groups}
-            )
-    for group in {id(group): group for group in groups.values()}.values():
-        members = [(place, rules[place - 1]) for place in group if place]
-        terms = 1 + sum(2 * len(rule.inputs) + 1 for place, rule in members if place in groups)
-        products = [rule.products for _, rule in members if isinstance(rule, KernelRule)]
-        for place, rule in members:
-            if isinstance(rule, AffineRule):
-                added = terms + (max(products, default=0) if place in groups else 0)
-                rule.merged_roundings = max(rule.merged_roundings, added)
 
 
 def _require_stated_shape(node: Node, shape: Shape) -> None:

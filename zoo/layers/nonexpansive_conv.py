@@ -162,9 +162,6 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
         layer.set_weights([ops.convert_to_numpy(w) for w in [self.effective_kernel(), *bias]])
         return outputs
 
-    #: Upper bound of the number of roundings that the bias goes through.
-    _bias_roundings = 1
-
     @property
     def _entry_roundings(self) -> int:
         # The kernel is divided by √K too, and a compiler may turn this into a product with 1 / √K.

@@ -178,10 +178,11 @@ class NonexpansiveKernel(keras.layers.Layer):
         bias = np.linalg.norm(bias) * math.sqrt(self._positions)
         (norm, absolute, largest), computed = self.norms(), size + error
         # The roundings of the sums and of the kernel's entries, and one more when the bias is
-        # added: to the sum, or, in a condensed layer, to the first of its blocks.
-        roundings = self._roundings + self._entry_roundings + 1
-        local = sum_rounding(roundings) * absolute * computed
-        local = local + sum_rounding(self._bias_roundings) * bias
+        # added: to the sum, or, in a condensed layer, to the first of its blocks. A compiler may
+        # start the sum with the bias, which is then rounded as often as a product.
+        roundings = self._roundings + 1
+        local = sum_rounding(roundings + self._entry_roundings) * absolute * computed
+        local = local + sum_rounding(roundings) * bias
         local = local + self._kernel_rounding() * norm * computed
         # Entries of the kernel may be flushed to zero too, so every entry counts as a term.
         entries = self._positions * self.kernel.shape[-1]
@@ -295,11 +296,6 @@ class NonexpansiveDense(NonexpansiveKernel):
     @property
     def _positions(self) -> int:
         return entries_of(self, self._positions_shape)
-
-    @property
-    def _bias_roundings(self) -> int:
-        # A condensed layer adds the bias to one block, and then the blocks in pairs.
-        return 1 + int(math.log2(blocks_of(self.kernel.shape[0])[0]))
 
     @property
     def _roundings(self) -> int:

@@ -45,20 +45,57 @@ class AffineRule(Rule):
         roundings: upper bound of the number of roundings that one product goes through on its way
             into an output; 0 if the layer rounds nothing.
         largest: the largest absolute value of a factor.
+        may_be_merged: whether a compiler may add the offset, or the inputs if there are several, to
+            a sum that is an input, in any order.
         merged_roundings: number of further roundings if a compiler merges the layer with the sums
             before or after it.
+        before: the rule whose output is the layer's only input, if layers that a compiler removes
+            are left out; None for the input of the network.
     """
 
     offset: Tensor = 0.0
     keeps_order: bool = False
     roundings: int = 0
     largest: float = 1.0
+    may_be_merged: bool = True
     merged_roundings: int = 0
+    before: Rule | None = None
 
     @property
     def all_roundings(self) -> int:
         """:attr:`roundings` and :attr:`merged_roundings`; 0 if the layer rounds nothing."""
         return self.roundings + self.merged_roundings if self.roundings else 0
+
+    def constant_factors(self) -> Array | None:
+        """All constants that the layer multiplies its input by, one with each entry.
+
+        None if it does something else, or if the factors are weights.
+        """
+        return None
+
+    def require_constants_in_range(self) -> None:
+        """Refuse constants in a row whose product may leave the range of float32.
+
+        Compilers replace ``(x · a) · b`` by ``x · (a · b)`` if ``a`` and ``b`` are constants. If
+        ``a · b`` overflows, the output is infinite or NaN, though ``(x · a) · b`` is not.
+
+        Raises:
+            zoo.UnsupportedLayerError: naming the layer.
+        """
+        least = most = 1.0
+        rule: Rule | None = self
+        while isinstance(rule, AffineRule) and (factors := rule.constant_factors()) is not None:
+            sizes_of_factors = np.abs(factors)[factors != 0]
+            if sizes_of_factors.size:
+                least, most = least * sizes_of_factors.min(), most * sizes_of_factors.max()
+            # The constants of one layer alone have limits of their own.
+            if rule is not self and not (least > 1e-30 and most < 1e30):
+                refuse(
+                    self.layer,
+                    "multiplies by constants whose product with those of the layers before it lies "
+                    "outside of [1e-30, 1e30]",
+                )
+            rule = rule.before
 
     @property
     def terms(self) -> float:
@@ -186,6 +223,7 @@ class KernelRule(AffineRule):
 
     limits = "without LoRA and quantisation"
     has_norm = True
+    may_be_merged = False  # its own bias is counted with its sums
     #: Whether float32's error in an output is relative to the sum of its products' absolute values.
     relative_to_sums = True
     #: Whether a batch normalisation may be folded into :meth:`lipschitz`.

@@ -54,6 +54,7 @@ class PermutationRule(Rule):
     """
 
     isometry = 1.0
+    may_be_removed = True
     keeps_order = False
     offset = 0.0
     roundings = terms = 0

@@ -25,8 +25,6 @@ class WeightedSumRule(AffineRule):
     """``Σ factor · input + offset``, entry by entry."""
 
     limits = "of equal shapes"
-    #: Whether compilers may compute it in one with its terms, or with a sum that it is a term of.
-    may_be_merged = True
     # Curvature bounds exist for chains of layers only, so a rule with several inputs gives none.
     second_order = Rule.second_order
 
@@ -182,6 +180,13 @@ class OperatorRule(WeightedSumRule):
             )
         return np.broadcast_to(value, shape)
 
+    def prepare(self) -> None:
+        super().prepare()
+        self.require_constants_in_range()
+
+    def constant_factors(self) -> Array | None:
+        return np.asarray(self._factors[0], np.float64) if len(self._factors) == 1 else None
+
     def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         remaining = iter(tensors)
         return self.layer(
@@ -200,6 +205,7 @@ class ConcatenateRule(Rule):
     """A concatenation. Nothing is computed, so nothing is rounded."""
 
     limits = "not along the batch"
+    may_be_removed = True  # of a single tensor
 
     def check(self) -> None:
         if self.layer.axis % (len(self.input_shape) + 1) == 0:

@@ -27,6 +27,10 @@ class _Pooling(Rule):
     limits = "without keepdims"
     mode: str
 
+    @property
+    def may_be_removed(self) -> bool:
+        return math.prod(self.windows.size) == 1
+
     @classmethod
     def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         if getattr(node.layer, "keepdims", False):
@@ -58,6 +62,7 @@ class _Pooling(Rule):
 @register_rule(keras.layers.AveragePooling2D, keras.layers.GlobalAveragePooling2D)
 class AveragePoolingRule(_Pooling, AffineRule):
     mode = "average"
+    may_be_merged = False
 
     def linear(self, tensor: Tensor) -> Tensor:
         # On JAX, `ops.mean` of Keras computes in float32.

@@ -212,6 +212,11 @@ class Rule:
             refuse(node.layer, "has its channels first")
         return builder.add(cls(node.layer, inputs, node.input_shape))
 
+    @property
+    def may_be_removed(self) -> bool:
+        """Whether the layer computes nothing, so that a compiler may see what is behind it."""
+        return False
+
     def check(self) -> None:
         """Call :func:`refuse`, which raises, if a setting of the layer is not supported."""
 

@@ -15,7 +15,7 @@ from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flush
 from zoo.bounds.rules.rows import float64, sizes
 from zoo.bounds.rules.rule import Rule, refuse, register_rule
 from zoo.bounds.window_rows import WindowRows
-from zoo.ops.float32 import LARGEST, sum_rounding
+from zoo.ops.float32 import LARGEST, SMALLEST_NORMAL, sum_rounding
 from zoo.typing import Array, Box, Shape, Tensor
 
 
@@ -148,7 +148,11 @@ class _ConstantScalingRule(ScalingRule):
         # A normalization may be adapted, or read from a file, after the network was wrapped.
         return ops.convert_to_tensor(np.abs(self.settings()[0]).max(), "float32")
 
+    def constant_factors(self) -> Array | None:
+        return self.settings()[0]
+
     def prepare(self) -> None:
+        self.require_constants_in_range()
         factor, offset, roundings = self.settings()
         if factor.size == 1:
             self.isometry = abs(float(factor.reshape(-1)[0]))
@@ -182,8 +186,14 @@ class NormalizationRule(_ConstantScalingRule):
 
     def settings(self) -> tuple[Array, Array, int]:
         mean, variance = float64(self.layer.mean), float64(self.layer.variance)
+        # The layer takes the larger of epsilon and the root, which is then about 1e-19.
+        flushed = (variance > 0) & (variance < SMALLEST_NORMAL)
+        if flushed.any() and keras.config.epsilon() ** 2 < SMALLEST_NORMAL:
+            refuse(self.layer, "has a variance that float32 may flush to zero")
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
+            if (deviation < SMALLEST_NORMAL).any():
+                refuse(self.layer, "has a deviation that float32 may flush to zero")
             if self.layer.invert:
                 # Nothing is divided here, so it does not matter if a tiny deviation is flushed.
                 factor, offset = deviation, mean

@@ -21,6 +21,8 @@ class MovedRule(AffineRule):
     """A layer that moves entries. Nothing is computed, so nothing is rounded."""
 
     isometry: float = 1.0
+    may_be_removed = True
+    may_be_merged = False
 
     @classmethod
     def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
