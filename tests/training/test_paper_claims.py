@@ -286,9 +286,10 @@ def test_double_backpropagation(load):
     says(
         "double_backprop",
         f"At 0.03 it rises from {certified(plain):.0f} to {certified(strong):.0f} % (Table 4, λ "
-        f"1000). With the penalty alone, in the full form, it rises from {certified(least):.0f} to "
-        f"{certified(most):.0f} % (Table 2, λ {most.rpartition('-')[2]}), for {lost:.1f} points of "
-        "clean accuracy. At 0.1 neither certifies anything.",
+        "1000). With the penalty alone, in the full form, it rises from "
+        f"{certified(least):.0f} % at λ {least.rpartition('-')[2]} to {certified(most):.0f} % at "
+        f"λ {most.rpartition('-')[2]} (Table 2), for {lost:.1f} points of clean accuracy. At 0.1 "
+        "neither certifies anything.",
     )
     assert {certified(name, "0.1") for name in own.trained()} == {0.0}
     first, *up, last = (own.percent(name, "fgsm") for name in weights)
@@ -606,8 +607,8 @@ def test_masked_gradients(load):
         "masked_gradients",
         f"The printed attack leaves {first:.0f}, {second:.0f} and {third:.0f} %. With rescaled "
         f"logits, the same steps leave at most {max(rescaled(*masked)):.2f} %.",
-        "So the gaps grow as long as the training goes on, here from "
-        f"{min(gaps) / 1e7:.1f}·10⁷ to {max(gaps) / 1e9:.1f}·10⁹, and",
+        "So the gaps grow as long as the training goes on. After twenty epochs they lie between "
+        f"{min(gaps) / 1e7:.1f}·10⁷ and {max(gaps) / 1e9:.1f}·10⁹ in these three networks, and",
         "after twenty epochs the accuracy under FGSM and under the printed PGD is exactly the "
         f"natural one, {natural[0]:.2f}, {natural[1]:.2f} and {natural[2]:.2f} %.",
     )
