@@ -3,11 +3,9 @@
 import pathlib
 
 import zoo
-from zoo.evaluation.leaderboard.page import page
+from zoo.evaluation.leaderboard.page import write
 
 
 def on_post_build(config):
     """Put the leaderboard into the site."""
-    folder = pathlib.Path(config.site_dir, "leaderboard")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "index.html").write_text(page(zoo.list_models()), encoding="utf-8")
+    write(pathlib.Path(config.site_dir, "leaderboard"), zoo.list_models())

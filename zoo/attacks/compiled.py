@@ -3,6 +3,7 @@
 import numpy as np
 
 from zoo.attacks.gradient import variables_of
+from zoo.utils.backend import backend_name
 
 
 def logits_of(victim, x):
@@ -15,7 +16,7 @@ def logits_of(victim, x):
     Returns:
         float32 array ``(n, classes)``.
     """
-    if _on_jax():
+    if backend_name() == "jax":
         compute = victim.compiled(_jax_logits)
         return np.asarray(compute(variables_of(victim.model), padded(x)))[: len(x)]
     return victim.compiled(_tensorflow_logits)(np.asarray(x, np.float32)).numpy()
@@ -35,7 +36,7 @@ def value_and_gradient(victim, objective, x, *labels):
         ``(values, logits, gradient)``: float64 arrays ``(n,)``, ``(n, classes)`` and of the shape
         of ``x``. Where the gradient is not finite, it is 0.
     """
-    if _on_jax():
+    if backend_name() == "jax":
         compute = victim.compiled(_jax_gradient, objective)
         found = compute(variables_of(victim.model), padded(x), *map(padded, labels))
     else:
@@ -53,16 +54,10 @@ def padded(array):
     Args:
         array: array with any number of rows. On TensorFlow, or without rows, it is returned as is.
     """
-    if not _on_jax() or not len(array):
+    if backend_name() != "jax" or not len(array):
         return array
     missing = max(8, 1 << (len(array) - 1).bit_length()) - len(array)
     return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array
-
-
-def _on_jax():
-    import keras
-
-    return keras.backend.backend() == "jax"
 
 
 def _tensorflow_logits(victim):

@@ -4,6 +4,8 @@ import contextlib
 import random
 import threading
 
+import numpy as np
+
 
 class Surrogate:
     """A copy of a model whose ℓ∞ distances are ℓp distances at inference too.
@@ -28,7 +30,9 @@ class Surrogate:
         self._model, self.lock = model, threading.Lock()
         with _random_states_kept():
             copy = type(model).from_config(model.get_config())
-            copy(_one_image(model))  # builds the layers of a model that builds them when called
+            copy(
+                np.zeros((1, *model.image_shape), "float32")
+            )  # builds the layers of a model that builds them when called
         for layer in distance_layers(copy):
             _compute_with_p(layer)
         self.victim = Victim(copy)
@@ -88,9 +92,3 @@ def _random_states_kept():
         random.setstate(state)
         if generator is not None:
             generator.state.assign(value)
-
-
-def _one_image(model):
-    import numpy as np
-
-    return np.zeros((1, *model.image_shape), "float32")

@@ -2,13 +2,13 @@
 
 import contextlib
 import dataclasses
-import functools
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import keras
 import numpy as np
+from keras.src.models.functional import Functional
 
 from zoo.bounds.model_state import parts_of, require_own_methods
 from zoo.errors import UnsupportedLayerError
@@ -157,15 +157,7 @@ def advice_on(layer: keras.layers.Layer) -> str:
 def is_graph(model: object) -> bool:
     """Whether a layer is a ``keras.Sequential`` or a functional model, and no class of its own."""
     # Only these exact types are accepted, because a subclass may call its layers in another way.
-    return type(model) in (keras.Sequential, _functional())
-
-
-@functools.cache
-def _functional() -> type:
-    """The class of functional models, for which Keras has no public name."""
-    inputs = keras.Input((1,))
-    # Older versions of Keras refuse a model without a layer between its inputs and outputs.
-    return type(keras.Model(inputs, keras.layers.Identity()(inputs)))
+    return type(model) in (keras.Sequential, Functional)
 
 
 @dataclasses.dataclass(frozen=True)

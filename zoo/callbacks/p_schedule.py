@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from zoo.ops.lp_distance import FAST_EXPONENTS
+from zoo.utils import checks
 
 
 class PSchedule(keras.callbacks.Callback):
@@ -52,9 +53,7 @@ class PSchedule(keras.callbacks.Callback):
                 f"p must grow from at least {FAST_EXPONENTS[0]:g} to a finite number, got "
                 f"first={first}, last={last}"
             )
-        if not 0 < end <= 1:
-            raise ValueError(f"end must lie above 0 and be at most 1, got {end!r}")
-        self.first, self.last, self.end = first, last, end
+        self.first, self.last, self.end = first, last, checks.share(end, "end")
         self._epoch = 0
 
     def exponent(self, done: float) -> float:

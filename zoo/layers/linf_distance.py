@@ -32,13 +32,11 @@ class DistanceNeurons(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if implementation not in self._implementations:
-            raise ValueError(
-                f"implementation must be one of {self._implementations}, got {implementation!r}"
-            )
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.implementation: Implementation = implementation
+        self.implementation: Implementation = checks.one_of(self._implementations)(
+            implementation, "implementation"
+        )
         self._initial_p = _checked_p(p)
         # On TensorFlow, XLA cannot compile a call into numba, so Keras must not compile models with
         # this layer by XLA. JAX can make such calls from compiled code.

@@ -81,8 +81,7 @@ class LinfDistanceConv2D(DistanceNeurons):
         groups = checks.positive_integer(groups, "groups")
         if filters % groups:
             raise ValueError(f"groups = {groups} must divide filters = {filters}")
-        if padding not in ("valid", "same"):
-            raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
+        checks.one_of(("valid", "same"))(padding, "padding")
         super().__init__(
             p=p,
             use_bias=use_bias,

@@ -87,9 +87,7 @@ class NonexpansiveConv2D(FixedSettings, NonexpansiveKernel):
         self.filters = checks.positive_integer(filters, "filters")
         self.kernel_size = checks.pair(kernel_size, "kernel_size")
         self.strides = checks.pair(strides, "strides")
-        if padding not in ("valid", "same"):
-            raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
-        self.padding: Padding = padding
+        self.padding: Padding = checks.one_of(("valid", "same"))(padding, "padding")
         self.divide_before_convolution = divide_before_convolution
 
     def build(self, input_shape: BatchShape) -> None:

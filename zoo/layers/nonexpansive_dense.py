@@ -23,9 +23,8 @@ from zoo.ops.parametrizations import (
     PARAMETRIZATIONS,
     Parametrization,
     almost_orthogonal_sums,
-    row_sums,
 )
-from zoo.ops.singular_values import dense_norm
+from zoo.ops.singular_values import dense_norm, row_sum_bound
 from zoo.typing import Array, BatchShape, Numbers, Shape, Tensor
 from zoo.utils import checks
 from zoo.utils.once import once
@@ -66,10 +65,7 @@ class NonexpansiveKernel(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if parametrization not in PARAMETRIZATIONS:
-            known = ", ".join(map(repr, PARAMETRIZATIONS))
-            raise ValueError(f"parametrization must be one of {known}, got {parametrization!r}")
-        self.parametrization = parametrization
+        self.parametrization = checks.one_of(PARAMETRIZATIONS)(parametrization, "parametrization")
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
@@ -104,7 +100,7 @@ class NonexpansiveKernel(keras.layers.Layer):
         # The kernel of a convolution is taken as a matrix that acts on patches.
         matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
         if self.parametrization == "row_sum":
-            return row_sums(matrix)
+            return row_sum_bound(matrix)
         return almost_orthogonal_sums(matrix)
 
     def _sums_without_signs(self, kernel: Tensor) -> Tensor:

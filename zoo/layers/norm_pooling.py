@@ -64,9 +64,7 @@ class NormPooling2D(FixedSettings, NonexpansiveOperation):
         super().__init__(**kwargs)
         self.pool_size = checks.pair(pool_size, "pool_size")
         self.strides = self.pool_size if strides is None else checks.pair(strides, "strides")
-        if padding not in ("valid", "same"):
-            raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
-        self.padding: Padding = padding
+        self.padding: Padding = checks.one_of(("valid", "same"))(padding, "padding")
         self.repeats = overlaps(self.pool_size, self.strides)
         # Of types with fewer bits, the sums of squares would underflow, and gradients be NaN.
         self._wide = keras.backend.result_type(self.compute_dtype, "float32")

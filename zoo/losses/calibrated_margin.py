@@ -11,6 +11,7 @@ from zoo.losses.lipschitz_loss import LipschitzLoss
 from zoo.losses.worst_case import own_class
 from zoo.ops.norm_estimate import NormEstimate
 from zoo.typing import Scalar, Tensor
+from zoo.utils import checks
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -67,9 +68,8 @@ class CalibratedMargin(LipschitzLoss):
         super().__init__(lipschitz, epsilon, reduction, name)
         if not 0 < probability < 1:
             raise ValueError(f"probability must be between 0 and 1, got {probability!r}")
-        if not 0 <= penalty < math.inf:
-            raise ValueError(f"penalty must be finite and not negative, got {penalty!r}")
-        self.probability, self.penalty = probability, penalty
+        self.probability = probability
+        self.penalty = checks.not_negative_number(penalty, "penalty")
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         estimate = self.estimated()

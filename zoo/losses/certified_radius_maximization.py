@@ -1,6 +1,5 @@
 """Cross-entropy plus a term that enlarges the certified radii that are still small."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from zoo.losses.lipschitz_loss import LipschitzLoss
 from zoo.losses.worst_case import own_class
 from zoo.ops.norm_estimate import NormEstimate
 from zoo.typing import Scalar, Tensor
+from zoo.utils import checks
 
 # Larger than any distance to a decision boundary; for the label's own class, which has none.
 _FAR = 1e6
@@ -71,13 +71,9 @@ class CertifiedRadiusMaximization(LipschitzLoss):
         name: str = "certified_radius_maximization",
     ) -> None:
         super().__init__(lipschitz, epsilon, reduction, name)
-        if not 0 <= weight < math.inf:
-            raise ValueError(f"weight must be finite and not negative, got {weight!r}")
-        if not 0 < sharpness < math.inf:
-            raise ValueError(f"sharpness must be finite and positive, got {sharpness!r}")
-        if not 0 < scale < math.inf:
-            raise ValueError(f"scale must be finite and positive, got {scale!r}")
-        self.weight, self.sharpness, self.scale = weight, sharpness, scale
+        self.weight = checks.not_negative_number(weight, "weight")
+        self.sharpness = checks.positive_number(sharpness, "sharpness")
+        self.scale = checks.positive_number(scale, "scale")
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         own = own_class(y_true, y_pred)

@@ -7,6 +7,7 @@ from keras import ops
 
 from zoo.ops.gradients import input_gradient, input_jacobian
 from zoo.typing import Tensor
+from zoo.utils import checks
 
 #: ``"full"`` takes the gradient of each output; ``"summed"`` that of the sum of all outputs.
 FORMS = ("full", "summed")
@@ -55,9 +56,8 @@ class JacobianL1:
         form: Literal["full", "summed"] = "full",
         outputs: Literal["logits", "probabilities"] = "logits",
     ) -> None:
-        for value, argument, known in ((form, "form", FORMS), (outputs, "outputs", OUTPUTS)):
-            if value not in known:
-                raise ValueError(f"{argument} must be one of {known}, got {value!r}")
+        checks.one_of(FORMS)(form, "form")
+        checks.one_of(OUTPUTS)(outputs, "outputs")
         if (form, outputs) == ("summed", "probabilities"):
             raise ValueError(
                 "probabilities add up to 1, so the summed form of their gradients is always zero; "

@@ -11,6 +11,7 @@ from zoo.losses.worst_case import own_class
 from zoo.ops.float32 import LARGEST
 from zoo.ops.norm_estimate import NormEstimate
 from zoo.typing import Scalar, Tensor
+from zoo.utils import checks
 
 #: ``"lmt"`` raises all logits except the label's, ``"lc-lmt"`` only the largest of those.
 VARIANTS = ("lmt", "lc-lmt")
@@ -62,9 +63,7 @@ class LipschitzMargin(LipschitzLoss):
         name: str = "lipschitz_margin",
     ) -> None:
         super().__init__(lipschitz, epsilon, reduction, name)
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}")
-        self.variant = variant
+        self.variant = checks.one_of(VARIANTS)(variant, "variant")
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         # One-hot rows are passed instead of labels, because the row of an invalid label is NaN.

@@ -8,6 +8,7 @@ from keras import ops
 
 from zoo.ops.gram import gram_row_sums
 from zoo.typing import Tensor
+from zoo.utils import checks
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -41,9 +42,7 @@ class RowSumRegularizer(keras.regularizers.Regularizer):
     """
 
     def __init__(self, weight: float) -> None:
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not weight >= 0:
-            raise ValueError(f"weight must be a number of at least 0, got {weight!r}")
-        self.weight = float(weight)
+        self.weight = checks.not_negative_number(weight, "weight")
 
     def __call__(self, kernel: Tensor) -> Tensor:
         matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))

@@ -85,9 +85,7 @@ class CurvatureNet(TrainingEpsilon, WrappedModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(network, **kwargs)
-        if not 0 <= penalty_weight < math.inf:
-            raise ValueError(f"penalty_weight must be a number from 0 on, got {penalty_weight!r}")
-        self.penalty_weight = float(penalty_weight)
+        self.penalty_weight = checks.not_negative_number(penalty_weight, "penalty_weight")
         self.attack_steps = checks.positive_integer(attack_steps, "attack_steps")
         self.adversarial = epsilon is not None and Epsilon(epsilon, "epsilon").exact > 0
         self.add_epsilon(cast(Budget, epsilon) if self.adversarial else 0.5)

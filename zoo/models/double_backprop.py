@@ -1,6 +1,5 @@
 """Networks trained with a penalty on the L1 norm of their input gradients."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -79,11 +78,9 @@ class DoubleBackpropNet(WrappedModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(network, **kwargs)
-        if not 0 <= penalty_weight < math.inf:
-            raise ValueError(f"penalty_weight must be a number from 0 on, got {penalty_weight!r}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing!r}")
-        self.penalty_weight = float(penalty_weight)
+        self.penalty_weight = checks.not_negative_number(penalty_weight, "penalty_weight")
         self.penalty = JacobianL1(form, outputs)
         self.penalty_every = checks.positive_integer(penalty_every, "penalty_every")
         self.epsilon = epsilon

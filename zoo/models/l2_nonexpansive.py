@@ -108,14 +108,9 @@ class L2NonexpansiveNet(CertifiedModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(image_shape, num_classes, **kwargs)
-        for value, argument, known in (
-            (network, "network", l2_networks.NETWORKS),
-            (activation, "activation", l2_networks.ACTIVATIONS),
-            (loss, "loss", _LOSSES),
-        ):
-            if value not in known:
-                names = ", ".join(map(repr, known))
-                raise ValueError(f"{argument} must be one of {names}, got {value!r}")
+        checks.one_of(l2_networks.NETWORKS)(network, "network")
+        checks.one_of(l2_networks.ACTIVATIONS)(activation, "activation")
+        checks.one_of(_LOSSES)(loss, "loss")
         self.network = network
         self.width = checks.positive_number(width, "width")
         self.activation = activation

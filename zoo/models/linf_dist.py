@@ -88,8 +88,7 @@ class LinfDistNet(LinfDistFeatures):
         **kwargs: Any,
     ) -> None:
         self.depth = checks.positive_integer(depth, "depth")
-        if loss not in _LOSSES:
-            raise ValueError(f"loss must be one of {_LOSSES}, got {loss!r}")
+        checks.one_of(_LOSSES)(loss, "loss")
         super().__init__(
             image_shape,
             num_classes,

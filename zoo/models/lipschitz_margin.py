@@ -25,6 +25,7 @@ from zoo.ops import NormEstimate
 from zoo.ops.float32 import sum_rounding
 from zoo.papers import PAPERS
 from zoo.typing import Array, Budget, Norm
+from zoo.utils import checks
 
 #: The Lipschitz constants from which the margin that training demands can be computed: that of
 #: all logits together, or that of the difference of two logits for each pair of classes.
@@ -112,13 +113,9 @@ class LipschitzMarginNet(TrainingEpsilon, WrappedModel):
         loss_options: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        for value, argument, known in (
-            (variant, "variant", VARIANTS),
-            (margin, "margin", MARGINS),
-            (constant, "constant", CONSTANTS),
-        ):
-            if value not in known:
-                raise ValueError(f"{argument} must be one of {tuple(known)}, got {value!r}")
+        checks.one_of(VARIANTS)(variant, "variant")
+        checks.one_of(MARGINS)(margin, "margin")
+        checks.one_of(CONSTANTS)(constant, "constant")
         # The base class analyses the network, which depends on this setting.
         self._constant = constant
         super().__init__(network, **kwargs)

@@ -164,10 +164,7 @@ def _dense(units: int, name: str) -> Dense:
 
 def _activation(activation: str, names: LayerNames) -> keras.layers.Layer:
     known = {"relu": (keras.layers.ReLU, "re_lu"), "max_min": (MaxMin, "max_min")}
-    if activation not in known:
-        allowed = ", ".join(map(repr, known))
-        raise ValueError(f"activation must be one of {allowed}, got {activation!r}")
-    kind, name = known[activation]
+    kind, name = known[checks.one_of(known)(activation, "activation")]
     return kind(name=names(name))
 
 

@@ -22,6 +22,7 @@ from zoo.ops.lp_distance import (
 )
 from zoo.ops.windows import Windows
 from zoo.typing import BatchShape, Padding, Tensor
+from zoo.utils import checks
 
 #: The name of an implementation of these functions, as in :func:`zoo.ops.lp_distance`.
 ConvImplementation: TypeAlias = Literal["auto", "numba", "portable"]
@@ -209,8 +210,7 @@ class Geometry:
             )
         if None in x[1:]:
             raise ValueError(f"height, width and channels of the images must be known, got {x}")
-        if padding not in ("valid", "same"):
-            raise ValueError(f"padding must be 'valid' or 'same', got {padding!r}")
+        checks.one_of(("valid", "same"))(padding, "padding")
         if x[3] % groups or w[3] % groups:
             raise ValueError(
                 f"groups = {groups} must divide the {x[3]} channels and the {w[3]} filters"

@@ -11,22 +11,12 @@ from typing import Literal, TypeAlias, get_args
 from keras import ops
 
 from zoo.ops.gram import smaller_gram, smaller_gram_row_sums
-from zoo.ops.singular_values import row_sum_bound
 from zoo.typing import Tensor
 
 #: The name of a parametrization that dense layers and convolutions accept.
 Parametrization: TypeAlias = Literal["free", "row_sum", "almost_orthogonal", "orthogonal"]
 #: All of these names.
 PARAMETRIZATIONS: tuple[Parametrization, ...] = get_args(Parametrization)
-
-
-def row_sums(matrix: Tensor) -> Tensor:
-    """The bound ``b(W)`` of ``‖W‖²`` by row sums, so that ``W / √b(W)`` is nonexpansive.
-
-    Reference:
-        Qian, Wegman: L2-Nonexpansive Neural Networks, ICLR 2019, section 2.2.
-    """
-    return row_sum_bound(matrix)
 
 
 def almost_orthogonal_sums(matrix: Tensor) -> Tensor:

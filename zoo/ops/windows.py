@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from keras import ops
 
 from zoo.typing import Padding, Tensor
+from zoo.utils import checks
 
 
 class Windows:
@@ -32,8 +33,7 @@ class Windows:
         strides: Sequence[int],
         padding: Padding,
     ) -> None:
-        if padding not in ("same", "valid"):
-            raise ValueError(f"padding must be 'same' or 'valid', got {padding!r}")
+        checks.one_of(("valid", "same"))(padding, "padding")
         self.image_shape, self.size, self.strides = image_shape, tuple(size), tuple(strides)
         self.padding: Padding = padding
         self.counts: list[int] = []

@@ -247,7 +247,7 @@ def one_of(names: Any) -> Any:
 
     def check(value: Any, name: str) -> Any:
         if not isinstance(value, str) or value not in names:
-            raise ValueError(f"{name} must be one of {names}, got {value!r}")
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {value!r}")
         return value
 
     return check

@@ -2,6 +2,8 @@
 
 import os
 
+from zoo.utils.backend import backend_name
+
 # For TensorFlow and JAX, the id of the process in which zoo first used the library.
 _used_in: dict[str, int] = {}
 
@@ -24,9 +26,7 @@ def require_own_process() -> None:
     Raises:
         RuntimeError: naming a way to start a process in which models can compute.
     """
-    import keras
-
-    library = keras.backend.backend()
+    library = backend_name()
     note_use(library)
     if _used_in[library] != os.getpid():
         raise RuntimeError(

@@ -11,6 +11,7 @@ from zoo.attacks.gradient import step_length, with_own_gradient
 from zoo.attacks.objectives import cross_entropy, towards_by_cross_entropy
 from zoo.attacks.registry import register_attack
 from zoo.utils import checks
+from zoo.utils.backend import backend_name
 
 
 @register_attack("momentum")
@@ -42,10 +43,8 @@ class Momentum(Attack):
     )
 
     def run(self, victim, x, y, eps, norm, random, target=None):
-        import keras
-
         length = step_length(self.step_size, eps, self.steps)
-        if keras.backend.backend() == "tensorflow":
+        if backend_name() == "tensorflow":
             return self._of_cleverhans(victim, x, y, eps, norm, length, target)
         x_adv, momentum = x, np.zeros(x.shape)
         objective = cross_entropy if target is None else towards_by_cross_entropy
