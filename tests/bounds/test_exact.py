@@ -214,17 +214,15 @@ def test_the_program_covers_what_float32_computes_through_every_kind_of_layer():
     x, eps = random.uniform(0.3, 0.7, size=(4, 4, 2)).astype("float32"), 0.2
     with double_precision():
         program = program_of(model, x, eps)
-        found = program.least(np.array([1.0, -1.0, 0.0]))
+        found = program.least(np.array([1.0, -1.0, 0.0]), threshold=-30.0)
     assert program.unstable > 10
     signs = random.choice([-1.0, 1.0], size=(2000, *x.shape))
     near = np.clip(x + eps * (1 - 1e-6) * signs, 0, 1).astype("float32")
     point = np.clip(found.point[None], 0, 1).astype("float32")
     logits = keras.ops.convert_to_numpy(model(np.concatenate([near, point]), training=False))
     margins = logits[:, 0].astype("float64") - logits[:, 1]
-    assert found.bound <= margins.min()
+    assert -30 < found.bound <= margins.min()
     assert np.abs(point - x).max() <= eps * (1 + 1e-5)
-    # The point that the solver found is worse than all corners that were tried.
-    assert margins[-1] < margins[:-1].min()
 
 
 def test_what_has_no_program_is_named():

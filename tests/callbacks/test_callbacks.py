@@ -147,7 +147,7 @@ def test_a_generator_has_an_exponent_for_each_epoch(small_model, small_images):
     [{"first": 4}, {"first": 64, "last": 32}, {"last": float("inf")}, {"end": 0}],
 )
 def test_a_schedule_out_of_range_is_refused(arguments):
-    with pytest.raises(ValueError, match=r"p must grow|end must lie"):
+    with pytest.raises(ValueError, match=r"p must grow|end must be"):
         zoo.callbacks.PSchedule(**arguments)
 
 

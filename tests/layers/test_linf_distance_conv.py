@@ -145,7 +145,7 @@ def test_near_identity_with_fewer_filters_than_channels_is_normal():
         ({"kernel_size": 0}, "kernel_size must be a positive integer, got 0"),
         ({"kernel_size": (1, 2, 3)}, r"kernel_size must be .* pair of them, got \(1, 2, 3\)"),
         ({"strides": (1, 1.5)}, "strides must be a positive integer, got 1.5"),
-        ({"padding": "causal"}, "padding must be 'valid' or 'same', got 'causal'"),
+        ({"padding": "causal"}, "padding must be one of 'valid', 'same', got 'causal'"),
         ({"groups": 0}, "groups must be a positive integer, got 0"),
         ({"groups": 3}, "groups = 3 must divide filters = 4"),
         ({"p": 1.0}, "p must be a number of at least 2"),

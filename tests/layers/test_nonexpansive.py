@@ -490,7 +490,7 @@ def test_a_residual_block_starts_where_it_is_told():
             ValueError,
             "start must be between 0 and 1, got 1.0",
         ),
-        (lambda: RowSumRegularizer(-1), ValueError, "at least 0"),
+        (lambda: RowSumRegularizer(-1), ValueError, "not negative"),
     ],
 )
 def test_bad_arguments_are_named(call, error, message):
