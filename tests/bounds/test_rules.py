@@ -302,7 +302,7 @@ def test_an_offset_that_xla_computes_with_a_product(behind, last):
     kernel[:, 0] = 0.99 * unit
     dense.set_weights([kernel])
     rule = next(rule for rule in zoo.bounds.rules_of(model) if rule.layer is last)
-    assert rule.merged_roundings >= 512
+    assert rule.offset_roundings >= 512
     x = np.ones((1, 1, 1, 512), "float32")
     for norm in ("linf", "l2"):
         assert zoo.certify(model, x, norm=norm).radius == 0

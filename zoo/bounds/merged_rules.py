@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from zoo.bounds.rules.affine import AffineRule, KernelRule
 from zoo.bounds.rules.rule import Rule
+from zoo.bounds.rules.scaling import ScalingRule
 
 
 def merge_in_the_worst_way(rules: Sequence[Rule]) -> None:
@@ -47,8 +48,11 @@ def _count_merged_sums(rules: Sequence[Rule], source: dict[int, int]) -> None:
         terms = 1 + sum(2 * len(rule.inputs) + 1 for rule in sums)
         for place, rule in members:
             if isinstance(rule, AffineRule):
-                added = terms + (max(products, default=0) if place in groups else 0)
-                rule.merged_roundings = max(rule.merged_roundings, added)
+                added = max(products, default=0) if place in groups else 0
+                if isinstance(rule, ScalingRule):
+                    # What it is added to is the sum itself.
+                    rule.offset_roundings, added = max(rule.offset_roundings, added), 0
+                rule.merged_roundings = max(rule.merged_roundings, terms + added)
 
 
 def _find_constants_in_a_row(rules: Sequence[Rule], source: dict[int, int]) -> None:

@@ -49,6 +49,7 @@ class AffineRule(Rule):
             a sum that is an input, in any order.
         merged_roundings: number of further roundings if a compiler merges the layer with the sums
             before or after it.
+        offset_roundings: number of further roundings of the offset alone.
         before: the rule whose output is the layer's only input, if layers that a compiler removes
             are left out; None for the input of the network.
     """
@@ -59,6 +60,7 @@ class AffineRule(Rule):
     largest: float = 1.0
     may_be_merged: bool = True
     merged_roundings: int = 0
+    offset_roundings: int = 0
     before: Rule | None = None
 
     @property
@@ -133,7 +135,9 @@ class AffineRule(Rule):
 
     def rounding(self, boxes: Sequence[Box]) -> Tensor:
         """Bound of float32's error over the boxes: tensor ``(batch, *output_shape)``."""
-        return self.error(boxes, self.absolute(sizes(boxes[0])) + abs(self.offset))
+        offset = abs(self.offset)
+        error = self.error(boxes, self.absolute(sizes(boxes[0])) + offset)
+        return error + self.offset_error(offset)
 
     def error(self, boxes: Sequence[Box], size: Tensor) -> Tensor:
         """Bound of float32's error, if absolute values of an output's terms add up to ``size``."""
@@ -149,6 +153,13 @@ class AffineRule(Rule):
         flushed = self.terms * SMALLEST_NORMAL * (1.0 + self.largest + inputs)
         error = SECOND_ORDER * sum_rounding(self.all_roundings) * size + flushed
         return ops.where(self.all_roundings * size < LARGEST, error, _UNKNOWN)
+
+    def offset_error(self, size: Any) -> Any:
+        """What :attr:`offset_roundings` add to the error, if the offset is at most ``size``."""
+        if not self.offset_roundings:
+            return 0.0
+        roundings = self.all_roundings + self.offset_roundings
+        return SECOND_ORDER * sum_rounding(roundings) * size
 
     def relax(self, boxes: Sequence[Box]) -> Tensor:
         return self.rounding(boxes)
@@ -204,7 +215,7 @@ class AffineRule(Rule):
         return with_flushing(
             norm,
             rounding * absolute,
-            rounding * offset,
+            rounding * offset + self.offset_error(offset),
             terms=self.terms,
             entries=math.prod(self.output_shape),
             weight=max(1.0, self.largest),

@@ -78,7 +78,7 @@ class BatchNormalizationRule(ScalingRule):
     def rounding(self, boxes: Sequence[Box]) -> Tensor:
         # The terms of the shift may cancel, but their errors do not: `size` adds absolute values.
         size = sizes(boxes[0])
-        error = self.error(boxes, self.absolute(size) + self.size)
+        error = self.error(boxes, self.absolute(size) + self.size) + self.offset_error(self.size)
         return error + self.flushed * (size + self.mean)
 
     def scale_and_errors(self, shape: Shape) -> tuple[Array, float, float]:
@@ -93,7 +93,7 @@ class BatchNormalizationRule(ScalingRule):
         if not np.isfinite(constants.size).all():
             return np.full_like(constants.factor, np.inf), math.inf, math.inf
         roundings = batch_normalization.ROUNDINGS + self.merged_roundings
-        error = sum_rounding(roundings) * constants.size
+        error = sum_rounding(roundings + self.offset_roundings) * constants.size
         error = error + constants.flushed * constants.mean
         repeats = math.prod(shape) / len(constants.factor)
         offset = float(np.linalg.norm(error)) * math.sqrt(repeats)
