@@ -27,6 +27,15 @@ slow_to_compile = pytest.mark.skipif(
 )
 
 
+def errors_of_missing_kernels():
+    """What TensorFlow raises for operations that it cannot compute on a CPU; nothing on JAX."""
+    if BACKEND == "jax":
+        return ()
+    import tensorflow as tf
+
+    return (tf.errors.UnimplementedError,)
+
+
 def value_and_gradients(function, *arrays, compiled=True):
     """``sum(function(*arrays))``'s summands and its gradients, as NumPy arrays."""
     if BACKEND == "jax":
