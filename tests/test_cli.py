@@ -453,6 +453,6 @@ def test_an_interruption_that_is_lost_at_the_end_does_not_come_later(
 
     monkeypatch.setattr("zoo.cli.list_.run", work)
     # Long enough for the command to end before.
-    monkeypatch.setattr("zoo.cli._interruptions._DELAY", 1.0)
+    monkeypatch.setattr("zoo.cli._interruptions._DELAY", 0.4)
     assert run(capsys, "list") == (130, "finished\n", "interrupted\n")
-    time.sleep(1.5)
+    time.sleep(0.8)

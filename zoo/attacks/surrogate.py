@@ -30,9 +30,8 @@ class Surrogate:
         self._model, self.lock = model, threading.Lock()
         with _random_states_kept():
             copy = type(model).from_config(model.get_config())
-            copy(
-                np.zeros((1, *model.image_shape), "float32")
-            )  # builds the layers of a model that builds them when called
+            # This builds the layers of a model that builds them when called.
+            copy(np.zeros((1, *model.image_shape), "float32"))
         for layer in distance_layers(copy):
             _compute_with_p(layer)
         self.victim = Victim(copy)

@@ -110,6 +110,7 @@ def rules_of_layers(
         place = builder.expand(Node(layer, (place,), builder.shape_of(place)), (place,))
         for rule in builder.rules[before:]:
             rule.use = index
+    merge_in_the_worst_way(builder.rules)
     return builder.rules
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.image_set import ImageSet
 from zoo.typing import Array
 
 # Modes of PIL whose pixels are those of images in 0 to 255, and what others are converted to
@@ -48,6 +47,8 @@ def read(x: Any, y: Any = None, rank: int = 3) -> tuple[Array, Any]:
     """
     if not is_data_set(x):
         return array(x, "x"), y
+    from zoo.data.image_set import ImageSet  # zoo.ops imports this module, through the checks
+
     if isinstance(x, ImageSet):
         _require_one_source(x, x.labels is not None, y)
         return x.images, y if x.labels is None else x.labels

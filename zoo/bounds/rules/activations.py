@@ -45,10 +45,6 @@ class ActivationRule(Rule):
     wants_tight_inputs = True
     takes_windows = True
 
-    @property
-    def may_be_removed(self) -> bool:
-        return bool(np.all(getattr(self.kind, "slope", 0.0) == 1.0))
-
     def __init__(
         self,
         layer: keras.layers.Layer,
@@ -57,6 +53,8 @@ class ActivationRule(Rule):
         kind: Activation,
     ) -> None:
         self.kind = kind
+        # A LeakyReLU of slope 1. A PReLU has weights, which a compiler does not know.
+        self.may_be_removed = bool(np.all(getattr(kind, "slope", 0.0) == 1.0))
         super().__init__(layer, inputs, input_shape)
 
     @property
@@ -167,8 +165,6 @@ class ReLURule(_KinkedRule):
 
 @register_rule(keras.layers.PReLU)
 class PReLURule(_KinkedRule):
-    may_be_removed = True  # if all slopes become 1 while training
-
     @classmethod
     def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         return builder.add(cls(node.layer, inputs, node.input_shape, None))

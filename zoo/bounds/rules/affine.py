@@ -50,8 +50,10 @@ class AffineRule(Rule):
         merged_roundings: number of further roundings if a compiler merges the layer with the sums
             before or after it.
         offset_roundings: number of further roundings of the offset alone.
-        before: the rule whose output is the layer's only input, if layers that a compiler removes
-            are left out; None for the input of the network.
+        passes_constants: whether constants before the layer may be multiplied with those behind it,
+            though it has none of its own.
+        sources: the rules whose outputs are the layer's inputs, if layers that a compiler removes
+            are left out.
     """
 
     offset: Tensor = 0.0
@@ -61,7 +63,8 @@ class AffineRule(Rule):
     may_be_merged: bool = True
     merged_roundings: int = 0
     offset_roundings: int = 0
-    before: Rule | None = None
+    passes_constants: bool = False
+    sources: tuple[Rule, ...] = ()
 
     @property
     def all_roundings(self) -> int:
@@ -84,20 +87,18 @@ class AffineRule(Rule):
         Raises:
             zoo.UnsupportedLayerError: naming the layer.
         """
-        least = most = 1.0
-        rule: Rule | None = self
-        while isinstance(rule, AffineRule) and (factors := rule.constant_factors()) is not None:
-            sizes_of_factors = np.abs(factors)[factors != 0]
-            if sizes_of_factors.size:
-                least, most = least * sizes_of_factors.min(), most * sizes_of_factors.max()
-            # The constants of one layer alone have limits of their own.
-            if rule is not self and not (least > 1e-30 and most < 1e30):
-                refuse(
-                    self.layer,
-                    "multiplies by constants whose product with those of the layers before it lies "
-                    "outside of [1e-30, 1e30]",
-                )
-            rule = rule.before
+        if self.constant_factors() is None:
+            return
+        ranges: dict[int, tuple[float, float]] = {}
+        before = _before(self, ranges)
+        (least, most), (own_least, own_most) = before, _sizes_of_constants(self)
+        # The constants of one layer alone have limits of their own.
+        if before != (1.0, 1.0) and not (least * own_least > 1e-30 and most * own_most < 1e30):
+            refuse(
+                self.layer,
+                "multiplies by constants whose product with those of the layers before it lies "
+                "outside of [1e-30, 1e30]",
+            )
 
     @property
     def terms(self) -> float:
@@ -225,6 +226,37 @@ class AffineRule(Rule):
         return None
 
 
+def _sizes_of_constants(rule: AffineRule) -> tuple[float, float]:
+    """The smallest and the largest absolute value of a layer's constants other than 0."""
+    factors = rule.constant_factors()
+    sizes_of_factors = np.abs(np.ones(1) if factors is None else factors)
+    sizes_of_factors = sizes_of_factors[sizes_of_factors > 0]
+    if not sizes_of_factors.size:
+        return 1.0, 1.0
+    return float(sizes_of_factors.min()), float(sizes_of_factors.max())
+
+
+def _before(rule: AffineRule, ranges: dict[int, tuple[float, float]]) -> tuple[float, float]:
+    """The least and the largest product of constants in a row that ends before a layer.
+
+    A row may begin at any layer, and it goes on through sums, because compilers may take a common
+    factor of the terms out of a sum.
+    """
+    least = most = 1.0
+    for source in rule.sources:
+        if not isinstance(source, AffineRule):
+            continue
+        if source.constant_factors() is None and not source.passes_constants:
+            continue
+        if id(source) not in ranges:
+            low, high = _before(source, ranges)
+            own_low, own_high = _sizes_of_constants(source)
+            ranges[id(source)] = min(1.0, low * own_low), max(1.0, high * own_high)
+        low, high = ranges[id(source)]
+        least, most = min(least, low), max(most, high)
+    return least, most
+
+
 class KernelRule(AffineRule):
     """A layer with a kernel and perhaps a bias, without its activation.
 
@@ -274,8 +306,9 @@ class KernelRule(AffineRule):
 
     @property
     def products(self) -> int:
-        """An upper bound of the number of products in an output, from the kernel's shape alone."""
-        return math.prod(self.layer.kernel.shape) // min(self.layer.kernel.shape[-2:])
+        """An upper bound of how often a tensor is rounded that the sum of products starts with."""
+        kernel = getattr(self.layer, "kernel", None)
+        return self.depth(self.weights()[0] if kernel is None else kernel)
 
     def count(self, kernel: Array) -> int:
         """The number of products in an output, and 3 for bias and activation."""
@@ -341,11 +374,12 @@ class KernelRule(AffineRule):
         outputs, terms = math.prod(self.output_shape), self.flushed_terms(kernel)
         bias = float(np.linalg.norm(np.broadcast_to(bias, self.output_shape)))
         absolute = self.norm(np.abs(kernel))
-        local = sum_rounding(self.depth(kernel) + self.merged_roundings)
+        depth = self.depth(kernel) + self.merged_roundings
+        local, of_bias = sum_rounding(depth), sum_rounding(depth + self.offset_roundings)
         scale, largest, offset, flushed, more = 1.0, 1.0, 0.0, 0.0, 0
         if normalization is not None:
             more = batch_normalization.ROUNDINGS + normalization.merged_roundings
-            local += sum_rounding(more)
+            local, of_bias = local + sum_rounding(more), of_bias + sum_rounding(more)
             scale, flushed, offset = normalization.scale_and_errors(self.output_shape)
             largest = float(np.abs(scale).max())
             if not np.isfinite(largest):
@@ -353,7 +387,7 @@ class KernelRule(AffineRule):
         bound = with_flushing(
             self.norm(self.scaled(kernel, scale)),
             SECOND_ORDER * (local * largest + flushed) * absolute,
-            SECOND_ORDER * ((local * largest + flushed) * bias + offset),
+            SECOND_ORDER * ((of_bias * largest + flushed) * bias + offset),
             # Flushing happens in the layer's sums, whose errors the normalisation may enlarge, and
             # in the normalisation.
             terms=(terms + more) * max(1.0, largest),

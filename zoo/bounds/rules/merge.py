@@ -25,6 +25,7 @@ class WeightedSumRule(AffineRule):
     """``Σ factor · input + offset``, entry by entry."""
 
     limits = "of equal shapes"
+    passes_constants = True  # a compiler may take a common factor out of the sum
     # Curvature bounds exist for chains of layers only, so a rule with several inputs gives none.
     second_order = Rule.second_order
 
@@ -90,6 +91,8 @@ def _times(rows: Tensor, factor: Numbers) -> Tensor:
 
 @register_rule(keras.layers.Add)
 class AddRule(WeightedSumRule):
+    may_be_removed = True  # of a single tensor
+
     def factors(self) -> Sequence[Numbers]:
         return [1.0] * len(self.inputs)
 
@@ -105,6 +108,8 @@ class SubtractRule(WeightedSumRule):
 
 @register_rule(keras.layers.Average)
 class AverageRule(WeightedSumRule):
+    may_be_removed = True  # of a single tensor
+
     def factors(self) -> Sequence[Numbers]:
         return [1.0 / len(self.inputs)] * len(self.inputs)
 
@@ -120,7 +125,10 @@ class AverageRule(WeightedSumRule):
 class OperatorRule(WeightedSumRule):
     """``a + b``, ``a - b`` and ``-a``, and ``a * c`` and ``a / c`` with a constant c."""
 
-    limits = "of tensors of equal shapes, or of a tensor and a constant; no products of tensors"
+    limits = (
+        "of tensors of equal shapes, or of a tensor and a constant; no products of tensors; "
+        "products of constants in a row within [1e-30, 1e30]"
+    )
 
     @classmethod
     def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:

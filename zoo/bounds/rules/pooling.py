@@ -27,10 +27,6 @@ class _Pooling(Rule):
     limits = "without keepdims"
     mode: str
 
-    @property
-    def may_be_removed(self) -> bool:
-        return math.prod(self.windows.size) == 1
-
     @classmethod
     def expand(cls, builder: "Builder", node: Node, inputs: tuple[int, ...]) -> int:
         if getattr(node.layer, "keepdims", False):
@@ -46,6 +42,7 @@ class _Pooling(Rule):
         size, strides = (image, image) if self.everything else (layer.pool_size, layer.strides)
         padding = "valid" if self.everything else layer.padding
         self.windows = Windows(image, size, strides, padding)
+        self.may_be_removed = math.prod(size) == 1
 
     def pooled(
         self, tensor: Tensor, pool: Callable[..., Tensor], reduce: Callable[..., Tensor]

@@ -54,6 +54,8 @@ def register_rule(*layer_types: type) -> Callable[[_Class], _Class]:
         ...     roundings = 1
         ...     def linear(self, tensor):
         ...         return tensor / 2.0
+        ...     def constant_factors(self):
+        ...         return np.array(0.5)
         >>> model = keras.Sequential([keras.Input((4,)), Halve(), keras.layers.Dense(3)])
         >>> zoo.certify(model, np.zeros((1, 4)), norm="linf").method
         'crown'
@@ -162,6 +164,8 @@ class Rule:
         compares_entries: whether the relaxation compares entries with each other, so that stable
             entries need tight boxes too.
         has_norm: whether training estimates the Lipschitz constant by power iteration.
+        may_be_removed: whether the layer computes nothing, so that a compiler may remove it and see
+            what is before it. Layers with several inputs count only if they are given one.
         takes_windows: whether :meth:`backward` also takes rows that are kept as windows, see
             :class:`zoo.bounds.window_rows.WindowRows`, and returns such rows.
 
@@ -173,6 +177,7 @@ class Rule:
     inputs: tuple[int, ...]
     input_shape: Shape
     limits: str = ""
+    may_be_removed: bool = False
     use: int | None = None
     isometry: float | None = None
     wants_tight_inputs: bool = False
@@ -211,11 +216,6 @@ class Rule:
         if getattr(node.layer, "data_format", "channels_last") == "channels_first":
             refuse(node.layer, "has its channels first")
         return builder.add(cls(node.layer, inputs, node.input_shape))
-
-    @property
-    def may_be_removed(self) -> bool:
-        """Whether the layer computes nothing, so that a compiler may see what is behind it."""
-        return False
 
     def check(self) -> None:
         """Call :func:`refuse`, which raises, if a setting of the layer is not supported."""

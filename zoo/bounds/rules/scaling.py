@@ -123,6 +123,8 @@ class BatchNormalizationRule(ScalingRule):
 class _ConstantScalingRule(ScalingRule):
     """A layer whose factor and offset are settings, not trained weights."""
 
+    limits = "products of constants in a row within [1e-30, 1e30]"
+
     def settings(self) -> tuple[Array, Array, int]:
         """``(factor, offset, roundings)``: arrays that broadcast to the input, and an integer."""
         raise NotImplementedError
@@ -192,12 +194,12 @@ class NormalizationRule(_ConstantScalingRule):
             refuse(self.layer, "has a variance that float32 may flush to zero")
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
-            if (deviation < SMALLEST_NORMAL).any():
-                refuse(self.layer, "has a deviation that float32 may flush to zero")
             if self.layer.invert:
                 # Nothing is divided here, so it does not matter if a tiny deviation is flushed.
                 factor, offset = deviation, mean
             else:
+                if (deviation < SMALLEST_NORMAL).any():
+                    refuse(self.layer, "has a deviation that float32 may flush to zero")
                 factor, offset = 1.0 / deviation, -mean / deviation
         # 12 bounds the roundings of the root, the quotient and the sums. The layer subtracts the
         # mean from the input before it divides.

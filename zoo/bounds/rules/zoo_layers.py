@@ -204,10 +204,11 @@ class _EffectiveKernelRule(KernelRule):
         bias = float(np.linalg.norm(np.broadcast_to(bias, self.output_shape)))
         absolute = self.layer.norms().absolute
         merged = SECOND_ORDER * sum_rounding(self.merged_roundings)
+        of_bias = SECOND_ORDER * sum_rounding(self.merged_roundings + self.offset_roundings)
         return dataclasses.replace(
             bound,
             per_size=bound.per_size + merged * absolute,
-            offset=bound.offset + merged * bias,
+            offset=bound.offset + of_bias * bias,
             sum_per_size=absolute,
             sum_offset=bias,
         )

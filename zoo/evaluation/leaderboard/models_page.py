@@ -34,7 +34,8 @@ with every certificate.
 All certificates are deterministic, and no model saw images beyond its data set's training images.
 The numbers printed in papers are those of the papers whose methods are used here, or of networks of
 similar size. They are not the best known ones: on CIFAR-10 at L2 36/255, much larger networks
-[certify 78.1 %](https://github.com/hukkai/liresnet).
+[certify 78.1 %](https://github.com/hukkai/liresnet). This network, LiResNet, is the one exception
+among the numbers below.
 """
 _MEASURED = (
     "| eps | model | certified | attacked | clean | n |",
