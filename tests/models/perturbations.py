@@ -55,3 +55,21 @@ def assert_attacks_do_not_break(model, x, norm=None):
             tested += assert_unbroken(model, certificate, x, x_adv)
     assert tested > 2 * len(x)
     return certificate
+
+
+def assert_radii_are_tested(models, norm):
+    """That some radii are positive, and that the perturbations within them change no class.
+
+    Args:
+        models: iterable of models, each of which is used before the next one is made.
+        norm: ``"linf"`` or ``"l2"``.
+    """
+    tested, radii, random = 0, [], np.random.default_rng(0)
+    for model in models:
+        x = random.uniform(size=(20, *model.image_shape)).astype("float32")
+        certificate = model.certify(x)
+        radii.append(certificate.radius)
+        for x_adv in perturbations(x, certificate.radius, norm, random):
+            tested += assert_unbroken(model, certificate, x, x_adv)
+    assert np.mean(np.concatenate(radii) > 1e-6) > 0.2
+    assert tested > 100
