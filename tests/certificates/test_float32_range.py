@@ -106,9 +106,10 @@ def test_kernels_that_overflow_before_a_dense_layer():
 
 def test_results_that_overflow_between_two_affine_layers():
     """The logits are NaN at images above 0.34, though the layers together only multiply by 20."""
-    parts = [layers.Rescaling(1e19), layers.Rescaling(1e20), layers.Dense(2, "tanh")]
+    parts = [layers.Rescaling(1e29), layers.Dense(1), layers.Dense(2, "tanh")]
     head = layers.Dense(2)
     network = keras.Sequential([keras.Input((1, 1, 1)), layers.Flatten(), *parts, head])
+    parts[1].set_weights([np.array([[1e10]]), np.zeros(1)])
     parts[2].set_weights([np.array([[2e-38, 0.0]]), np.zeros(2)])
     head.set_weights([np.zeros((2, 2)), np.array([0.0, 1e22])])
     model = zoo.models.CurvatureNet(network)

@@ -308,7 +308,9 @@ class KernelRule(AffineRule):
     def products(self) -> int:
         """An upper bound of how often a tensor is rounded that the sum of products starts with."""
         kernel = getattr(self.layer, "kernel", None)
-        return self.depth(self.weights()[0] if kernel is None else kernel)
+        if kernel is None:
+            return self.depth(self.weights()[0])
+        return self.depth(np.broadcast_to(0.0, tuple(kernel.shape)))  # only its shape matters
 
     def count(self, kernel: Array) -> int:
         """The number of products in an output, and 3 for bias and activation."""
