@@ -25,6 +25,19 @@ def test_a_float_means_what_it_prints():
     assert Epsilon(".03137").exact < Fraction(8, 255)
 
 
+@given(st.floats(0, 6e4, width=16))
+def test_a_float16_means_its_exact_value(number):
+    """What it is printed as may be below it by more than float32 numbers differ."""
+    eps = Epsilon(np.float16(number))
+    assert eps.exact == Fraction(number)
+    assert Epsilon(str(eps)) == eps
+
+
+@given(st.floats(0, 1e6, width=32))
+def test_a_float32_is_not_above_the_least_radius_that_certifies_its_budget(number):
+    assert number <= Epsilon(np.float32(number)).beyond
+
+
 @given(st.floats(0, 1e6, width=32))
 def test_a_float_that_float32_holds_means_itself(number):
     """It is then neither above nor below itself, whichever way its decimals round."""

@@ -15,7 +15,9 @@ class Epsilon:
     one that is above it (``beyond``), so rounding never favours the defence. A Python float stands
     for the decimal number that it is printed as: ``0.3`` means 3/10. There is one exception: a
     float that is equal to a float32 number, such as ``float(radius)`` of a certificate, stands for
-    exactly that number. A NumPy number stands for the decimal number that it is printed as.
+    exactly that number. A NumPy number stands for the decimal number that it is printed as, but a
+    float16 for its exact value, because the decimal number may be far below it: ``np.float16(0.3)``
+    is printed as 0.3, and is 0.300048828125.
 
     Args:
         value: a non-negative number (a NumPy array without dimensions is one, too), a string such
@@ -47,6 +49,8 @@ class Epsilon:
     def _read(self, value: Any, argument: str) -> None:
         if isinstance(value, np.ndarray) and value.ndim == 0:
             value = value[()]
+        if isinstance(value, np.float16):
+            value = float(value)
         if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction, np.number)):
             raise ValueError(f"{argument} must be a number or a string like '8/255', got {value!r}")
         self.text = str(value).strip()

@@ -128,7 +128,13 @@ def test_a_subclass_of_a_model_needs_a_certificate_of_its_own(small_images):
         def certified_radius(self, x, norm, method):
             return zoo.certificates.CertifiedBatch(np.zeros((len(x), 3)), np.zeros(len(x)))
 
+    class OtherOutputs(zoo.models.LinfDistNet):
+        def predict(self, x, **kwargs):
+            return -super().predict(x, **kwargs)
+
     arguments = {"width": 8, "depth": 2}
+    with pytest.raises(zoo.UnsupportedLayerError, match=r"OtherOutputs replaces predict\(\)"):
+        OtherOutputs(IMAGE, 3, **arguments).certify(small_images)
     with pytest.raises(zoo.UnsupportedLayerError, match=r"Other replaces features\(\)"):
         Other(IMAGE, 3, **arguments).certify(small_images)
     for kind in (Trained, Own):

@@ -187,6 +187,8 @@ def test_what_is_no_data_set_of_images(small_model, small_images):
         (iter(()), ValueError, "gives nothing; a generator can be read only once"),
         (iter([{"image": small_images}]), TypeError, r"pairs \(images, labels\), got a dict with"),
         (iter([small_images, small_images[:, :2]]), ValueError, "images of several shapes"),
+        (iter([small_images, np.uint8(small_images)]), ValueError, "uint8 and of dtype float32"),
+        ([np.uint8(small_images[0]), small_images[1]], ValueError, "uint8 and of dtype float32"),
         (iter([(small_images, LABELS), small_images]), ValueError, "labels with some of its"),
         (iter([(small_images, LABELS[:3])]), ValueError, r"y must have shape \(20,\)"),
         (iter([small_images * 255]), ValueError, r"data.map\(lambda x, y: \(x / 255, y\)\)"),

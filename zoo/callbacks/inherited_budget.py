@@ -9,6 +9,7 @@ import numpy as np
 from zoo.callbacks.certified_accuracy import advice
 from zoo.data.image_set import ImageSet
 from zoo.utils import checks, inputs
+from zoo.utils.table import floor_text
 
 # Images that are certified: they tell a third from a half, and take seconds with any method.
 _COUNT = 64
@@ -45,12 +46,12 @@ class InheritedBudget(keras.callbacks.Callback):
             return
         clean = float(np.mean(certificate.prediction == labels))
         certified = certificate.accuracy(labels, self.model.epsilon)
+        median = floor_text(float(np.median(certificate.radius)), 4)
         if certified < clean / 2:
             warnings.warn(
                 f"of {len(labels)} images, {clean:.0%} are classified rightly, and {certified:.0%} "
                 f"are certified at {self.model.epsilon}, the budget that the pretrained model was "
-                f"trained for; the median radius is {np.median(certificate.radius):.3g}."
-                + advice(self.model),
+                f"trained for; the median radius is {median}." + advice(self.model),
                 UserWarning,
                 stacklevel=2,
             )

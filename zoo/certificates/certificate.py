@@ -183,7 +183,7 @@ class Certificate:
         return {name: array for name, array in found.items() if array is not None}
 
     def __repr__(self) -> str:
-        median = f"{np.median(self.radius):.4g}" if len(self) else "-"
+        median = floor_text(float(np.median(self.radius)), 4) if len(self) else "-"
         what = f"median radius {median}"
         if self.decided_at is not None:
             what = f"decided at {', '.join(self.decided_at)}"
@@ -476,7 +476,7 @@ class Certificate:
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     cert.save(os.path.join(folder, "certificate.npz"))
             ...     Certificate.load(os.path.join(folder, "certificate.npz"))
-            Certificate(n=1, linf, lipschitz, median radius 0.2)
+            Certificate(n=1, linf, lipschitz, median radius 0.2000)
         """
         with whole_file(path) as file:
             fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -43,12 +43,16 @@ from zoo.utils.progress import track
 if TYPE_CHECKING:
     from zoo.evaluation import RobustnessReport
 
-# The methods that compute the logits. A certificate holds for these methods as they are: a
+# The methods that compute or return logits. A certificate holds for these methods as they are: a
 # subclass that overrides one of them needs a certificate of its own.
 _LOGITS = (
     "call",
     "__call__",
+    "predict",
+    "predict_on_batch",
     "predict_step",
+    "make_predict_function",
+    "logits",
     "features",
     "_pixels",
     "_normalised",

@@ -35,7 +35,7 @@ def read(x: Any, y: Any = None, rank: int = 3) -> tuple[Array, Any]:
     Raises:
         TypeError: if something is no numeric array.
         ValueError: for a data set that is empty or endless or gives labels beside ``y``; for images
-            of several sizes.
+            of several sizes, or for some that are uint8 beside others that are not.
 
     Examples:
         >>> import numpy as np
@@ -115,11 +115,12 @@ def array(value: Any, name: str) -> Array:
 
     Raises:
         TypeError: if it is no numeric array.
-        ValueError: for images of several sizes, or a PIL image whose conversion loses something.
+        ValueError: for images of several sizes, for some that are uint8 beside others that are not,
+            or for a PIL image whose conversion loses something.
     """
     if _is_pil(value):
         value = [value]
-    if isinstance(value, (list, tuple)) and any(_is_pil(v) or _is_torch(v) for v in value):
+    if isinstance(value, (list, tuple)) and any(map(_has_axes, value)):
         value = _stacked([_plain(one, name) for one in value], name)
     try:
         found = np.asarray(_plain(value, name))
@@ -198,6 +199,7 @@ def _stacked(arrays: list[Any], name: str) -> Array:
                 f"{name} has images of several shapes: {arrays[0].shape} at 0, {one.shape} at "
                 f"{index}; an image of PIL has resize((width, height))"
             )
+    _require_one_scale(arrays, name)
     return np.stack(arrays)
 
 
@@ -207,7 +209,18 @@ def _joined(batches: list[Array]) -> Array:
             raise ValueError(
                 f"x gives images of several shapes: {batches[0].shape[1:]} and {batch.shape[1:]}"
             )
+    _require_one_scale(batches, "x")
     return np.concatenate(batches)
+
+
+def _require_one_scale(arrays: list[Array], name: str) -> None:
+    """Raise if some arrays are uint8: joined with others, their pixels would not be divided."""
+    other = [one.dtype for one in arrays if one.dtype != np.uint8]
+    if other and len(other) < len(arrays):
+        raise ValueError(
+            f"{name} has arrays of dtype uint8 and of dtype {other[0]}; convert all to one dtype, "
+            "because uint8 pixels lie in 0 to 255 and others need not"
+        )
 
 
 def _require_end(x: Any) -> None:
@@ -223,6 +236,11 @@ def _require_end(x: Any) -> None:
 def _is_pil(value: Any) -> bool:
     pil = sys.modules.get("PIL.Image")  # there are no images of PIL before it is imported
     return pil is not None and isinstance(value, pil.Image)
+
+
+def _has_axes(value: Any) -> bool:
+    """Whether ``value`` is an image or an array, and not a number or a nested list."""
+    return _is_pil(value) or _is_torch(value) or getattr(value, "ndim", 0) > 0
 
 
 def _is_torch(value: Any) -> bool:
