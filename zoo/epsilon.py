@@ -49,7 +49,7 @@ class Epsilon:
     def _read(self, value: Any, argument: str) -> None:
         if isinstance(value, np.ndarray) and value.ndim == 0:
             value = value[()]
-        if isinstance(value, np.float16):
+        if isinstance(value, np.number) and value.dtype == np.float16:
             value = float(value)
         if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction, np.number)):
             raise ValueError(f"{argument} must be a number or a string like '8/255', got {value!r}")
