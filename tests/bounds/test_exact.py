@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
+import zoo
 from tests.backend import BACKEND
 from zoo.bounds import exact
 from zoo.bounds.exact import ReLUProgram, require_exact
@@ -17,6 +18,22 @@ from zoo.certificates.network_bounds import NetworkBounds
 from zoo.errors import UnsupportedLayerError
 from zoo.ops.precision import double_precision
 from zoo.utils.deadline import time_limit
+
+
+def test_neurons_with_several_uses_may_be_computed_again_for_each():
+    """``relu(h) - h`` is 0 for a ``h >= 0`` that is computed once, and may be less otherwise."""
+    image = keras.Input((2,))
+    h = layers.ReLU()(layers.Rescaling(30000.7, -15000.35)(image))
+    again = layers.Dense(2, "relu", use_bias=False)(h)
+    model = keras.Model(image, layers.Dense(2)(layers.Subtract()([again, h])))
+    first, head = (layer for layer in model.layers if isinstance(layer, layers.Dense))
+    first.set_weights([np.eye(2)])
+    x = np.full((1, 2), 0.5, "float32")
+    for lead, proves in ((1e-4, False), (0.1, True)):  # two computations differ by up to 0.001
+        head.set_weights([np.eye(2) * [1.0, 0.0], np.array([lead, 0.0])])
+        radius = zoo.certify(model, x, norm="linf", method="exact").radius[0]
+        assert radius > 0.5 if proves else radius == 0
+
 
 EXAMPLES = 12 if BACKEND == "tensorflow" else 3
 SHAPES = [(3, 5, 3), (2, 4, 3, 3), (4, 7, 2), (2, 2, 2, 2, 3)]

@@ -14,8 +14,11 @@ from tests.backend import BACKEND, errors_of_missing_kernels
 from tests.bounds.test_network_bounds import margins
 from tests.models.perturbations import perturbations, sizes
 from zoo.attacks.gap import gap_of
+from zoo.bounds.crown import relaxed
+from zoo.bounds.perturbation import PerturbationSet
 from zoo.bounds.rules import rule as rule_module
 from zoo.bounds.rules.merge import WeightedSumRule
+from zoo.certificates.network_bounds import NetworkBounds
 from zoo.ops.precision import double_precision
 
 IMAGE = (4, 4, 2)
@@ -304,6 +307,46 @@ def test_what_is_counted_behind_a_product_is_not_more_than_its_products():
         assert most - 3 <= rule.offset_roundings <= most
 
 
+def test_a_term_may_start_the_sums_of_products_of_all_other_terms():
+    image = keras.Input((512,))
+    first = layers.BatchNormalization()(layers.Dense(2, use_bias=False)(image))
+    others = [layers.Dense(2)(image) for _ in range(3)]
+    model = keras.Model(image, layers.Add()([first, *others]))
+    *_, normalization, add = (
+        rule
+        for rule in zoo.bounds.rules_of(model)
+        if isinstance(rule.layer, (layers.BatchNormalization, layers.Add))
+    )
+    assert normalization.offset_roundings >= 3 * 512
+    assert add.merged_roundings >= 3 * 512
+
+
+def test_products_of_a_users_kernel_are_counted_as_its_rule_reads_it():
+    class Turned(layers.Layer):
+        use_bias = False
+
+        def build(self, input_shape):
+            self.kernel = self.add_weight(shape=(4, input_shape[-1]))
+
+        def call(self, inputs):
+            return keras.ops.matmul(inputs, keras.ops.transpose(self.kernel))
+
+    class TurnedRule(zoo.bounds.KernelRule):
+        def weights(self):
+            kernel, bias = super().weights()
+            return kernel.T, bias
+
+        def apply(self, tensor, kernel):
+            return keras.ops.matmul(tensor, kernel)
+
+        def trained(self, tensor):
+            return self.layer(tensor)
+
+    zoo.bounds.register_rule(Turned)(TurnedRule)
+    model = keras.Sequential([keras.Input((512,)), Turned(), layers.Rescaling(1.0, 1.0)])
+    assert zoo.bounds.rules_of(model)[1].offset_roundings >= 512
+
+
 @pytest.mark.parametrize(
     "behind",
     [
@@ -348,21 +391,32 @@ def test_an_offset_of_no_sum_is_rounded_as_often_as_it_says():
     assert [rule.merged_roundings for rule in zoo.bounds.rules_of(model)[:2]] == [0, 0]
 
 
+def scaled_by(gamma):
+    return layers.BatchNormalization(
+        epsilon=0.0, gamma_initializer=keras.initializers.Constant(gamma)
+    )
+
+
 @pytest.mark.parametrize(
     "parts",
     [
         lambda: [layers.Rescaling(factor) for factor in (1e20, 1e20, 1e-20, 1e-20)],
         lambda: [layers.Rescaling(1e-20), layers.Dropout(0.5), layers.Rescaling(1e-20, 0.1)],
         lambda: [layers.Rescaling(1e25), layers.Normalization(mean=[0.0], variance=[1e-12])],
+        lambda: [layers.Rescaling(1e-25), layers.LeakyReLU(1e-20)],
+        lambda: [layers.Rescaling(1e-25), layers.PReLU(keras.initializers.Constant(1e-20))],
+        lambda: [layers.Rescaling(1e-25), scaled_by(1e-20)],
+        lambda: [scaled_by(1e-20), layers.Rescaling(1e-25)],
+        lambda: [layers.Rescaling(1e-36)],  # an average pooling may be before it
     ],
 )
 def test_constants_in_a_row_whose_product_float32_cannot_hold(parts):
     """Compilers compute it first."""
     model = keras.Sequential([keras.Input((1,)), *parts(), layers.Dense(2)])
     model.layers[-1].set_weights([np.array([[1.0, 0.0]]), np.array([0.0, 1.0])])
-    with pytest.raises(zoo.UnsupportedLayerError, match="constants whose product"):
+    with pytest.raises(zoo.UnsupportedLayerError, match="constants that, alone or together"):
         zoo.certify(model, np.zeros((1, 1)), norm="linf")
-    with pytest.raises(zoo.UnsupportedLayerError, match="constants whose product"):
+    with pytest.raises(zoo.UnsupportedLayerError, match="constants that, alone or together"):
         zoo.models.LipschitzMarginNet(model).certify(np.zeros((1, 1)))
 
 
@@ -370,10 +424,99 @@ def test_operators_with_constants_in_a_row_whose_product_float32_cannot_hold():
     image = keras.Input((2,))
     z = image * 1e11 * 1e11 / 1e-11
     model = keras.Model(image, layers.Dense(2)(z / 1e11 / 1e11))
-    with pytest.raises(zoo.UnsupportedLayerError, match="constants whose product"):
+    with pytest.raises(zoo.UnsupportedLayerError, match="constants that, alone or together"):
         zoo.certify(model, np.zeros((1, 2)), norm="linf")
     held = keras.Model(image, layers.Dense(2)((image * 1e11 + 1.0) / 1e11 * 1e11 / 1e11))
     assert zoo.certify(held, np.zeros((1, 2)), norm="linf").radius.shape == (1,)
+
+
+def test_weights_that_leave_the_range_in_training_are_refused_like_constants():
+    parts = [layers.Rescaling(1e-20), scaled_by(1.0), layers.PReLU(), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((2,)), *parts])
+    bounds, x = NetworkBounds(model), np.zeros((1, 2))
+    for weight in (parts[1].gamma, parts[2].alpha):
+        before = weight.numpy()
+        bounds.certified_radius(x, "linf", "interval")
+        weight.assign(np.full(2, 1e-20))
+        with pytest.raises(zoo.UnsupportedLayerError, match="constants that, alone or together"):
+            bounds.certified_radius(x, "linf", "interval")
+        weight.assign(before)
+
+
+def branches(parts):
+    """``parts[1](f) - f + 1e-6 parts[2](f)`` with ``f = parts[0](x)``, as two logits."""
+    image = keras.Input((16,))
+    shared, first, second = parts
+    f = shared(image)
+    difference = layers.Subtract()([layers.Dense(16, use_bias=False)(first(f)), f])
+    total = layers.Add()([difference, layers.Rescaling(1e-6)(second(f))])
+    model = keras.Model(image, layers.Dense(2)(total))
+    _, head = (layer for layer in model.layers if isinstance(layer, layers.Dense))
+    head.set_weights([np.eye(16)[:, :2] * [1.0, 0.0], np.array([0.0, 0.9998])])
+    for layer in model.layers:
+        if isinstance(layer, layers.Dense) and layer is not head:
+            layer.set_weights([np.eye(16)])
+    return model
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("method", ["interval", "crown", "exact"])
+def test_a_tensor_that_is_used_twice_may_be_computed_twice(norm, method):
+    """Compilers fuse a scaling into each layer that uses it, and round it differently there."""
+    if method == "exact" and norm == "l2":
+        pytest.skip("exact certificates are in linf")
+    parts = [layers.Rescaling(30000.7, -15000.35), layers.Rescaling(1.0, 1.0)]
+    model = branches([*parts, layers.Rescaling(1.0, 2.0)])
+    x = np.full((1, 16), 0.5, "float32")
+    radius = float(zoo.certify(model, x, norm=norm, method=method).radius[0])
+    noise = np.random.default_rng(1).uniform(-1, 1, (2000, 16))
+    length = np.abs(noise).max(1) if norm == "linf" else np.linalg.norm(noise, axis=1)
+    near = (x + 0.98 * radius * noise / length[:, None]).astype("float32")
+    logits = model.predict(near, verbose=0)
+    assert radius == 0 or (logits[:, 0] > logits[:, 1]).all()
+    assert radius < 3e-4  # what is proved of a tensor that is computed once
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        layers.Reshape((4, 4)),
+        layers.ReLU(),
+        layers.LeakyReLU(2.0),
+        layers.PReLU(keras.initializers.Constant(3.0)),
+        layers.Activation("tanh"),
+        lambda f: layers.Rescaling(-5.0, 2.0)(layers.Reshape((4, 4))(f)),
+        lambda f: layers.MaxPooling2D(2, 1, "same")(layers.Reshape((4, 4, 1))(f)),
+        lambda f: layers.AveragePooling2D(2)(layers.Reshape((4, 4, 1))(f)),
+        lambda f: layers.Concatenate()([f, layers.ReLU()(f)]),
+        lambda f: layers.Subtract()([layers.Rescaling(3.0)(f), f]),
+        lambda f: zoo.layers.MaxMin()(f),
+    ],
+)
+def test_two_computations_differ_by_no_more_than_is_said(behind):
+    """A scaling is computed with two roundings, and with one, as an FMA computes it."""
+    factor, offset = 3000.7, -1500.0
+    image = keras.Input((16,))
+    scaled = layers.Rescaling(factor, offset)(image)
+    tail = keras.Model(scaled, behind(scaled))
+    model = keras.Model(image, tail(scaled))
+    x = np.random.default_rng(0).uniform(0.4999, 0.5001, (64, 16)).astype("float32")
+    rules = zoo.bounds.rules_of(model)
+    with double_precision():
+        for rule in rules:
+            rule.prepare()
+        center = ops.convert_to_tensor(x, "float64")
+        eps = ops.zeros((len(x),), "float64")
+        relaxations = relaxed(rules, PerturbationSet(center, eps, "linf", None))
+        apart = ops.convert_to_numpy(relaxations.apart(len(rules)))
+    factor, offset = np.float32(factor), np.float32(offset)
+    twice, once = x * factor + offset, (np.float64(x) * factor + offset).astype("float32")
+    first, second = (ops.convert_to_numpy(tail(part)) for part in (twice, once))
+    difference = np.abs(np.float64(first) - second)
+    assert apart.shape == difference.shape
+    assert (difference <= apart).all()
+    assert difference.max() > 0
+    assert apart.max() < 500 * difference.max()
 
 
 @pytest.mark.parametrize("invert", [False, True])

@@ -54,10 +54,12 @@ def test_inputs_that_are_flushed_before_a_steep_slope(activation):
 def test_a_slope_that_is_flushed(method):
     """The logits are 0 and ``100 · 1e-39 · z + x − 0.45``, where ``z`` is ``−1e37 · x``."""
     image = keras.Input((1,))
-    z = layers.ReLU(negative_slope=1.0, max_value=0.0)(layers.Rescaling(-1e37)(image))
+    steep = layers.Dense(1, use_bias=False)
+    z = layers.ReLU(negative_slope=1.0, max_value=0.0)(steep(image))
     sloped = layers.LeakyReLU(negative_slope=1e-39)(z)
     head = layers.Dense(2)
     model = keras.Model(image, head(layers.Concatenate()([sloped, image])))
+    steep.set_weights([np.array([[-1e37]])])
     head.set_weights([np.array([[0.0, 100.0], [0.0, 1.0]]), np.array([0.0, -0.45])])
     assert_not_certified(model, [0.4], [0.5], method=method)
 

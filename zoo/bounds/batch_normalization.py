@@ -82,5 +82,17 @@ def normalization_of(layer: keras.layers.Layer) -> Normalization:
     )
 
 
+def factors_of(layer: keras.layers.Layer) -> Array:
+    """All numbers that the layer's input may be multiplied by in a program, a float64 array.
+
+    These are ``gamma``, ``inverse`` and their product, for each channel, where they are finite.
+    """
+    gamma = _float64(layer.gamma) if layer.scale else np.ones(1)
+    with np.errstate(all="ignore"):
+        inverse = 1.0 / np.sqrt(_float64(layer.moving_variance) + layer.epsilon)
+        factors = np.concatenate([gamma, inverse, inverse * gamma])
+    return factors[np.isfinite(factors)]
+
+
 def _float64(variable: Tensor) -> Array:
     return ops.convert_to_numpy(variable).astype(np.float64)

@@ -11,7 +11,7 @@ from keras import ops
 from zoo.bounds.interval import boxes_of
 from zoo.bounds.perturbation import PerturbationSet
 from zoo.bounds.rules.affine import AffineRule
-from zoo.bounds.rules.rows import rounded_up, sizes
+from zoo.bounds.rules.rows import products, rounded_up, sizes
 from zoo.bounds.rules.rule import Rule
 from zoo.bounds.rules.scaling import ScalingRule
 from zoo.bounds.window_rows import WindowRows
@@ -34,12 +34,25 @@ class Relaxations:
 
     def __init__(self, rules: Sequence[Rule], boxes: list[Box]) -> None:
         self.rules, self.boxes, self.known = rules, boxes, {}
+        self._apart: dict[int, Tensor] = {}
 
     def __getitem__(self, index: int) -> Any:
         if index not in self.known:
             rule = self.rules[index]
             self.known[index] = rule.relax([self.boxes[i] for i in rule.inputs])
         return self.known[index]
+
+    def apart(self, place: int) -> Tensor:
+        """How far two computations of a place may be apart: ``(batch, *shape)``, see the rules."""
+        if not place:  # the network's input is not computed
+            return ops.zeros_like(self.boxes[0][0])
+        if place not in self._apart:
+            rule = self.rules[place - 1]
+            inputs = [self.apart(i) for i in rule.inputs]
+            boxes = [self.boxes[i] for i in rule.inputs]
+            apart = rule.apart(inputs, boxes, self.boxes[place])
+            self._apart[place] = ops.broadcast_to(apart, self.boxes[place][0].shape)
+        return self._apart[place]
 
 
 def lower_bounds(
@@ -92,10 +105,43 @@ def _back_to_input(
         if isinstance(rows, WindowRows) and not rule.takes_windows:
             rows = rows.full()
         inputs, offset = rule.backward(rows, relaxations[place - 1])
-        total = total + offset
-        for i, part in zip(rule.inputs, inputs, strict=True):
-            waiting[i] = _sum(waiting[i], part) if i in waiting else part
+        total = total + offset + add_rows(waiting, rule, inputs, relaxations)
     return waiting[0], total
+
+
+def add_rows(
+    waiting: dict[int, Any], rule: Rule, parts: Sequence[Any], relaxations: Relaxations
+) -> Tensor | float:
+    """Add a rule's rows to the rows of other rules with the same inputs.
+
+    A compiler may compute a tensor h once for each rule that uses it, and round differently. For
+    the rows r and s of two uses, ``r · h + s · h'`` is then at least ``(r + s) · h - |s| · apart``,
+    and at least ``(r + s) · h' - |r| · apart``, if no entry of h and h' differs by more than
+    ``apart``.
+
+    Args:
+        waiting: the rows by place, which receive those of the rule.
+        rule: a rule.
+        parts: rows for each input of the rule.
+        relaxations: as for :func:`lower_bounds`.
+
+    Returns:
+        What is added to the rows' lower bounds: 0 or a negative tensor ``(batch, rows)``.
+    """
+    total = 0.0
+    for place, rows in zip(rule.inputs, parts, strict=True):
+        if place in waiting and place:
+            apart = relaxations.apart(place)
+            costs = [products(_absolute(part), apart) for part in (waiting[place], rows)]
+            total = total - ops.minimum(*costs)
+        waiting[place] = _sum(waiting[place], rows) if place in waiting else rows
+    return total
+
+
+def _absolute(rows: Any) -> Any:
+    if isinstance(rows, WindowRows):
+        return dataclasses.replace(rows, values=ops.abs(rows.values))
+    return ops.abs(rows)
 
 
 def _sum(rows: Any, others: Any) -> Any:
@@ -136,9 +182,7 @@ def lower_bounds_by_boxes(
             total = total + _least_in_box(rows, relaxations.boxes[place])
             continue
         inputs, offset = rule.backward(rows, relaxations[place - 1])
-        total = total + offset
-        for i, part in zip(rule.inputs, inputs, strict=True):
-            waiting[i] = waiting[i] + part if i in waiting else part
+        total = total + offset + add_rows(waiting, rule, inputs, relaxations)
     return total + perturbed.minimum(waiting[0]) if 0 in waiting else total
 
 

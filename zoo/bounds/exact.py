@@ -1,5 +1,6 @@
 """Least values of linear functions of a small network of ReLUs, by a mixed-integer program."""
 
+import collections
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import scipy.sparse
 from keras import ops
 
 from zoo.bounds.activations import Piecewise
-from zoo.bounds.crown import Relaxations
+from zoo.bounds.crown import Relaxations, add_rows
 from zoo.bounds.perturbation import PerturbationSet
 from zoo.bounds.rules.activations import ActivationRule
 from zoo.bounds.rules.affine import AffineRule
@@ -84,6 +85,8 @@ class ReLUProgram:
         self, rules: Sequence[Rule], perturbed: PerturbationSet, relaxations: Relaxations
     ) -> None:
         self._rules, self._relaxations = rules, relaxations
+        uses = collections.Counter(place for rule in rules for place in rule.inputs)
+        self._branches = max(uses.values()) > 1
         self._center = _flat(perturbed.center)
         self._input_shape = tuple(perturbed.center.shape[1:])
         self._unstable = {
@@ -306,12 +309,14 @@ class ReLUProgram:
                 kept = self._unstable[position]
                 flat = _flat(part).reshape(2 * count, -1).copy()
                 found[:, self._columns[position]] = flat[:count, kept]
+                if self._branches:  # each function may see another computation of the neurons
+                    apart = _flat(self._relaxations.apart(position))[kept]
+                    total = total - np.abs(flat[:, kept]) @ apart
                 flat[:, kept] = 0.0  # what remains goes through neurons that are linear
                 part = ops.convert_to_tensor(flat.reshape(part.shape), "float64")
             inputs, offset = rule.backward(part, self._relaxations[position - 1])
+            offset = offset + add_rows(waiting, rule, inputs, self._relaxations)
             total = total + np.broadcast_to(_flat(offset), 2 * count)
-            for i, more in zip(rule.inputs, inputs, strict=True):
-                waiting[i] = waiting[i] + more if i in waiting else more
         at_input = _flat(waiting[0]).reshape(2 * count, -1)[:count]
         products = at_input * self._center
         found[:, :entries] = at_input

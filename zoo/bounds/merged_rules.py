@@ -18,16 +18,15 @@ def merge_in_the_worst_way(rules: Sequence[Rule]) -> None:
         rules: the rules, in the order in which they run.
 
     Raises:
-        zoo.UnsupportedLayerError: as :meth:`zoo.bounds.AffineRule.require_constants_in_range`.
+        zoo.UnsupportedLayerError: as :func:`zoo.bounds.rules.constants.require_in_range`.
     """
     source = {0: 0}  # of each place, the place whose entries it has
     for place, rule in enumerate(rules, start=1):
         removed = len(rule.inputs) == 1 and rule.may_be_removed
         source[place] = source[rule.inputs[0]] if removed else place
-        if isinstance(rule, AffineRule):
-            places = {source[part] for part in rule.inputs} - {0}
-            rule.sources = tuple(rules[part - 1] for part in sorted(places))
-            rule.require_constants_in_range()
+        places = {source[part] for part in rule.inputs} - {0}
+        rule.sources = tuple(rules[part - 1] for part in sorted(places))
+        rule.require_constants_in_range()
     _count_merged_sums(rules, source)
 
 
@@ -38,7 +37,8 @@ def _count_merged_sums(rules: Sequence[Rule], source: dict[int, int]) -> None:
     of the layers that they come from, in any order, so each may be rounded as often as there are
     terms. XLA may start the sum of a matrix product with the tensor that is added to the product,
     also if that is a constant offset; this tensor is then rounded as often as there are products.
-    In ``a + b + c``, it may start the sum of b with a, and that of c with the result.
+    In ``a + b + c``, it may start the sum of b with a, and that of c with the result: a is then
+    rounded as often as b and c have products together.
     """
     groups: dict[int, set[int]] = {}  # of each sum, the places of all sums and terms around it
     for place, rule in enumerate(rules, start=1):
@@ -51,7 +51,7 @@ def _count_merged_sums(rules: Sequence[Rule], source: dict[int, int]) -> None:
     for group in {id(group): group for group in groups.values()}.values():
         members = [(place, rules[place - 1]) for place in group if place]
         sums = [rule for place, rule in members if place in groups]
-        products = max((_products(rule) for _, rule in members), default=0)
+        products = sum(_products(rule) for _, rule in members)
         if len(sums) == 1 and len(sums[0].inputs) == 1 and not products:
             continue  # an offset that is added to no sum
         terms = 1 + sum(2 * len(rule.inputs) + 1 for rule in sums)
@@ -61,8 +61,7 @@ def _count_merged_sums(rules: Sequence[Rule], source: dict[int, int]) -> None:
                 rule.offset_roundings = max(rule.offset_roundings, products)
                 rule.merged_roundings = max(rule.merged_roundings, terms)
             elif isinstance(rule, AffineRule):
-                added = terms + max(1, len(rule.inputs) - 1) * products
-                rule.merged_roundings = max(rule.merged_roundings, added)
+                rule.merged_roundings = max(rule.merged_roundings, terms + products)
 
 
 def _products(rule: Rule) -> int:

@@ -19,6 +19,7 @@ from zoo.bounds.activations import (
 )
 from zoo.bounds.activations.derivatives import Derivatives
 from zoo.bounds.graph import Node
+from zoo.bounds.rules.constants import require_in_range
 from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flushing
 from zoo.bounds.rules.rows import float64, products, sizes
 from zoo.bounds.rules.rule import Bound, Rule, refuse, register_rule
@@ -68,6 +69,13 @@ class ActivationRule(Rule):
         low, high = self.kind.interval(*boxes[0])
         error = self.kind.rounding(sizes(boxes[0]))
         return low - error, high + error
+
+    def apart(self, inputs: Sequence[Tensor], boxes: Sequence[Box], box: Box) -> Tensor:
+        return self.kind.lipschitz * inputs[0] + 2.0 * self.kind.rounding(sizes(boxes[0]))
+
+    def require_constants_in_range(self) -> None:
+        # ``slope · (x · a)`` becomes ``x · (a · slope)``.
+        require_in_range(self, getattr(self.kind, "slope", 1.0), alone=False)
 
     def relax(self, boxes: Sequence[Box]) -> tuple[Line, Line]:
         error = self.kind.rounding(sizes(boxes[0]))
@@ -177,6 +185,7 @@ class PReLURule(_KinkedRule):
 
     def prepare(self) -> None:
         self.kind = Piecewise(float64(self.layer.alpha))
+        self.require_constants_in_range()
 
     def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         return self.layer(tensors[0])

@@ -13,6 +13,7 @@ from zoo.bounds.activations.derivatives import Derivatives
 from zoo.bounds.graph import Node
 from zoo.bounds.model_state import require_float32_weight
 from zoo.bounds.rules.activations import ActivationRule, activation_of
+from zoo.bounds.rules.constants import require_in_range
 from zoo.bounds.rules.layout import in_channels_last
 from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flushing
 from zoo.bounds.rules.rows import float64, products, sizes, through_transposed
@@ -50,10 +51,6 @@ class AffineRule(Rule):
         merged_roundings: number of further roundings if a compiler merges the layer with the sums
             before or after it.
         offset_roundings: number of further roundings of the offset alone.
-        passes_constants: whether constants before the layer may be multiplied with those behind it,
-            though it has none of its own.
-        sources: the rules whose outputs are the layer's inputs, if layers that a compiler removes
-            are left out.
     """
 
     offset: Tensor = 0.0
@@ -63,42 +60,16 @@ class AffineRule(Rule):
     may_be_merged: bool = True
     merged_roundings: int = 0
     offset_roundings: int = 0
-    passes_constants: bool = False
-    sources: tuple[Rule, ...] = ()
 
     @property
     def all_roundings(self) -> int:
         """:attr:`roundings` and :attr:`merged_roundings`; 0 if the layer rounds nothing."""
         return self.roundings + self.merged_roundings if self.roundings else 0
 
-    def constant_factors(self) -> Array | None:
-        """All constants that the layer multiplies its input by, one with each entry.
-
-        None if it does something else, or if the factors are weights.
-        """
-        return None
-
     def require_constants_in_range(self) -> None:
-        """Refuse constants in a row whose product may leave the range of float32.
-
-        Compilers replace ``(x · a) · b`` by ``x · (a · b)`` if ``a`` and ``b`` are constants. If
-        ``a · b`` overflows, the output is infinite or NaN, though ``(x · a) · b`` is not.
-
-        Raises:
-            zoo.UnsupportedLayerError: naming the layer.
-        """
-        if self.constant_factors() is None:
-            return
-        ranges: dict[int, tuple[float, float]] = {}
-        before = _before(self, ranges)
-        (least, most), (own_least, own_most) = before, _sizes_of_constants(self)
-        # The constants of one layer alone have limits of their own.
-        if before != (1.0, 1.0) and not (least * own_least > 1e-30 and most * own_most < 1e30):
-            refuse(
-                self.layer,
-                "multiplies by constants whose product with those of the layers before it lies "
-                "outside of [1e-30, 1e30]",
-            )
+        factors = self.constant_factors()
+        if factors is not None:
+            require_in_range(self, factors)
 
     @property
     def terms(self) -> float:
@@ -107,6 +78,11 @@ class AffineRule(Rule):
         By default it is :attr:`roundings`, because a product in a sum of n may be rounded n times.
         """
         return self.roundings
+
+    @property
+    def _all_terms(self) -> float:
+        """:attr:`terms`, and the sums of a compiler that merges the layer with others."""
+        return self.terms + self.merged_roundings + self.offset_roundings
 
     def linear(self, tensor: Tensor) -> Tensor:
         """The linear part without the offset, of a float64 tensor ``(batch, *input_shape)``."""
@@ -151,7 +127,7 @@ class AffineRule(Rule):
             inputs = ops.maximum(inputs, largest)
         inputs = ops.reshape(inputs, (-1, *[1] * (len(size.shape) - 1)))
         # Float32 may flush subnormal inputs, factors and results to zero.
-        flushed = self.terms * SMALLEST_NORMAL * (1.0 + self.largest + inputs)
+        flushed = self._all_terms * SMALLEST_NORMAL * (1.0 + self.largest + inputs)
         error = SECOND_ORDER * sum_rounding(self.all_roundings) * size + flushed
         return ops.where(self.all_roundings * size < LARGEST, error, _UNKNOWN)
 
@@ -161,6 +137,9 @@ class AffineRule(Rule):
             return 0.0
         roundings = self.all_roundings + self.offset_roundings
         return SECOND_ORDER * sum_rounding(roundings) * size
+
+    def apart(self, inputs: Sequence[Tensor], boxes: Sequence[Box], box: Box) -> Tensor:
+        return self.absolute(inputs[0]) + 2.0 * self.rounding(boxes)
 
     def relax(self, boxes: Sequence[Box]) -> Tensor:
         return self.rounding(boxes)
@@ -217,44 +196,13 @@ class AffineRule(Rule):
             norm,
             rounding * absolute,
             rounding * offset + self.offset_error(offset),
-            terms=self.terms,
+            terms=self._all_terms,
             entries=math.prod(self.output_shape),
             weight=max(1.0, self.largest),
         )
 
     def second_order(self) -> Derivatives | None:
         return None
-
-
-def _sizes_of_constants(rule: AffineRule) -> tuple[float, float]:
-    """The smallest and the largest absolute value of a layer's constants other than 0."""
-    factors = rule.constant_factors()
-    sizes_of_factors = np.abs(np.ones(1) if factors is None else factors)
-    sizes_of_factors = sizes_of_factors[sizes_of_factors > 0]
-    if not sizes_of_factors.size:
-        return 1.0, 1.0
-    return float(sizes_of_factors.min()), float(sizes_of_factors.max())
-
-
-def _before(rule: AffineRule, ranges: dict[int, tuple[float, float]]) -> tuple[float, float]:
-    """The least and the largest product of constants in a row that ends before a layer.
-
-    A row may begin at any layer, and it goes on through sums, because compilers may take a common
-    factor of the terms out of a sum.
-    """
-    least = most = 1.0
-    for source in rule.sources:
-        if not isinstance(source, AffineRule):
-            continue
-        if source.constant_factors() is None and not source.passes_constants:
-            continue
-        if id(source) not in ranges:
-            low, high = _before(source, ranges)
-            own_low, own_high = _sizes_of_constants(source)
-            ranges[id(source)] = min(1.0, low * own_low), max(1.0, high * own_high)
-        low, high = ranges[id(source)]
-        least, most = min(least, low), max(most, high)
-    return least, most
 
 
 class KernelRule(AffineRule):
@@ -308,7 +256,8 @@ class KernelRule(AffineRule):
     def products(self) -> int:
         """An upper bound of how often a tensor is rounded that the sum of products starts with."""
         kernel = getattr(self.layer, "kernel", None)
-        if kernel is None:
+        if kernel is None or not type(self).__module__.startswith("zoo."):
+            # A user's rule may read its kernel from elsewhere, or count by the kernel's numbers.
             return self.depth(self.weights()[0])
         return self.depth(np.broadcast_to(0.0, tuple(kernel.shape)))  # only its shape matters
 
@@ -327,6 +276,11 @@ class KernelRule(AffineRule):
     def apply(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         """The layer's linear part, with ``kernel`` in place of the layer's kernel."""
         raise NotImplementedError
+
+    def apart(self, inputs: Sequence[Tensor], boxes: Sequence[Box], box: Box) -> Tensor:
+        # Compilers do not compute products of matrices and convolutions again, but perhaps what is
+        # added to them.
+        return 2.0 * self.rounding(boxes)
 
     def computed(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         """As :meth:`apply`, with the order of summation of the layer at inference."""
@@ -376,12 +330,14 @@ class KernelRule(AffineRule):
         outputs, terms = math.prod(self.output_shape), self.flushed_terms(kernel)
         bias = float(np.linalg.norm(np.broadcast_to(bias, self.output_shape)))
         absolute = self.norm(np.abs(kernel))
-        depth = self.depth(kernel) + self.merged_roundings
+        more = self.merged_roundings + self.offset_roundings
+        depth, terms = self.depth(kernel) + self.merged_roundings, terms + more
         local, of_bias = sum_rounding(depth), sum_rounding(depth + self.offset_roundings)
         scale, largest, offset, flushed, more = 1.0, 1.0, 0.0, 0.0, 0
         if normalization is not None:
             more = batch_normalization.ROUNDINGS + normalization.merged_roundings
             local, of_bias = local + sum_rounding(more), of_bias + sum_rounding(more)
+            more += normalization.offset_roundings
             scale, flushed, offset = normalization.scale_and_errors(self.output_shape)
             largest = float(np.abs(scale).max())
             if not np.isfinite(largest):

@@ -83,6 +83,9 @@ class PermutationRule(Rule):
     def interval(self, boxes: Sequence[Box]) -> Box:
         return tuple(map(self.linear, boxes[0]))
 
+    def apart(self, inputs: Sequence[Tensor], boxes: Sequence[Box], box: Box) -> Tensor:
+        return self.linear(inputs[0])
+
     def backward(self, rows: Tensor, relaxed: None) -> tuple[list[Tensor], Tensor]:
         inverse = [self.permutation.index(axis) for axis in range(len(self.permutation))]
         return [ops.transpose(rows, (0, 1, *(axis + 2 for axis in inverse)))], 0.0

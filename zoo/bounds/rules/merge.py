@@ -63,6 +63,10 @@ class WeightedSumRule(AffineRule):
     def rounding(self, boxes: Sequence[Box]) -> Tensor:
         return self.error(boxes, self.term_sizes(boxes))
 
+    def apart(self, inputs: Sequence[Tensor], boxes: Sequence[Box], box: Box) -> Tensor:
+        pairs = zip(self.factors(), inputs, strict=True)
+        return sum(abs(factor) * part for factor, part in pairs) + 2.0 * self.rounding(boxes)
+
     def backward(self, rows: Tensor, relaxed: Tensor) -> tuple[list[Tensor], Tensor]:
         inputs = [_times(rows, factor) for factor in self.factors()]
         return inputs, products(rows, self.offset) - products(ops.abs(rows), relaxed)
@@ -127,6 +131,7 @@ class OperatorRule(WeightedSumRule):
 
     limits = (
         "of tensors of equal shapes, or of a tensor and a constant; no products of tensors; "
+        "factors that are 0 or in [1e-12, 1e12]; divisors above 1e-30; "
         "products of constants in a row within [1e-30, 1e30]"
     )
 
@@ -224,6 +229,9 @@ class ConcatenateRule(Rule):
 
     def interval(self, boxes: Sequence[Box]) -> Box:
         return tuple(self.layer.call([box[end] for box in boxes]) for end in (0, 1))
+
+    def apart(self, inputs: Sequence[Tensor], boxes: Sequence[Box], box: Box) -> Tensor:
+        return self.layer.call(list(inputs))
 
     def backward(self, rows: Tensor, relaxed: None) -> tuple[list[Tensor], Tensor]:
         # Rows have one axis more than the tensors: the second one, which counts the rows.

@@ -106,6 +106,9 @@ class MaxPoolingRule(_Pooling):
         stretch = math.sqrt(overlaps(self.windows.size, self.windows.strides))
         return with_flushing(stretch, 0.0, 0.0, terms=1, entries=math.prod(self.input_shape))
 
+    def apart(self, inputs: Sequence[Tensor], boxes: Sequence[Box], box: Box) -> Tensor:
+        return self.compute(inputs)  # a maximum changes by at most the largest change
+
     def relax(self, boxes: Sequence[Box]) -> tuple[Tensor, Tensor, Tensor]:
         """Lines below and above the maximum of each window.
 

@@ -12,7 +12,7 @@ from zoo.bounds.activations.derivatives import Derivatives
 from zoo.bounds.graph import Node, advice_on
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.errors import UnsupportedLayerError
-from zoo.typing import Box, Shape, Tensor
+from zoo.typing import Array, Box, Shape, Tensor
 
 if TYPE_CHECKING:
     from zoo.bounds.network_rules import Builder
@@ -168,6 +168,10 @@ class Rule:
             what is before it. Layers with several inputs count only if they are given one.
         takes_windows: whether :meth:`backward` also takes rows that are kept as windows, see
             :class:`zoo.bounds.window_rows.WindowRows`, and returns such rows.
+        passes_constants: whether constants before the layer may be multiplied with those behind it,
+            though it has none of its own.
+        sources: the rules whose outputs are the layer's inputs, if layers that a compiler removes
+            are left out.
 
     Raises:
         UnsupportedLayerError: for settings that are not supported.
@@ -185,6 +189,8 @@ class Rule:
     compares_entries: bool = False
     has_norm: bool = False
     takes_windows: bool = False
+    passes_constants: bool = False
+    sources: "tuple[Rule, ...]" = ()
 
     def __init__(
         self, layer: keras.layers.Layer, inputs: tuple[int, ...], input_shape: Shape
@@ -222,6 +228,20 @@ class Rule:
 
     def prepare(self) -> None:
         """Read the current weights of the layer. It is called before bounds are computed."""
+
+    def constant_factors(self) -> Array | None:
+        """All constants that the layer multiplies its input by, one with each entry.
+
+        None if it does something else. See :func:`zoo.bounds.rules.constants.require_in_range`.
+        """
+        return None
+
+    def require_constants_in_range(self) -> None:
+        """Refuse constants in a row whose product may leave the range of float32.
+
+        Raises:
+            zoo.UnsupportedLayerError: naming the layer.
+        """
 
     def compute(self, tensors: Sequence[Tensor]) -> Tensor:
         """The layer's output, a float32 tensor, from a list of its inputs, float32 tensors."""
@@ -264,6 +284,21 @@ class Rule:
         :class:`AffineRule`.
         """
         return
+
+    def apart(self, inputs: Sequence[Tensor], boxes: Sequence[Box], box: Box) -> Tensor:
+        """How far float32's output may be from the one that it computes a second time.
+
+        A compiler may compute a layer again for each layer that uses it, and round differently.
+
+        Args:
+            inputs: for each input such a bound, a float64 tensor ``(batch, *input_shape)``.
+            boxes: the boxes of the inputs.
+            box: the box of the output. By default its width is the bound, as both are in it.
+
+        Returns:
+            float64 tensor ``(batch, *output_shape)``.
+        """
+        return box[1] - box[0]
 
     def relax(self, boxes: Sequence[Box]) -> Any:
         """Whatever :meth:`backward` needs to know about the input boxes."""

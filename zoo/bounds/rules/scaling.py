@@ -11,6 +11,7 @@ from keras import ops
 
 from zoo.bounds import batch_normalization
 from zoo.bounds.rules.affine import AffineRule
+from zoo.bounds.rules.constants import require_in_range
 from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flushing
 from zoo.bounds.rules.rows import float64, sizes
 from zoo.bounds.rules.rule import Rule, refuse, register_rule
@@ -66,7 +67,16 @@ class BatchNormalizationRule(ScalingRule):
         shape[self.layer.axis - (1 if self.layer.axis > 0 else 0)] = -1
         return np.reshape(values, shape)
 
+    def constant_factors(self) -> Array:
+        # These are weights, but compilers multiply them with constants before and behind them.
+        return batch_normalization.factors_of(self.layer)
+
+    def require_constants_in_range(self) -> None:
+        # What the layer computes of factors that are out of range by themselves is counted.
+        require_in_range(self, self.constant_factors(), alone=False)
+
     def prepare(self) -> None:
+        self.require_constants_in_range()
         constants = batch_normalization.normalization_of(self.layer)
         size, flushed, mean = map(
             self._along_axis, (constants.size, constants.flushed, constants.mean)
@@ -89,6 +99,7 @@ class BatchNormalizationRule(ScalingRule):
         the error in what is added, for outputs of this shape. All three are infinite if an
         intermediate result may exceed float32's range.
         """
+        self.require_constants_in_range()
         constants = batch_normalization.normalization_of(self.layer)
         if not np.isfinite(constants.size).all():
             return np.full_like(constants.factor, np.inf), math.inf, math.inf
@@ -102,10 +113,11 @@ class BatchNormalizationRule(ScalingRule):
     def lipschitz(self) -> LipschitzBound:
         scale, flushed, offset = self.scale_and_errors(self.input_shape)
         largest = float(np.abs(scale).max())
-        terms = batch_normalization.ROUNDINGS + self.merged_roundings
+        roundings = batch_normalization.ROUNDINGS + self.merged_roundings
         if not np.isfinite(largest):
             return UNKNOWN
-        per_size, entries = sum_rounding(terms) * largest + flushed, math.prod(self.input_shape)
+        per_size, entries = sum_rounding(roundings) * largest + flushed, math.prod(self.input_shape)
+        terms = roundings + self.offset_roundings
         return with_flushing(
             largest, per_size, offset, terms=terms, entries=entries, weight=largest
         )
@@ -123,7 +135,7 @@ class BatchNormalizationRule(ScalingRule):
 class _ConstantScalingRule(ScalingRule):
     """A layer whose factor and offset are settings, not trained weights."""
 
-    limits = "products of constants in a row within [1e-30, 1e30]"
+    limits = "constants and their products in a row within [1e-30, 1e30]"
 
     def settings(self) -> tuple[Array, Array, int]:
         """``(factor, offset, roundings)``: arrays that broadcast to the input, and an integer."""

@@ -247,7 +247,7 @@ class NonexpansiveConv2DRule(_EffectiveKernelRule):
 
 @register_rule(EqualizedDense)
 class EqualizedDenseRule(KernelRule):
-    limits = ""
+    limits = "with a factor in [1e-30, 1e30]"
 
     def check(self) -> None:
         # Float32 flushes a smaller factor to zero.
