@@ -75,7 +75,7 @@ class ActivationRule(Rule):
 
     def require_constants_in_range(self) -> None:
         # ``slope · (x · a)`` becomes ``x · (a · slope)``.
-        require_in_range(self, getattr(self.kind, "slope", 1.0), alone=False)
+        require_in_range(self, np.asarray(getattr(self.kind, "slope", 1.0)), alone=False)
 
     def relax(self, boxes: Sequence[Box]) -> tuple[Line, Line]:
         error = self.kind.rounding(sizes(boxes[0]))
