@@ -1,19 +1,20 @@
 """Describe the hardware that a run or measurement used."""
 
 import collections
-import os
 import platform
 
 import keras
 
+from zoo.ops.cores import cores
+
 
 def hardware():
     """One line naming the processor, the cores used and the accelerators, if any."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    noun = "core" if cores == 1 else "cores"
+    number = cores()
+    noun = "core" if number == 1 else "cores"
     counts = collections.Counter(_accelerators())
     found = [name if count == 1 else f"{count} × {name}" for name, count in counts.items()]
-    return ", ".join([f"{cores} {noun} of {_processor()}", *found])
+    return ", ".join([f"{number} {noun} of {_processor()}", *found])
 
 
 def _processor():

@@ -260,7 +260,7 @@ def entries_of_rows(rules: Sequence[Rule]) -> int:
 
 
 def _entries_per_row(rules: Sequence[Rule], place: int) -> int:
-    """The number of entries of the largest tensor that a row of one entry of a place becomes."""
+    """How many coefficients a row of one entry has, at most, on its way back to the input."""
     rule = rules[place - 1]
     whole = max(rule.width for rule in rules)
     if not (isinstance(rule, AffineRule) and rule.takes_windows):

@@ -237,7 +237,7 @@ def _largest_of_kernel(network: SmoothNetwork, diagonal: Array) -> float:
         error = gram_error(float(np.trace(matrix)), roundings)
     else:
         matrix = network.weighted(diagonal)
-        # As for a Gram matrix, with the trace of the matrix without any cancellation.
+        # The error of a Gram matrix, whose trace has |diagonal| in place of the diagonal.
         squares = np.square(kernel).sum(axis=0)
         error = gram_error(float(np.abs(diagonal) @ squares), roundings)
     return largest_eigenvalue(matrix, error)

@@ -90,7 +90,7 @@ class LipLTNetwork(LipschitzNetwork):
         stretches, gains = [], [1.0]
         for place, (step, bound) in enumerate(zip(self.steps, bounds, strict=True)):
             if place in self.ends:
-                # Without rounding, the formula would never be above the product of the norms.
+                # Only by rounding can the formula be above the product of the norms.
                 gains[place] = min(gains[place], self._stretch(norms, stretches))
                 stretches.append(gains[place])
             gains.append(bound.lipschitz * step.rule.merged([gains[place]]))

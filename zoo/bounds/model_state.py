@@ -242,7 +242,7 @@ def _frozen(value: Any) -> Any:
         try:
             return _frozen(np.asarray(value))
         except Exception:  # each backend raises another type of error
-            return _Symbolic()  # a layer kept this tensor from tracing; it changes no result
+            return _Symbolic()  # left over from tracing; no result depends on it
     if isinstance(value, (tuple, list)):
         return [_frozen(item) for item in value]
     if isinstance(value, (set, frozenset)):

@@ -47,7 +47,7 @@ class CertifiedBatch:
 
     @property
     def done(self) -> Array:
-        """``finished``, with True for every image if that is None."""
+        """Whether each image was finished: a bool array. All were if ``finished`` is None."""
         return np.ones(len(self.radius), bool) if self.finished is None else self.finished
 
 

@@ -166,7 +166,7 @@ def row_radii(
     rows = _Rows(network, centers, heads, offsets, low, high, ball)
 
     def with_errors(squares: Array, prove: Callable[[Array], Array]) -> Array:
-        """Radii up to those that were found in exact arithmetic, after the logits' errors."""
+        """The radii after float32's errors in the logits; never above those without them."""
         reach = np.minimum(np.sqrt(np.maximum(squares, 0.0)) * (1.0 + 1e-6), ball)
         # f is the exact difference of the logits; this bounds how far float32's is from it.
         error = _rounding(network, centers, reach, own, other)

@@ -77,7 +77,7 @@ class ExactMargins:
         return found, self._nearest_flip(points)
 
     def _nearest_flip(self, points: list[Array]) -> float:
-        """The distance of the nearest input, on the way to some points, with another class."""
+        """On the lines from the image to some points: the distance of the nearest other class."""
         if not points:
             return math.inf
         share = np.linspace(1.0 / _POINTS, 1.0, _POINTS).reshape(-1, *[1] * (self._x.ndim - 1))

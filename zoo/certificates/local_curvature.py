@@ -10,8 +10,8 @@ from zoo.ops.cores import on_all_cores
 from zoo.typing import Array
 
 # The number of balls that are tried for an image. More balls enlarge the mean radius by less than
-# .1 %. The search ends early if the upper bound of its radius is less than _CLOSE times the proved
-# radius.
+# 0.1 %. The search ends early if the upper bound of its radius is less than _CLOSE times the
+# proved radius.
 _BALLS, _CLOSE = 3, 1.01
 
 

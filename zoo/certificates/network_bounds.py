@@ -342,7 +342,7 @@ class NetworkBounds:
         first: float,
         upper: float,
     ) -> tuple[float, bool]:
-        """The radius of one image from its radius by CROWN on, and whether that was finished."""
+        """The radius of an image, at least that of CROWN, and whether the search was finished."""
         if margin(logits[None])[0] <= least_margin:
             return 0.0, True
         exact = ExactMargins(self, x, int(np.argmax(logits)), bounds, least_margin)

@@ -16,6 +16,7 @@ from zoo.errors import ClusterError, ZooError
 from zoo.evaluation import Outcome, RobustnessReport
 from zoo.evaluation.outcome import attacks_of
 from zoo.hub import checkpoint
+from zoo.hub.download import line
 from zoo.typing import Array
 from zoo.utils import checks, inputs
 from zoo.utils.backend import start_in_float32
@@ -220,7 +221,7 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (OSError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"no Ray cluster at {address}: {_first_line(error)}") from error
+        raise ClusterError(f"no Ray cluster at {address}: {line(error)}") from error
     try:
         yield
     finally:
@@ -336,14 +337,10 @@ def _result(ray: Any, reference: Any, what: str) -> Outcome:
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, (ZooError, TypeError, ValueError, NotImplementedError)):
             raise error.cause from None  # zoo's own message, as without a cluster
-        fault = f"{type(error.cause).__name__}: {_first_line(error.cause)}"
+        fault = line(error.cause)
     except ray.exceptions.RayError as error:
-        fault = _first_line(error)
+        fault = line(error)
     raise ClusterError(f"{what}, could not be measured on the cluster: {fault}")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]
 
 
 def _packed(model: "CertifiedModel") -> _Files:

@@ -430,7 +430,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
                 of_method += [] if found.nearest is None else [found.nearest]
                 of_batch = found.per_class
                 if per_class and of_batch is None:
-                    if _owners(type(self), "per_class_radius")[0] is not CertifiedModel:
+                    if _owner(type(self), "per_class_radius") is not CertifiedModel:
                         _require_own_certificate(type(self), "per_class_radius")
                     of_batch = self.per_class_radius(batch, norm, method, found)
                     done = done & (not time_is_up())
@@ -540,7 +540,7 @@ class CertifiedModel(FixedSettings, CheckedCalls, keras.Model):
 
     def _decide(self) -> Callable[..., CertifiedBatch]:
         """:meth:`decided`, or that of this class if a subclass has a certificate of its own."""
-        radius, decided = (_owners(type(self), name)[0] for name in ("certified_radius", "decided"))
+        radius, decided = (_owner(type(self), name) for name in ("certified_radius", "decided"))
         if issubclass(decided, radius):
             return self.decided
         return functools.partial(CertifiedModel.decided, self)
@@ -882,19 +882,19 @@ def _require_own_certificate(kind: type, certificate: str) -> None:
         kind: class of the model.
         certificate: name of the method that computes the certificate.
     """
-    own = _owners(kind, certificate)[0]
+    own = _owner(kind, certificate)
     for name in _LOGITS:
-        if (found := _owners(kind, name)) and not issubclass(own, found[0]):
+        if not issubclass(own, found := _owner(kind, name)):
             raise UnsupportedLayerError(
-                f"{found[0].__name__} replaces {name}() but inherits {certificate}() from "
+                f"{found.__name__} replaces {name}() but inherits {certificate}() from "
                 f"{own.__name__}, which certifies the function that was replaced; define "
-                f"{certificate}() in {found[0].__name__}, too"
+                f"{certificate}() in {found.__name__}, too"
             )
 
 
-def _owners(kind: type, name: str) -> list[type]:
-    """The base classes that define a method; the first of them provides it."""
-    return [c for c in kind.__mro__ if name in vars(c)]
+def _owner(kind: type, name: str) -> type:
+    """The class whose definition of a method is used, or ``object`` if no class defines it."""
+    return next((c for c in kind.__mro__ if name in vars(c)), object)
 
 
 def _require_exact_type(layer: Any) -> None:

@@ -78,7 +78,7 @@ def power_iteration(
         # Half the gradient of ‖linear(v)‖² is linearᵀ linear v.
         turned = ops.stop_gradient(input_gradient(lambda v: 0.5 * ops.square(linear(v)), vector))
         length = _length(turned)
-        # From a vector that the map takes to zero, the iteration goes on when the weights change.
+        # A vector that the map takes to zero is kept: after the weights change, it is of use again.
         vector = ops.where(length > _SMALLEST, turned / ops.maximum(length, _SMALLEST), vector)
     # The lower limit is there because a root has no derivative at zero.
     square = ops.sum(ops.square(linear(vector)))

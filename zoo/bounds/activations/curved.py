@@ -68,7 +68,7 @@ class Curved:
         size = 1.0 + ops.maximum(ops.abs(lower), ops.abs(upper))
 
         def reach(slope: Tensor) -> Tensor:
-            """How much farther than at the points the function may be from the line elsewhere."""
+            """How much farther the function may be from the line between the points than there."""
             part = width / _PARTS
             by_slope = (self.lipschitz + ops.abs(slope)) * part / 2.0
             by_bend = self.bend * ops.square(part) / 8.0
