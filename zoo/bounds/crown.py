@@ -34,7 +34,7 @@ class Relaxations:
 
     def __init__(self, rules: Sequence[Rule], boxes: list[Box]) -> None:
         self.rules, self.boxes, self.known = rules, boxes, {}
-        self._apart: dict[int, Tensor] = {}
+        self._apart: list[Tensor] = []
 
     def __getitem__(self, index: int) -> Any:
         if index not in self.known:
@@ -44,14 +44,14 @@ class Relaxations:
 
     def apart(self, place: int) -> Tensor:
         """How far two computations of a place may be apart: ``(batch, *shape)``, see the rules."""
-        if not place:  # the network's input is not computed
-            return ops.zeros_like(self.boxes[0][0])
-        if place not in self._apart:
-            rule = self.rules[place - 1]
-            inputs = [self.apart(i) for i in rule.inputs]
-            boxes = [self.boxes[i] for i in rule.inputs]
-            apart = rule.apart(inputs, boxes, self.boxes[place])
-            self._apart[place] = ops.broadcast_to(apart, self.boxes[place][0].shape)
+        if not self._apart:  # the network's input is not computed
+            self._apart.append(ops.zeros_like(self.boxes[0][0]))
+        while len(self._apart) <= place:
+            box = self.boxes[len(self._apart)]
+            rule = self.rules[len(self._apart) - 1]
+            inputs = [self._apart[i] for i in rule.inputs]
+            apart = rule.apart(inputs, [self.boxes[i] for i in rule.inputs], box)
+            self._apart.append(ops.broadcast_to(apart, box[0].shape))
         return self._apart[place]
 
 
