@@ -71,7 +71,8 @@ def test_no_answer(address, capsys, monkeypatch):
 
 def test_addresses_and_options_that_are_none(capsys):
     pytest.importorskip("ray")
-    assert "cluster at nowhere: Invalid address" in one_line_error(capsys, "--ray", "nowhere")
+    error = one_line_error(capsys, "--ray", "nowhere")
+    assert "cluster at nowhere: ValueError: Invalid address" in error
     assert "are for --ray" in one_line_error(capsys, "--task-gpus", "1")
 
 

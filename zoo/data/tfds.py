@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.utils.first_line import first_line
 from zoo.utils.process import note_use
 from zoo.utils.quiet import without_startup_lines
 
@@ -116,6 +117,6 @@ def _tensorflow_datasets(builder: str) -> Iterator[Any]:
     except Exception as error:
         raise RuntimeError(
             f"{builder} is not in the data folder and could not be downloaded and prepared "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason'})"
-            "; set TFDS_DATA_DIR to a folder that has it, or pass the path of an .npz file"
+            f"({first_line(error)}); set TFDS_DATA_DIR to a folder that has it, or pass the path "
+            "of an .npz file"
         ) from error

@@ -16,10 +16,10 @@ from zoo.errors import ClusterError, ZooError
 from zoo.evaluation import Outcome, RobustnessReport
 from zoo.evaluation.outcome import attacks_of
 from zoo.hub import checkpoint
-from zoo.hub.download import line
 from zoo.typing import Array
 from zoo.utils import checks, inputs
 from zoo.utils.backend import start_in_float32
+from zoo.utils.first_line import first_line
 from zoo.utils.progress import bar
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (OSError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"no Ray cluster at {address}: {line(error)}") from error
+        raise ClusterError(f"no Ray cluster at {address}: {first_line(error)}") from error
     try:
         yield
     finally:
@@ -337,9 +337,9 @@ def _result(ray: Any, reference: Any, what: str) -> Outcome:
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, (ZooError, TypeError, ValueError, NotImplementedError)):
             raise error.cause from None  # zoo's own message, as without a cluster
-        fault = line(error.cause)
+        fault = first_line(error.cause)
     except ray.exceptions.RayError as error:
-        fault = line(error)
+        fault = first_line(error)
     raise ClusterError(f"{what}, could not be measured on the cluster: {fault}")
 
 

@@ -14,6 +14,7 @@ from zoo.hub.checkpoint import CONFIG, WEIGHTS
 from zoo.hub.keras_file import SUFFIX
 from zoo.hub.records import File
 from zoo.typing import Path
+from zoo.utils.first_line import first_line
 from zoo.utils.paths import expanded
 
 _HUB_NAME = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^@]+))?")
@@ -253,7 +254,7 @@ def download_file(
         why = (
             "and downloads are switched off"
             if offline
-            else f"and the Hub did not answer: {line(error)}"
+            else f"and the Hub did not answer: {first_line(error)}"
         )
         raise DownloadError(f"{what} is not in the cache {why}") from error
     except errors.RevisionNotFoundError as error:
@@ -268,7 +269,7 @@ def download_file(
     except errors.RepositoryNotFoundError as error:
         raise DownloadError(f"{what}: there is no such repository, or it is private") from error
     except Exception as error:  # the client, its HTTP library and the file system raise many types
-        raise DownloadError(f"{what} could not be fetched: {line(error)}") from error
+        raise DownloadError(f"{what} could not be fetched: {first_line(error)}") from error
 
 
 def _verify_download(path: pathlib.Path, file: File | None) -> None:
@@ -290,9 +291,3 @@ def _verify_download(path: pathlib.Path, file: File | None) -> None:
             with contextlib.suppress(OSError):  # nothing can be removed from a read-only cache
                 part.unlink(missing_ok=True)
         raise
-
-
-def line(error: BaseException) -> str:
-    """An exception as one line: the name of its type and the first line of its message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

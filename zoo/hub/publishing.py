@@ -19,6 +19,7 @@ from zoo.hub.checkpoint import CARD, CONFIG, CURVE, PICTURE, WEIGHTS
 from zoo.hub.records import HubLocation, Record
 from zoo.typing import Budget, Path
 from zoo.utils import checks
+from zoo.utils.first_line import first_line
 from zoo.utils.progress import track
 from zoo.utils.whole_file import require_writable
 
@@ -187,7 +188,7 @@ def publish_all(
                 status = "audited" if dry_run else "published"
                 yield {**result, "status": status, "revision": done["revision"]}
             except Exception as error:
-                text = str(error) if isinstance(error, ZooError) else download.line(error)
+                text = str(error) if isinstance(error, ZooError) else first_line(error)
                 yield {**result, "status": "failed", "error": text}
 
     return results()

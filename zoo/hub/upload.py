@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from zoo.errors import PublishError
 from zoo.hub import download
 from zoo.hub.records import File
+from zoo.utils.first_line import first_line
 
 
 def require_token() -> str:
@@ -50,7 +51,7 @@ def send(stage: pathlib.Path, repo: str, *, private: bool, token: str | None) ->
         with _plain_http():
             return api.upload_folder(repo_id=repo, folder_path=stage, commit_message=message).oid
     except Exception as error:  # the client and its HTTP library raise many types of errors
-        raise PublishError(f"{repo} could not be published: {download.line(error)}") from error
+        raise PublishError(f"{repo} could not be published: {first_line(error)}") from error
 
 
 def check(repo: str, revision: str, stage: pathlib.Path) -> None:
