@@ -4,8 +4,9 @@ import dataclasses
 import inspect
 
 from zoo.attacks import ATTACKS
+from zoo.utils.norms import SYMBOLS
 
-_SHOWN = {"linf": "ℓ∞", "l2": "L2", "tensorflow": "TensorFlow", "jax": "JAX"}
+_SHOWN = {**SYMBOLS, "tensorflow": "TensorFlow", "jax": "JAX"}
 
 
 def attack_tables():

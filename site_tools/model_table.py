@@ -2,8 +2,7 @@
 
 from zoo.epsilon import Epsilon
 from zoo.hub import catalog
-
-_NORMS = {"linf": "ℓ∞", "l2": "L2"}
+from zoo.utils.norms import SYMBOLS
 
 
 def model_table():
@@ -28,7 +27,7 @@ def model_table():
         rows.append(
             [
                 record.dataset,
-                _NORMS[record.norm],
+                SYMBOLS[record.norm],
                 f"`{name}`",
                 f"{record.metrics.clean:.1%}",
                 shown,

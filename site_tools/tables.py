@@ -20,9 +20,9 @@ from training.tables.markdown import markdown
 from training.tables.rows import tables
 from zoo.hub import catalog
 from zoo.papers import PAPERS
+from zoo.utils.norms import SYMBOLS
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
-_NORMS = {"linf": "ℓ∞", "l2": "L2"}
 _BLOCK = re.compile(r"(<!-- site_tools\.tables: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -43,7 +43,7 @@ def of_images(dataset):
 
 
 def _accuracies(records, attacks):
-    norms = {_NORMS[record.norm] for record in records}
+    norms = {SYMBOLS[record.norm] for record in records}
     columns = [f"{name}, %" for name in attacks] or ["attacked, %"]
     eps = f"{next(iter(norms))} eps" if len(norms) == 1 else "eps"
     rows = [["checkpoint", "clean, %", eps, *columns, "certified, %", "images", "ms"]]
@@ -62,7 +62,7 @@ def _accuracies(records, attacks):
                 [
                     f"`{record.name}`",
                     percent(metrics.clean, metrics.n),
-                    best.eps if len(norms) == 1 else f"{_NORMS[best.norm]} {best.eps}",
+                    best.eps if len(norms) == 1 else f"{SYMBOLS[best.norm]} {best.eps}",
                     *map(_strongest, found),
                     percent(best.accuracy, best.n),
                     " / ".join(counts),

@@ -328,6 +328,6 @@ def test_the_plot_of_the_coverage(certificate):
     from matplotlib.figure import Figure
 
     ax = certificate.plot_coverage(ax=Figure().add_subplot())
-    assert ax.get_title() == "Coverage (ℓ2, pairwise), n = 4"
+    assert ax.get_title() == "Coverage (L2, pairwise), n = 4"
     assert list(ax.get_lines()[0].get_xdata()) == [75, 50, 25]
     certificate[:0].plot_coverage(ax=Figure().add_subplot())

@@ -95,10 +95,10 @@ def test_it_is_shown_like_a_report(tmp_path):
     assert "&lt;b&gt;" in page
     assert page.count("<table>") == 2
     ax = report_of().plot_by_class(["normal", "pneumonia"], Figure().add_subplot())
-    assert ax.get_title() == "By class (ℓ2, pairwise), n = 5"
+    assert ax.get_title() == "By class (L2, pairwise), n = 5"
     assert [bar.get_height() for bar in ax.containers[1]] == [50, pytest.approx(100 / 3)]
     ax = found.plot_confusion("1/4", Figure().add_subplot())
-    assert ax.get_title() == "Possible within ℓ2 1/4"
+    assert ax.get_title() == "Possible within L2 1/4"
     plots.draw(tmp_path / "classes.png", report_of().by_class().plot)
     assert (tmp_path / "classes.png").read_bytes().startswith(b"\x89PNG")
 

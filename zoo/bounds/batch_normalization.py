@@ -4,10 +4,10 @@ import dataclasses
 
 import keras
 import numpy as np
-from keras import ops
 
 from zoo.ops.float32 import LARGEST, SMALLEST_NORMAL
-from zoo.typing import Array, Tensor
+from zoo.ops.precision import float64
+from zoo.typing import Array
 
 #: Upper bound of the number of roundings that one output goes through: those of the root, the
 #: reciprocal, the products and the sums, in whatever order a backend executes them.
@@ -56,9 +56,9 @@ def normalization_of(layer: keras.layers.Layer) -> Normalization:
     Returns:
         :class:`Normalization`.
     """
-    mean, variance = _float64(layer.moving_mean), _float64(layer.moving_variance)
-    gamma = _float64(layer.gamma) if layer.scale else np.ones_like(mean)
-    beta = _float64(layer.beta) if layer.center else np.zeros_like(mean)
+    mean, variance = float64(layer.moving_mean), float64(layer.moving_variance)
+    gamma = float64(layer.gamma) if layer.scale else np.ones_like(mean)
+    beta = float64(layer.beta) if layer.center else np.zeros_like(mean)
     with np.errstate(all="ignore"):  # channels with non-finite values get an infinite `size`
         total = variance + layer.epsilon
         inverse = 1.0 / np.sqrt(total)
@@ -87,12 +87,8 @@ def factors_of(layer: keras.layers.Layer) -> Array:
 
     These are ``gamma``, ``inverse`` and their product, for each channel, where they are finite.
     """
-    gamma = _float64(layer.gamma) if layer.scale else np.ones(1)
+    gamma = float64(layer.gamma) if layer.scale else np.ones(1)
     with np.errstate(all="ignore"):
-        inverse = 1.0 / np.sqrt(_float64(layer.moving_variance) + layer.epsilon)
+        inverse = 1.0 / np.sqrt(float64(layer.moving_variance) + layer.epsilon)
         factors = np.concatenate([gamma, inverse, inverse * gamma])
     return factors[np.isfinite(factors)]
-
-
-def _float64(variable: Tensor) -> Array:
-    return ops.convert_to_numpy(variable).astype(np.float64)

@@ -12,6 +12,7 @@ from keras.src.models.functional import Functional
 
 from zoo.bounds.model_state import parts_of, require_own_methods
 from zoo.errors import UnsupportedLayerError
+from zoo.ops.precision import float64
 from zoo.typing import Array, Shape
 
 # Layers that merge their inputs entry by entry. Keras broadcasts inputs of unequal shapes here,
@@ -304,7 +305,7 @@ def _constant(operation: keras.Operation, argument: Any) -> Constant:
             "which can change; write it as a layer"
         )
     try:
-        return Constant(np.asarray(keras.ops.convert_to_numpy(argument), np.float64))
+        return Constant(float64(argument))
     except (TypeError, ValueError):
         _refuse_operation(operation)
 

@@ -12,12 +12,13 @@ from zoo.bounds.lipschitz import LipschitzNetwork, Step, trained_distances
 from zoo.bounds.rules.activations import ActivationRule, PReLURule
 from zoo.bounds.rules.affine import AffineRule, KernelRule
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
-from zoo.bounds.rules.rows import float64, through_transposed
+from zoo.bounds.rules.rows import through_transposed
 from zoo.bounds.rules.scaling import BatchNormalizationRule
 from zoo.errors import UnsupportedLayerError
 from zoo.ops.gradients import input_gradient
 from zoo.ops.norm_estimate import NormEstimate, power_iteration
-from zoo.ops.precision import double_precision
+from zoo.ops.pair_distances import row_distances
+from zoo.ops.precision import double_precision, float64
 from zoo.ops.singular_values import dense_norm
 from zoo.typing import Array, Shape, Tensor
 from zoo.utils.float64 import SLACK
@@ -114,11 +115,11 @@ class LipLTNetwork(LipschitzNetwork):
             total, factor = np.zeros_like(product), 1.0
             for index in reversed(range(len(self.ends))):
                 factor *= self.halves[index]
-                total += factor * (_distances(rows) + slack) * gains[self.ends[index]]
+                total += factor * (row_distances(rows) + slack) * gains[self.ends[index]]
                 shape = self.steps[self.ends[index]].rule.input_shape
                 rows = self._pulled_back(maps[index], rows, self._group_shape(index), shape)
                 slack = slack * math.prod(absolute[id(step)] for step in self.groups[index])
-            total += factor * (_distances(rows) + slack)
+            total += factor * (row_distances(rows) + slack)
         return np.minimum(product, total * (1.0 + SLACK))
 
     def norms(self, bounds: Sequence[LipschitzBound]) -> dict[tuple[int, int], float]:
@@ -310,11 +311,6 @@ def _float64_map(step: Step) -> Callable[[Tensor], Tensor]:
         return rule.linear
     kernel = ops.convert_to_tensor(_folded_kernel(step), "float64")
     return lambda tensor: rule.apply(tensor, kernel)
-
-
-def _distances(rows: Array) -> Array:
-    """Distances of rows, one class at a time, because a difference for each pair takes memory."""
-    return np.stack([np.linalg.norm(rows - own, axis=1) for own in rows])
 
 
 def _is_affine(step: Step) -> bool:

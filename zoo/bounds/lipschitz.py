@@ -14,12 +14,12 @@ from zoo.bounds.network_rules import rules_of
 from zoo.bounds.rules.affine import AffineRule, KernelRule
 from zoo.bounds.rules.dense import DenseRule
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
-from zoo.bounds.rules.rows import float64
 from zoo.bounds.rules.rule import Rule
 from zoo.bounds.rules.scaling import BatchNormalizationRule
-from zoo.certificates.pair_distances import pair_distances
 from zoo.ops.float32 import LARGEST, UNIT_ROUNDOFF, sum_rounding
 from zoo.ops.norm_estimate import NormEstimate, power_iteration
+from zoo.ops.pair_distances import pair_distances
+from zoo.ops.precision import float64
 from zoo.typing import Array, Shape, Tensor
 
 # The distance between two equal columns has no gradient, so distances are at least this.
@@ -318,7 +318,7 @@ def trained_distances(rows: Tensor) -> Tensor:
 
 def lengths(tensor: Tensor) -> Array:
     """L2 norms of the tensors of a batch, in float64: ``(n,)``."""
-    array = ops.convert_to_numpy(tensor).astype(np.float64)
+    array = float64(tensor)
     return np.linalg.norm(array.reshape(len(array), -1), axis=1)
 
 

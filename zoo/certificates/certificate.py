@@ -12,7 +12,8 @@ from zoo.epsilon import Epsilon, budgets_of, required_budgets
 from zoo.errors import SoundnessError
 from zoo.typing import Array, ArrayLike, Budget, Path
 from zoo.utils import checks
-from zoo.utils.axes import axes_or_new, finish, symbol
+from zoo.utils.axes import axes_or_new, finish
+from zoo.utils.norms import SYMBOLS
 from zoo.utils.paths import expanded
 from zoo.utils.table import Column, Table, floor_text, percent, yes_or_no
 from zoo.utils.whole_file import whole_file
@@ -355,7 +356,7 @@ class Certificate:
         ax.set_ylim(0, 101)
         ax.set_xlabel(f"coverage: answered, % of {len(self)} images")
         ax.set_ylabel("certified accuracy, % of the answered images")
-        ax.set_title(f"Coverage ({symbol(self.norm)}, {self.method}), n = {len(self)}")
+        ax.set_title(f"Coverage ({SYMBOLS[self.norm]}, {self.method}), n = {len(self)}")
         ax.grid(alpha=0.3)
         ax.legend()
         return ax
@@ -618,7 +619,7 @@ class Certificate:
         return finish(
             ax,
             norm=self.norm,
-            title=f"{what.capitalize()} ({symbol(self.norm)}, {self.method}), n = {len(self)}",
+            title=f"{what.capitalize()} ({SYMBOLS[self.norm]}, {self.method}), n = {len(self)}",
             what=f"{what}, % of {len(self)} images",
             reach=eps,
         )
@@ -635,7 +636,7 @@ class Certificate:
             said = [f"{share(self.certified(eps))} certified at {eps}" for eps in self.decided_at]
         more = len(self) - _SHOWN
         return (
-            f"<p><b>Certificate</b> of {len(self)} images: {symbol(self.norm)}, {self.method}, "
+            f"<p><b>Certificate</b> of {len(self)} images: {SYMBOLS[self.norm]}, {self.method}, "
             f"{', '.join(said)}</p>"
             + self.table(eps=self.decided_at or ()).head(_SHOWN).to_html()
             + (f"<p>… and {more} more images</p>" if more > 0 else "")

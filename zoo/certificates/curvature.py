@@ -16,7 +16,7 @@ from zoo.ops.float32 import (
     UNIT_ROUNDOFF,
     sum_rounding,
 )
-from zoo.ops.precision import double_precision
+from zoo.ops.precision import double_precision, float64
 from zoo.typing import Array, Numbers, Tensor
 from zoo.utils.float64 import SLACK
 from zoo.utils.padding import padded_places
@@ -296,7 +296,7 @@ class _Rows:
             least, most = ops.where(above, trial, least), ops.where(above, most, trial)
             failed = ops.where(above, failed, 1.0)
             trial = ops.where(failed > 0, (least + most) / 2.0, ops.minimum(2.0 * trial, limit))
-        return tuple(ops.convert_to_numpy(part).astype(np.float64) for part in best)
+        return tuple(float64(part) for part in best)
 
     def polish(self, multiplier: Array, point: Array, error: Array) -> tuple[Array, Array]:
         """Squares of radii proved in float64, and distances of inputs of the other class."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zoo.certificates.pair_distances import pair_distances
+from zoo.ops.pair_distances import pair_distances
 from zoo.typing import Array, ArrayLike, Numbers
 
 

@@ -14,8 +14,8 @@ from zoo.certificates.lipschitz import (
     reaches,
     steepness_radii,
 )
-from zoo.certificates.pair_distances import pair_distances
 from zoo.epsilon import Epsilon
+from zoo.ops.pair_distances import pair_distances
 from zoo.typing import Array, ArrayLike, Budget, Numbers, Path
 from zoo.utils import checks
 from zoo.utils.norms import norm_of

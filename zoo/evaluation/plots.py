@@ -8,7 +8,8 @@ import numpy as np
 
 from zoo.epsilon import Epsilon
 from zoo.typing import Path
-from zoo.utils.axes import axes_or_new, finish, symbol
+from zoo.utils.axes import axes_or_new, finish
+from zoo.utils.norms import SYMBOLS
 from zoo.utils.whole_file import require_writable, whole_file
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def certified_accuracy(report: "RobustnessReport", ax: Any = None) -> Any:
     return finish(
         ax,
         norm=report.norm,
-        title=f"Certified accuracy ({symbol(report.norm)}, {report.method}), n = {report.n}",
+        title=f"Certified accuracy ({SYMBOLS[report.norm]}, {report.method}), n = {report.n}",
         what=f"accuracy, % of {report.n} images",
         reach=[*budgets, 0.9 * eps[-1]],
     )
@@ -109,7 +110,7 @@ def by_class(report: "ClassReport", ax: Any = None) -> Any:
     ax.set_xlim(-0.6, len(report.names) - 0.4)
     ax.set_ylim(0, 101)
     ax.set_ylabel("accuracy, % of the images of a class")
-    ax.set_title(f"By class ({symbol(whole.norm)}, {whole.method}), n = {whole.n}")
+    ax.set_title(f"By class ({SYMBOLS[whole.norm]}, {whole.method}), n = {whole.n}")
     ax.grid(alpha=0.3, axis="y")
     ax.legend()
     return ax
@@ -132,7 +133,7 @@ def confusion(report: "ClassReport", eps: Epsilon, ax: Any = None) -> Any:
     _name_classes(ax, "y", report.names)
     ax.set_xlabel("class that it may become")
     ax.set_ylabel("class of the image")
-    ax.set_title(f"Possible within {symbol(report.report.norm)} {eps}")
+    ax.set_title(f"Possible within {SYMBOLS[report.report.norm]} {eps}")
     ax.figure.colorbar(image, ax=ax, label="% of the images of a class")
     return ax
 
@@ -176,7 +177,7 @@ def comparison(reports: "Mapping[str, RobustnessReport]", ax: Any = None) -> Any
     return finish(
         ax,
         norm=first.norm,
-        title=f"Certified accuracy ({symbol(first.norm)}), n = {first.n}",
+        title=f"Certified accuracy ({SYMBOLS[first.norm]}), n = {first.n}",
         what=f"accuracy, % of {first.n} images",
         reach=reach,
     )

@@ -6,7 +6,7 @@ from zoo.epsilon import Epsilon
 from zoo.hub.curve import Curve
 from zoo.hub.records import Record
 from zoo.typing import Path
-from zoo.utils.axes import symbol
+from zoo.utils.norms import SYMBOLS
 from zoo.utils.whole_file import whole_file
 
 # Budgets at which fewer than this fraction of the images is certified are out of sight.
@@ -51,7 +51,7 @@ def draw(record: Record, curve: Curve, path: Path) -> None:
         )
     ax.set_xlim(0, reach)
     ax.set_ylim(0, 100)
-    ax.set_xlabel(f"perturbation budget eps ({symbol(record.norm)})")
+    ax.set_xlabel(f"perturbation budget eps ({SYMBOLS[record.norm]})")
     ax.set_ylabel("accuracy, %")
     ax.set_title(f"{record.name}: {curve.n:,} test images of {record.dataset}", fontsize=10)
     ax.spines[["top", "right"]].set_visible(False)

@@ -24,6 +24,7 @@ from zoo.ops.parametrizations import (
     Parametrization,
     almost_orthogonal_sums,
 )
+from zoo.ops.precision import float64
 from zoo.ops.singular_values import dense_norm, row_sum_bound
 from zoo.typing import Array, BatchShape, Numbers, Shape, Tensor
 from zoo.utils import checks
@@ -151,7 +152,7 @@ class NonexpansiveKernel(keras.layers.Layer):
         return once(self, "norms", self._compute_norms)
 
     def _compute_norms(self) -> Norms:
-        kernel = ops.convert_to_numpy(self.effective_kernel()).astype(np.float64)
+        kernel = float64(self.effective_kernel())
         if not np.isfinite(kernel).all():
             raise ValueError(
                 f"the effective kernel of {self.name!r} has NaN or infinite entries, so it has no "
@@ -170,7 +171,7 @@ class NonexpansiveKernel(keras.layers.Layer):
         Returns:
             ``(size, error)``, the same bounds for the outputs.
         """
-        bias = 0.0 if self.bias is None else ops.convert_to_numpy(self.bias).astype(np.float64)
+        bias = 0.0 if self.bias is None else float64(self.bias)
         bias = np.linalg.norm(bias) * math.sqrt(self._positions)
         (norm, absolute, largest), computed = self.norms(), size + error
         # The roundings of the sums and of the kernel's entries, and one more when the bias is

@@ -18,6 +18,7 @@ from zoo.models.base import of_this_model
 from zoo.models.linf_dist_features import LinfDistFeatures
 from zoo.ops.float32 import LARGEST, TANH_ERROR, flushing, sum_rounding
 from zoo.ops.lp_distance import Implementation
+from zoo.ops.precision import float64
 from zoo.typing import Array, ArrayLike, Budget, Norm, Tensor
 from zoo.utils import checks
 
@@ -233,10 +234,7 @@ class _Head:
     def __init__(self, model: LinfDistMLP) -> None:
         self.feature_error, _ = model.feature_error()
         (self.w1, self.b1), (self.w2, self.b2) = (
-            (
-                ops.convert_to_numpy(layer.kernel).astype(np.float64) * layer.factor,
-                ops.convert_to_numpy(layer.bias).astype(np.float64),
-            )
+            (float64(layer.kernel) * layer.factor, float64(layer.bias))
             for layer in model.head_layers
         )
         # Float32 cannot hold larger entries, and flushes smaller factors to zero.

@@ -18,6 +18,7 @@ from keras import ops
 from scipy.special import erf, expit
 
 from zoo.ops.float32 import ACTIVATION_ROUNDINGS, TANH_ERROR, UNIT_ROUNDOFF, sum_rounding
+from zoo.ops.precision import float64
 from zoo.typing import Tensor
 
 # Number of terms in each sum of the matrix product that is probed.
@@ -60,7 +61,7 @@ def _operands() -> list[list[Tensor]]:
 
 def _require(probes: dict[str, tuple[Any, ...]], results: list[Tensor], how: str) -> None:
     for (name, (_, _, expected, allowed)), result in zip(probes.items(), results, strict=True):
-        error = np.abs(ops.convert_to_numpy(result).astype(np.float64) - expected)
+        error = np.abs(float64(result) - expected)
         if not (error <= allowed).all():
             worst = float(np.max(error / allowed))
             raise ValueError(

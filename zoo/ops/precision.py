@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
+
+from zoo.typing import Array
 
 
 def require_float32_arrays() -> None:
@@ -73,6 +76,11 @@ def require_float32(model: keras.Model) -> None:
                 "zoo.ops.use_float32_products()"
             )
     require_exact_arithmetic()
+
+
+def float64(tensor: Any) -> Array:
+    """A tensor, or a weight, as a new float64 NumPy array."""
+    return np.array(keras.ops.convert_to_numpy(tensor), np.float64)
 
 
 @contextlib.contextmanager

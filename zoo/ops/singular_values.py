@@ -9,6 +9,7 @@ from keras import ops
 
 from zoo.ops.gram import gram_row_sums
 from zoo.ops.largest_eigenvalue import UNIT_ROUNDOFF64, gram_error, largest_eigenvalue
+from zoo.ops.precision import float64
 from zoo.ops.windows import Windows
 from zoo.typing import Array, ArrayLike, Padding, Tensor
 from zoo.utils.float64 import SLACK
@@ -175,7 +176,7 @@ def average_pooling_norm(
 
 
 def _float64(kernel: ArrayLike, rank: int) -> Array:
-    kernel = np.asarray(ops.convert_to_numpy(kernel), np.float64)
+    kernel = float64(kernel)
     if kernel.ndim != rank:
         raise ValueError(f"the kernel must have {rank} axes, got shape {kernel.shape}")
     if not np.isfinite(kernel).all():

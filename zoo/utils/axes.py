@@ -5,13 +5,7 @@ from typing import Any
 import numpy as np
 
 from zoo.typing import ArrayLike
-
-_SYMBOLS = {"linf": "ℓ∞", "l2": "ℓ2"}
-
-
-def symbol(norm: str) -> str:
-    """The mathematical symbol of a norm."""
-    return _SYMBOLS.get(norm, norm)
+from zoo.utils.norms import SYMBOLS
 
 
 def axes_or_new(ax: Any) -> Any:
@@ -53,7 +47,7 @@ def finish(ax: Any, *, norm: str, title: str, what: str, reach: ArrayLike) -> An
     furthest = 1.15 * float(np.max(reach, initial=0.0))
     ax.set_xlim(0, furthest or 1.0)
     ax.set_ylim(0, 101)
-    ax.set_xlabel(f"perturbation budget ({symbol(norm)})")
+    ax.set_xlabel(f"perturbation budget ({SYMBOLS[norm]})")
     ax.set_ylabel(what)
     ax.set_title(title)
     ax.grid(alpha=0.3)

@@ -8,6 +8,8 @@ from zoo.typing import Norm
 
 #: The names that certificates, reports and records carry.
 NORMS: tuple[Norm, ...] = ("linf", "l2")
+#: How texts for readers write them.
+SYMBOLS: dict[str, str] = {"linf": "ℓ∞", "l2": "L2"}
 
 # What users write, in lower case. A number is compared as a number, see below.
 _SPELLINGS: dict[str, Norm] = {

@@ -21,10 +21,11 @@ from zoo.bounds.activations.derivatives import Derivatives
 from zoo.bounds.graph import Node
 from zoo.bounds.rules.constants import require_in_range
 from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flushing
-from zoo.bounds.rules.rows import float64, products, sizes
+from zoo.bounds.rules.rows import products, sizes
 from zoo.bounds.rules.rule import Bound, Rule, refuse, register_rule
 from zoo.bounds.window_rows import WindowRows
 from zoo.ops.float32 import LARGEST
+from zoo.ops.precision import float64
 from zoo.typing import Box, Line, Shape, Tensor
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from zoo.bounds.rules.activations import ActivationRule, activation_of
 from zoo.bounds.rules.constants import require_in_range
 from zoo.bounds.rules.layout import in_channels_last
 from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flushing
-from zoo.bounds.rules.rows import float64, products, sizes, through_transposed
+from zoo.bounds.rules.rows import products, sizes, through_transposed
 from zoo.bounds.rules.rule import Rule, refuse
 from zoo.bounds.window_rows import WindowRows
 from zoo.ops.float32 import LARGEST, SECOND_ORDER, SMALLEST_NORMAL, sum_rounding
-from zoo.ops.precision import double_precision
+from zoo.ops.precision import double_precision, float64
 from zoo.typing import Array, Box, Numbers, Shape, Tensor
 from zoo.utils.float64 import SLACK
 
@@ -187,7 +187,7 @@ class AffineRule(Rule):
         if not self.roundings:
             return with_flushing(self.norms()[0], 0.0, 0.0, terms=0, entries=0)
         norm, absolute = self.norms()
-        offset = np.asarray(ops.convert_to_numpy(self.offset), np.float64)
+        offset = float64(self.offset)
         offset = float(np.linalg.norm(np.broadcast_to(offset, (1, *self.output_shape))))
         if not np.isfinite([norm, absolute, offset]).all():
             return UNKNOWN

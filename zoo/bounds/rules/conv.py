@@ -13,9 +13,9 @@ from zoo.bounds.model_state import require_float32_weight
 from zoo.bounds.rules.activations import ActivationRule, activation_of
 from zoo.bounds.rules.affine import KernelRule
 from zoo.bounds.rules.layout import PermutationRule, require_right_bias
-from zoo.bounds.rules.rows import float64
 from zoo.bounds.rules.rule import refuse, register_rule
 from zoo.bounds.window_rows import WindowRows
+from zoo.ops.precision import float64
 from zoo.ops.singular_values import convolution_norm, dense_norm
 from zoo.ops.windows import Windows
 from zoo.typing import Array, Numbers, Shape, Tensor

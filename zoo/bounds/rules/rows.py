@@ -13,7 +13,7 @@ from keras import ops
 
 from zoo.bounds.window_rows import WindowRows
 from zoo.ops.gradients import input_gradient
-from zoo.typing import Array, Box, Shape, Tensor
+from zoo.typing import Box, Shape, Tensor
 
 
 def through_transposed(
@@ -31,11 +31,6 @@ def through_transposed(
     zeros = ops.zeros((flat.shape[0], *input_shape), "float64")
     flat = input_gradient(lambda x: linear(x) * flat, zeros)
     return ops.reshape(flat, (*rows.shape[:2], *input_shape))
-
-
-def float64(variable: Tensor) -> Array:
-    """A weight as a float64 NumPy array."""
-    return ops.convert_to_numpy(variable).astype("float64")
 
 
 def sizes(box: Box) -> Tensor:

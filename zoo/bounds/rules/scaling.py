@@ -13,10 +13,11 @@ from zoo.bounds import batch_normalization
 from zoo.bounds.rules.affine import AffineRule
 from zoo.bounds.rules.constants import require_in_range
 from zoo.bounds.rules.lipschitz_bound import UNKNOWN, LipschitzBound, with_flushing
-from zoo.bounds.rules.rows import float64, sizes
+from zoo.bounds.rules.rows import sizes
 from zoo.bounds.rules.rule import Rule, refuse, register_rule
 from zoo.bounds.window_rows import WindowRows
 from zoo.ops.float32 import LARGEST, SMALLEST_NORMAL, sum_rounding
+from zoo.ops.precision import float64
 from zoo.typing import Array, Box, Shape, Tensor
 
 

@@ -15,7 +15,7 @@ from zoo.bounds.rules.affine import KernelRule
 from zoo.bounds.rules.conv import require_right_sums
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
 from zoo.bounds.rules.merge import WeightedSumRule
-from zoo.bounds.rules.rows import float64, products, sizes
+from zoo.bounds.rules.rows import products, sizes
 from zoo.bounds.rules.rule import Rule, refuse, register_rule
 from zoo.bounds.rules.scaling import BatchNormalizationRule, ScalingRule
 from zoo.bounds.rules.shape import MovedRule, UnchangedRule
@@ -42,6 +42,7 @@ from zoo.ops.float32 import (
     UNIT_ROUNDOFF,
     sum_rounding,
 )
+from zoo.ops.precision import float64
 from zoo.ops.singular_values import dense_norm
 from zoo.ops.windows import Windows
 from zoo.typing import Array, Box, Line, Tensor
@@ -173,7 +174,7 @@ class _EffectiveKernelRule(KernelRule):
     folds = False
 
     def weights(self) -> tuple[Array, Array]:
-        kernel = ops.convert_to_numpy(self.layer.effective_kernel()).astype(np.float64)
+        kernel = float64(self.layer.effective_kernel())
         return kernel, np.zeros(1) if self.layer.bias is None else float64(self.layer.bias)
 
     def prepare(self) -> None:
@@ -305,7 +306,7 @@ class LinfDistanceRule(Rule):
         lower, upper = (ops.convert_to_numpy(end).astype(np.float32) for end in boxes[0])
         infinity = np.float32(np.inf)
         ends = self._distances(np.nextafter(lower, -infinity), np.nextafter(upper, infinity))
-        low, high = (ops.convert_to_numpy(end).astype(np.float64) for end in ends)
+        low, high = (float64(end) for end in ends)
         # A difference is rounded once here and once in the network, and adding the bias rounds once
         # more: three roundings, for which 6 leaves a margin.
         size = np.maximum(np.abs(lower), np.abs(upper)).astype(np.float64)

@@ -6,8 +6,8 @@ from typing import Any
 from zoo.evaluation.leaderboard.published import PublishedResult, published
 from zoo.evaluation.leaderboard.rows import best_rows, grouped, rows
 from zoo.hub.records import Record
+from zoo.utils.norms import SYMBOLS
 
-_NORMS = {"linf": "ℓ∞", "l2": "L2"}
 _HEAD = """
 # Models
 
@@ -70,7 +70,7 @@ def models_page(records: Iterable[Record]) -> str:
     """
     sections = [_HEAD.lstrip()]
     for (dataset, norm), group in grouped(best_rows(rows(records))).items():
-        sections.append(f"## {dataset}, {_NORMS[norm]}\n")
+        sections.append(f"## {dataset}, {SYMBOLS[norm]}\n")
         sections.append(_table(*_MEASURED, *map(_line, group)))
         if printed := published(dataset, norm):
             sections.append("As papers print them, for comparison; nothing was measured here:\n")
