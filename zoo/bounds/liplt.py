@@ -74,6 +74,10 @@ class LipLTNetwork(LipschitzNetwork):
         self.ends = [
             place for place, step in enumerate(self.steps) if isinstance(step.rule, ActivationRule)
         ]
+        # The first and the last group of each composition, in the order of the vectors.
+        self.segments = [
+            (first, last) for last in range(len(self.groups)) for first in range(last + 1)
+        ]
         # Half of the steepest slope of each activation.
         self.halves = [
             cast(ActivationRule, self.steps[place].rule).kind.lipschitz / 2.0 for place in self.ends
@@ -81,10 +85,7 @@ class LipLTNetwork(LipschitzNetwork):
 
     @property
     def vector_shapes(self) -> dict[str, Shape]:
-        return {
-            f"vector_{first}_{last}": self._group_shape(first)
-            for first, last in self._segments(len(self.groups))
-        }
+        return {f"vector_{first}_{last}": self._group_shape(first) for first, last in self.segments}
 
     def gains(self, bounds: Sequence[LipschitzBound]) -> list[float]:
         norms = self.norms(bounds)
@@ -103,7 +104,7 @@ class LipLTNetwork(LipschitzNetwork):
         if not np.isfinite(product).all():
             return product
         with double_precision():
-            maps = [self._float64_maps(group) for group in self.groups]
+            maps = [list(map(_float64_map, group)) for group in self.groups]
             absolute = self._absolutes(bounds)
             rows = float64(cast(AffineRule, self.groups[-1][-1].rule).layer.kernel).T
             size = np.linalg.norm(rows, axis=1)
@@ -135,32 +136,30 @@ class LipLTNetwork(LipschitzNetwork):
         of_step = dict(zip((id(step) for step in self.steps), bounds, strict=True))
         norms = {}
         with double_precision():
-            maps = [self._float64_maps(group) for group in self.groups]
+            maps = [list(map(_float64_map, group)) for group in self.groups]
             absolute = self._absolutes(bounds)
-            for length in range(1, len(self.groups) + 1):
-                for first, last in self._segments(len(self.groups)):
-                    if last - first + 1 != length:
-                        continue
-                    if length == 1:
-                        steps = self.groups[first]
-                        norm = math.prod(step.constant(of_step[id(step)]) for step in steps)
-                    else:
-                        norm = min(
-                            norms[first, cut] * norms[cut + 1, last] for cut in range(first, last)
-                        )
-                    if math.isfinite(norm):
-                        steps = (s for group in self.groups[first : last + 1] for s in group)
-                        size = math.prod(absolute[id(step)] for step in steps)
-                        norm = min(norm, self._matrix_norm(maps, first, last, size))
-                    norms[first, last] = norm
+            # The bounds of short compositions are parts of those of longer ones.
+            for first, last in sorted(self.segments, key=lambda ends: ends[1] - ends[0]):
+                steps = self._steps(first, last)
+                if first == last:
+                    norm = math.prod(step.constant(of_step[id(step)]) for step in steps)
+                else:
+                    norm = min(
+                        norms[first, cut] * norms[cut + 1, last] for cut in range(first, last)
+                    )
+                if math.isfinite(norm):
+                    size = math.prod(absolute[id(step)] for step in steps)
+                    norm = min(norm, self._matrix_norm(maps, first, last, size))
+                norms[first, last] = norm
         return norms
 
     def estimate(
         self, vectors: Iterable[Tensor], *, pairwise: bool
     ) -> tuple[NormEstimate, list[Tensor]]:
         norms, new = {}, []
-        for segment, vector in zip(self._segments(len(self.groups)), vectors, strict=True):
-            found, vector = power_iteration(self._trained_map(*segment), vector)
+        for segment, vector in zip(self.segments, vectors, strict=True):
+            composition = _composed([step.trained for step in self._steps(*segment)])
+            found, vector = power_iteration(composition, vector)
             norms[segment] = found.value
             new.append(vector)
         stretches = []
@@ -179,10 +178,9 @@ class LipLTNetwork(LipschitzNetwork):
             rows = self._trained_rows(self.groups[index], rows, index)
         return NormEstimate(total + factor * trained_distances(rows), features), new
 
-    @staticmethod
-    def _segments(groups: int) -> list[tuple[int, int]]:
-        """The first and the last group of each composition, in the order of the vectors."""
-        return [(first, last) for last in range(groups) for first in range(last + 1)]
+    def _steps(self, first: int, last: int) -> list[Step]:
+        """The affine steps of a composition of groups."""
+        return [step for group in self.groups[first : last + 1] for step in group]
 
     def _stretch(self, norms: dict[tuple[int, int], Any], stretches: Sequence[Any]) -> Any:
         """``m_i`` from ``m_0`` to ``m_(i-1)``, rounded up if the numbers are floats."""
@@ -197,31 +195,13 @@ class LipLTNetwork(LipschitzNetwork):
         place = self.ends[index - 1] + 1 if index else 0
         return self.steps[place].rule.input_shape
 
-    def _trained_map(self, first: int, last: int) -> Callable[[Tensor], Tensor]:
-        steps = [step for group in self.groups[first : last + 1] for step in group]
-
-        def through(tensor: Tensor) -> Tensor:
-            for step in steps:
-                tensor = step.trained(tensor)
-            return tensor
-
-        return through
-
     def _trained_rows(self, steps: Sequence[Step], rows: Tensor, index: int) -> Tensor:
         """Rows through the transposes of steps at the start of a group, with gradients."""
-
-        def through(tensor: Tensor) -> Tensor:
-            for step in steps:
-                tensor = step.trained(tensor)
-            return ops.reshape(tensor, (rows.shape[0], -1)) * ops.reshape(rows, (rows.shape[0], -1))
-
+        through, flat = _composed([step.trained for step in steps]), (rows.shape[0], -1)
         zeros = ops.zeros((rows.shape[0], *self._group_shape(index)), rows.dtype)
-        return input_gradient(through, zeros)
-
-    @staticmethod
-    def _float64_maps(steps: Sequence[Step]) -> list[Callable[[Tensor], Tensor]]:
-        """The linear parts of steps, as functions of float64 tensors."""
-        return [_float64_map(step) for step in steps]
+        return input_gradient(
+            lambda tensor: ops.reshape(through(tensor), flat) * ops.reshape(rows, flat), zeros
+        )
 
     def _absolutes(self, bounds: Sequence[LipschitzBound]) -> dict[int, float]:
         """Upper bounds of the L2 norms of affine steps with absolute factors, by the steps' ids."""
@@ -239,14 +219,8 @@ class LipLTNetwork(LipschitzNetwork):
         maps: Sequence[Callable[[Tensor], Tensor]], rows: Array, shape: Shape, output: Shape
     ) -> Array:
         """Rows ``(n, …)`` through the transpose of a composition: ``(n, size of its input)``."""
-
-        def through(tensor: Tensor) -> Tensor:
-            for linear in maps:
-                tensor = linear(tensor)
-            return tensor
-
         tensor = ops.convert_to_tensor(rows.reshape(1, len(rows), *output), "float64")
-        found = through_transposed(through, tensor, shape)
+        found = through_transposed(_composed(maps), tensor, shape)
         return ops.convert_to_numpy(found).reshape(len(rows), -1)
 
     def _matrix_norm(
@@ -264,7 +238,7 @@ class LipLTNetwork(LipschitzNetwork):
             size: upper bound of the norm of the composition with absolute factors.
         """
         parts = [linear for group in maps[first : last + 1] for linear in group]
-        steps = [step for group in self.groups[first : last + 1] for step in group]
+        steps = self._steps(first, last)
         if not steps:
             return 1.0
         shape, output = self._group_shape(first), steps[-1].rule.output_shape
@@ -276,8 +250,7 @@ class LipLTNetwork(LipschitzNetwork):
             rows = unit[start : start + _ROWS]
             if sides[0] <= sides[1]:
                 tensor = ops.convert_to_tensor(rows.reshape(-1, *shape), "float64")
-                for linear in parts:
-                    tensor = linear(tensor)
+                tensor = _composed(parts)(tensor)
                 blocks.append(ops.convert_to_numpy(tensor).reshape(len(rows), -1))
             else:
                 blocks.append(self._pulled_back(parts, rows, shape, output))
@@ -287,6 +260,15 @@ class LipLTNetwork(LipschitzNetwork):
         # Float64's rounding errors of the entries are bounded relative to the matrix of absolute
         # factors. The norm is scaled inside, so that no square of an entry overflows or vanishes.
         return (dense_norm(matrix) + SLACK * size) * (1.0 + SLACK)
+
+
+def _composed(maps: Sequence[Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
+    def through(tensor: Tensor) -> Tensor:
+        for linear in maps:
+            tensor = linear(tensor)
+        return tensor
+
+    return through
 
 
 def _folded_kernel(step: Step) -> Array:
@@ -305,6 +287,7 @@ def _scale(step: Step) -> Array:
 
 
 def _float64_map(step: Step) -> Callable[[Tensor], Tensor]:
+    """The linear part of a step, as a function of float64 tensors."""
     rule = cast(AffineRule, step.rule)
     if not isinstance(rule, KernelRule):
         rule.prepare()

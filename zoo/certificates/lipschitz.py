@@ -1,9 +1,13 @@
 """Radii of Lipschitz classifiers: the margin divided by how fast two logits can meet."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 
+from zoo.certificates.certificate import per_class_of, round_down
 from zoo.ops.pair_distances import pair_distances
-from zoo.typing import Array, ArrayLike, Numbers
+from zoo.typing import Array, ArrayLike, Numbers, Shape
 
 
 def lipschitz_radius(logits: ArrayLike, lipschitz: float = 1.0, error: Numbers = 0.0) -> Array:
@@ -122,20 +126,39 @@ def steepness_radii(logits: ArrayLike, steepness: ArrayLike, error: Numbers = 0.
     return radii
 
 
-def reaches(logits: ArrayLike, steepness: ArrayLike, diameter: float) -> tuple[Array, Array]:
-    """The least and the largest radius of each image, before float32's error is subtracted.
+def steepness_certificate(
+    logits: Array,
+    steepness: Array,
+    image_shape: Shape,
+    error: Callable[[Array], Numbers],
+) -> tuple[Array, Array]:
+    """Radii less a bound of float32's error that grows with the distance from the image.
+
+    Radii that are computed without an error are at least as large as the proved ones. So the error
+    has to be bounded only for the images within these distances: for the radius, within the least
+    one of an image; for the radii against each class, within the largest one.
 
     Args:
         logits, steepness: as for :func:`steepness_radius`.
-        diameter: the largest distance of two images, which limits the radii.
+        image_shape: ``(height, width, channels)``.
+        error: function from distances ``(n,)`` to the bound of the error of a logit, as in
+            :func:`lipschitz_radius`, for all images within these distances.
 
     Returns:
-        ``(least, largest)``, float64 arrays ``(n,)``.
+        ``(radius, per_class)``: float32 arrays ``(n,)`` and ``(n, classes)``, rounded down; 0 where
+        nothing is proved, and ``inf`` for the predicted class in ``per_class``.
     """
-    radii = np.minimum(steepness_radii(logits, steepness), diameter)
-    least = radii.min(axis=1)
-    radii[np.arange(len(radii)), np.argmax(logits, axis=1)] = 0.0
-    return least, radii.max(axis=1)
+    own = np.argmax(logits, axis=1)
+    # No two images in [0, 1] are farther apart than this.
+    diameter = math.sqrt(math.prod(image_shape))
+
+    def within(reach: Array) -> Array:
+        return np.minimum(steepness_radii(logits, steepness, error(reach)), diameter)
+
+    exact = np.minimum(steepness_radii(logits, steepness), diameter)
+    radius = round_down(within(exact.min(axis=1)).min(axis=1))
+    exact[np.arange(len(exact)), own] = 0.0
+    return radius, per_class_of(within(exact.max(axis=1)), radius, own)
 
 
 def lipschitz_radii(logits: ArrayLike, lipschitz: float = 1.0, error: Numbers = 0.0) -> Array:

@@ -7,8 +7,8 @@ import numpy as np
 
 from zoo.bounds.lipschitz import LipschitzNetwork, lengths
 from zoo.bounds.rules.lipschitz_bound import LipschitzBound
-from zoo.certificates.certificate import per_class_of, round_down
-from zoo.certificates.lipschitz import reaches, steepness_radii
+from zoo.certificates.certificate import per_class_of
+from zoo.certificates.lipschitz import steepness_certificate
 from zoo.typing import Array, Tensor
 
 
@@ -38,18 +38,13 @@ def network_radii(
         ``(radius, per_class)``: float32 arrays ``(n,)`` and ``(n, classes)``, rounded down; 0 where
         nothing is proved, and ``inf`` for the predicted class in ``per_class``.
     """
-    own = np.argmax(logits, axis=1)
     if not np.isfinite(gains).all():
         radius = np.zeros(len(logits), np.float32)
-        return radius, per_class_of(np.zeros(logits.shape), radius, own)
+        return radius, per_class_of(np.zeros(logits.shape), radius, np.argmax(logits, axis=1))
     tensors = network.tensors(images)
     sizes, sums = [lengths(tensor) for tensor in tensors], network.sums(tensors)
-    # No two images in [0, 1] are further apart than this.
-    diameter = math.sqrt(math.prod(images.shape[1:]))
 
-    def proved(reach: Array) -> Array:
-        """Radii less float32's error bound for the images within the distance ``reach``."""
-
+    def error_within(reach: Array) -> Array:
         def size(place: int, error: Array) -> Array:
             # An upper bound of the size of a step's computed inputs, for images within reach.
             return sizes[place] + moved(place, error)
@@ -57,13 +52,9 @@ def network_radii(
         def moved(place: int, error: Array) -> Array:
             return 2.0 * error + gains[place] * reach
 
-        error = logit_error(network, bounds, size, at_image, sums, moved)
-        return np.minimum(steepness_radii(logits, steepness, error), diameter)
+        return logit_error(network, bounds, size, at_image, sums, moved)
 
-    nearest, furthest = reaches(logits, steepness, diameter)
-    radius = round_down(proved(nearest).min(axis=1))
-    # The radii against other classes are larger, and so is the error within them.
-    return radius, per_class_of(proved(furthest), radius, own)
+    return steepness_certificate(logits, steepness, tuple(images.shape[1:]), error_within)
 
 
 def logit_error(

@@ -8,12 +8,7 @@ import zlib
 import numpy as np
 
 from zoo.certificates.certificate import per_class_of, round_down
-from zoo.certificates.lipschitz import (
-    lipschitz_radii,
-    lipschitz_radius,
-    reaches,
-    steepness_radii,
-)
+from zoo.certificates.lipschitz import lipschitz_radii, lipschitz_radius, steepness_certificate
 from zoo.epsilon import Epsilon
 from zoo.ops.pair_distances import pair_distances
 from zoo.typing import Array, ArrayLike, Budget, Numbers, Path
@@ -123,23 +118,13 @@ class LogitCertificate:
             x = checks.images(x, self.image_shape)
             if len(x) != len(logits):
                 raise ValueError(f"expected {len(logits)} images, one per row, got {len(x)}")
-        own = np.argmax(logits, axis=1)
-        if steepness is None:
-            error = self._error(logits, None, 0.0)
-            radius = round_down(lipschitz_radius(logits, self.lipschitz, error))
-            return radius, per_class_of(lipschitz_radii(logits, self.lipschitz, error), radius, own)
-        # No two images in [0, 1] are farther apart than this.
-        diameter = math.sqrt(math.prod(self.image_shape))
-
-        def proved(reach: Array) -> Array:
-            """Radii less float32's error bound for the images within the distance ``reach``."""
-            radii = steepness_radii(logits, steepness, self._error(logits, x, reach))
-            return np.minimum(radii, diameter)
-
-        nearest, furthest = reaches(logits, steepness, diameter)
-        radius = round_down(proved(nearest).min(axis=1))
-        # The radii against other classes are larger, and so is the error within them.
-        return radius, per_class_of(proved(furthest), radius, own)
+        if steepness is not None:
+            return steepness_certificate(
+                logits, steepness, self.image_shape, lambda reach: self._error(logits, x, reach)
+            )
+        own, error = np.argmax(logits, axis=1), self._error(logits, None, 0.0)
+        radius = round_down(lipschitz_radius(logits, self.lipschitz, error))
+        return radius, per_class_of(lipschitz_radii(logits, self.lipschitz, error), radius, own)
 
     def required_gaps(self, eps: Budget) -> Array:
         """By how much a predicted logit must exceed the others for a radius above a budget.
