@@ -17,11 +17,11 @@ from zoo.bounds.rules.scaling import BatchNormalizationRule
 from zoo.errors import UnsupportedLayerError
 from zoo.ops.gradients import input_gradient
 from zoo.ops.norm_estimate import NormEstimate, power_iteration
-from zoo.ops.pair_distances import row_distances
 from zoo.ops.precision import double_precision, float64
 from zoo.ops.singular_values import dense_norm
 from zoo.typing import Array, Shape, Tensor
 from zoo.utils.float64 import SLACK
+from zoo.utils.pair_distances import row_distances
 
 # The matrix of a composition of layers is computed if its smaller side is at most this.
 _LARGEST_MATRIX = 1024

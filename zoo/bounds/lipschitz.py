@@ -18,9 +18,9 @@ from zoo.bounds.rules.rule import Rule
 from zoo.bounds.rules.scaling import BatchNormalizationRule
 from zoo.ops.float32 import LARGEST, UNIT_ROUNDOFF, sum_rounding
 from zoo.ops.norm_estimate import NormEstimate, power_iteration
-from zoo.ops.pair_distances import pair_distances
 from zoo.ops.precision import float64
 from zoo.typing import Array, Shape, Tensor
+from zoo.utils.pair_distances import pair_distances
 
 # The distance between two equal columns has no gradient, so distances are at least this.
 _SMALLEST = 1e-12

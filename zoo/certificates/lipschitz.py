@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from zoo.certificates.certificate import per_class_of, round_down
-from zoo.ops.pair_distances import pair_distances
 from zoo.typing import Array, ArrayLike, Numbers, Shape
+from zoo.utils.pair_distances import pair_distances
 
 
 def lipschitz_radius(logits: ArrayLike, lipschitz: float = 1.0, error: Numbers = 0.0) -> Array:

@@ -10,10 +10,10 @@ import numpy as np
 from zoo.certificates.certificate import per_class_of, round_down
 from zoo.certificates.lipschitz import lipschitz_radii, lipschitz_radius, steepness_certificate
 from zoo.epsilon import Epsilon
-from zoo.ops.pair_distances import pair_distances
 from zoo.typing import Array, ArrayLike, Budget, Numbers, Path
 from zoo.utils import checks
 from zoo.utils.norms import norm_of
+from zoo.utils.pair_distances import pair_distances
 from zoo.utils.paths import expanded
 from zoo.utils.whole_file import whole_file
 

@@ -17,7 +17,7 @@ def pair_distances(kernel: ArrayLike) -> Array:
 
     Examples:
         >>> import numpy as np
-        >>> from zoo.ops.pair_distances import pair_distances
+        >>> from zoo.utils.pair_distances import pair_distances
         >>> pair_distances(np.array([[3.0, 0.0], [0.0, 4.0]])).round(4).tolist()
         [[0.0, 5.0], [5.0, 0.0]]
     """
@@ -38,7 +38,7 @@ def row_distances(rows: Array) -> Array:
         float64 array ``(classes, classes)``.
 
     Examples:
-        >>> from zoo.ops.pair_distances import row_distances
+        >>> from zoo.utils.pair_distances import row_distances
         >>> row_distances(np.array([[3.0, 0.0], [0.0, 4.0]])).tolist()
         [[0.0, 5.0], [5.0, 0.0]]
     """
