@@ -46,7 +46,7 @@ def test_list_and_info(capsys):
 def test_evaluate(capsys, tmp_path):
     plot = tmp_path / "curve.png"
     code, out, _ = run(
-        capsys, "evaluate", "linf-dist-digits", "--n", "40", "--eps", "0.05", "8/255",
+        capsys, "evaluate", "linf-dist-digits", "--n", "40", "--eps", "0.05", "8/255", "1/20",
         "--attacks", "fgsm", "--plot", str(plot), "--json", "--quiet",
     )  # fmt: skip
     result = json.loads(out)
@@ -243,7 +243,8 @@ def test_what_is_not_here_is_said(capsys, monkeypatch, tmp_path):
         (["certify", "linf-dist-digits", "--data", "imagenet"], "unknown image set 'imagenet'"),
         (["certify", "linf-dist-digits", "--method", "magic"], "method='magic'"),
         (["certify", "./nowhere", "--data", "digits"], "no such folder"),
-        (["certify", "./nowhere"], "give --data"),
+        (["certify", "./nowhere"], "no such folder"),
+        (["certify", "hf://someone/model"], "give --data"),
         (["verify", "nothing"], "no model 'nothing'"),
     ],
 )
@@ -265,7 +266,7 @@ _OWN = ["--data", "digits", "--eps", "0.1"]
         (["evaluate", "linf-dist-digits", "linf-dist-digit"], "no model 'linf-dist-digit'"),
         (["evaluate", "lc-lmt-digits", "./nowhere", *_OWN], "no such folder"),
         (["evaluate", "lc-lmt-digits", "hf://", *_OWN], "a Hub name reads"),
-        (["evaluate", "lc-lmt-digits", "./nowhere"], "give --eps"),
+        (["evaluate", "lc-lmt-digits", "hf://someone/model"], "give --eps"),
         (["evaluate", "linf-dist-digits", "--plot", "missing/curve.png"], "no folder missing"),
         (["evaluate", "linf-dist-digits", "--plot", "curve.xyz"], "the ending must be one of"),
         (["evaluate", "linf-dist-digits", "--plot", "."], "it is a folder, not a file"),
@@ -380,6 +381,11 @@ def test_json_of_no_images_has_no_nan(capsys, tmp_path, digits):
     assert json.loads(out)["rows"] == [
         {"eps": "0.1", "attacked": {"fgsm": None, "pgd": None, "all": None}, "certified": None}
     ]
+    code, out, _ = run(
+        capsys, "evaluate", "linf-dist-digits", "--data", str(path), "--eps", "0.1", "--quiet"
+    )
+    assert code == 0
+    assert "nan" not in out
 
 
 def test_usage_errors():

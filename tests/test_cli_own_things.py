@@ -390,6 +390,7 @@ def _with_an_unknown_class(model, path):
         ("certify own.keras --data far.npz --valid-range -1 1", "must lie in the --valid-range"),
         ("certify missing.keras --data flat", "no such model file: missing.keras"),
         ("certify broken.keras --data flat", "broken.keras is damaged: it is no zip archive"),
+        ("certify code.keras --data flat", "it holds Python code, as a Lambda layer does"),
         ("certify custom.keras --data flat", "it uses the class 'Unknown', which is not"),
         ("certify program/ --data flat", "is a SavedModel, a program whose layers are not known"),
         (
@@ -413,9 +414,13 @@ def _with_an_unknown_class(model, path):
 def test_mistakes_are_named_in_one_line(
     capsys, monkeypatch, folder, keras_model, arguments, message
 ):
+    import keras
+
     monkeypatch.chdir(folder)
     (folder / "broken.keras").write_text("<html>")
     _with_an_unknown_class(keras_model, folder / "custom.keras")
+    doubled = keras.layers.Lambda(lambda x: 2.0 * x, output_shape=(8, 8, 1))
+    keras.Sequential([keras.Input((8, 8, 1)), doubled]).save(folder / "code.keras")
     (folder / "program").mkdir(exist_ok=True)
     (folder / "program" / "saved_model.pb").touch()
     Image.fromarray(np.zeros((9, 9), np.uint8)).save("large.png")

@@ -129,6 +129,8 @@ def test_a_single_attack_and_budget(digits_model, digits):
     ("arguments", "error", "message"),
     [
         ({"attacks": None}, TypeError, "attacks must be a name or a list of names, got None"),
+        ({"attacks": "none"}, ValueError, "got 'none'; an empty list stands for no attack"),
+        ({"attacks": "fgsm,pgd"}, ValueError, "got 'fgsm,pgd'; several attacks are a list"),
         ({"attacks": ("fgsm", 3)}, TypeError, "attacks must be a name"),
         ({"attacks": [["fgsm"]]}, TypeError, "attacks must be a name"),
         ({"attacks": ("fgsm", "pdg")}, ValueError, "got 'pdg'"),

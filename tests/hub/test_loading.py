@@ -467,3 +467,10 @@ def test_a_model_that_its_config_does_not_describe_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="L2NonexpansiveNet.get_config.* does not describe it"):
         zoo.save(model, tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
+
+
+def test_a_file_is_no_folder_to_save_in(small_model, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(FileExistsError, match="cannot write .*file: it is a file, not a folder"):
+        zoo.save(small_model, tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "kept"

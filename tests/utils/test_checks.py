@@ -23,6 +23,7 @@ BAD_LABELS = [
     (np.full((3, 3), 1 / 3), ValueError, "rows that are not one-hot"),
     (np.ones((3, 3)), ValueError, "rows that are not one-hot"),
     (np.array([0, 1, 3]), ValueError, r"y must lie in 0\.\.2, but ranges over \[0, 3\]"),
+    (np.array([7, 7, 7]), ValueError, r"y must lie in 0\.\.2, got 7"),
     (np.array([-1, 0, 1]), ValueError, r"ranges over \[-1, 1\]"),
     (np.array([0.0, 1.5, 2.0]), ValueError, "integer labels, got dtype float64"),
     (["a", "b", "c"], TypeError, "y must be a numeric array"),

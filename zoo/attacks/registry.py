@@ -178,7 +178,9 @@ def attack_of(attack: str | Attack, params: dict[str, Any] | None = None) -> Att
             )
         return attack
     if not isinstance(attack, str) or attack not in ATTACKS:
-        raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {attack!r}")
+        advice = "; several attacks are a list of names" if "," in str(attack) else ""
+        advice = "; an empty list stands for no attack" if attack == "none" else advice
+        raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {attack!r}{advice}")
     fields = dataclasses.fields(ATTACKS[attack])
     known = [field.name for field in fields]
     of_cleverhans = {field.metadata.get("cleverhans"): field.name for field in fields}

@@ -214,5 +214,9 @@ class LogitCertificate:
                 num_classes=int(found["num_classes"]) if "num_classes" in found else None,
                 steepness=found.get("steepness"),
             )
-        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except KeyError as error:
+            raise ValueError(
+                f"{path} holds no certificate of logits: it lacks the entry {error}"
+            ) from error
+        except (TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{path} holds no certificate of logits: {error}") from error

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ def budget(text: str) -> Epsilon:
     """The budget that a word behind ``--eps`` stands for.
 
     The option takes every word up to the next option, so also a model's name that stands behind it.
-    The error says where to put the name.
+    The error then says where to put the name.
 
     Raises:
         argparse.ArgumentTypeError: if the word is not a number or a fraction.
@@ -96,7 +97,12 @@ def budget(text: str) -> Epsilon:
     try:
         return Epsilon(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}; write names before --eps") from error
+        advice = ""
+        if "," in text:
+            advice = "; separate several budgets by spaces"
+        elif os.path.exists(text) or re.search("[a-z]{4}|:", text, re.IGNORECASE):
+            advice = "; write names before --eps"
+        raise argparse.ArgumentTypeError(f"{error}{advice}") from error
 
 
 def add_eps(
@@ -155,15 +161,19 @@ def check(
     if options.n is not None and options.n < 1:
         raise ValueError(f"--n must be at least 1, got {options.n}")
     checks.positive_integer(options.batch_size, "--batch-size")
-    sources = {name: options.data or _record(name, "--data").dataset for name in names}
-    for name, source in sources.items():
+    for name in names:
         _check_name(options, name)
+    sources = {name: options.data or _record(name, "--data").dataset for name in names}
+    for source in sources.values():
         data.check(source)
     _require_new_outputs(options, names)
-    if not (options.data and data.is_own(options.data)) or data.is_npz(options.data):
-        for option in ("resize", "classes"):
-            if getattr(options, option):
-                raise ValueError(f"--{option} is for image files; give them with --data")
+    for option in ("resize", "classes"):
+        if not getattr(options, option):
+            continue
+        if options.data and data.is_npz(options.data):
+            raise ValueError(f"--{option} is for image files, but {options.data} is an .npz file")
+        if not (options.data and data.is_own(options.data)):
+            raise ValueError(f"--{option} is for image files; give them with --data")
     if options.valid_range is not None:
         low, high = options.valid_range
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -183,14 +193,19 @@ def check(
 
 
 def _check_name(options: argparse.Namespace, name: str) -> None:
+    _require_model(name)
+    if options.valid_range is not None and not _own_model.is_keras(name):
+        raise ValueError(
+            f"--valid-range is for a Keras model of your own; {name} takes pixels in [0, 1]"
+        )
+
+
+def _require_model(name: str) -> None:
+    """Raise if no model can have this name; nothing is loaded or fetched."""
     from zoo.hub import download
 
     if _own_model.is_keras(name):
         _own_model.check(name)
-    elif options.valid_range is not None:
-        raise ValueError(
-            f"--valid-range is for a Keras model of your own; {name} takes pixels in [0, 1]"
-        )
     else:
         _own_model.require_no_program(name)
         download.check(name)
@@ -407,6 +422,7 @@ def add_attacks(parser: argparse.ArgumentParser, default: str) -> None:
     """
     parser.add_argument(
         "--attacks",
+        metavar="NAME,NAME,…",
         default=default,
         help="names of attacks, separated by commas, or none (default: %(default)s); "
         "`zoo attack --help` lists the names",
@@ -455,6 +471,8 @@ def is_own(name: str) -> bool:
 
 
 def _record(name: str, option: str) -> Record:
+    """The catalog's entry of a model; if it has none, the error asks for an option."""
+    _require_model(name)
     if is_own(name):
         raise ValueError(f"{name} has no entry in the catalog to take defaults from; give {option}")
     return catalog.info(name)

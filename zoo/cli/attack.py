@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import pathlib
 from typing import Any
 
 from zoo.attacks.command_line import add_attack_flags, attack_from
@@ -38,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target",
         type=int,
         metavar="CLASS",
-        help="class that the images are to be taken for (default: any other)",
+        help="number of the class, from 0 on, that the images are to be taken for (default: any "
+        "other class)",
     )
     add_csv(parser)
     add_attack_flags(parser)
@@ -48,6 +50,8 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     attack = attack_from(options)
     eps = Epsilon(options.eps or measured_eps(options.name, options.norm)[0])
     if options.save:
+        if pathlib.Path(options.save).suffix not in ("", ".npz"):
+            raise ValueError(f"--save writes an .npz file, so {options.save} must end in .npz")
         options.save = options.save.removesuffix(".npz") + ".npz"  # NumPy appends a missing .npz
         require_writable(options.save)
     if options.csv:

@@ -23,12 +23,16 @@ if TYPE_CHECKING:
     from zoo.certificates import Certificate
     from zoo.data import ImageSet
 
+_BUDGETS = (
+    "the summary has those that the model was measured at, and the table of the images has none"
+)
+
 SUMMARY = "Prove for each image how far it may change without changing the prediction."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_and_images(parser)
-    add_eps(parser, many=True, default="the summary uses those that the model was measured at")
+    add_eps(parser, many=True, default=_BUDGETS)
     parser.add_argument(
         "--method",
         default="auto",
@@ -50,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[Any, str]:
-    budgets = options.eps or []
+    budgets = list(dict.fromkeys(options.eps or []))
     if options.timeout is not None:
         checks.positive_number(options.timeout, "--timeout")
     if options.csv:

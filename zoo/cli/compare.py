@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
     from zoo.evaluation.plots import draw, require_drawable
 
     names = list(dict.fromkeys(options.name))
-    budgets = options.eps or []
+    budgets = list(dict.fromkeys(options.eps or []))
     attacks = attacks_from(options)
     if options.plot:
         require_drawable(options.plot)

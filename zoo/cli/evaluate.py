@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> tuple[Any, str]:
     from zoo.evaluation.outcome import attacks_of
 
+    options.name = list(dict.fromkeys(options.name))
     if options.plot and len(options.name) > 1:
         raise ValueError("--plot draws the curve of one model; give one name")
     if options.csv and len(options.name) > 1:
@@ -134,6 +135,7 @@ def run(options: argparse.Namespace) -> tuple[Any, str]:
                     texts[-1] += f"\n\nwithin {budget}:\n{classes.confusions(budget).head(_PAIRS)}"
             if options.plot:
                 draw(options.plot, report.plot)
+                texts[-1] += f"\n\nthe curve is in {options.plot}"
             if options.csv:
                 table = _images_table.with_names(report.per_image(), images)
                 write_whole(options.csv, table.to_csv())
@@ -172,8 +174,9 @@ def _for_each_task(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _evaluation_settings(options: argparse.Namespace, name: str) -> dict[str, Any]:
+    budgets = map(Epsilon, options.eps or measured_eps(name, options.norm))
     return {
-        "eps": [Epsilon(eps) for eps in options.eps or measured_eps(name, options.norm)],
+        "eps": list(dict.fromkeys(budgets)),
         "norm": options.norm,
         "attacks": attacks_from(options),
         "batch_size": options.batch_size,

@@ -1,6 +1,7 @@
 """``zoo verify``."""
 
 import argparse
+import os
 from typing import Any
 
 from zoo.cli._unfinished import Unfinished
@@ -18,14 +19,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _is_own(name: str) -> bool:
+    """Whether a name is that of a folder, a file or a Hub repository, not of the catalog."""
+    from zoo.hub import download
+
+    known = {record.name for record in catalog.list_models()}
+    return download.is_outside_catalog(name) or (name not in known and os.path.exists(name))
+
+
 def run(options: argparse.Namespace) -> tuple[Any, str]:
     from zoo.hub import download, loading
     from zoo.utils.backend import require_backend
 
-    if options.name and download.is_outside_catalog(options.name):
+    if options.name and _is_own(options.name):
         raise ValueError(
-            f"zoo verify takes names of the catalog, not {options.name!r}; zoo info describes a "
-            "folder or a model on the Hub"
+            f"zoo verify takes names of the catalog, not {options.name!r}; `zoo download` checks "
+            "the files of a folder or of a model on the Hub"
         )
     records = [catalog.info(options.name)] if options.name else catalog.list_models()
     # Without a backend, or with another float type, no model can be loaded.

@@ -148,11 +148,14 @@ def check(name: str | os.PathLike[str]) -> None:
         if not pathlib.Path(name).is_dir():
             if pathlib.Path(name).exists():
                 raise ValueError(f"{name} is neither an .npz file, nor an image, nor a folder")
-            raise FileNotFoundError(f"no such folder of images: {name}")
+            known = name.partition("/")[0]
+            advice = f"; the image set is {known!r}, without a split" if known in DATASETS else ""
+            raise FileNotFoundError(f"no such folder of images: {name}{advice}")
     elif name not in DATASETS and not pathlib.Path(name).is_dir():
+        array = "; an .npy file holds a single array" if name.endswith(".npy") else ""
         raise ValueError(
             f"unknown image set {name!r}; known: {', '.join(known_names())}; or give the path of "
-            "an .npz file, an image or a folder of images"
+            f"an .npz file, an image or a folder of images{array}"
         )
 
 

@@ -260,7 +260,7 @@ def attacks_of(attacks: Any, params: Any = None) -> list[Any]:
     if not all(isinstance(one, (str, Attack)) for one in chosen):
         raise TypeError(
             f"attacks must be a name or a list of names, got {attacks!r}; "
-            "a zoo.attacks.Attack may take the place of a name"
+            "a zoo.attacks.Attack may take the place of a name, and () stands for no attack"
         )
     params = {} if params is None else params
     if not isinstance(params, Mapping) or not all(isinstance(params[k], Mapping) for k in params):

@@ -77,6 +77,8 @@ def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> Non
             "@keras.saving.register_keras_serializable()"
         )
     folder = expanded(folder)
+    if folder.is_file():
+        raise FileExistsError(f"cannot write {folder}: it is a file, not a folder")
     if folder.suffix in (".keras", ".h5", ".hdf5"):
         raise ValueError(
             f"zoo.save() writes a folder, and {folder.name} is the name of a file; "
@@ -186,6 +188,17 @@ def load(folder: Path, *, weights: bool = True, **overrides: Any) -> "CertifiedM
     return model
 
 
+def not_a_folder(path: Path) -> CheckpointError:
+    """The error for a file where a checkpoint folder is expected."""
+    name = os.fspath(path)
+    name = name if os.sep in name else os.path.join(os.curdir, name)
+    return CheckpointError(
+        f"{name} is a file, not a checkpoint folder; zoo certify, zoo attack and zoo evaluate take "
+        "any Keras model in a .keras file, and of a model of the zoo "
+        f"zoo.save(zoo.load({name!r}), folder) makes a checkpoint folder"
+    )
+
+
 def require_readable(folder: Path) -> None:
     """Raise unless a folder holds both files of a checkpoint; the model is not built.
 
@@ -271,10 +284,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is no checkpoint: it has no {CONFIG}") from None
     except NotADirectoryError:
-        raise CheckpointError(
-            f"{folder} is a file, not a checkpoint folder; if it is a .keras file of a model of "
-            f"the zoo, zoo.save(zoo.load({os.path.join('.', folder)!r}), folder) makes one of it"
-        ) from None
+        raise not_a_folder(folder) from None
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if not isinstance(config, dict) or not {"format", "class", "config"} <= set(config):

@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.errors import CheckpointError, DownloadError
 from zoo.hub import download
-from zoo.hub.checkpoint import CARD, CONFIG, WEIGHTS, read_config
+from zoo.hub.checkpoint import CARD, CONFIG, WEIGHTS, not_a_folder, read_config
 from zoo.hub.outline import outline_of
 from zoo.typing import Norm, Path
 from zoo.utils.paths import expanded
@@ -159,6 +159,8 @@ def card_of(
         repo, asked = hub
         path = download.download_file(repo, CARD, revision or asked, cache_dir, local_files_only)
     else:
+        if expanded(name).is_file():
+            raise not_a_folder(name)
         path = expanded(name) / CARD
         if not path.is_file():
             raise CheckpointError(f"{os.fspath(name)} has no {CARD}")

@@ -24,9 +24,7 @@ _HUB_ADDRESS = re.compile(
     r"(?:@(?P<at>[^@?#]+)|/(?:tree|blob|resolve)/(?P<revision>[^/?#]+)(?:/[^?#]*)?)?/?(?:[?#].*)?",
     re.IGNORECASE,
 )
-_HUB_BEGINNING = re.compile(
-    r"hf://|(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)(?:/|$)", re.I
-)
+_HUB_BEGINNING = re.compile(r"hf:|(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)(?:/|$)", re.I)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -60,6 +60,11 @@ def in_one_line(error: BaseException) -> str:
             f"it uses the {kind} {name!r}, which is not registered here; in Python, import the "
             "module that defines and registers it, and load the file then"
         )
+    if "safe_mode" in str(error):
+        return (
+            "it holds Python code, as a Lambda layer does, and code from a file is not run; "
+            "replace the Lambda layer by layers of Keras"
+        )
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # Keras puts the error that a constructor raised at the end.
     mark = "Error encountered during deserialization:"

@@ -47,9 +47,7 @@ def check(source: "Path | CertifiedModel") -> None:
         return
     if not path.is_dir():
         raise CheckpointError(f"no such folder: {path}")
-    checkpoint.read_config(path)
-    if not (path / checkpoint.WEIGHTS).is_file():
-        raise CheckpointError(f"{path} has no {checkpoint.WEIGHTS}")
+    checkpoint.require_readable(path)
 
 
 def _is_model(source: object) -> bool:

@@ -100,6 +100,7 @@ def publish(
         image_sets.check(data)
     budgets = [str(budget) for budget in budgets_of(eps)]
     if _is_catalog_name(model):
+        download.check(str(model))
         record = catalog.info(str(model))
         if budgets or license is not None:
             raise ValueError(f"eps and license of {record.name} are those of the catalog")

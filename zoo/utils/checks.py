@@ -61,6 +61,8 @@ def require_images(
         hint = "; for a single image pass x[None]" if x.shape == tuple(shape) else ""
         if len(shape) == 3 and x.shape[1:] == (shape[2], *shape[:2]):
             hint = "; the channels come last: x.transpose(0, 2, 3, 1), or in torch x.movedim(1, -1)"
+        if len(shape) == 3 and x.shape[1:] == (*shape[:2], 3) and shape[2] == 1:
+            hint = "; the model takes gray images, but these have three colours"
         raise ValueError(f"x must have shape {expected}, got {x.shape}{hint}")
     if integers == "bytes":
         if x.dtype == np.uint8:
@@ -121,9 +123,9 @@ def labels(y: Any, count: int, num_classes: int, name: str = "y") -> Array:
     if y.dtype.kind not in "iu" and y.size:
         raise ValueError(f"{name} must be integer labels, got dtype {y.dtype}")
     if y.size and (y.min() < 0 or y.max() >= num_classes):
-        raise ValueError(
-            f"{name} must lie in 0..{num_classes - 1}, but ranges over [{y.min()}, {y.max()}]"
-        )
+        low, high = y.min(), y.max()
+        found = f"got {low}" if low == high else f"but ranges over [{low}, {high}]"
+        raise ValueError(f"{name} must lie in 0..{num_classes - 1}, {found}")
     return y.astype(np.int64)
 
 

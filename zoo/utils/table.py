@@ -154,14 +154,14 @@ class Table:
 
 
 def percent(fraction: float) -> str:
-    """A fraction as text, in percent.
+    """A fraction as text, in percent; NaN, the share of no images, is a dash.
 
     Examples:
         >>> from zoo.utils.table import percent
-        >>> percent(0.884)
-        '88.40%'
+        >>> percent(0.884), percent(float("nan"))
+        ('88.40%', '-')
     """
-    return f"{100 * fraction:.2f}%"
+    return "-" if np.isnan(fraction) else f"{100 * fraction:.2f}%"
 
 
 def floor_text(value: float, digits: int = 6) -> str:

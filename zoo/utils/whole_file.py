@@ -110,6 +110,8 @@ def require_writable(path: Path, *, makes_folders: bool = False) -> None:
         OSError: naming the path and the reason.
     """
     path = expanded(path)
+    if str(path) == "-":
+        raise OSError("cannot write -: it is no name of a file; /dev/stdout is standard output")
     if _is_device(path):
         if os.access(path, os.W_OK):
             return
