@@ -276,7 +276,7 @@ def test_radii_of_an_own_method_are_rounded_down_and_nan_is_none():
         def certified_radius(self, x, norm, method):
             found = super().certified_radius(x, norm, method)
             per_class = np.full((2, 3), 0.1 - 1e-12)
-            per_class[1, 0] = np.nan
+            per_class[1] = np.nan  # an entry alone would not count if its class is predicted
             return dataclasses.replace(
                 found, radius=np.array([0.1 - 1e-12, np.nan]), per_class=per_class
             )
