@@ -1,5 +1,6 @@
 """A certificate is about what a model is now: its layers' types, methods, settings and weights."""
 
+import dataclasses
 import types
 
 import keras
@@ -132,7 +133,22 @@ def test_a_subclass_of_a_model_needs_a_certificate_of_its_own(small_images):
         def predict(self, x, **kwargs):
             return -super().predict(x, **kwargs)
 
+    class Halved:
+        def certified_radius(self, x, norm, method):
+            found = super().certified_radius(x, norm, method)
+            return dataclasses.replace(found, radius=found.radius / 2)
+
+    class HalvedNet(Halved, zoo.models.LinfDistNet):
+        pass
+
+    class HalvedOther(Halved, Other):
+        pass
+
     arguments = {"width": 8, "depth": 2}
+    halved = HalvedNet(IMAGE, 3, **arguments)
+    assert len(halved.certify(small_images)) == len(small_images)
+    with pytest.raises(zoo.UnsupportedLayerError, match=r"Other replaces features\(\)"):
+        HalvedOther(IMAGE, 3, **arguments).certify(small_images)
     with pytest.raises(zoo.UnsupportedLayerError, match=r"OtherOutputs replaces predict\(\)"):
         OtherOutputs(IMAGE, 3, **arguments).certify(small_images)
     with pytest.raises(zoo.UnsupportedLayerError, match=r"Other replaces features\(\)"):

@@ -397,6 +397,11 @@ def scaled_by(gamma):
     )
 
 
+def one_product(weight):
+    """A dense layer of one feature, which compilers replace by a multiplication."""
+    return layers.Dense(1, use_bias=False, kernel_initializer=keras.initializers.Constant(weight))
+
+
 @pytest.mark.parametrize(
     "parts",
     [
@@ -407,6 +412,8 @@ def scaled_by(gamma):
         lambda: [layers.Rescaling(1e-25), layers.PReLU(keras.initializers.Constant(1e-20))],
         lambda: [layers.Rescaling(1e-25), scaled_by(1e-20)],
         lambda: [scaled_by(1e-20), layers.Rescaling(1e-25)],
+        lambda: [layers.Rescaling(1e-25), one_product(1e-20)],
+        lambda: [one_product(1e-20), layers.Rescaling(1e-25)],
         lambda: [layers.Rescaling(1e-36)],  # an average pooling may be before it
     ],
 )
@@ -418,6 +425,19 @@ def test_constants_in_a_row_whose_product_float32_cannot_hold(parts):
         zoo.certify(model, np.zeros((1, 1)), norm="linf")
     with pytest.raises(zoo.UnsupportedLayerError, match="constants that, alone or together"):
         zoo.models.LipschitzMarginNet(model).certify(np.zeros((1, 1)))
+
+
+@pytest.mark.parametrize("gamma", [1e-25, 1e-31, 1e-34, 1e-40, 0.0])
+@pytest.mark.parametrize("behind", [layers.ReLU, layers.Activation, layers.BatchNormalization])
+def test_a_channel_that_weight_decay_has_switched_off_is_no_mistake(gamma, behind):
+    """A tiny factor changes nothing of what compilers compute with the factor 1."""
+    behind = behind("tanh") if behind is layers.Activation else behind()
+    parts = [layers.Conv2D(2, 3), layers.BatchNormalization(), layers.Dropout(0.5), behind]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *parts, layers.Flatten(), layers.Dense(2)])
+    parts[1].gamma.assign([1.0, gamma])
+    for method in ("interval", "crown"):
+        assert_bounds_hold(model, np.full((2, 8, 8, 1), 0.5, "float32"), "linf", method)
+    assert zoo.models.LipschitzMarginNet(model).certify(np.zeros((1, 8, 8, 1))).radius.shape == (1,)
 
 
 def test_operators_with_constants_in_a_row_whose_product_float32_cannot_hold():
@@ -477,6 +497,32 @@ def test_a_tensor_that_is_used_twice_may_be_computed_twice(norm, method):
     assert radius < 3e-4  # what is proved of a tensor that is computed once
 
 
+@pytest.mark.parametrize("kind", ["dense", "depthwise"])
+@pytest.mark.parametrize("method", ["interval", "crown", "exact"])
+def test_a_kernel_of_single_products_may_be_computed_twice_with_its_input(kind, method):
+    """Compilers replace it by a multiplication, and fuse that like any other."""
+    image = keras.Input((16,))
+    flat = layers.Reshape((1, 1, 16))(image)
+    f, e = (layers.Rescaling(30000.7, offset)(flat) for offset in (-15000.35, 5.0))
+    if kind == "dense":
+        g = layers.Reshape((1, 1, 16))(one_product(1.0)(layers.Reshape((16, 1))(f)))
+    else:
+        ones = keras.initializers.Ones()
+        g = layers.DepthwiseConv2D(1, use_bias=False, depthwise_initializer=ones)(f)
+    equal = layers.Dense(16, use_bias=False, kernel_initializer=keras.initializers.Identity())
+    other = layers.Add()([g, layers.Rescaling(1e-9)(e)])
+    logits = layers.Dense(2)
+    model = keras.Model(image, logits(layers.Flatten()(layers.Subtract()([equal(g), other]))))
+    logits.set_weights([np.eye(16)[:, :2] * [1.0, 0.0], np.array([2e-4, 0.0])])
+    x = np.full((1, 16), 0.5, "float32")
+    radius = float(zoo.certify(model, x, norm="linf", method=method).radius[0])
+    noise = np.random.default_rng(1).uniform(-1, 1, (4000, 16))
+    near = (x + 0.98 * radius * noise / np.abs(noise).max(1)[:, None]).astype("float32")
+    found = model.predict(near, batch_size=4000, verbose=0)
+    assert radius == 0 or (found[:, 0] > found[:, 1]).all()
+    assert radius < 1e-4  # 4e-4 would be proved if the input were computed once
+
+
 @pytest.mark.parametrize(
     "behind",
     [
@@ -491,6 +537,9 @@ def test_a_tensor_that_is_used_twice_may_be_computed_twice(norm, method):
         lambda f: layers.Concatenate()([f, layers.ReLU()(f)]),
         lambda f: layers.Subtract()([layers.Rescaling(3.0)(f), f]),
         lambda f: zoo.layers.MaxMin()(f),
+        lambda f: zoo.layers.TwoSidedReLU()(f),
+        lambda f: one_product(3.0)(layers.Reshape((16, 1))(f)),
+        lambda f: layers.DepthwiseConv2D(1, use_bias=False)(layers.Reshape((4, 4, 1))(f)),
     ],
 )
 def test_two_computations_differ_by_no_more_than_is_said(behind):

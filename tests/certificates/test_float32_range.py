@@ -80,10 +80,10 @@ def test_entries_of_a_window_that_float32_cannot_tell_apart():
 def test_means_of_a_whole_image_are_bounded_in_float64():
     """The row of CROWN at the pooling is −1e-50, which is 0 in float32."""
     parts = [layers.Rescaling(1e20), layers.GlobalAveragePooling2D(), layers.Dense(1)]
-    model = keras.Sequential([keras.Input((4, 4, 1)), *parts, layers.Dense(2)])
-    model.layers[2].set_weights([np.array([[1e-25]]), np.zeros(1)])
+    model = keras.Sequential([keras.Input((4, 4, 2)), *parts, layers.Dense(2)])
+    model.layers[2].set_weights([np.array([[1e-25], [0.0]]), np.zeros(1)])
     model.layers[3].set_weights([np.array([[0.0, 1e-25]]), np.array([0.0, -5e-31])])
-    x, z = np.zeros((4, 4, 1)), np.full((4, 4, 1), 0.6)
+    x, z = np.zeros((4, 4, 2)), np.full((4, 4, 2), 0.6)
     for method in ("interval", "crown"):
         assert_not_certified(model, x, z, method=method)
 
@@ -110,12 +110,12 @@ def test_results_that_overflow_between_two_affine_layers():
     """The logits are NaN at images above 0.34, though the layers together only multiply by 20."""
     parts = [layers.Rescaling(1e29), layers.Dense(1), layers.Dense(2, "tanh")]
     head = layers.Dense(2)
-    network = keras.Sequential([keras.Input((1, 1, 1)), layers.Flatten(), *parts, head])
-    parts[1].set_weights([np.array([[1e10]]), np.zeros(1)])
+    network = keras.Sequential([keras.Input((1, 2, 1)), layers.Flatten(), *parts, head])
+    parts[1].set_weights([np.array([[1e10], [0.0]]), np.zeros(1)])
     parts[2].set_weights([np.array([[2e-38, 0.0]]), np.zeros(2)])
     head.set_weights([np.zeros((2, 2)), np.array([0.0, 1e22])])
     model = zoo.models.CurvatureNet(network)
-    assert model.certify(np.zeros((1, 1, 1, 1), np.float32), method="curvature").radius[0] < 0.34
+    assert model.certify(np.zeros((1, 1, 2, 1), np.float32), method="curvature").radius[0] < 0.34
 
 
 @pytest.mark.parametrize("parametrization", ["free", "orthogonal"])

@@ -197,10 +197,10 @@ def test_nothing_is_said_where_nothing_is_certified():
 def test_logits_that_overflow_prove_nothing_of_any_class(method):
     """Logits of (inf, -inf, 1) for the grey image, and (0, 0, 1) for the black one."""
     layers = [keras.layers.Flatten(), keras.layers.Dense(1), keras.layers.Dense(3)]
-    model = keras.Sequential([keras.Input((1, 1, 1)), *layers])
-    first, last = np.array([[1e30]]), np.array([[1e30, -1e30, 0.0]])
+    model = keras.Sequential([keras.Input((1, 2, 1)), *layers])
+    first, last = np.array([[1e30], [0.0]]), np.array([[1e30, -1e30, 0.0]])
     model.set_weights([first, np.zeros(1), last, np.array([0.0, 0.0, 1.0])])
-    grey = np.full((1, 1, 1, 1), 0.5, "float32")
+    grey = np.full((1, 1, 2, 1), 0.5, "float32")
     certificate = zoo.certify(model, grey, norm="linf", method=method, per_class=True)
     assert certificate.prediction.tolist() == [0]
     assert certificate.per_class.tolist() == [[np.inf, 0.0, 0.0]]

@@ -203,6 +203,16 @@ def test_what_is_no_data_set_of_images(small_model, small_images):
     assert small_model.evaluate_robustness(batches, eps=0.1, attacks=()).n == 8
 
 
+def test_dtypes_that_may_stand_together(small_model, small_images):
+    """An array without images has no pixels, and labels are no pixels."""
+    whole = np.uint8(255 * small_images[:2])
+    found = small_model.certify(iter([whole, np.zeros((0, *small_images.shape[1:]))]))
+    np.testing.assert_array_equal(found.radius, small_model.certify(whole).radius)
+    rows = [np.array([0, 1, 0], np.uint8), np.array([1, 0, 0])]
+    report = small_model.evaluate_robustness(whole, rows, eps=0.1, attacks=())
+    np.testing.assert_array_equal(report.labels, [1, 0])
+
+
 def test_only_what_is_needed_is_read(small_model, small_images):
     """A generator is not asked for more than the caller cuts off."""
     read = []

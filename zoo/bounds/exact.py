@@ -85,8 +85,9 @@ class ReLUProgram:
         self, rules: Sequence[Rule], perturbed: PerturbationSet, relaxations: Relaxations
     ) -> None:
         self._rules, self._relaxations = rules, relaxations
-        uses = collections.Counter(place for rule in rules for place in rule.inputs)
-        self._branches = max(uses.values()) > 1
+        # The images are the same wherever they are used.
+        uses = collections.Counter(place for rule in rules for place in rule.inputs if place)
+        self._branches = max(uses.values(), default=0) > 1
         self._center = _flat(perturbed.center)
         self._input_shape = tuple(perturbed.center.shape[1:])
         self._unstable = {

@@ -199,7 +199,8 @@ def _stacked(arrays: list[Any], name: str) -> Array:
                 f"{name} has images of several shapes: {arrays[0].shape} at 0, {one.shape} at "
                 f"{index}; an image of PIL has resize((width, height))"
             )
-    _require_one_scale(arrays, name)
+    if name == "x":
+        _require_one_scale(arrays)
     return np.stack(arrays)
 
 
@@ -209,16 +210,18 @@ def _joined(batches: list[Array]) -> Array:
             raise ValueError(
                 f"x gives images of several shapes: {batches[0].shape[1:]} and {batch.shape[1:]}"
             )
-    _require_one_scale(batches, "x")
+    # A batch without images says nothing about the dtype.
+    batches = [batch for batch in batches if batch.size] or batches
+    _require_one_scale(batches)
     return np.concatenate(batches)
 
 
-def _require_one_scale(arrays: list[Array], name: str) -> None:
-    """Raise if some arrays are uint8: joined with others, their pixels would not be divided."""
+def _require_one_scale(arrays: list[Array]) -> None:
+    """Raise if some images are uint8: joined with others, their pixels would not be divided."""
     other = [one.dtype for one in arrays if one.dtype != np.uint8]
     if other and len(other) < len(arrays):
         raise ValueError(
-            f"{name} has arrays of dtype uint8 and of dtype {other[0]}; convert all to one dtype, "
+            f"x has arrays of dtype uint8 and of dtype {other[0]}; convert all to one dtype, "
             "because uint8 pixels lie in 0 to 255 and others need not"
         )
 

@@ -1,6 +1,7 @@
 """Layers that are affine in their inputs."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -233,6 +234,7 @@ class KernelRule(AffineRule):
         return builder.add(ActivationRule(node.layer, (place,), builder.shape_of(place), kind))
 
     def prepare(self) -> None:
+        self.require_constants_in_range()
         kernel, offset = self.weights()
         self.kernel = ops.convert_to_tensor(kernel, "float64")
         self.kernel_sizes = ops.abs(self.kernel)
@@ -279,8 +281,36 @@ class KernelRule(AffineRule):
 
     def apart(self, inputs: Sequence[Tensor], boxes: Sequence[Box], box: Box) -> Tensor:
         # Compilers do not compute products of matrices and convolutions again, but perhaps what is
-        # added to them.
-        return 2.0 * self.rounding(boxes)
+        # added to them. An output of a single product is a multiplication like any other, which
+        # they compute again together with its input, and so may be a single sum.
+        apart = 2.0 * self.rounding(boxes)
+        if self._is_scaling or math.prod(self.output_shape) == 1:
+            apart = apart + self.absolute(inputs[0])
+        return apart
+
+    @functools.cached_property
+    def _is_scaling(self) -> bool:
+        """Whether each output is a single product, so that the kernel only scales the input."""
+        shape = self._kernel_shape
+        if math.prod(shape) > math.prod(self.output_shape):
+            return False
+        ones = ops.ones((1, *self.input_shape), "float32")
+        return bool(ops.max(self.apply(ones, ops.ones(shape, "float32"))) <= 1.0)
+
+    @property
+    def _kernel_shape(self) -> Shape:
+        kernel = getattr(self.layer, "kernel", None)
+        if kernel is None or not type(self).__module__.startswith("zoo."):
+            # A user's rule may read its kernel from elsewhere.
+            return self.weights()[0].shape
+        return tuple(kernel.shape)
+
+    def constant_factors(self) -> Array | None:
+        return self.weights()[0] if self._is_scaling else None
+
+    def require_constants_in_range(self) -> None:
+        if self._is_scaling:
+            require_in_range(self, self.weights()[0], alone=False)
 
     def computed(self, tensor: Tensor, kernel: Tensor) -> Tensor:
         """As :meth:`apply`, with the order of summation of the layer at inference."""
@@ -324,6 +354,7 @@ class KernelRule(AffineRule):
             normalization: the rule of a batch normalisation that is folded into the layer, or None.
                 The norm of both together is at most the product of their norms.
         """
+        self.require_constants_in_range()
         kernel, bias = self.weights()
         if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
             return UNKNOWN

@@ -5,9 +5,11 @@ import numpy as np
 from zoo.bounds.rules.rule import Rule, refuse
 from zoo.typing import Array
 
-# Constants of other sizes might leave float32's range together with what a layer itself adds, such
-# as the reciprocal of the number of entries in a pooling window.
+# Constants of other sizes might leave float32's range together with weights that a program for
+# inference multiplies them with.
 _LEAST, _MOST = 1e-30, 1e30
+# A product of constants with weights must stay in float32's range, with some room for rounding.
+_LEAST_WITH_WEIGHTS, _MOST_WITH_WEIGHTS = 1e-36, 1e36
 
 
 def require_in_range(rule: Rule, factors: Array, *, alone: bool = True) -> None:
@@ -20,16 +22,19 @@ def require_in_range(rule: Rule, factors: Array, *, alone: bool = True) -> None:
     Args:
         rule: the rule of the layer that multiplies by the factors. Its ``sources`` are known.
         factors: array of the factors, in any shape. Zeros are of no interest.
-        alone: whether to refuse factors that are out of range by themselves, too.
+        alone: whether to refuse factors that are out of range by themselves, too. False for
+            weights, whose own flushing and overflow the layer's bounds count.
 
     Raises:
         zoo.UnsupportedLayerError: naming the layer.
     """
-    before = _before(rule, {})
-    if before == (1.0, 1.0) and not alone:
-        return
-    (least, most), (own_least, own_most) = before, _sizes(factors)
-    if not (least * own_least > _LEAST and most * own_most < _MOST):
+    (least, most), (own_least, own_most) = _before(rule, {}), _sizes(factors)
+    low, high = (_LEAST, _MOST) if alone else (_LEAST_WITH_WEIGHTS, _MOST_WITH_WEIGHTS)
+    # A product can be flushed although its factors are not only if both are below 1, and it can
+    # overflow only if both are above 1.
+    flushed = least < 1 and own_least < 1 and not least * own_least > low
+    overflows = most > 1 and own_most > 1 and not most * own_most < high
+    if flushed or overflows or (alone and not (own_least > low and own_most < high)):
         refuse(
             rule.layer,
             "multiplies by constants that, alone or together with those of the layers before it, "

@@ -69,8 +69,10 @@ class BatchNormalizationRule(ScalingRule):
         return np.reshape(values, shape)
 
     def constant_factors(self) -> Array:
-        # These are weights, but compilers multiply them with constants before and behind them.
-        return batch_normalization.factors_of(self.layer)
+        # These are weights, but compilers multiply them with constants before and behind them. The
+        # bounds count that float32 flushes a factor below its range, so that it may as well be 0.
+        factors = batch_normalization.factors_of(self.layer)
+        return factors[np.abs(factors) >= SMALLEST_NORMAL]
 
     def require_constants_in_range(self) -> None:
         # What the layer computes of factors that are out of range by themselves is counted.

@@ -106,6 +106,11 @@ class MaxMinRule(_OneReLURule):
         lower, upper = boxes[0]
         return self.layer.call(lower), self.layer.call(upper)
 
+    def apart(self, inputs: Sequence[Tensor], boxes: Sequence[Box], box: Box) -> Tensor:
+        # Neither maximum nor minimum moves further than the one that moves most.
+        larger = ops.maximum(*ops.split(inputs[0], 2, axis=-1))
+        return ops.concatenate([larger, larger], axis=-1)
+
     def argument(self, lower: Tensor, upper: Tensor) -> Box:
         (low_a, low_b), (high_a, high_b) = (ops.split(end, 2, axis=-1) for end in (lower, upper))
         return low_a - high_b, high_a - low_b
@@ -130,6 +135,9 @@ class TwoSidedReLURule(_OneReLURule):
         (first, second), (third, fourth) = (ops.split(end, 2, axis=-1) for end in (low, high))
         ends = ((first, fourth), (third, second))
         return tuple(ops.concatenate(end, axis=-1) for end in ends)
+
+    def apart(self, inputs: Sequence[Tensor], boxes: Sequence[Box], box: Box) -> Tensor:
+        return ops.concatenate([inputs[0], inputs[0]], axis=-1)
 
     def argument(self, lower: Tensor, upper: Tensor) -> Box:
         return lower, upper
@@ -201,6 +209,7 @@ class _EffectiveKernelRule(KernelRule):
         return self.apply(tensor, self.layer.effective_kernel())
 
     def lipschitz(self, normalization: BatchNormalizationRule | None = None) -> LipschitzBound:
+        self.require_constants_in_range()
         bound, (_, bias) = bound_of_nonexpansive(self.layer), self.weights()
         bias = float(np.linalg.norm(np.broadcast_to(bias, self.output_shape)))
         absolute = self.layer.norms().absolute
