@@ -435,6 +435,7 @@ def test_a_channel_that_weight_decay_has_switched_off_is_no_mistake(gamma, behin
     parts = [layers.Conv2D(2, 3), layers.BatchNormalization(), layers.Dropout(0.5), behind]
     model = keras.Sequential([keras.Input((8, 8, 1)), *parts, layers.Flatten(), layers.Dense(2)])
     parts[1].gamma.assign([1.0, gamma])
+    model.layers[-1].bias.assign([1.0, 0.0])  # a margin, even if no unit of a ReLU is active
     for method in ("interval", "crown"):
         assert_bounds_hold(model, np.full((2, 8, 8, 1), 0.5, "float32"), "linf", method)
     assert zoo.models.LipschitzMarginNet(model).certify(np.zeros((1, 8, 8, 1))).radius.shape == (1,)
