@@ -190,8 +190,8 @@ def test_double_backpropagation(load):
         f"Of the {len(all_of_them)} networks of models A and B, {len(deeper)} are trained so far, "
         f"with one seed and {own.epochs(*deeper)} epochs: A with the penalty alone and λ 50; "
         f"without the penalty, A at ε {at('a', 0)}, and B at {at('b', 0)}; with both, A at "
-        f"{at('a', 10)}, and B at {at('b', 10)}. The seconds of A at 0.1 without the penalty, and "
-        "of all four at 0.3, include pauses of their training.",
+        f"{at('a', 10)}, and B at {at('b', 10)}. The seconds of A at 0.1 without the penalty, of "
+        "B at 0.1 with both, and of all four at 0.3, include pauses of their training.",
     )
 
     plain, penalty = "c-eps0.3-summed-0", "c-eps0.3-summed-10"
