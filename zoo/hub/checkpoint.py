@@ -46,6 +46,7 @@ def save(model: "CertifiedModel", folder: Path, *, float16: bool = False) -> Non
 
     Raises:
         TypeError: if ``model`` is not a model of the zoo.
+        FileExistsError: if ``folder`` is a file.
         ValueError: if the model's class is not registered with Keras, so that the folder could not
             be loaded, if it wraps a network with objects that a checkpoint may not use, if its
             ``get_config()`` does not describe it, if it does not compute in float32, or if a weight

@@ -257,11 +257,16 @@ class KernelRule(AffineRule):
     @property
     def products(self) -> int:
         """An upper bound of how often a tensor is rounded that the sum of products starts with."""
-        kernel = getattr(self.layer, "kernel", None)
-        if kernel is None or not type(self).__module__.startswith("zoo."):
-            # A user's rule may read its kernel from elsewhere, or count by the kernel's numbers.
+        kernel = self._layers_kernel
+        if kernel is None:  # a user's rule may count by the kernel's numbers
             return self.depth(self.weights()[0])
         return self.depth(np.broadcast_to(0.0, tuple(kernel.shape)))  # only its shape matters
+
+    @property
+    def _layers_kernel(self) -> Any:
+        """The layer's own kernel; None if it has none, or if a user's rule may read another one."""
+        of_zoo = type(self).__module__.startswith("zoo.")
+        return getattr(self.layer, "kernel", None) if of_zoo else None
 
     def count(self, kernel: Array) -> int:
         """The number of products in an output, and 3 for bias and activation."""
@@ -291,19 +296,12 @@ class KernelRule(AffineRule):
     @functools.cached_property
     def _is_scaling(self) -> bool:
         """Whether each output is a single product, so that the kernel only scales the input."""
-        shape = self._kernel_shape
+        kernel = self._layers_kernel
+        shape = tuple((self.weights()[0] if kernel is None else kernel).shape)
         if math.prod(shape) > math.prod(self.output_shape):
             return False
         ones = ops.ones((1, *self.input_shape), "float32")
         return bool(ops.max(self.apply(ones, ops.ones(shape, "float32"))) <= 1.0)
-
-    @property
-    def _kernel_shape(self) -> Shape:
-        kernel = getattr(self.layer, "kernel", None)
-        if kernel is None or not type(self).__module__.startswith("zoo."):
-            # A user's rule may read its kernel from elsewhere.
-            return self.weights()[0].shape
-        return tuple(kernel.shape)
 
     def constant_factors(self) -> Array | None:
         return self.weights()[0] if self._is_scaling else None
